@@ -1,0 +1,113 @@
+"""Command-line flags made from the recipe's fields, and the way from parsed flags to a recipe."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from configs.errors import UserError
+from configs.presets import PRESETS, get_preset, preset_for_model
+from configs.recipe import FIELDS, Recipe
+
+# Each group of flags begins at the field named here and ends before the next group's.
+GROUPS = {"model": "model", "frames": "split", "pixels": "decoding", "optimization": "max_epochs"}
+
+
+def add_recipe_flags(parser: argparse.ArgumentParser, groups: tuple[str, ...] = tuple(GROUPS)) -> None:
+    """Adds one flag for each recipe field of the groups; a flag that is not given leaves no attribute behind."""
+    parser.add_argument("--preset", choices=sorted(PRESETS), metavar="NAME", help=f"recipe: {', '.join(PRESETS)}")
+    for group in groups:
+        section = parser.add_argument_group(group)
+        for name in _fields_of(group):
+            _add_flag(section, name)
+
+
+def recipe_from_flags(args: argparse.Namespace, base: Recipe | None = None) -> Recipe:
+    """The recipe that the flags ask for: base or preset or the model's nearest preset, then each flag that was given.
+
+    Raises:
+        RecipeError: A value is out of its range.
+    """
+    given = given_fields(args)
+    if args.preset:
+        base = get_preset(args.preset)
+    elif base is None:
+        base = preset_for_model(given["model"]) if "model" in given else Recipe()
+    return base.with_(**given)
+
+
+def given_fields(args: argparse.Namespace) -> dict[str, Any]:
+    """The recipe fields that stood on the command line."""
+    return {name: value for name, value in vars(args).items() if name in FIELDS}
+
+
+def add_device_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds what prepares the process: device, threads, and the switch of the processor settings."""
+    section = parser.add_argument_group("process")
+    section.add_argument("--device", default="auto", help="cpu, gpu, gpu:N, or auto (default)")
+    section.add_argument("--threads", type=_count, default=0, help="threads of one operation; 0 takes every core")
+    section.add_argument(
+        "--no_tune", action="store_true", help="leave the allocator and the MKL vector path as they come"
+    )
+
+
+@contextlib.contextmanager
+def clear_errors() -> Iterator[None]:
+    """Turns bad input into one line on standard error and exit code 1, and Ctrl-C into exit code 130."""
+    try:
+        yield
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("stopped by Ctrl-C", file=sys.stderr)
+        sys.exit(130)
+
+
+def _fields_of(group: str) -> list[str]:
+    starts, names = list(GROUPS.values()), list(FIELDS)
+    position = starts.index(GROUPS[group])
+    end = names.index(starts[position + 1]) if position + 1 < len(starts) else len(names)
+    return names[names.index(starts[position]) : end]
+
+
+def _add_flag(section: argparse._ArgumentGroup, name: str) -> None:
+    field = FIELDS[name]
+    common: dict[str, Any] = {"default": argparse.SUPPRESS, "help": field.metadata["help"]}
+    if isinstance(field.default, bool):
+        section.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, **common)
+    else:
+        choices = field.metadata["choices"]
+        section.add_argument(f"--{name}", type=_parser_of(name), choices=choices, metavar=name.upper(), **common)
+        if choices:
+            section._group_actions[-1].metavar = "|".join(choices)
+
+
+def _parser_of(name: str) -> Callable[[str], Any]:
+    default = FIELDS[name].default
+    if name == "flip_pairs":
+        return _pairs
+    if isinstance(default, tuple):
+        return _numbers(type(default[0]) if default else int)
+    return type(default)
+
+
+def _pairs(text: str) -> tuple[tuple[int, int], ...]:
+    pairs = (pair.split("-") for pair in text.split(",") if pair)
+    return tuple((int(left), int(right)) for left, right in pairs)
+
+
+def _numbers(kind: type) -> Callable[[str], tuple[Any, ...]]:
+    def numbers(text: str) -> tuple[Any, ...]:
+        return tuple(kind(part) for part in text.split(",") if part)
+
+    return numbers
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must be 0 or more, got {value}")
+    return value
