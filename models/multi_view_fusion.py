@@ -1,0 +1,195 @@
+"""Multi-View Fusion: a part of the channels is convolved along time, height and width, each channel by itself.
+
+Source: Wu et al., "MVFNet: Multi-View Fusion Network for Efficient Video Recognition", AAAI 2021, section 3; the
+authors' repository whwu95/MVFNet (names of parameters, initialisation, which blocks are wrapped).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from models.temporal_module import TemporalModule, find_layer, wrap_layer
+
+MODES = ("THW", "TH", "T")
+ARRANGEMENTS = ("banded", "conv3d")
+
+
+@functools.cache
+def band_basis(length: int) -> np.ndarray:
+    """The constant [3, length * length] whose product with kernels [C, 3] is their band matrices.
+
+    Row k holds the matrix with ones where output position i reads input position i + k - 1, so that
+    `band @ signal` is the convolution of the signal with zero padding.
+    """
+    basis = np.stack([np.eye(length, k=k - 1) for k in range(3)])
+    return basis.reshape(3, length * length)
+
+
+def band_matrices(kernel: paddle.Tensor, length: int) -> paddle.Tensor:
+    """Tridiagonal matrices [1, C, length, length] of the kernels [C, 3].
+
+    The leading axis is there because Paddle 3.3 fails to differentiate a product of operands of unequal rank.
+    """
+    basis = paddle.to_tensor(band_basis(length), dtype=kernel.dtype)
+    return paddle.matmul(kernel, basis).reshape([1, -1, length, length])  # [1, C, L, L]
+
+
+class MultiViewFusion(TemporalModule):
+    """A convolution of the input whose first `alpha * C` channels have been fused over the views.
+
+    Args:
+        net: The wrapped 2-D convolution.
+        num_frames: Frames T of a video.
+        alpha: Part of the input channels that is fused; int(alpha * C) must not be 0.
+        mode: The views that are summed: `THW`, `TH` or `T`.
+        share: One kernel for all views instead of one for each.
+        use_hs: BatchNorm and hard-swish after the sum.
+        arrangement: How it is computed. `conv3d`: depthwise 3-D convolutions and a concatenation, as published.
+            `banded`: the same numbers from matrix products, see `_banded_sum`.
+    """
+
+    def __init__(
+        self,
+        net: nn.Conv2D,
+        num_frames: int,
+        alpha: float = 0.125,
+        mode: str = "THW",
+        share: bool = False,
+        use_hs: bool = True,
+        arrangement: str = "banded",
+    ) -> None:
+        super().__init__(net, num_frames)
+        self.channels = int(net.weight.shape[1] * alpha)
+        self.mode = mode
+        self.arrangement = arrangement
+        self.shift_conv = self._view_conv((3, 1, 1))
+        self.h_conv = self._view_conv((1, 3, 1)) if "H" in mode and not share else None
+        self.w_conv = self._view_conv((1, 1, 3)) if "W" in mode and not share else None
+        self.bn = nn.BatchNorm3D(self.channels) if use_hs else None
+
+    def _view_conv(self, kernel: tuple[int, int, int]) -> nn.Conv3D:
+        initializer = nn.initializer.Normal(0.0, math.sqrt(2.0 / (3 * self.channels)))
+        return nn.Conv3D(
+            self.channels,
+            self.channels,
+            kernel,
+            padding=[k // 2 for k in kernel],
+            groups=self.channels,
+            weight_attr=paddle.ParamAttr(initializer=initializer),
+            bias_attr=False,
+        )
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Maps [N*T, C, H, W] to `net` of it, with the first channels fused."""
+        part = x[:, : self.channels]
+        fused = self.fuse(part)
+        if self.arrangement == "conv3d":
+            return self.net(paddle.concat([fused, x[:, self.channels :]], axis=1))
+        # A convolution is linear: what changes in its first input channels can be added to its output, which spares
+        # copying all the other channels.
+        change = F.conv2d(
+            fused - part,
+            self.net.weight[:, : self.channels],
+            stride=self.net._stride,
+            padding=self.net._updated_padding,
+        )
+        return self.net(x) + change
+
+    def fuse(self, part: paddle.Tensor) -> paddle.Tensor:
+        """Sums the views of [N*T, C', H, W]; same shape."""
+        height, width = part.shape[2:]
+        a = part.reshape([-1, self.num_frames, self.channels, height, width])  # [N, T, C', H, W]
+        a = a.transpose([0, 2, 1, 3, 4])  # [N, C', T, H, W]
+        y = self._conv3d_sum(a) if self.arrangement == "conv3d" else self._banded_sum(a)
+        if self.bn is not None:
+            y = F.hardswish(self.bn(y))
+        y = y.transpose([0, 2, 1, 3, 4])  # [N, T, C', H, W]
+        return y.reshape([-1, self.channels, height, width])  # [N*T, C', H, W]
+
+    def _conv3d_sum(self, a: paddle.Tensor) -> paddle.Tensor:
+        """The sum of views of [N, C', T, H, W] by depthwise 3-D convolutions."""
+        y = self.shift_conv(a)
+        if "H" in self.mode:
+            swap = [0, 1, 3, 2, 4]  # T and H change places, and the T kernel serves H
+            y = y + (self.h_conv(a) if self.h_conv else self.shift_conv(a.transpose(swap)).transpose(swap))
+        if "W" in self.mode:
+            swap = [0, 1, 4, 3, 2]
+            y = y + (self.w_conv(a) if self.w_conv else self.shift_conv(a.transpose(swap)).transpose(swap))
+        return y
+
+    def _kernel(self, conv: nn.Conv3D | None) -> paddle.Tensor:
+        """The kernels [C', 3] of a view; with shared kernels, those of time."""
+        return (conv or self.shift_conv).weight.reshape([self.channels, 3])  # [C', 3]
+
+    def _banded_sum(self, a: paddle.Tensor) -> paddle.Tensor:
+        """The sum of views of [N, C', T, H, W] by products with tridiagonal matrices, one for each channel.
+
+        Paddle's depthwise convolution on CPU reaches a tenth of the speed of its matrix product, which outweighs
+        the zeros multiplied here.
+        """
+        _, channels, frames, height, width = a.shape
+        rows = a.reshape([-1, channels, frames, height * width])  # [N, C', T, H*W]
+        y = paddle.matmul(band_matrices(self._kernel(None), frames), rows).reshape(
+            [-1, channels, frames, height, width]
+        )  # [N, C', T, H, W]
+        if "H" in self.mode:
+            y = y + paddle.matmul(band_matrices(self._kernel(self.h_conv), height).unsqueeze(2), a)
+        if "W" in self.mode:
+            columns = a.reshape([-1, channels, frames * height, width])  # [N, C', T*H, W]
+            band = band_matrices(self._kernel(self.w_conv), width).transpose([0, 1, 3, 2])
+            y = y + paddle.matmul(columns, band).reshape([-1, channels, frames, height, width])  # [N, C', T, H, W]
+        return y
+
+
+def insert_multi_view_fusion(
+    backbone: nn.Layer,
+    num_frames: int,
+    *,
+    alpha: float = 0.125,
+    mode: str = "THW",
+    share: bool = False,
+    use_hs: bool = True,
+    stages: tuple[int, ...] = (0, 0, 1, 1),
+    arrangement: str = "banded",
+) -> None:
+    """Wraps the first convolution of every block of the chosen stages, in place.
+
+    A convolution with so few input channels that int(alpha * C) is 0 stays plain.
+
+    Args:
+        backbone: ResNet or MobileNetV2.
+        num_frames: Frames T of a video.
+        alpha: Part of the channels that is fused.
+        mode: One of MODES.
+        share: One kernel for all views.
+        use_hs: BatchNorm and hard-swish after the sum.
+        stages: 1 for each of the four stages that gets the module.
+        arrangement: One of ARRANGEMENTS.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+    if mode not in MODES:
+        raise ValueError(f"mvf_mode must be one of {', '.join(MODES)}, got {mode!r}")
+    if arrangement not in ARRANGEMENTS:
+        raise ValueError(f"mvf_arrangement must be one of {', '.join(ARRANGEMENTS)}, got {arrangement!r}")
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"mvf_alpha must be between 0 and 1, got {alpha}")
+    if len(stages) != len(backbone.block_paths) or not set(stages) <= {0, 1}:
+        raise ValueError(f"mvf_stages must be four of 0 or 1, got {stages}")
+
+    for chosen, paths in zip(stages, backbone.block_paths, strict=True):
+        for path in paths if chosen else ():
+            target = f"{path}.{find_layer(backbone, path).first_conv}"
+            if int(find_layer(backbone, target).weight.shape[1] * alpha) > 0:
+                wrap_layer(
+                    backbone,
+                    target,
+                    lambda net: MultiViewFusion(net, num_frames, alpha, mode, share, use_hs, arrangement),
+                )

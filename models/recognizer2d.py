@@ -1,0 +1,73 @@
+"""A video recognizer made of an image backbone, the temporal modules inside it, and a head."""
+
+from __future__ import annotations
+
+import paddle
+from paddle import nn
+from paddle.nn.layer.norm import _BatchNormBase
+
+from models.temporal_module import TemporalModule
+
+
+class Recognizer2D(nn.Layer):
+    """Classifies clips frame by frame, the frames of one video meeting in temporal modules and in the head.
+
+    Args:
+        backbone: Maps images [B, 3, H, W] to features [B, C, h, w]; may hold temporal modules.
+        cls_head: Called with the features and the number of frames of each video.
+        frame_divisor: 2 if the backbone halves the frames.
+        partial_bn: Keep every BatchNorm but the first frozen while training.
+    """
+
+    def __init__(
+        self, backbone: nn.Layer, cls_head: nn.Layer, frame_divisor: int = 1, partial_bn: bool = False
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.cls_head = cls_head
+        self.frame_divisor = frame_divisor
+        self.partial_bn = partial_bn
+        if partial_bn:
+            freeze_batch_norm(self)
+
+    def forward(self, clips: paddle.Tensor) -> paddle.Tensor:
+        """Maps normalised clips float32 [N, T, 3, H, W] to logits [N, K]; T may differ from call to call.
+
+        Raises:
+            ValueError: The clips have no five axes.
+        """
+        features, num_frames = self.extract(clips)
+        return self.cls_head(features, num_frames)
+
+    def extract(self, clips: paddle.Tensor) -> tuple[paddle.Tensor, int]:
+        """The backbone's features [N*T', C, h, w] of the clips [N, T, 3, H, W], and T'."""
+        if len(clips.shape) != 5:
+            raise ValueError(f"clips must be [N, T, 3, H, W], got {list(clips.shape)}; add the missing axis")
+        num_frames, channels, height, width = clips.shape[1:]
+        for layer in self.backbone.sublayers():
+            if isinstance(layer, TemporalModule):
+                layer.set_num_frames(num_frames)
+        images = clips.reshape([-1, channels, height, width])  # [N*T, 3, H, W]
+        return self.backbone(images), num_frames // self.frame_divisor
+
+    def train(self) -> Recognizer2D:
+        """Switches to training; BatchNorms frozen by `partial_bn` stay frozen."""
+        super().train()
+        if self.partial_bn:
+            freeze_batch_norm(self)
+        return self
+
+
+def freeze_batch_norm(model: nn.Layer, keep_first: bool = True) -> None:
+    """Makes BatchNorm layers use their running statistics and stop learning, until `model.train()`.
+
+    Args:
+        model: Any network.
+        keep_first: Leave the first one as it is: the statistics of pixels differ most between data sets
+            (Wang et al., TSN, section 3.2, "partial BN").
+    """
+    norms = [layer for layer in model.sublayers() if isinstance(layer, _BatchNormBase)]
+    for norm in norms[1:] if keep_first else norms:
+        norm.eval()
+        norm.weight.stop_gradient = True
+        norm.bias.stop_gradient = True

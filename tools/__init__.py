@@ -1,0 +1,1 @@
+"""Programs around the project: converters of public checkpoints, dataset preparation, summaries and benchmarks."""
