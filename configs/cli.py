@@ -48,7 +48,7 @@ def add_device_flags(parser: argparse.ArgumentParser) -> None:
     """Adds what prepares the process: device, threads, and the switch of the processor settings."""
     section = parser.add_argument_group("process")
     section.add_argument("--device", default="auto", help="cpu, gpu, gpu:N, or auto (default)")
-    section.add_argument("--threads", type=_count, default=0, help="threads of one operation; 0 takes every core")
+    section.add_argument("--threads", type=count, default=0, help="threads of one operation; 0 takes every core")
     section.add_argument(
         "--no_tune", action="store_true", help="leave the allocator and the MKL vector path as they come"
     )
@@ -106,8 +106,17 @@ def _numbers(kind: type) -> Callable[[str], tuple[Any, ...]]:
     return numbers
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
+    """Parses a whole number from 0."""
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"must be 0 or more, got {value}")
+    return value
+
+
+def positive(text: str) -> int:
+    """Parses a whole number from 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {value}")
     return value

@@ -1,0 +1,201 @@
+"""The run directory: checkpoints that a kill or a full disk never leaves half written.
+
+`last.pdparams`, `last.pdopt` and `state.json` belong together. They are first written beside, as `*.new`; replacing
+`state.json`, which names the digest of the other two, is the one moment at which the new checkpoint takes effect; then
+the others are renamed. `load_last` finishes renames that a kill cut short.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from paddle import nn
+from paddle.optimizer import Optimizer
+
+from configs import Recipe
+from engine.weight_files import CheckpointError, read_pickle
+
+_PROTOCOL = 4
+_PARTS = ("last.pdparams", "last.pdopt")
+
+
+def prepare_directory(directory: Path) -> None:
+    """Makes the run directory and proves that it can be written.
+
+    Raises:
+        CheckpointError: It cannot be made or written.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe = directory / ".writable"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise CheckpointError(f"cannot write to --output_dir {directory}: {error.strerror}; choose another") from error
+
+
+def write_run_files(directory: Path, recipe: Recipe, class_names: Sequence[str]) -> None:
+    """Writes `recipe.json` and `classes.txt`, which whoever uses the weights reads."""
+    write_atomically(directory / "recipe.json", recipe.to_json().encode())
+    write_atomically(directory / "classes.txt", "".join(f"{name}\n" for name in class_names).encode())
+
+
+def provenance(args: argparse.Namespace) -> dict[str, str]:
+    """Where a run's data and weights come from, absolute, for `state.json`."""
+    names = ("dataset_root", "train_list", "val_list", "pretrained")
+    return {name: os.path.abspath(value) if (value := getattr(args, name)) else "" for name in names}
+
+
+def adopt_provenance(directory: Path, args: argparse.Namespace) -> None:
+    """Gives a resumed run the data of the run it continues, where the flags name none."""
+    for name, value in read_state(directory)["provenance"].items():
+        setattr(args, name, getattr(args, name) or value)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replaces a file as a whole: after a kill or an error there is the old content or the new, never a part.
+
+    Raises:
+        CheckpointError: The content cannot be written, for instance because the disk is full.
+    """
+    fresh = _write_beside(path, content)
+    os.replace(fresh, path)
+    _sync_directory(path.parent)
+
+
+def save_weights(path: Path, model: nn.Layer) -> None:
+    """Writes a model's parameters and buffers in Paddle's own format, so that `paddle.load` reads them too."""
+    write_atomically(path, _pickled(_arrays(model.state_dict())))
+
+
+def save_last(directory: Path, model: nn.Layer, optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Writes weights, optimizer and state as one checkpoint.
+
+    Args:
+        directory: The run directory.
+        model: The model as it is.
+        optimizer: Its slots are kept under the parameters' structured names, not Paddle's numbered ones.
+        state: What else `load_last` shall give back; JSON values only.
+
+    Raises:
+        CheckpointError: Something cannot be written; the previous checkpoint is as it was.
+    """
+    contents = {
+        "last.pdparams": _pickled(_arrays(model.state_dict())),
+        "last.pdopt": _pickled(_slots_by_structured_name(model, optimizer)),
+    }
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    try:
+        for name, content in contents.items():
+            _write_beside(directory / name, content)
+        write_atomically(directory / "state.json", json.dumps({**state, "digests": digests}, indent=2).encode())
+    except CheckpointError:
+        for name in contents:
+            _fresh(directory / name).unlink(missing_ok=True)
+        raise
+    for name in contents:
+        os.replace(_fresh(directory / name), directory / name)
+    _sync_directory(directory)
+
+
+def read_state(directory: Path) -> dict[str, Any]:
+    """The state of the last checkpoint.
+
+    Raises:
+        CheckpointError: There is none, or it is damaged.
+    """
+    path = directory / "state.json"
+    if not path.is_file():
+        raise CheckpointError(f"there is nothing to resume in {directory}: no state.json")
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+
+
+def load_last(directory: Path, model: nn.Layer, optimizer: Optimizer) -> dict[str, Any]:
+    """Puts the last checkpoint back into model and optimizer, bit for bit.
+
+    Returns:
+        The state that was saved with it.
+
+    Raises:
+        CheckpointError: There is no checkpoint, a file of it is damaged, or it belongs to another model.
+    """
+    state = read_state(directory)
+    for name in _PARTS:
+        _finish_rename(directory / name, state.get("digests", {}).get(name, ""))
+    weights, slots = (read_pickle(directory / name) for name in _PARTS)
+    target = model.state_dict()
+    if weights.keys() != target.keys():
+        raise CheckpointError(f"{directory}/last.pdparams belongs to another model than the recipe's")
+    for name, tensor in target.items():
+        tensor.set_value(weights[name])
+    numbered = {tensor.name: name for name, tensor in model.named_parameters()}
+    structured = {name: number for number, name in numbered.items()}
+    optimizer.set_state_dict({f"{structured[name]}_{slot}": array for (name, slot), array in slots.items()})
+    return state
+
+
+def _arrays(tensors: dict[str, Any]) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+
+def _slots_by_structured_name(model: nn.Layer, optimizer: Optimizer) -> dict[tuple[str, str], np.ndarray]:
+    """Momentum slots as `(parameter, slot): array`; Paddle's own keys depend on what was built before."""
+    slots = {}
+    state = optimizer.state_dict()
+    for name, parameter in model.named_parameters():
+        prefix = parameter.name + "_"
+        for key, value in state.items():
+            if key.startswith(prefix) and hasattr(value, "numpy"):
+                slots[name, key.removeprefix(prefix)] = value.numpy()
+    return slots
+
+
+def _pickled(content: Any) -> bytes:
+    return pickle.dumps(content, protocol=_PROTOCOL)
+
+
+def _fresh(path: Path) -> Path:
+    return path.with_name(path.name + ".new")
+
+
+def _write_beside(path: Path, content: bytes) -> Path:
+    fresh = _fresh(path)
+    try:
+        with fresh.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"cannot write {path}: {error.strerror}; the previous checkpoint is whole, make room and --resume"
+        ) from error
+    return fresh
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _finish_rename(path: Path, digest: str) -> None:
+    for candidate in (path, _fresh(path)):
+        if candidate.is_file() and hashlib.sha256(candidate.read_bytes()).hexdigest() == digest:
+            if candidate != path:
+                os.replace(candidate, path)
+            return
+    raise CheckpointError(f"{path} is damaged or missing: it does not match the digest in state.json")

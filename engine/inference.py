@@ -1,0 +1,60 @@
+"""From a checkpoint to a model ready to be used: its recipe, its weights and its class names."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from configs import Recipe, cli
+from datasets import read_class_names
+from engine.weight_files import CheckpointError
+from engine.weights import classes_in, load_weights
+from models import Recognizer2D, from_recipe
+
+
+def recipe_beside(weights: str, args: argparse.Namespace) -> Recipe | None:
+    """The recipe in the folder of a weight file; None if there is none or the flags name another preset or model."""
+    path = Path(weights).parent / "recipe.json"
+    renamed = args.preset or "model" in cli.given_fields(args)
+    return Recipe.from_json(path) if path.is_file() and not renamed else None
+
+
+def load_recognizer(weights: str, recipe: Recipe) -> tuple[Recognizer2D, Recipe]:
+    """Builds the recipe's model and loads all of a weight file into it, in eval mode.
+
+    Returns:
+        The model, and the recipe with the number of classes that the file has.
+
+    Raises:
+        CheckpointError: The file does not fit, or has another number of classes than the recipe.
+    """
+    classes = classes_in(weights)
+    if recipe.num_classes not in (0, classes):
+        raise CheckpointError(
+            f"{weights} has {classes} classes, the recipe {recipe.num_classes}: "
+            "leave out --num_classes, or take the weights that belong to the recipe"
+        )
+    recipe = recipe.with_(num_classes=classes)
+    model = from_recipe(recipe)
+    load_weights(model, weights)
+    model.eval()
+    return model, recipe
+
+
+def class_names_beside(
+    weights: str, num_classes: int, otherwise: Sequence[str] = (), names_file: str | None = None
+) -> list[str]:
+    """Class names from a named file, else from `classes.txt` beside the weights, else from the data set, else numbers.
+
+    Raises:
+        CheckpointError: The names are not as many as the classes.
+    """
+    beside = Path(weights).parent / "classes.txt"
+    source = Path(names_file) if names_file else beside
+    names = list(read_class_names(source)) if names_file or beside.is_file() else list(otherwise)
+    if not names:
+        return [str(label) for label in range(num_classes)]
+    if len(names) != num_classes:
+        raise CheckpointError(f"{source} names {len(names)} classes where {weights} has {num_classes}")
+    return names

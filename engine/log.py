@@ -1,0 +1,128 @@
+"""What a run says: PaddleMVF's lines in `train.log`, a progress bar on a terminal, one JSON object per event."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+from engine.weight_files import CheckpointError
+
+
+class RunLog:
+    """Writes lines to the terminal and to `train.log`, and events to `metrics.jsonl`."""
+
+    def __init__(self, directory: Path, resume_at: int | None = None) -> None:
+        """Opens the two files.
+
+        Args:
+            directory: The run directory.
+            resume_at: Bytes of `metrics.jsonl` that the resumed checkpoint knows of; what a killed run wrote after
+                that is cut off. None starts a new file.
+        """
+        self._metrics_path = directory / "metrics.jsonl"
+        if resume_at is None:
+            self._metrics_path.write_bytes(b"")
+        elif self._metrics_path.is_file() and self._metrics_path.stat().st_size >= resume_at:
+            os.truncate(self._metrics_path, resume_at)
+        else:
+            raise CheckpointError(f"{self._metrics_path} is shorter than the checkpoint knows it: it was changed")
+        self._text: TextIO = (directory / "train.log").open("a", encoding="utf-8")
+
+    def line(self, text: str = "") -> None:
+        """Writes one line."""
+        tqdm.write(text)
+        self._text.write(text + "\n")
+        self._text.flush()
+
+    def event(self, **values: Any) -> None:
+        """Appends one JSON object to `metrics.jsonl`."""
+        with self._metrics_path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
+
+    @property
+    def metrics_size(self) -> int:
+        """Bytes in `metrics.jsonl`."""
+        return self._metrics_path.stat().st_size
+
+    def close(self) -> None:
+        """Closes `train.log`."""
+        self._text.close()
+
+
+def progress(total: int, description: str, initial: int = 0) -> tqdm:
+    """A progress bar with ETA on a terminal; silent where standard error is a file."""
+    return tqdm(
+        total=total, desc=description, initial=initial, leave=False, dynamic_ncols=True, disable=not sys.stderr.isatty()
+    )
+
+
+class EpochMeter:
+    """Loss and accuracy over an epoch, reader and batch cost over the batches since the last line."""
+
+    def __init__(self) -> None:
+        self.loss_sum = self.hits = 0.0
+        self.samples = 0
+        self._restart_window()
+        self._mark = time.perf_counter()
+
+    def data_arrived(self) -> None:
+        """Call when a batch has been read."""
+        now = time.perf_counter()
+        self._reader += now - self._mark
+
+    def batch_done(self, loss: float, hits: float, samples: int) -> None:
+        """Call after the step: loss is the batch's mean, hits its number of right answers."""
+        now = time.perf_counter()
+        self._total += now - self._mark
+        self._mark = now
+        self._batches += 1
+        self._window_samples += samples
+        self.loss_sum += loss * samples
+        self.hits += hits
+        self.samples += samples
+
+    @property
+    def loss(self) -> float:
+        """Mean loss of the epoch so far."""
+        return self.loss_sum / max(self.samples, 1)
+
+    @property
+    def accuracy(self) -> float:
+        """Training accuracy of the epoch so far."""
+        return self.hits / max(self.samples, 1)
+
+    def train_line(self, epoch: int, batch: int, lr: float, batches_left: int) -> str:
+        """PaddleMVF's line of training; restarts the window of costs."""
+        count = max(self._batches, 1)
+        reader, cost, samples = self._reader / count, self._total / count, self._window_samples / count
+        self._restart_window()
+        return (
+            f"[TRAIN] epoch={epoch}, batch_id={batch}, loss={self.loss:.6f}, lr={lr:.6f},acc={self.accuracy:.3f}, "
+            f"avg_reader_cost: {reader:.3f} sec, avg_batch_cost: {cost:.3f} sec, avg_samples: {samples:g}, "
+            f"avg_ips: {samples / max(cost, 1e-9):.3f} images/sec  ETA {_clock(cost * batches_left)}"
+        )
+
+    def _restart_window(self) -> None:
+        self._reader = self._total = 0.0
+        self._batches = self._window_samples = 0
+
+
+def metric_lines(metrics: dict[str, float]) -> list[str]:
+    """PaddleMVF's lines of an evaluation."""
+    return [
+        "", "Evaluating top_k_accuracy ...", "", f"top1_acc\t{metrics['top1_acc']:.4f}",
+        f"top5_acc\t{metrics['top5_acc']:.4f}", "", "Evaluating mean_class_accuracy ...", "",
+        f"mean_acc\t{metrics['mean_acc']:.4f}",
+    ]  # fmt: skip
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02d}:{minutes:02d}:{seconds:02d}"

@@ -1,0 +1,120 @@
+"""Prepares the process for Paddle: device, threads, allocator, and the vector path of Paddle's MKL on AMD.
+
+Importing Paddle sets `OMP_NUM_THREADS=1` unless it is set already, and its MKL of 2019 takes a slow path on every
+processor that is not Intel's. Both are decided before the first operation, so `prepare` comes before any other import
+of Paddle and before NumPy work of weight.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import logging
+import os
+import platform
+import sys
+import warnings
+from pathlib import Path
+
+from configs.errors import UserError
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc malloc.h
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def prepare(device: str = "auto", threads: int = 0, tune: bool = True) -> list[str]:
+    """Sets up the process and imports Paddle.
+
+    Args:
+        device: `cpu`, `gpu`, `gpu:N` or `auto` (a GPU if this Paddle has one).
+        threads: Threads of one operation; 0 takes every core that this process may use.
+        tune: Set the allocator and, on AMD, the MKL vector path. An environment variable of the user's goes first.
+
+    Returns:
+        Lines for the plan: what was found and what was set.
+
+    Raises:
+        UserError: The device does not exist here.
+    """
+    count = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or os.cpu_count()
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    settings = [f"threads {count}"]
+    if tune:
+        settings += [_tune_mkl(), _tune_malloc()]
+    else:
+        settings.append("processor settings as they come (--no_tune)")
+    paddle = _import_paddle()
+    name = _device_name(device)
+    paddle.set_device(name)
+    return [f"paddle {paddle.__version__} on {name}", *settings]
+
+
+def check_precision(amp: str) -> None:
+    """Raises UserError if the device cannot compute in the precision that the recipe asks for."""
+    import paddle
+
+    if amp == "float16" and paddle.get_device() == "cpu":
+        raise UserError("--amp float16 needs a GPU: on a processor take --amp bfloat16 or none")
+
+
+def mkl_vector_path(cpuinfo: str) -> str | None:
+    """The value of `MKL_DEBUG_CPU_TYPE` for this processor, or None where the default is right.
+
+    Args:
+        cpuinfo: Text of /proc/cpuinfo.
+
+    Returns:
+        "7" (AVX-512) or "5" (AVX2) on AMD, by the flags that the processor reports; None on any other vendor.
+    """
+    fields = dict(line.split(":", 1) for line in cpuinfo.split("\n\n")[0].splitlines() if ":" in line)
+    fields = {key.strip(): value.strip() for key, value in fields.items()}
+    flags = set(fields.get("flags", "").split())
+    if fields.get("vendor_id") != "AuthenticAMD":
+        return None
+    if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= flags:
+        return "7"
+    return "5" if {"avx2", "fma"} <= flags else None
+
+
+def _tune_mkl() -> str:
+    if "MKL_DEBUG_CPU_TYPE" in os.environ:
+        return f"MKL_DEBUG_CPU_TYPE={os.environ['MKL_DEBUG_CPU_TYPE']} (from the environment)"
+    path = mkl_vector_path(_CPUINFO.read_text()) if _CPUINFO.exists() else None
+    if path is None:
+        return "MKL vector path as it comes"
+    os.environ["MKL_DEBUG_CPU_TYPE"] = path
+    return f"MKL_DEBUG_CPU_TYPE={path} ({'AVX-512' if path == '7' else 'AVX2'} on AMD)"
+
+
+def _tune_malloc() -> str:
+    """Keeps freed blocks in the process: page faults of fresh blocks cost more than an element-wise operation."""
+    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
+        return "allocator as it comes (no glibc)"
+    libc = ctypes.CDLL("libc.so.6")
+    kept = [libc.mallopt(name, 2**31 - 1) for name in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD)]
+    return "malloc keeps freed blocks" if all(kept) else "malloc refused its settings"
+
+
+def _import_paddle():
+    """Imports Paddle without its remarks on OMP_NUM_THREADS, which is set on purpose, and on ccache."""
+    remarks = io.StringIO()
+    with warnings.catch_warnings(), contextlib.redirect_stderr(remarks), contextlib.redirect_stdout(remarks):
+        warnings.simplefilter("ignore")
+        logging.getLogger("paddle").setLevel(logging.ERROR)
+        import paddle
+    return paddle
+
+
+def _device_name(device: str) -> str:
+    import paddle
+
+    has_gpu = paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
+    if device == "auto":
+        return "gpu:0" if has_gpu else "cpu"
+    kind, _, index = device.partition(":")
+    if kind not in ("cpu", "gpu") or (index and not index.isdigit()):
+        raise UserError(f"--device must be cpu, gpu, gpu:N or auto, got {device}")
+    if kind == "gpu" and not has_gpu:
+        raise UserError(f"--device {device}: this Paddle has no GPU to use; take --device cpu or install paddlepaddle-gpu")
+    return device

@@ -1,0 +1,230 @@
+"""The training loop: epochs, evaluation, checkpoints, and a resumed run that equals the run that was not interrupted."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+from datasets.loader import Batch
+from paddle import nn
+
+from configs import Recipe, UserError
+from datasets import ClipLoader
+from engine import checkpoint, evaluation
+from engine.batch_norm import fold_views, recompute_statistics
+from engine.log import EpochMeter, RunLog, metric_lines, progress
+from engine.objective import DivergenceError, Mix, cross_entropy, targets
+from engine.optim import build_optimizer, learning_rate
+
+
+@dataclass
+class Trainer:
+    """One run. Everything random in it is a function of the seed, the epoch and the batch, never of what ran before.
+
+    Attributes:
+        recipe: The numbers of the run.
+        model: Recognizer, initialized or loaded.
+        train_loader: Drops samples that do not decode and reports them.
+        val_loader: Raises on them.
+        directory: Where checkpoints and logs go; exists.
+        log_iters: Batches between two lines of the log.
+        checkpoint_iters: Batches between two checkpoints inside an epoch; 0 only writes at the end of each.
+        provenance: What else goes into `state.json`: where data and weights came from.
+    """
+
+    recipe: Recipe
+    model: nn.Layer
+    train_loader: ClipLoader
+    val_loader: ClipLoader
+    directory: Path
+    log_iters: int = 10
+    checkpoint_iters: int = 0
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.optimizer = build_optimizer(self.model, self.recipe)
+        self.scaler = paddle.amp.GradScaler(enable=self.recipe.amp == "float16")
+        self.epoch = self.batch = 0
+        self.best = -1.0
+        self.meter = EpochMeter()
+        self.bad_samples = 0
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # The run
+
+    def fit(self, resume: bool = False) -> dict[str, float]:
+        """Trains to the last epoch.
+
+        Args:
+            resume: Continue from the checkpoint in the run directory.
+
+        Returns:
+            The metrics of the last evaluation, and `best`.
+
+        Raises:
+            DivergenceError: The loss is not finite.
+            UserError: More samples fail to decode than the recipe allows.
+            CheckpointError: A checkpoint cannot be read or written.
+        """
+        metrics_size = self._restore() if resume else None
+        self.log = RunLog(self.directory, metrics_size)
+        metrics: dict[str, float] = {}
+        try:
+            for self.epoch in range(self.epoch, self.recipe.max_epochs):
+                self._train_epoch()
+                metrics = self._finish_epoch()
+        finally:
+            self.log.close()
+        return {**metrics, "best": self.best}
+
+    def _train_epoch(self) -> None:
+        self.model.train()
+        total = len(self.train_loader)
+        if self.batch == 0:
+            self.meter, self.bad_samples = EpochMeter(), 0
+        with progress(total, f"epoch {self.epoch + 1}/{self.recipe.max_epochs}", self.batch) as bar:
+            for batch in self.train_loader.epoch(self.epoch, start=self.batch):
+                self.meter.data_arrived()
+                self._count_failures(batch)
+                self._train_batch(batch)
+                self.batch += 1
+                bar.update()
+                bar.set_postfix(loss=f"{self.meter.loss:.4f}", acc=f"{self.meter.accuracy:.3f}")
+                if self._global_batch % self.log_iters == 0:
+                    self.log.line(self._train_line())
+                if self.checkpoint_iters and self.batch % self.checkpoint_iters == 0 and self.batch < total:
+                    self._save()
+
+    def _train_batch(self, batch: Batch) -> None:
+        """Forward, backward, and a step at the end of each group of `accumulate` batches."""
+        if self.batch % self.recipe.accumulate == 0:
+            self.optimizer.set_lr(self._rate())
+        samples = len(batch.labels)
+        if samples:
+            paddle.seed(self._seed())
+            loss, hits = self._backward(batch)
+            self.meter.batch_done(loss, hits, samples)
+        last_of_epoch = self.batch + 1 == len(self.train_loader)
+        if (self.batch + 1) % self.recipe.accumulate == 0 or last_of_epoch:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            self.optimizer.clear_grad()
+
+    def _backward(self, batch: Batch) -> tuple[float, float]:
+        """Adds the batch's gradients; returns its loss and its number of right answers."""
+        recipe = self.recipe
+        clips, labels = fold_views(batch.clips), paddle.to_tensor(batch.labels)
+        with paddle.amp.auto_cast(enable=recipe.amp != "none", dtype=_amp_type(recipe), level="O1"):
+            target = targets(labels, recipe.num_classes, recipe.label_smoothing)
+            if recipe.mixup_alpha:
+                rng = np.random.default_rng([recipe.seed, self.epoch, self.batch, 1])
+                mix = Mix.draw(recipe.mixup_alpha, len(batch.labels), rng)
+                clips, target = mix(clips), mix(target)
+            logits = self.model(clips)
+        loss = cross_entropy(logits, target)
+        value = float(loss)
+        if not math.isfinite(value):
+            raise DivergenceError(self._divergence(value, batch))
+        self.scaler.scale(loss / self._group_size()).backward()
+        return value, float((logits.argmax(axis=1) == labels).sum())
+
+    def _finish_epoch(self) -> dict[str, float]:
+        """Statistics, evaluation, best and last checkpoint."""
+        recipe, epoch = self.recipe, self.epoch + 1
+        if recipe.precise_bn_epochs and epoch % recipe.precise_bn_epochs == 0:
+            count = min(recipe.precise_bn_batches, len(self.train_loader))
+            batches = (batch for _, batch in zip(range(count), self.train_loader.epoch(self.epoch), strict=False))
+            self.log.line(f"Precise BatchNorm over {recompute_statistics(self.model, batches)} batches")
+        scores, labels = evaluation.score_dataset(self.model, self.val_loader, title="eval")
+        metrics = evaluation.summarize(scores, labels)
+        self.log.line(f"[EVAL] epoch={epoch}")
+        for line in metric_lines(metrics):
+            self.log.line(line)
+        self.log.event(
+            epoch=epoch, loss=self.meter.loss, train_acc=self.meter.accuracy, lr=self.optimizer.get_lr(),
+            bad_samples=self.bad_samples, **metrics,
+        )  # fmt: skip
+        if metrics[recipe.best_metric] > self.best:
+            self.best = metrics[recipe.best_metric]
+            checkpoint.save_weights(self.directory / "best.pdparams", self.model)
+            self.log.line("Save best model.")
+        self.batch = 0
+        self._save(next_epoch=self.epoch + 1)
+        return metrics
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Where the run stands
+
+    @property
+    def _global_batch(self) -> int:
+        return self.epoch * len(self.train_loader) + self.batch
+
+    def _rate(self) -> float:
+        return learning_rate(self.recipe, self._global_batch / len(self.train_loader))
+
+    def _group_size(self) -> int:
+        """Batches in this group of accumulation; the last group of an epoch may be smaller."""
+        first = self.batch - self.batch % self.recipe.accumulate
+        return min(self.recipe.accumulate, len(self.train_loader) - first)
+
+    def _seed(self) -> int:
+        """Seed of this batch's dropout."""
+        return int(np.random.SeedSequence([self.recipe.seed, self.epoch, self.batch]).generate_state(1)[0])
+
+    def _train_line(self) -> str:
+        left = self.recipe.max_epochs * len(self.train_loader) - self._global_batch
+        return self.meter.train_line(self.epoch + 1, self.batch, self.optimizer.get_lr(), left)
+
+    def _divergence(self, value: float, batch: Batch) -> str:
+        names = ", ".join(self.train_loader.dataset.name(int(index)) for index in batch.indices[:4])
+        return (
+            f"the loss is {value} in epoch {self.epoch + 1}, batch {self.batch + 1} (lr {self.optimizer.get_lr():.6f}, "
+            f"samples {names}, ...); the last checkpoint is kept: lower --lr, lengthen --warmup_epochs or set --clip_norm"
+        )
+
+    def _count_failures(self, batch: Batch) -> None:
+        for message in batch.failures:
+            self.bad_samples += 1
+            self.log.line(f"[SKIPPED] {message}")
+        allowed = self.recipe.max_bad_samples * len(self.train_loader.dataset)
+        if self.bad_samples > allowed:
+            raise UserError(
+                f"{self.bad_samples} of {len(self.train_loader.dataset)} training samples do not decode, "
+                f"--max_bad_samples {self.recipe.max_bad_samples:g} allows {allowed:g}; the last: {batch.failures[-1]}"
+            )
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Checkpoints
+
+    def _save(self, next_epoch: int | None = None) -> None:
+        meter = self.meter
+        state = {
+            "epoch": self.epoch if next_epoch is None else next_epoch,
+            "batch": self.batch,
+            "best": self.best,
+            "bad_samples": self.bad_samples,
+            "meter": [meter.loss_sum, meter.hits, meter.samples],
+            "scaler": {key: float(np.asarray(value).item()) for key, value in self.scaler.state_dict().items()},
+            "metrics_size": self.log.metrics_size,
+            "provenance": self.provenance,
+        }
+        checkpoint.save_last(self.directory, self.model, self.optimizer, state)
+
+    def _restore(self) -> int:
+        """Puts the last checkpoint back; returns the size of `metrics.jsonl` at that moment."""
+        state = checkpoint.load_last(self.directory, self.model, self.optimizer)
+        self.epoch, self.batch = state["epoch"], state["batch"]
+        self.best, self.bad_samples = state["best"], state["bad_samples"]
+        self.meter = EpochMeter()
+        self.meter.loss_sum, self.meter.hits, self.meter.samples = state["meter"]
+        if state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+        return state["metrics_size"]
+
+
+def _amp_type(recipe: Recipe) -> str:
+    return "float16" if recipe.amp == "none" else recipe.amp

@@ -1,0 +1,53 @@
+"""Names the action in a video: `python predict.py --video FILE_OR_FRAME_DIR --pretrained FILE`."""
+
+from __future__ import annotations
+
+import argparse
+
+from configs import cli
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Flags of the command; the recipe beside the checkpoint decides what they leave open."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    run = parser.add_argument_group("run")
+    run.add_argument("--video", required=True, nargs="+", help="video files or folders of frames")
+    run.add_argument("--pretrained", required=True, help="weights; recipe.json and classes.txt are read beside them")
+    run.add_argument("--classes", help="file of class names: one a line, or JSON {\"0\": name}")
+    run.add_argument(
+        "--views", choices=("full", "quick"), default="full", help="the recipe's test views, or one centre view"
+    )
+    run.add_argument("--top", type=cli.positive, default=5, help="classes to print")
+    cli.add_device_flags(parser)
+    cli.add_recipe_flags(parser, ("model", "frames", "pixels"))
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Wires a checkpoint and videos into names and probabilities."""
+    args = parse_args(argv)
+    from engine import runtime
+
+    runtime.prepare(args.device, args.threads, tune=not args.no_tune)
+
+    from datasets import load_views
+    from engine.evaluation import view_scores
+    from engine.inference import class_names_beside, load_recognizer, recipe_beside
+
+    recipe = cli.recipe_from_flags(args, recipe_beside(args.pretrained, args))
+    model, recipe = load_recognizer(args.pretrained, recipe)
+    names = class_names_beside(args.pretrained, recipe.num_classes, names_file=args.classes)
+    for video in args.video:
+        clips = load_views(video, recipe, "test" if args.views == "full" else "val")
+        probabilities = view_scores(model, clips[None])[0]  # [K]
+        best = probabilities.argsort()[::-1][: args.top]
+        if len(args.video) > 1:
+            print(video)
+        print(f"Top1 class:{names[best[0]]} prob:{probabilities[best[0]]:.6f}")
+        for rank, label in enumerate(best, start=1):
+            print(f"  {rank}. {names[label]} {probabilities[label]:.6f}")
+
+
+if __name__ == "__main__":
+    with cli.clear_errors():
+        main()

@@ -1,0 +1,65 @@
+"""Tests a checkpoint on a data set: `python test.py --dataset_root DIR --pretrained FILE`."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from configs import cli
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Flags of the command; the recipe beside the checkpoint decides what they leave open."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    run = parser.add_argument_group("run")
+    run.add_argument("--dataset_root", required=True, help="folder of a data set")
+    run.add_argument("--val_list", default="", help="list file of the videos, instead of the one found")
+    run.add_argument("--pretrained", required=True, help="weights; recipe.json is read from the same folder")
+    run.add_argument("--output_dir", help="where the report goes (default: test_<views> beside the weights)")
+    run.add_argument(
+        "--views", choices=("full", "quick"), default="full", help="the recipe's test views, or one centre view"
+    )
+    run.add_argument("--views_per_pass", type=cli.count, default=0, help="views in one forward pass; 0: 64 frames")
+    run.add_argument("--num_workers", type=cli.count, default=2, help="processes that read videos; 0 reads in this one")
+    cli.add_device_flags(parser)
+    cli.add_recipe_flags(parser, ("model", "frames", "pixels"))
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Wires a checkpoint and a data set into a report."""
+    args = parse_args(argv)
+    from engine import runtime
+
+    runtime.prepare(args.device, args.threads, tune=not args.no_tune)
+
+    from datasets import ClipLoader, VideoDataset, load_annotation
+    from engine import evaluation
+    from engine.inference import class_names_beside, load_recognizer, recipe_beside
+    from engine.log import metric_lines
+
+    recipe = cli.recipe_from_flags(args, recipe_beside(args.pretrained, args))
+    model, recipe = load_recognizer(args.pretrained, recipe)
+    annotation = load_annotation(args.dataset_root, "val", recipe.split, recipe.num_classes, args.val_list)
+    dataset = VideoDataset(annotation, recipe, "test" if args.views == "full" else "val")
+    view = "x".join(map(str, dataset.sample_shape))
+    print(f"{recipe.model} on {len(dataset)} videos from {annotation.source}, {view} (views x frames x RGB x H x W)")
+    started = time.perf_counter()
+    with ClipLoader(dataset, 1, num_workers=args.num_workers) as loader:
+        scores, labels = evaluation.score_dataset(model, loader, args.views_per_pass)
+    seconds = time.perf_counter() - started
+    metrics = evaluation.summarize(scores, labels)
+    directory = Path(args.output_dir or Path(args.pretrained).parent / f"test_{args.views}")
+    names = class_names_beside(args.pretrained, recipe.num_classes, annotation.class_names)
+    summary = {**metrics, "view": view, "seconds": round(seconds, 1), "weights": Path(args.pretrained).name}
+    evaluation.write_report(directory, scores, labels, names, summary)
+    print("\n".join(metric_lines(metrics)))
+    print(f"top1_acc: {metrics['top1_acc']:.4f}\ntop5_acc: {metrics['top5_acc']:.4f}")
+    print(f"mean_class_accuracy: {metrics['mean_acc']:.4f}")
+    print(f"report in {directory}: test.json, per_class.csv, confusion_matrix.png")
+
+
+if __name__ == "__main__":
+    with cli.clear_errors():
+        main()

@@ -1,0 +1,150 @@
+"""Checkpoints: atomic, recoverable, exact."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+from paddle import nn
+
+from configs import Recipe
+from engine import checkpoint
+from engine.optim import build_optimizer
+from engine.weight_files import CheckpointError, read_weights
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def make(seed):
+    paddle.seed(seed)
+    model = nn.Sequential(nn.Conv2D(3, 4, 3), nn.BatchNorm2D(4), nn.Flatten(), nn.Linear(4 * 36, 2))
+    return model, build_optimizer(model, Recipe(lr=0.1, warmup_epochs=0.0))
+
+
+def step(model, optimizer, seed):
+    paddle.seed(seed)
+    model(paddle.randn([2, 3, 8, 8])).square().mean().backward()
+    optimizer.step()
+    optimizer.clear_grad()
+
+
+def values(model):
+    return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+
+
+def test_a_resumed_run_goes_on_bit_for_bit(tmp_path):
+    model, optimizer = make(0)
+    step(model, optimizer, 1)
+    checkpoint.save_last(tmp_path, model, optimizer, {"epoch": 3})
+    step(model, optimizer, 2)
+    again, its_optimizer = make(5)  # built later in the same process, so Paddle numbers its parameters differently
+    assert checkpoint.load_last(tmp_path, again, its_optimizer)["epoch"] == 3
+    step(again, its_optimizer, 2)
+    for name, value in values(model).items():
+        np.testing.assert_array_equal(values(again)[name], value, err_msg=name)
+
+
+def test_paddle_reads_our_weights_and_we_read_them_back(tmp_path):
+    model, _ = make(0)
+    checkpoint.save_weights(tmp_path / "best.pdparams", model)
+    theirs, ours = paddle.load(str(tmp_path / "best.pdparams")), read_weights(tmp_path / "best.pdparams")
+    for name, value in values(model).items():
+        np.testing.assert_array_equal(np.asarray(theirs[name]), value)
+        np.testing.assert_array_equal(ours[name], value)
+
+
+@pytest.mark.parametrize("renames_done", [0, 1])
+def test_a_kill_between_the_renames_is_mended(tmp_path, monkeypatch, renames_done):
+    model, optimizer = make(0)
+    checkpoint.save_last(tmp_path, model, optimizer, {"epoch": 1})
+    step(model, optimizer, 1)
+    after = values(model)
+    calls, replace = [], os.replace
+
+    def killed(source, target):
+        calls.append(target)
+        if len(calls) > 1 + renames_done:  # the first is state.json: the commit
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(checkpoint.os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save_last(tmp_path, model, optimizer, {"epoch": 2})
+    monkeypatch.undo()
+    again, its_optimizer = make(9)
+    assert checkpoint.load_last(tmp_path, again, its_optimizer)["epoch"] == 2
+    for name, value in after.items():
+        np.testing.assert_array_equal(values(again)[name], value)
+
+
+def test_a_kill_before_the_commit_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
+    model, optimizer = make(0)
+    checkpoint.save_last(tmp_path, model, optimizer, {"epoch": 1})
+    before = values(model)
+    step(model, optimizer, 1)
+    monkeypatch.setattr(checkpoint.os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save_last(tmp_path, model, optimizer, {"epoch": 2})
+    monkeypatch.undo()
+    again, its_optimizer = make(9)
+    assert checkpoint.load_last(tmp_path, again, its_optimizer)["epoch"] == 1
+    for name, value in before.items():
+        np.testing.assert_array_equal(values(again)[name], value)
+
+
+def test_a_full_disk_is_one_error_and_leaves_the_previous_checkpoint_whole(tmp_path):
+    """The kernel refuses the write (a limit on file size, set in a process of its own), not a mock."""
+    model, optimizer = make(0)
+    checkpoint.save_last(tmp_path, model, optimizer, {"epoch": 1})
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    code = f"""
+import resource, signal, sys
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_checkpoint import checkpoint, make, step
+from configs import cli
+model, optimizer = make(0)
+step(model, optimizer, 1)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+with cli.clear_errors():
+    checkpoint.save_last(Path({str(tmp_path)!r}), model, optimizer, {{"epoch": 2}})
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert "last.pdparams: File too large; the previous checkpoint is whole, make room and --resume" in done.stderr
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["last.pdparams", "last.pdopt", "state.json"])
+def test_a_damaged_file_is_named(tmp_path, name):
+    model, optimizer = make(0)
+    checkpoint.save_last(tmp_path, model, optimizer, {})
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-20])
+    with pytest.raises(CheckpointError, match=rf"{name} is damaged"):
+        checkpoint.load_last(tmp_path, model, optimizer)
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    model, optimizer = make(0)
+    checkpoint.save_last(tmp_path, model, optimizer, {})
+    other = nn.Linear(2, 2)
+    with pytest.raises(CheckpointError, match="belongs to another model"):
+        checkpoint.load_last(tmp_path, other, build_optimizer(other, Recipe()))
+
+
+def test_nothing_to_resume(tmp_path):
+    with pytest.raises(CheckpointError, match="there is nothing to resume in"):
+        checkpoint.read_state(tmp_path)
+
+
+def test_a_directory_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointError, match=r"cannot write to --output_dir .*file/run: Not a directory"):
+        checkpoint.prepare_directory(tmp_path / "file" / "run")

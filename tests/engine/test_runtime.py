@@ -1,0 +1,78 @@
+"""Process settings: which processors get which, and that they are in force."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from configs import UserError
+from engine import runtime
+
+ROOT = Path(__file__).resolve().parents[2]
+AVX512 = "avx2 fma avx512f avx512bw avx512dq avx512vl"
+
+
+@pytest.mark.parametrize(
+    ("vendor", "flags", "path"),
+    [
+        ("AuthenticAMD", AVX512, "7"),
+        ("AuthenticAMD", "sse4_2 avx2 fma", "5"),
+        ("AuthenticAMD", "avx2 fma avx512f", "5"),
+        ("AuthenticAMD", "sse4_2 avx", None),
+        ("GenuineIntel", AVX512, None),
+    ],
+)
+def test_the_vector_path_follows_vendor_and_flags(vendor, flags, path):
+    cpuinfo = f"processor\t: 0\nvendor_id\t: {vendor}\nflags\t\t: fpu {flags}\n\nprocessor\t: 1\nvendor_id\t: other\n"
+    assert runtime.mkl_vector_path(cpuinfo) == path
+
+
+def test_a_cpuinfo_of_another_architecture_changes_nothing():
+    assert runtime.mkl_vector_path("processor : 0\nBogoMIPS : 50.00\nFeatures : fp asimd\n") is None
+
+
+def _prepare(arguments, **environment):
+    code = f"from engine import runtime; import os; print(runtime.prepare({arguments})); "
+    code += "print(os.environ.get('OMP_NUM_THREADS'), os.environ.get('MKL_DEBUG_CPU_TYPE'))"
+    env = {key: value for key, value in os.environ.items() if key not in ("OMP_NUM_THREADS", "MKL_DEBUG_CPU_TYPE")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env={**env, **environment}, capture_output=True, text=True, check=True
+    )
+    return done.stdout, done.stderr
+
+
+def test_threads_are_set_before_paddle_sets_one():
+    out, err = _prepare("threads=2")
+    assert "threads 2" in out
+    assert out.splitlines()[-1].startswith("2 ")
+    assert "PLEASE USE OMP_NUM_THREADS WISELY" not in err
+
+
+def test_no_tune_leaves_the_processor_alone():
+    out, _ = _prepare("tune=False")
+    assert "as they come" in out
+    assert out.splitlines()[-1].endswith(" None")
+
+
+def test_the_users_own_setting_goes_first():
+    out, _ = _prepare("", MKL_DEBUG_CPU_TYPE="5")
+    assert "MKL_DEBUG_CPU_TYPE=5 (from the environment)" in out
+
+
+@pytest.mark.parametrize("device", ["tpu", "gpu:x"])
+def test_an_unknown_device_is_refused(device):
+    with pytest.raises(UserError, match=f"--device must be cpu, gpu, gpu:N or auto, got {device}"):
+        runtime._device_name(device)
+
+
+def test_a_gpu_that_is_not_there_is_refused():
+    import paddle
+
+    if paddle.is_compiled_with_cuda():
+        pytest.skip("this Paddle has CUDA")
+    with pytest.raises(UserError, match="no GPU to use"):
+        runtime._device_name("gpu:0")
+    with pytest.raises(UserError, match="--amp float16 needs a GPU"):
+        runtime.check_precision("float16")

@@ -1,0 +1,80 @@
+"""The table of imports in README holds: read from the syntax trees, nothing is imported."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+OURS = {"configs", "datasets", "models", "engine", "deploy", "alignment", "tools", "train", "test", "predict"}
+MAY_IMPORT = {
+    "configs": set(),
+    "datasets": {"configs"},
+    "models": {"configs"},
+    "engine": {"configs", "datasets", "models"},
+    "tools": OURS,
+    "train": {"configs", "datasets", "models", "engine"},
+    "test": {"configs", "datasets", "models", "engine"},
+    "predict": {"configs", "datasets", "models", "engine"},
+}
+NEVER_TORCH = ("configs", "datasets", "models", "engine", "train", "test", "predict")
+FILES = sorted(p for p in ROOT.rglob("*.py") if not any(part.startswith(".") for part in p.relative_to(ROOT).parts))
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.add(node.module.split(".")[0])
+            assert all(alias.name != "*" for alias in node.names), f"{path}: star import"
+    return found
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_imports_go_one_way(room):
+    files = [path for path in FILES if room_of(path) == room]
+    assert files
+    for path in files:
+        foreign = (imports_of(path) & OURS) - {room} - MAY_IMPORT[room]
+        assert not foreign, f"{path.relative_to(ROOT)} imports {foreign}"
+
+
+def test_training_and_inference_never_import_torch():
+    for path in FILES:
+        if room_of(path) in NEVER_TORCH:
+            assert "torch" not in imports_of(path), path
+
+
+def test_configs_is_standard_library_only():
+    for path in FILES:
+        if room_of(path) == "configs":
+            assert imports_of(path) - {"configs"} <= sys.stdlib_module_names, path
+
+
+def test_data_workers_start_without_a_framework():
+    code = "import datasets, sys; sys.exit('paddle' in sys.modules or 'torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("script", ["train.py", "test.py", "predict.py"])
+def test_help_answers_without_a_framework(script):
+    code = f"import sys, runpy; sys.argv=['{script}', '--help']\ntry: runpy.run_path('{script}', run_name='__main__')\n"
+    code += "except SystemExit as stop: assert not stop.code\nsys.exit('paddle' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--pretrained" in done.stdout
+
+
+def test_no_file_is_named_after_nothing():
+    names = {"utils.py", "util.py", "misc.py", "helper.py", "helpers.py", "common.py", "base.py"}
+    assert not [path for path in FILES if path.name in names]
+    assert not list((ROOT / "tests").rglob("__init__.py"))

@@ -1,0 +1,96 @@
+"""Trains a video recognizer: `python train.py --dataset_root DIR --pretrained FILE`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from configs import Recipe, RecipeError, cli
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Flags of the command; recipe flags that are not given leave no attribute behind."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    run = parser.add_argument_group("run")
+    run.add_argument("--dataset_root", help="folder of a data set: list files, or train/ and val/ with a folder per class")
+    run.add_argument("--train_list", default="", help="list file of the training videos, instead of the one found")
+    run.add_argument("--val_list", default="", help="list file of the validation videos, instead of the one found")
+    run.add_argument("--pretrained", help="weights to start from; a classifier of another size is left out and named")
+    run.add_argument("--output_dir", help="run directory (default: output/<preset or model>_split<split>)")
+    run.add_argument("--resume", action="store_true", help="continue the run in --output_dir, with its recipe and data")
+    run.add_argument("--num_workers", type=cli.count, default=2, help="processes that read videos; 0 reads in this one")
+    run.add_argument("--log_iters", type=cli.positive, default=10, help="batches between two lines of the log")
+    run.add_argument("--checkpoint_iters", type=cli.count, default=0, help="batches between checkpoints; 0: each epoch")
+    cli.add_device_flags(parser)
+    cli.add_recipe_flags(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Wires a recipe, a data set and a model into a run."""
+    args = parse_args(argv)
+    directory, recipe = run_directory_and_recipe(args)
+    from engine import runtime  # before Paddle, which decides about threads when it is imported
+
+    notes = runtime.prepare(args.device, args.threads, tune=not args.no_tune)
+
+    import paddle
+
+    from datasets import ClipLoader, VideoDataset, load_annotation
+    from engine import checkpoint
+    from engine.plan import training_plan
+    from engine.trainer import Trainer
+    from engine.weights import load_weights
+    from models import from_recipe
+
+    runtime.check_precision(recipe.amp)
+    checkpoint.prepare_directory(directory)
+    if args.resume:
+        checkpoint.adopt_provenance(directory, args)
+    lists = {
+        subset: load_annotation(args.dataset_root, subset, recipe.split, recipe.num_classes, list_file)
+        for subset, list_file in (("train", args.train_list), ("val", args.val_list))
+    }
+    recipe = recipe.with_(num_classes=recipe.num_classes or len(lists["train"].class_names))
+    train, val = (VideoDataset(lists[subset], recipe, subset) for subset in ("train", "val"))
+    options = {"num_workers": args.num_workers, "seed": recipe.seed}
+    with (
+        ClipLoader(train, recipe.batch_size, shuffle=True, drop_last=True, on_error="drop", **options) as train_loader,
+        ClipLoader(val, recipe.batch_size, **options) as val_loader,
+    ):
+        paddle.seed(recipe.seed)
+        model = from_recipe(recipe)
+        if args.pretrained and not args.resume:
+            notes.append(f"weights   {args.pretrained}: {load_weights(model, args.pretrained, finetune=True)}")
+        checkpoint.write_run_files(directory, recipe, lists["train"].class_names)
+        notes = [f"process   {', '.join(notes[:3])}", *notes[3:], f"output    {directory}"]
+        print("\n".join(training_plan(recipe, model, train, val, len(train_loader), notes)), flush=True)
+        trainer = Trainer(
+            recipe, model, train_loader, val_loader, directory, args.log_iters, args.checkpoint_iters,
+            provenance=checkpoint.provenance(args),
+        )  # fmt: skip
+        result = trainer.fit(resume=args.resume)
+    print(f"done: best {recipe.best_metric} {result['best']:.4f}; weights in {directory}/best.pdparams")
+
+
+def run_directory_and_recipe(args: argparse.Namespace) -> tuple[Path, Recipe]:
+    """Where the run writes, and its recipe: from the flags, or the one of the run that is resumed."""
+    if args.resume:
+        if not args.output_dir:
+            raise RecipeError("--resume needs --output_dir: the directory of the run to continue")
+        recipe = Recipe.from_json(Path(args.output_dir) / "recipe.json")
+        if args.preset or cli.recipe_from_flags(args, recipe) != recipe:
+            raise RecipeError("--resume keeps the recipe of the run: leave out --preset and every flag that differs")
+        return Path(args.output_dir), recipe
+    recipe = cli.recipe_from_flags(args)
+    directory = Path(args.output_dir or f"output/{args.preset or recipe.model}_split{recipe.split}")
+    if (directory / "state.json").exists():
+        raise RecipeError(f"{directory} holds a run already: add --resume, or choose another --output_dir")
+    if not args.dataset_root:
+        raise RecipeError("--dataset_root is missing: the folder of the data set (python -m datasets.demo DIR makes one)")
+    return directory, recipe
+
+
+if __name__ == "__main__":
+    with cli.clear_errors():
+        main()
