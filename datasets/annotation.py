@@ -1,0 +1,333 @@
+"""Which videos a dataset holds, with which labels: the list files and folder layouts that are in use.
+
+`dataset_root` is looked at in this order:
+
+1. a list file that the caller names;
+2. `<name>_{train,val}_split_<k>_{rawframes,videos}.txt` in the root or in `annotations/`, with the media in
+   `rawframes/` or `videos/` (PaddleMVF, mmaction2);
+3. `train.txt` and `val.txt` in the root, with paths relative to the root;
+4. one folder for each class: `train/<class>/*` and `val/<class>/*`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+VIDEO_SUFFIXES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv")
+CLASS_FILES = ("labels.json", "classes.txt", "classInd.txt", "label_map.txt")
+LAYOUTS = (
+    "*_{subset}_split_{split}_rawframes.txt or *_{subset}_split_{split}_videos.txt (here or in annotations/), "
+    "{subset}.txt, {subset}/<class>/<video or folder of frames>"
+)
+
+
+class DataError(ValueError):
+    """The data on disk cannot be used as it is; the message is one line for the user."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One video: its path, its label (-1: unlabeled) and, for frame folders, the frames that the list promises."""
+
+    path: str
+    label: int
+    num_frames: int | None = None
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """The videos of one subset. `class_names` is empty where the dataset names none; `source` says what was read."""
+
+    entries: tuple[Entry, ...]
+    class_names: tuple[str, ...]
+    source: str
+
+    @property
+    def num_classes(self) -> int:
+        """Number of class names, else the largest label plus one."""
+        return len(self.class_names) or max(entry.label for entry in self.entries) + 1
+
+
+def load_annotation(
+    root: str, subset: str, split: int = 1, num_classes: int = 0, list_file: str = ""
+) -> Annotation:
+    """Finds the layout of a dataset and reads one subset of it; every path is looked up on disk once.
+
+    Args:
+        root: The dataset's folder.
+        subset: "train" or "val".
+        split: Which of the dataset's own splits. Layouts that have no splits accept 1 only.
+        num_classes: Labels must lie in 0..num_classes-1; 0 takes the number of class names, if there are any.
+        list_file: A list to read in place of the subset's own, absolute or relative to the root or to here.
+
+    Raises:
+        DataError: Root absent or empty, no known layout, no such split, a line that is no entry, a label out of
+            range, or media that are not on disk.
+    """
+    if subset not in ("train", "val"):
+        raise DataError(f"subset must be train or val, got {subset!r}")
+    _check_root(root)
+    names = class_names_of(root)
+    if num_classes and names and len(names) != num_classes:
+        raise DataError(f"num_classes is {num_classes}, but {root} names {len(names)} classes; set num_classes to 0")
+    source = _find_list(root, subset, split, list_file)
+    if source:
+        entries = _read_list(source, _media_folders(root, source), num_classes or len(names))
+    else:
+        source = os.path.join(root, subset)
+        entries, names = _read_tree(root, subset, split, names, num_classes)
+    if not entries:
+        raise DataError(f"{source} holds no video")
+    return Annotation(tuple(entries), names, source)
+
+
+def class_names_of(root: str) -> tuple[str, ...]:
+    """The class names in label order, from the first of CLASS_FILES that the root or its `annotations/` holds.
+
+    Files: `labels.json` ({"0": name}, {name: "0"} or a list), `classInd.txt` (`1 name`, counted from 1),
+    `classes.txt` and `label_map.txt` (one name a line).
+
+    Returns:
+        () when there is no such file.
+
+    Raises:
+        DataError: The file cannot be read, or its numbers leave gaps.
+    """
+    for folder in (root, os.path.join(root, "annotations")):
+        for name in CLASS_FILES:
+            path = os.path.join(folder, name)
+            if os.path.isfile(path):
+                return read_class_names(path)
+    return ()
+
+
+def read_class_names(path: str) -> tuple[str, ...]:
+    """The class names that one file lists; see `class_names_of`.
+
+    Raises:
+        DataError: The file cannot be read, or its numbers leave gaps.
+    """
+    lines = _read_text(path)
+    if path.endswith(".json"):
+        return _names_from_json(path, "\n".join(lines))
+    lines = [line.strip() for line in lines if line.strip()]
+    if os.path.basename(path) == "classInd.txt":
+        return _in_order(path, [_numbered_name(path, line) for line in lines], first=1)
+    return tuple(lines)
+
+
+def _numbered_name(path: str, line: str) -> tuple[int, str]:
+    number, _, name = line.partition(" ")
+    if not number.isdigit() or not name.strip():
+        raise DataError(f"{path}: a line must be `number name`, got {line!r}")
+    return int(number), name.strip()
+
+
+def _names_from_json(path: str, text: str) -> tuple[str, ...]:
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path} is not JSON: {error}") from error
+    if isinstance(data, list) and all(isinstance(name, str) for name in data):
+        return tuple(data)
+    if isinstance(data, dict) and all(str(key).isdigit() for key in data):
+        return _in_order(path, [(int(key), str(name)) for key, name in data.items()], first=0)
+    if isinstance(data, dict) and all(str(value).isdigit() for value in data.values()):
+        return _in_order(path, [(int(value), name) for name, value in data.items()], first=0)
+    raise DataError(f"{path} must map labels to names, as in {{\"0\": \"archery\"}}")
+
+
+def _in_order(path: str, pairs: list[tuple[int, str]], first: int) -> tuple[str, ...]:
+    pairs = sorted(pairs)
+    if [number for number, _ in pairs] != list(range(first, first + len(pairs))):
+        raise DataError(f"{path}: labels must count from {first} to {first + len(pairs) - 1} without gaps")
+    return tuple(name for _, name in pairs)
+
+
+def _check_root(root: str) -> None:
+    if not os.path.isdir(root):
+        raise DataError(f"dataset root {root!r} is no folder; give the one that holds the lists, or train/ and val/")
+    if not os.listdir(root):
+        raise DataError(f"dataset root {root!r} is empty")
+
+
+def _find_list(root: str, subset: str, split: int, list_file: str) -> str:
+    """Path of the list to read, or "" when the layout is one folder for each class."""
+    if list_file:
+        for path in (os.path.join(root, list_file), list_file):
+            if os.path.isfile(path):
+                return path
+        raise DataError(f"list file {list_file!r} is neither in {root} nor in {os.getcwd()}")
+    path = _find_split_list(root, subset, split)
+    if path:
+        return path
+    has_lists = [name for name in ("train", "val") if os.path.isfile(os.path.join(root, f"{name}.txt"))]
+    has_trees = [name for name in ("train", "val") if os.path.isdir(os.path.join(root, name))]
+    if subset not in has_lists + has_trees:
+        wanted = LAYOUTS.format(subset=subset, split=split)
+        raise DataError(f"{root} has no known layout for subset {subset}; looked for {wanted}")
+    if split != 1:
+        raise DataError(f"split {split} does not exist: {root} has one split only, use split 1")
+    return os.path.join(root, f"{subset}.txt") if subset in has_lists else ""
+
+
+def _find_split_list(root: str, subset: str, split: int) -> str:
+    """Path of `*_{subset}_split_{split}_*.txt`, frame folders before videos, or "" when no split has a list."""
+    pattern = re.compile(rf"(.*)_{subset}_split_(\d+)_(rawframes|videos)\.txt")
+    found: dict[int, list[str]] = {}
+    for folder in (root, os.path.join(root, "annotations")):
+        names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+        for match in filter(None, map(pattern.fullmatch, names)):
+            found.setdefault(int(match[2]), []).append(os.path.join(folder, match[0]))
+    if not found:
+        return ""
+    if split not in found:
+        existing = ", ".join(map(str, sorted(found)))
+        raise DataError(f"split {split} does not exist: {root} has {subset} lists for split {existing}")
+    paths = found[split]
+    with_media = [path for path in paths if os.path.isdir(os.path.join(root, _kind_of(path)))] or paths
+    frames = [path for path in with_media if _kind_of(path) == "rawframes"] or with_media
+    if len(frames) > 1:
+        raise DataError(f"{root} has several lists for split {split}: {', '.join(frames)}; name one as list_file")
+    return frames[0]
+
+
+def _kind_of(list_path: str) -> str:
+    """What the list's name says of its media: "rawframes", "videos" or "" for neither."""
+    name = os.path.basename(list_path)
+    return next((kind for kind in ("rawframes", "videos") if kind in name), "")
+
+
+def _media_folders(root: str, list_path: str) -> tuple[str, ...]:
+    """Folders that the list's paths may be relative to, the likeliest first."""
+    kind = _kind_of(list_path)
+    return (os.path.join(root, kind), root) if kind else (root,)
+
+
+def _read_text(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+
+
+def _read_list(path: str, folders: Sequence[str], num_classes: int) -> list[Entry]:
+    """Reads `path label` and `path num_frames label` lines; blank lines are skipped.
+
+    Lines are read from the right, so a path may hold spaces. A whole number before the label is a frame count when
+    the path without it exists, else it belongs to the path.
+    """
+    entries, absent = [], []
+    folder = ""
+    for number, line in enumerate(_read_text(path), start=1):
+        if not line.strip():
+            continue
+        place = f"{path}:{number}"
+        media, count, label = _split_line(line.strip(), place)
+        if label < 0 or (num_classes and label >= num_classes):
+            limit = f"0..{num_classes - 1}" if num_classes else "0 or more"
+            raise DataError(f"{place}: label must be {limit}, got {label}")
+        folder = folder or _folder_of(media, count, folders)
+        entry = _entry(folder, media, count, label)
+        if entry is None:
+            absent.append(media)
+        else:
+            entries.append(entry)
+    _check_absent(path, folder, absent, len(entries) + len(absent))
+    return entries
+
+
+def _split_line(line: str, place: str) -> tuple[str, int | None, int]:
+    """(path, number before the label or None, label)."""
+    media, _, last = line.rpartition(" ") if "\t" not in line else line.rpartition("\t")
+    media = media.strip()
+    try:
+        label = int(last)
+    except ValueError:
+        raise DataError(f"{place}: a line must be `path label` or `path num_frames label`, got {line!r}") from None
+    if not media:
+        raise DataError(f"{place}: a line must be `path label` or `path num_frames label`, got {line!r}")
+    parts = media.rsplit(maxsplit=1)
+    count = int(parts[1]) if len(parts) == 2 and parts[1].isdecimal() else None
+    return media, count, label
+
+
+def _without_count(media: str) -> str:
+    return media.rsplit(maxsplit=1)[0]
+
+
+def _folder_of(media: str, count: int | None, folders: Sequence[str]) -> str:
+    """The first folder that holds the entry, else the first folder."""
+    for folder in folders:
+        if _entry(folder, media, count, 0) is not None:
+            return folder
+    return folders[0]
+
+
+def _entry(folder: str, media: str, count: int | None, label: int) -> Entry | None:
+    """The entry of one line, or None when neither reading of it is on disk."""
+    if count is not None:
+        path = os.path.join(folder, _without_count(media))
+        mode = _mode(path)
+        if mode is not None:
+            return Entry(path, label, count if stat.S_ISDIR(mode) else None)
+    path = os.path.join(folder, media)
+    return None if _mode(path) is None else Entry(path, label)
+
+
+def _mode(path: str) -> int | None:
+    try:
+        return os.stat(path).st_mode
+    except OSError:
+        return None
+
+
+def _check_absent(source: str, folder: str, absent: list[str], total: int) -> None:
+    if absent:
+        first = ", ".join(absent[:3]) + (", ..." if len(absent) > 3 else "")
+        raise DataError(f"{source}: {len(absent)} of {total} entries are not in {folder}: {first}")
+
+
+def _read_tree(
+    root: str, subset: str, split: int, names: tuple[str, ...], num_classes: int
+) -> tuple[list[Entry], tuple[str, ...]]:
+    """One folder for each class. Labels follow the class file, else the sorted names of the training folders."""
+    folders = _class_folders(root, subset)
+    if not folders:
+        wanted = LAYOUTS.format(subset=subset, split=split)
+        raise DataError(f"{os.path.join(root, subset)} holds no class folder; looked for {wanted}")
+    names = names or _class_folders(root, "train") or folders
+    if num_classes and len(names) != num_classes:
+        raise DataError(f"num_classes is {num_classes}, but {root} has {len(names)} class folders; set it to 0")
+    unknown = [name for name in folders if name not in names]
+    if unknown:
+        raise DataError(f"{os.path.join(root, subset)} has class {', '.join(unknown)}, which the training set has not")
+    entries = []
+    for label, name in enumerate(names):
+        folder = os.path.join(root, subset, name)
+        entries += [Entry(path, label) for path in (_media_in(folder) if name in folders else [])]
+    return entries, names
+
+
+def _class_folders(root: str, subset: str) -> tuple[str, ...]:
+    folder = os.path.join(root, subset)
+    if not os.path.isdir(folder):
+        return ()
+    with os.scandir(folder) as items:
+        return tuple(sorted(item.name for item in items if item.is_dir() and not item.name.startswith(".")))
+
+
+def _media_in(folder: str) -> list[str]:
+    """Video files and folders of frames, sorted; hidden files and files of other kinds are not media."""
+    with os.scandir(folder) as items:
+        return sorted(
+            item.path
+            for item in items
+            if not item.name.startswith(".") and (item.is_dir() or item.name.lower().endswith(VIDEO_SUFFIXES))
+        )

@@ -1,0 +1,110 @@
+"""One sample from its index: decode, sample, transform. The same index, epoch and seed give the same bits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from configs.recipe import Recipe
+from datasets.annotation import Annotation, DataError, Entry
+from datasets.decode import open_source
+from datasets.sampling import check_sampling, test_indices, train_indices, val_indices
+from datasets.transforms import EvalTransform, TrainTransform
+
+MODES = ("train", "val", "test")
+
+
+class VideoDataset:
+    """The samples of an annotation.
+
+    - "train": one random view of crop_size.
+    - "val": one temporal view, centre crop of crop_size.
+    - "test": test_clips temporal views times test_crops of test_size, crop-major: all clips of the first crop first.
+
+    Raises:
+        DataError: The mode is none of these.
+        RecipeError: The recipe's sampling cannot place its clips.
+    """
+
+    def __init__(self, annotation: Annotation, recipe: Recipe, mode: str) -> None:
+        if mode not in MODES:
+            raise DataError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
+        check_sampling(recipe)
+        self.annotation = annotation
+        self.recipe = recipe
+        self.mode = mode
+        self._train = TrainTransform(recipe)
+        self._eval = EvalTransform(recipe, mode)
+
+    def __len__(self) -> int:
+        return len(self.annotation.entries)
+
+    @property
+    def num_frames(self) -> int:
+        """Frames T of one view."""
+        return self.recipe.test_num_frames if self.mode == "test" else self.recipe.num_frames
+
+    @property
+    def num_clips(self) -> int:
+        """Temporal views of one sample."""
+        return self.recipe.test_clips if self.mode == "test" else 1
+
+    @property
+    def sample_shape(self) -> tuple[int, int, int, int, int]:
+        """(V, T, 3, H, W) of every sample."""
+        if self.mode == "train":
+            return 1, self.num_frames, 3, self.recipe.crop_size, self.recipe.crop_size
+        return self.num_clips * self._eval.num_crops, self.num_frames, 3, self._eval.size, self._eval.size
+
+    def load(self, index: int, epoch: int = 0) -> tuple[np.ndarray, int]:
+        """One sample.
+
+        Returns:
+            Views, float32 [V, T, 3, H, W], and the label. In training both depend on (recipe.seed, epoch, index).
+
+        Raises:
+            DataError: The video cannot be decoded.
+        """
+        out = np.empty(self.sample_shape, np.float32)
+        return out, self.load_into(out, index, epoch)
+
+    def load_into(self, out: np.ndarray, index: int, epoch: int = 0) -> int:
+        """As `load`, with the views written into `out`; returns the label."""
+        entry = self.annotation.entries[index]
+        if self.mode == "train":
+            return self._load_random(out, entry, np.random.default_rng([self.recipe.seed, epoch, index]))
+        self._load_views(out, entry)
+        return entry.label
+
+    def _load_random(self, out: np.ndarray, entry: Entry, rng: np.random.Generator) -> int:
+        with open_source(entry.path, entry.num_frames, self.recipe.decoding == "fast") as source:
+            frames = source.read(train_indices(source.num_frames, self.recipe, rng))
+        draw = self._train.draw(*frames.shape[1:3], rng)
+        return self._train.apply(frames, entry.label, draw, out[0])
+
+    def _load_views(self, out: np.ndarray, entry: Entry) -> None:
+        with open_source(entry.path, entry.num_frames, self.recipe.decoding == "fast") as source:
+            if self.mode == "test":
+                indices = test_indices(source.num_frames, self.recipe, self.num_clips)
+            else:
+                indices = val_indices(source.num_frames, self.recipe)
+            unique, inverse = np.unique(indices, return_inverse=True)
+            frames = source.read(unique)
+        crops = out.reshape(self._eval.num_crops, indices.size, *out.shape[2:])  # [crops, clips*T, 3, H, W]
+        if len(unique) == indices.size and np.array_equal(unique, indices.ravel()):
+            self._eval.apply(frames, crops)
+            return
+        # Clips overlap: each frame is transformed once, then copied to where it belongs.
+        once = np.empty((self._eval.num_crops, len(unique), *out.shape[2:]), np.float32)
+        self._eval.apply(frames, once)
+        np.take(once, inverse.ravel(), axis=1, out=crops, mode="clip")
+
+
+def load_views(path: str, recipe: Recipe, mode: str = "test") -> np.ndarray:
+    """The views of one video file or folder of frames, float32 [V, T, 3, H, W], as `VideoDataset` makes them.
+
+    Raises:
+        DataError: The video cannot be decoded.
+        RecipeError: The recipe's sampling cannot place its clips.
+    """
+    dataset = VideoDataset(Annotation((Entry(path, -1),), (), path), recipe, mode)
+    return dataset.load(0)[0]

@@ -1,0 +1,351 @@
+"""Frames of a video file or of a folder of images, and only those that are asked for.
+
+A video is read without a seek: its packets are demultiplexed once, which costs no decoding and gives the frame count,
+the time stamps and the key frames; then the decoder gets the packets from the last key frame before each wanted frame
+on, and passes over frames that nothing else refers to. Frame i is the frame that decoding from the start gives i-th.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Protocol
+
+import av
+import cv2
+import numpy as np
+import simplejpeg
+
+from datasets.annotation import DataError
+
+FRAME_NAME = re.compile(r"(?P<prefix>.*?)(?P<number>\d+)\.(?P<suffix>jpe?g|png|bmp|webp)", re.IGNORECASE)
+FLOW_PREFIX = "flow"
+KEPT_BYTES = 256 * 2**20  # decoded frames that a video without usable time stamps may keep in memory
+
+
+class DecodeError(DataError):
+    """A video or a frame that cannot be read; the message names the file."""
+
+
+class FrameSource(Protocol):
+    """A video of `num_frames` frames that gives any of them."""
+
+    num_frames: int
+
+    def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray: ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> FrameSource: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def open_source(path: str, num_frames: int | None = None, fast: bool = False) -> FrameSource:
+    """Opens a video file or a folder of frames.
+
+    Args:
+        path: The file or folder.
+        num_frames: Frames that the list promises for a folder; None takes all there are. Videos count their own.
+        fast: Decode JPEG with the approximate inverse DCT and plain chroma upsampling.
+
+    Returns:
+        A context manager with `num_frames` and `read(indices) -> uint8 [len, H, W, 3] RGB`; indices count from 0,
+        in any order, repeated or not.
+
+    Raises:
+        DecodeError: Nothing there, not a video, truncated, or a gap in the numbering of the frames.
+    """
+    if os.path.isdir(path):
+        return FrameFolder(path, num_frames, fast)
+    if not os.path.isfile(path):
+        raise DecodeError(f"{path} does not exist")
+    return VideoFile(path)
+
+
+def _check_indices(path: str, indices: Sequence[int] | np.ndarray, num_frames: int) -> np.ndarray:
+    wanted = np.asarray(indices, dtype=np.int64)
+    if wanted.size == 0:
+        raise DecodeError(f"{path}: no frame was asked for")
+    if wanted.min() < 0 or wanted.max() >= num_frames:
+        raise DecodeError(f"{path} has frames 0..{num_frames - 1}, asked for {wanted.min()}..{wanted.max()}")
+    return wanted
+
+
+class _Closing:
+    """The `with` statement of a source."""
+
+    def close(self) -> None:
+        """Gives back what the source holds open."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class VideoFile(_Closing):
+    """One video file. Its packets stay in memory while it is open, so that takes about the size of the file.
+
+    Streams whose time stamps do not order the frames (AVI with packed B-frames, broken muxers) are decoded from the
+    start; everything else from the nearest key frame.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        try:
+            self._container = av.open(path, metadata_errors="ignore")
+        except (av.FFmpegError, OSError) as error:
+            raise DecodeError(f"{path} is no readable video: {_reason(error)}") from error
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> None:
+        stream = next(iter(self._container.streams.video), None)
+        if stream is None:
+            raise DecodeError(f"{self.path} has no video stream")
+        stream.thread_type = "NONE"  # one thread: frames are skipped packet by packet
+        self._decoder = stream.codec_context
+        try:
+            self._packets = [packet for packet in self._container.demux(stream) if packet.size]
+        except (av.FFmpegError, OSError) as error:
+            raise DecodeError(f"{self.path} is truncated or damaged: {_reason(error)}") from error
+        if not self._packets:
+            raise DecodeError(f"{self.path} holds no frame")
+        if stream.frames > len(self._packets):
+            raise DecodeError(f"{self.path} is truncated: {len(self._packets)} of {stream.frames} frames are there")
+        self._kept: list[av.VideoFrame] | None = None
+        self._stamps = self._order()
+        self.num_frames = len(self._stamps) if self._stamps else self._count()
+
+    def _order(self) -> list[int]:
+        """Time stamps in the order of display, or [] when they do not tell which frame is the i-th."""
+        shown = [packet for packet in self._packets if not packet.is_discard]
+        stamps = [packet.pts for packet in shown]
+        if None in stamps or len(set(stamps)) < len(stamps) or self._decoder.name == "vp8":
+            return []  # VP8 has packets that show nothing
+        if not shown[0].is_keyframe or min(stamps) < stamps[0]:
+            return []  # frames before the first key frame: which of them come out is the decoder's affair
+        ordered, keys = sorted(stamps), [packet.pts for packet in shown if packet.is_keyframe]
+        if keys != sorted(keys):
+            return []
+        if self._decoder.has_b_frames and self._decoder.name == "mpeg4" and ordered == stamps:
+            return []  # packed B-frames: the stamps are those of the packets
+        return ordered
+
+    def _count(self) -> int:
+        """Frames that decoding from the start gives; keeps them when they are few."""
+        size = self._decoder.width * self._decoder.height * 3 // 2
+        frames = self._decode_all()
+        if size * len(self._packets) <= KEPT_BYTES:
+            self._kept = list(frames)
+            count = len(self._kept)
+        else:
+            count = sum(1 for _ in frames)
+        if not count:
+            raise DecodeError(f"{self.path} holds no frame that can be decoded")
+        return count
+
+    def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Decodes frames.
+
+        Returns:
+            uint8 [len(indices), H, W, 3] RGB, turned upright where the file says so.
+
+        Raises:
+            DecodeError: An index out of range, or a frame that does not decode.
+        """
+        wanted = _check_indices(self.path, indices, self.num_frames)
+        places: dict[int, list[int]] = {}
+        for place, index in enumerate(wanted.tolist()):
+            places.setdefault(index, []).append(place)
+        ordered = sorted(places)
+        out = None
+        for index, frame in zip(ordered, self._frames(ordered), strict=True):
+            image = _upright(frame)
+            if out is None:
+                out = np.empty((len(wanted), *image.shape), np.uint8)
+            if image.shape != out.shape[1:]:
+                raise DecodeError(f"{self.path}: frame {index} is {_size(image)}, the first one {_size(out[0])}")
+            out[places[index]] = image
+        assert out is not None  # `wanted` is not empty
+        return out
+
+    def _frames(self, ordered: list[int]) -> Iterator[av.VideoFrame]:
+        """The frames of rising indices, one for each."""
+        if self._stamps:
+            yield from self._decode_wanted([self._stamps[index] for index in ordered])
+        elif self._kept is not None:
+            yield from (self._kept[index] for index in ordered)
+        else:
+            wanted = set(ordered)
+            yield from (frame for index, frame in enumerate(self._decode_all()) if index in wanted)
+
+    def _decode_all(self) -> Iterator[av.VideoFrame]:
+        self._decoder.flush_buffers()
+        self._decoder.skip_frame = "DEFAULT"
+        for packet in [*self._packets, None]:
+            yield from self._decode(packet)
+
+    def _decode_wanted(self, stamps: list[int]) -> Iterator[av.VideoFrame]:
+        """The frames of rising time stamps, with as few packets decoded as can be."""
+        wanted = set(stamps)
+        next_wanted = 0
+        for packet in self._plan(stamps):
+            if packet is not None:
+                # A frame that no other refers to can be left out without a trace in the others.
+                self._decoder.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
+            for frame in self._decode(packet):
+                if next_wanted < len(stamps) and frame.pts == stamps[next_wanted]:
+                    next_wanted += 1
+                    yield frame
+            if next_wanted == len(stamps):
+                return
+        index = self._stamps.index(stamps[next_wanted])
+        raise DecodeError(f"{self.path}: frame {index} of {self.num_frames} does not decode")
+
+    def _plan(self, stamps: list[int]) -> Iterator[av.Packet | None]:
+        """Packets for the decoder: for each group of wanted frames, from its key frame to its last frame.
+
+        None asks the decoder for the frames that it holds back; then it is made ready for the next group.
+        """
+        keys = [i for i, packet in enumerate(self._packets) if packet.is_keyframe]
+        position = {packet.pts: i for i, packet in enumerate(self._packets)}
+        key_stamps = [self._packets[i].pts for i in keys]
+        groups: dict[int, int] = {}  # position of the key frame -> last position that is needed
+        for stamp in stamps:
+            key = keys[int(np.searchsorted(key_stamps, stamp, side="right")) - 1]
+            groups[key] = max(groups.get(key, key), position[stamp])
+        for key, last in groups.items():
+            self._decoder.flush_buffers()
+            yield from self._packets[key : last + 1]
+            yield None
+
+    def _decode(self, packet: av.Packet | None) -> list[av.VideoFrame]:
+        try:
+            return self._decoder.decode(packet)
+        except (av.FFmpegError, OSError) as error:
+            raise DecodeError(f"{self.path} is truncated or damaged: {_reason(error)}") from error
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._packets, self._kept = [], None
+        self._container.close()
+
+
+def _upright(frame: av.VideoFrame) -> np.ndarray:
+    image = frame.to_ndarray(format="rgb24")  # [H, W, 3]
+    return np.rot90(image, frame.rotation // 90) if frame.rotation else image
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _size(image: np.ndarray) -> str:
+    return f"{image.shape[1]}x{image.shape[0]}"
+
+
+class FrameFolder(_Closing):
+    """A folder of numbered images: any prefix, then digits that count up from any number, then an image suffix.
+
+    Optical flow beside the RGB frames (`flow_x_00001.jpg`) is passed over.
+    """
+
+    def __init__(self, path: str, num_frames: int | None, fast: bool) -> None:
+        self.path = path
+        self._fast = fast
+        self._names = _frame_names(path)
+        if num_frames is not None and num_frames > len(self._names):
+            raise DecodeError(f"{path} holds {len(self._names)} frames, the list says {num_frames}")
+        self.num_frames = len(self._names) if num_frames is None else num_frames
+
+    def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Decodes frames.
+
+        Returns:
+            uint8 [len(indices), H, W, 3] RGB.
+
+        Raises:
+            DecodeError: An index out of range, a file that is no image, or frames of different size.
+        """
+        wanted = _check_indices(self.path, indices, self.num_frames)
+        first_place: dict[int, int] = {}
+        out = None
+        for place, index in enumerate(wanted.tolist()):
+            if index in first_place:
+                out[place] = out[first_place[index]]  # type: ignore[index]  # set with the first frame
+                continue
+            first_place[index] = place
+            image = _read_image(os.path.join(self.path, self._names[index]), self._fast)
+            if out is None:
+                out = np.empty((len(wanted), *image.shape), np.uint8)
+            if image.shape != out.shape[1:]:
+                name = os.path.join(self.path, self._names[index])
+                raise DecodeError(f"{name} is {_size(image)}, the frames before it {_size(out[0])}")
+            out[place] = image
+        return out  # type: ignore[return-value]  # `wanted` is not empty
+
+
+def _frame_names(folder: str) -> list[str]:
+    """File names of the frames in order.
+
+    Raises:
+        DecodeError: No frames, several ways of naming them, or a number that is missing.
+    """
+    series: dict[tuple[str, str], dict[int, str]] = {}
+    for name in os.listdir(folder):
+        match = FRAME_NAME.fullmatch(name)
+        if match and not name.startswith("."):
+            numbers = series.setdefault((match["prefix"], match["suffix"]), {})
+            number = int(match["number"])
+            if number in numbers:
+                raise DecodeError(f"{folder} has two frames {number}: {numbers[number]} and {name}")
+            numbers[number] = name
+    rgb = [key for key in series if not key[0].startswith(FLOW_PREFIX)]
+    if not rgb:
+        raise DecodeError(f"{folder} holds no numbered image (such as img_00001.jpg)")
+    if len(rgb) > 1:
+        examples = ", ".join(sorted(min(series[key].values()) for key in rgb))
+        raise DecodeError(f"{folder} holds frames named in several ways: {examples}")
+    numbers = series[rgb[0]]
+    first, last = min(numbers), max(numbers)
+    if last - first + 1 != len(numbers):
+        missing = next(number for number in range(first, last) if number not in numbers)
+        raise DecodeError(f"{folder} has a gap: {_name_like(numbers[missing - 1], missing)} is missing")
+    return [numbers[number] for number in range(first, last + 1)]
+
+
+def _name_like(name: str, number: int) -> str:
+    """`name` with another number, as wide as the one it had."""
+    match = FRAME_NAME.fullmatch(name)
+    assert match is not None  # `name` comes from a match
+    return f"{match['prefix']}{number:0{len(match['number'])}d}.{match['suffix']}"
+
+
+def _read_image(path: str, fast: bool) -> np.ndarray:
+    """uint8 [H, W, 3] RGB. JPEG without `fast` equals OpenCV's decoder bit for bit."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise DecodeError(f"cannot read {path}: {error.strerror}") from error
+    if path.lower().endswith((".jpg", ".jpeg")):
+        try:
+            return simplejpeg.decode_jpeg(data, "RGB", fastdct=fast, fastupsample=fast)
+        except ValueError as error:
+            raise DecodeError(f"{path} is no readable JPEG: {error}") from error
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    if image is None:
+        raise DecodeError(f"{path} is no readable image")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

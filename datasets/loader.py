@@ -1,0 +1,279 @@
+"""Batches, loaded in this process or by worker processes that live as long as the loader.
+
+A worker gets (slot, index, epoch) through its own pipe, writes the sample into a slot of memory that it shares with
+the parent, and answers with the label or the reason of the failure. There is no lock and no queue that a killed worker
+could leave behind: a pipe that ends tells the parent that a worker died, and a worker that its parent did.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import signal
+import traceback
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnContext, SpawnProcess
+from types import TracebackType
+
+import cv2
+import numpy as np
+
+from datasets.annotation import DataError
+from datasets.dataset import VideoDataset
+
+LABEL, FAILURE, CRASH = range(3)  # what a worker answers with
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples that go through a model together.
+
+    `clips` float32 [N, V, T, 3, H, W], `labels` int64 [N], `indices` int64 [N] into the dataset. `failures` says which
+    samples of the batch are left out because they did not decode, and why; N may be 0 when none did.
+    """
+
+    clips: np.ndarray
+    labels: np.ndarray
+    indices: np.ndarray
+    failures: tuple[str, ...] = ()
+
+
+class ClipLoader:
+    """Batches of a dataset, epoch by epoch. They do not depend on `num_workers`.
+
+    Args:
+        dataset: Where the samples come from.
+        batch_size: Samples in a batch.
+        shuffle: Draw the order anew in each epoch, from (seed, epoch) alone.
+        drop_last: Leave out a last batch that is not full.
+        num_workers: Processes that load; 0 loads in this one.
+        seed: Seed of the order.
+        on_error: What a sample that does not decode does: "raise" its DataError, or "drop" out of its batch into
+            `Batch.failures`.
+    """
+
+    def __init__(
+        self,
+        dataset: VideoDataset,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        num_workers: int = 0,
+        seed: int = 0,
+        on_error: str = "raise",
+    ) -> None:
+        if on_error not in ("raise", "drop"):
+            raise DataError(f"on_error must be raise or drop, got {on_error!r}")
+        if batch_size < 1 or num_workers < 0:
+            raise DataError(f"batch_size must be 1 or more, num_workers 0 or more, got {batch_size} and {num_workers}")
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self._shuffle = shuffle
+        self._drop_last = drop_last
+        self._seed = seed
+        self._on_error = on_error
+        self._workers: _Workers | None = None
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        count = len(self.dataset) / self.batch_size
+        return math.floor(count) if self._drop_last else math.ceil(count)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch, from batch `start` on. A new epoch ends the iteration of the one before.
+
+        Raises:
+            DataError: A sample does not decode and `on_error` is "raise".
+            RuntimeError: A worker died or failed for another reason than its data.
+        """
+        order = np.arange(len(self.dataset))
+        if self._shuffle:
+            order = np.random.default_rng([self._seed, epoch]).permutation(len(self.dataset))
+        size = self.batch_size
+        batches = [order[i * size : (i + 1) * size] for i in range(start, len(self))]
+        if not self.num_workers:
+            return (self._load(batch, epoch) for batch in batches)
+        if self._workers is None:
+            self._workers = _Workers(self.dataset, self.num_workers, num_slots=size + self.num_workers)
+        return self._receive(self._workers, batches, epoch)
+
+    def close(self) -> None:
+        """Ends the workers. A later `epoch` starts new ones."""
+        if self._workers is not None:
+            self._workers.close()
+            self._workers = None
+
+    def __enter__(self) -> ClipLoader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _load(self, indices: np.ndarray, epoch: int) -> Batch:
+        clips = np.empty((len(indices), *self.dataset.sample_shape), np.float32)
+        answers: list[int | str] = []
+        for row, index in enumerate(indices.tolist()):
+            try:
+                answers.append(self.dataset.load_into(clips[row], index, epoch))
+            except DataError as error:
+                answers.append(self._failed(error))
+        return _batch(clips, indices, answers)
+
+    def _receive(self, workers: _Workers, batches: list[np.ndarray], epoch: int) -> Iterator[Batch]:
+        ticket = workers.begin([(index, epoch) for batch in batches for index in batch.tolist()])
+        for indices in batches:
+            clips = np.empty((len(indices), *self.dataset.sample_shape), np.float32)
+            answers: list[int | str] = []
+            for row in range(len(indices)):
+                answer = workers.next_sample(ticket, clips[row])
+                answers.append(answer if isinstance(answer, int) else self._failed(DataError(answer)))
+            yield _batch(clips, indices, answers)
+
+    def _failed(self, error: DataError) -> str:
+        if self._on_error == "raise":
+            raise error
+        return str(error)
+
+
+def _batch(clips: np.ndarray, indices: np.ndarray, answers: list[int | str]) -> Batch:
+    """A batch of the samples whose answer is a label; the other answers are its failures."""
+    good = [row for row, answer in enumerate(answers) if isinstance(answer, int)]
+    labels = np.array([answers[row] for row in good], np.int64)
+    if len(good) == len(answers):
+        return Batch(clips, labels, indices.astype(np.int64))
+    failures = tuple(answer for answer in answers if isinstance(answer, str))
+    return Batch(clips[good], labels, indices[good].astype(np.int64), failures)
+
+
+class _Workers:
+    """Worker processes and the memory that they fill; samples come back in the order in which they were asked for."""
+
+    def __init__(self, dataset: VideoDataset, num_workers: int, num_slots: int) -> None:
+        context = multiprocessing.get_context("spawn")  # a fork would inherit the threads and locks of the parent
+        shape = (num_slots, *dataset.sample_shape)
+        # A file in /dev/shm when it has room, else in the temporary folder; unlinked at once.
+        memory = context.RawArray("f", math.prod(shape))
+        self._slots = np.frombuffer(memory, np.float32).reshape(shape)  # [slots, V, T, 3, H, W]
+        self._free = deque(range(num_slots))
+        self._waiting: deque[tuple[int, int]] = deque()  # (index, epoch) not given to a worker yet
+        self._pending: deque[int] = deque()  # slots that workers fill, in the order of the samples
+        self._answers: dict[int, tuple[int, int | str]] = {}  # slot -> (kind, label or reason)
+        self._ticket = 0
+        self._processes: list[SpawnProcess] = []
+        self._pipes: list[Connection] = []
+        self._load: list[int] = []  # samples that each worker has in hand
+        try:
+            for _ in range(num_workers):
+                self._start(context, dataset, memory, shape)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, context: SpawnContext, dataset: VideoDataset, memory, shape: tuple[int, ...]) -> None:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_work, args=(theirs, dataset, memory, shape), daemon=True)
+        process.start()
+        theirs.close()  # so that the pipe ends with the worker
+        self._processes.append(process)
+        self._pipes.append(ours)
+        self._load.append(0)
+
+    def begin(self, tasks: list[tuple[int, int]]) -> int:
+        """Takes on new samples and forgets those of an epoch that was not read to its end; returns its ticket."""
+        self._waiting.clear()
+        while self._pending:
+            self._take(self._pending.popleft())
+        self._waiting.extend(tasks)
+        self._feed()
+        self._ticket += 1
+        return self._ticket
+
+    def next_sample(self, ticket: int, out: np.ndarray) -> int | str:
+        """Copies the next sample into `out` and returns its label, or the reason why it did not decode."""
+        if ticket != self._ticket:
+            raise RuntimeError("this epoch was ended by a newer one of the same loader")
+        slot = self._pending.popleft()
+        kind, answer = self._wait_for(slot)
+        if kind == CRASH:
+            raise RuntimeError(f"a loader worker failed:\n{answer}")
+        if kind == LABEL:
+            out[...] = self._slots[slot]
+        self._free.append(slot)
+        self._feed()
+        return answer
+
+    def _take(self, slot: int) -> None:
+        self._wait_for(slot)
+        self._free.append(slot)
+
+    def _feed(self) -> None:
+        """Gives samples to the least loaded workers while there are free slots."""
+        while self._free and self._waiting:
+            worker = min(range(len(self._load)), key=self._load.__getitem__)
+            slot = self._free.popleft()
+            index, epoch = self._waiting.popleft()
+            try:
+                self._pipes[worker].send((slot, index, epoch))
+            except OSError as error:
+                raise self._died(worker) from error
+            self._load[worker] += 1
+            self._pending.append(slot)
+
+    def _wait_for(self, slot: int) -> tuple[int, int | str]:
+        while slot not in self._answers:
+            for pipe in wait(self._pipes):
+                worker = self._pipes.index(pipe)  # type: ignore[arg-type]  # `wait` returns what it was given
+                try:
+                    done, kind, answer = self._pipes[worker].recv()
+                except (EOFError, OSError) as error:
+                    raise self._died(worker) from error
+                self._load[worker] -= 1
+                self._answers[done] = (kind, answer)
+        return self._answers.pop(slot)
+
+    def _died(self, worker: int) -> RuntimeError:
+        process = self._processes[worker]
+        process.join(timeout=5)
+        code = process.exitcode
+        how = f"by signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"
+        self.close()
+        return RuntimeError(f"loader worker {worker} (pid {process.pid}) ended {how}; is there enough memory?")
+
+    def close(self) -> None:
+        """Ends the workers: their pipes close, which they take as the sign to leave."""
+        for pipe in self._pipes:
+            pipe.close()
+        for process in self._processes:
+            process.join(timeout=1)
+            if process.is_alive():
+                process.terminate()
+                process.join()
+
+
+def _work(pipe: Connection, dataset: VideoDataset, memory, shape: tuple[int, ...]) -> None:
+    """A worker's life: load what the pipe asks for, until the pipe ends because the parent closed it or died."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; it ends the workers
+    cv2.setNumThreads(0)
+    slots = np.frombuffer(memory, np.float32).reshape(shape)  # [slots, V, T, 3, H, W]
+    try:
+        while True:
+            slot, index, epoch = pipe.recv()
+            pipe.send((slot, *_answer(dataset, slots[slot], index, epoch)))
+    except (EOFError, OSError):
+        return
+
+
+def _answer(dataset: VideoDataset, out: np.ndarray, index: int, epoch: int) -> tuple[int, int | str]:
+    try:
+        return LABEL, dataset.load_into(out, index, epoch)
+    except DataError as error:
+        return FAILURE, str(error)
+    except Exception:  # whatever it is, the parent raises it
+        return CRASH, traceback.format_exc()

@@ -1,0 +1,211 @@
+"""Which frames a view is made of: pure functions from a frame count to indices counted from 0.
+
+K clips of L frames, I frames apart, out of N frames. A random generator is an argument wherever there is chance.
+
+Source: mmaction2 0.x and 1.x `SampleFrames`, `DenseSampleFrames`, `UniformSample`; MIT temporal-shift-module
+`ops/dataset.py`; PaddleMVF, which samples as mmaction2 0.x.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from configs.recipe import Recipe, RecipeError
+from datasets.annotation import DataError
+
+DENSE_RANGE = 64
+
+
+def check_sampling(recipe: Recipe) -> None:
+    """Refuses what no public code defines, so that nothing is guessed.
+
+    Raises:
+        RecipeError: The combination of sampling, num_segments, clip_len and test_clips has no meaning.
+    """
+    rule, segments = recipe.sampling, max(recipe.num_segments, recipe.test_num_segments)
+    if rule == "mit" and recipe.clip_len > 1:
+        raise RecipeError(f"sampling mit places single frames: clip_len must be 1, got {recipe.clip_len}")
+    if rule == "dense" and segments > DENSE_RANGE:
+        raise RecipeError(f"sampling dense takes {DENSE_RANGE} segments at most, got num_segments {segments}")
+    if rule == "uniform" and recipe.clip_len > 1 and segments > 1:
+        raise RecipeError("sampling uniform needs num_segments 1 or clip_len 1, got " + _shape(recipe))
+    one_frame_clips = rule in ("mmaction0", "mmaction1", "mit") and recipe.clip_len == 1
+    if one_frame_clips and recipe.test_clips > 2:
+        raise RecipeError(f"test_clips must be 1, or 2 for twice-sample, when clip_len is 1; got {recipe.test_clips}")
+    many_clips = rule in ("mmaction0", "mmaction1") and recipe.clip_len > 1 and recipe.test_num_segments > 1
+    if many_clips and recipe.test_clips > 1:
+        raise RecipeError("test_clips must be 1 when a view has several clips of several frames, got " + _shape(recipe))
+
+
+def _shape(recipe: Recipe) -> str:
+    return f"num_segments {recipe.num_segments}, clip_len {recipe.clip_len}, test_clips {recipe.test_clips}"
+
+
+def train_indices(num_frames: int, recipe: Recipe, rng: np.random.Generator) -> np.ndarray:
+    """Frame indices of one training view, int64 [T], T = num_segments * clip_len.
+
+    Raises:
+        DataError: The video has no frame.
+    """
+    _check_frames(num_frames)
+    n, k, length, step = num_frames, recipe.num_segments, recipe.clip_len, recipe.frame_interval
+    if recipe.sampling == "uniform":
+        return uniform_train(n, k * length, rng)
+    if recipe.sampling == "dense":
+        offsets = dense_offsets(n, k, dense_start(n, rng))
+    elif recipe.sampling == "mit":
+        offsets = mit_train(n, k, rng)
+    else:
+        offsets = mmaction_train(n, k, length, step, rng)
+    return expand_clips(offsets, length, step, n, recipe.out_of_bound).reshape(-1)  # [T]
+
+
+def val_indices(num_frames: int, recipe: Recipe) -> np.ndarray:
+    """Frame indices of the one view that validation takes, int64 [1, T], T = num_segments * clip_len.
+
+    Raises:
+        DataError: The video has no frame.
+    """
+    _check_frames(num_frames)
+    if recipe.sampling == "mit":
+        return expand_clips(mit_val(num_frames, recipe.num_segments), 1, 1, num_frames, "loop").reshape(1, -1)
+    return _views(num_frames, recipe, num_clips=1, num_segments=recipe.num_segments)
+
+
+def test_indices(num_frames: int, recipe: Recipe, num_clips: int) -> np.ndarray:
+    """Frame indices of the temporal views of a test, int64 [num_clips, T], T = test_num_segments * clip_len.
+
+    Raises:
+        DataError: The video has no frame.
+    """
+    _check_frames(num_frames)
+    return _views(num_frames, recipe, num_clips, recipe.test_num_segments)
+
+
+test_indices.__test__ = False  # type: ignore[attr-defined]  # pytest would take the name for a test
+
+
+def _check_frames(num_frames: int) -> None:
+    if num_frames < 1:
+        raise DataError(f"a video must have 1 frame at least, got {num_frames}")
+
+
+def _views(n: int, recipe: Recipe, num_clips: int, num_segments: int) -> np.ndarray:
+    length, step = recipe.clip_len, recipe.frame_interval
+    if recipe.sampling == "uniform":
+        return uniform_test(n, num_segments * length, num_clips)
+    if recipe.sampling == "dense":
+        offsets = np.concatenate([dense_offsets(n, num_segments, start) for start in dense_test_starts(n, num_clips)])
+    else:
+        spread_clips = length > 1 and num_segments == 1
+        k = num_clips if spread_clips else num_segments
+        twice = num_clips == 2 and not spread_clips
+        rule = {"mmaction0": mmaction0_test, "mmaction1": mmaction1_test, "mit": mit_test}[recipe.sampling]
+        offsets = rule(n, k, length, step, twice)
+    return expand_clips(offsets, length, step, n, recipe.out_of_bound).reshape(num_clips, -1)  # [clips, T]
+
+
+def expand_clips(offsets: np.ndarray, length: int, step: int, n: int, out_of_bound: str) -> np.ndarray:
+    """Frames of the clips that start at `offsets`, int64 [clips, length], all in 0..n-1.
+
+    Args:
+        offsets: First frame of each clip [clips], whole or fractional; fractions are cut off at the very end.
+        out_of_bound: "loop" starts the video again; "repeat_last" repeats the clip's last frame inside the video.
+    """
+    indices = np.asarray(offsets)[:, None] + np.arange(length) * step  # [clips, length]
+    if out_of_bound == "loop":
+        return np.mod(indices, n).astype(np.int64)
+    inside = indices < n
+    last = np.max(np.where(inside, indices, 0), axis=1, keepdims=True)
+    return np.where(inside, indices, last).astype(np.int64)
+
+
+def mmaction_train(n: int, k: int, length: int, step: int, rng: np.random.Generator) -> np.ndarray:
+    """One random start in each of k equal parts; sorted random starts when the parts are shorter than a frame."""
+    span = length * step
+    part = (n - span + 1) // k
+    if part > 0:
+        return np.arange(k) * part + rng.integers(part, size=k)
+    if n > max(k, span):
+        return np.sort(rng.integers(n - span + 1, size=k))
+    if part == 0:
+        return np.around(np.arange(k) * ((n - span + 1) / k)).astype(np.int64)
+    return np.zeros(k, np.int64)
+
+
+def mmaction0_test(n: int, k: int, length: int, step: int, twice: bool) -> np.ndarray:
+    """mmaction2 0.x, MVFNet, PaddleMVF: the middle of each of k parts, and with `twice` their left ends after."""
+    span = length * step
+    part = (n - span + 1) / k
+    if n < span:
+        return np.zeros(k * (1 + twice), np.int64)
+    left = np.arange(k) * part
+    offsets = np.concatenate([left + part / 2.0, left]) if twice else left + part / 2.0
+    return offsets.astype(np.int64)
+
+
+def mmaction1_test(n: int, k: int, length: int, step: int, twice: bool) -> np.ndarray:
+    """mmaction2 1.x: single frames as in the middle of k parts, clips spread from the first to the last start."""
+    if length == 1:
+        part = n / float(k)
+        left = np.arange(k) * part
+        return np.concatenate([left + part / 2.0, left]) if twice else left + part / 2.0
+    last = max(n - ((length - 1) * step + 1), 0)
+    if k == 1:
+        return np.array([last // 2], np.int64)
+    return np.round(np.arange(k) * (last / float(k - 1))).astype(np.int64)
+
+
+def mit_train(n: int, k: int, rng: np.random.Generator) -> np.ndarray:
+    """MIT TSN and TSM: mmaction's rule for single frames, but the first frame only when n < k."""
+    return mmaction_train(n, k, 1, 1, rng) if n >= k else np.zeros(k, np.int64)
+
+
+def mit_val(n: int, k: int) -> np.ndarray:
+    """MIT validation: the middle of each of k parts, the first frame only when n <= k."""
+    return mit_test(n, k, 1, 1, twice=False) if n > k else np.zeros(k, np.int64)
+
+
+def mit_test(n: int, k: int, length: int, step: int, twice: bool) -> np.ndarray:
+    """MIT test: the middle of each of k parts, and with `twice` their left ends after; `length` and `step` are 1."""
+    part = n / float(k)
+    left = np.arange(k) * part
+    offsets = np.concatenate([part / 2.0 + left, left]) if twice else part / 2.0 + left
+    return offsets.astype(np.int64)
+
+
+def dense_offsets(n: int, k: int, start: int) -> np.ndarray:
+    """k clips, 64 // k frames apart, that start at `start` and wrap at the end."""
+    return (np.arange(k) * (DENSE_RANGE // k) + start) % n
+
+
+def dense_start(n: int, rng: np.random.Generator) -> int:
+    """Random start of a dense window of 64 frames; the last possible one is never drawn, as in the sources."""
+    positions = max(1, 1 + n - DENSE_RANGE)
+    return 0 if positions == 1 else int(rng.integers(0, positions - 1))
+
+
+def dense_test_starts(n: int, num_clips: int) -> np.ndarray:
+    """Starts of the dense windows of a test, spread from the first to the last, int64 [num_clips]."""
+    last = max(1, 1 + n - DENSE_RANGE) - 1
+    if num_clips == 1:
+        # Deviation: the sources draw a random window here (validation); the middle one makes it repeatable.
+        return np.array([last // 2], np.int64)
+    return np.linspace(0, last, num_clips, dtype=np.int64)
+
+
+def uniform_train(n: int, length: int, rng: np.random.Generator) -> np.ndarray:
+    """One random frame in each of `length` equal parts, int64 [length]; the frame interval plays no role."""
+    part = (n - 1) / length
+    edges = [round(part * i) for i in range(length + 1)]
+    return np.array([rng.integers(low, high + 1) for low, high in pairwise(edges)], np.int64)
+
+
+def uniform_test(n: int, length: int, num_clips: int) -> np.ndarray:
+    """View k takes each part's frame at the fraction (k + 1) / (num_clips + 1), int64 [num_clips, length]."""
+    part = (n - 1) / length
+    starts = [round(part * i) for i in range(length)]
+    shifts = [int(part / (num_clips + 1) * (k + 1)) for k in range(num_clips)]
+    return np.array([[start + shift for start in starts] for shift in shifts], np.int64)  # [clips, T]

@@ -1,0 +1,322 @@
+"""From decoded frames to normalised views: pure functions of frames, with every random draw made apart from its use.
+
+Frames are uint8 [T, H, W, 3] RGB. A `Draw` holds all that chance decides for one clip, so that a test or another
+framework's pipeline can set it; all frames of a clip share one draw.
+
+Source: mmaction2 `transforms/processing.py` (Resize, MultiScaleCrop, RandomResizedCrop, CenterCrop, ThreeCrop,
+TenCrop, Flip, ColorJitter), which PaddleMVF follows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from configs.recipe import Recipe
+
+AREA_RANGE = (0.08, 1.0)
+ASPECT_RANGE = (3 / 4, 4 / 3)
+CROP_TRIES = 10
+# Corners and centre, then the middles of the sides and of the quarters: (x, y) in fourths of the free space.
+CROP_POINTS = (
+    (0, 0), (4, 0), (0, 4), (4, 4), (2, 2), (0, 2), (4, 2), (2, 4), (2, 0), (1, 1), (3, 1), (1, 3), (3, 3),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in pixels; x and y are its left upper corner."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """Factors of one colour jitter, the hue's shift in 0..255, and the order in which they are applied."""
+
+    brightness: float
+    contrast: float
+    saturation: float
+    hue: int
+    order: tuple[int, ...] = (0, 1, 2, 3)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What chance decides for one training clip: the crop in the resized frame, the flip, the colours."""
+
+    box: Box
+    flip: bool = False
+    jitter: Jitter | None = None
+
+
+def short_side_size(height: int, width: int, short_side: int) -> tuple[int, int]:
+    """(height, width) after the short side becomes `short_side` with the ratio kept, rounded half up."""
+    scale = short_side / min(height, width)
+    return int(height * scale + 0.5), int(width * scale + 0.5)
+
+
+def resize(frames: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bilinear resize without antialiasing, uint8 [T, height, width, 3]; the frames themselves if nothing changes."""
+    if frames.shape[1:3] == (height, width):
+        return frames
+    out = np.empty((len(frames), height, width, 3), np.uint8)
+    for frame, target in zip(frames, out, strict=True):
+        cv2.resize(frame, (width, height), target, interpolation=cv2.INTER_LINEAR)
+    return out
+
+
+def resize_short(frames: np.ndarray, short_side: int) -> np.ndarray:
+    """Frames whose short side is `short_side`, the ratio kept."""
+    return resize(frames, *short_side_size(*frames.shape[1:3], short_side))
+
+
+def crop(frames: np.ndarray, box: Box) -> np.ndarray:
+    """The part of the frames inside the box, as a view."""
+    return frames[:, box.y : box.y + box.height, box.x : box.x + box.width]
+
+
+def center_crop_box(height: int, width: int, size: int) -> Box:
+    """A centred square; the odd pixel stays right and below."""
+    return Box((width - size) // 2, (height - size) // 2, size, size)
+
+
+def three_crop_boxes(height: int, width: int, size: int) -> tuple[Box, ...]:
+    """Three squares along the long side: first (left or top), last, middle; centred on the short side.
+
+    The references demand that the short side equals `size`; for smaller crops this is their rule along the long side.
+    """
+    across_x, across_y = (width - size) // 2, (height - size) // 2
+    if width >= height:
+        return tuple(Box(x, across_y, size, size) for x in (0, 2 * across_x, across_x))
+    return tuple(Box(across_x, y, size, size) for y in (0, 2 * across_y, across_y))
+
+
+def ten_crop_boxes(height: int, width: int, size: int) -> tuple[Box, ...]:
+    """Upper left, upper right, lower left, lower right, centre; each is used plain and then flipped."""
+    x_step, y_step = (width - size) // 4, (height - size) // 4
+    return tuple(Box(x * x_step, y * y_step, size, size) for x, y in CROP_POINTS[:5])
+
+
+def random_resized_crop_box(height: int, width: int, rng: np.random.Generator) -> Box:
+    """A box of random area (8 to 100 %) and ratio (3/4 to 4/3, uniform in its logarithm); else a centred square."""
+    ratios = np.exp(rng.uniform(math.log(ASPECT_RANGE[0]), math.log(ASPECT_RANGE[1]), size=CROP_TRIES))
+    areas = rng.uniform(*AREA_RANGE, size=CROP_TRIES) * (height * width)
+    widths = np.round(np.sqrt(areas * ratios)).astype(int)
+    heights = np.round(np.sqrt(areas / ratios)).astype(int)
+    for box_width, box_height in zip(widths.tolist(), heights.tolist(), strict=True):
+        if box_width <= width and box_height <= height:
+            x = int(rng.integers(0, width - box_width + 1))
+            y = int(rng.integers(0, height - box_height + 1))
+            return Box(x, y, box_width, box_height)
+    return center_crop_box(height, width, min(height, width))
+
+
+def multi_scale_sizes(
+    height: int, width: int, size: int, scales: Sequence[float], max_gap: int
+) -> list[tuple[int, int]]:
+    """All (width, height) that a multi-scale crop may draw; sides less than 3 pixels off `size` become `size`."""
+    base = min(height, width)
+    sides = [int(base * scale) for scale in scales]
+    sides = [size if abs(side - size) < 3 else side for side in sides]
+    pairs = [(i, j) for i in range(len(sides)) for j in range(len(sides)) if abs(i - j) <= max_gap]
+    return [(sides[j], sides[i]) for i, j in pairs]
+
+
+def multi_scale_crop_box(
+    height: int, width: int, size: int, scales: Sequence[float], max_gap: int, points: int, rng: np.random.Generator
+) -> Box:
+    """A box of one of the scales, at one of the first `points` of CROP_POINTS."""
+    sizes = multi_scale_sizes(height, width, size, scales, max_gap)
+    box_width, box_height = sizes[int(rng.integers(len(sizes)))]
+    x, y = CROP_POINTS[int(rng.integers(points))]
+    return Box(x * ((width - box_width) // 4), y * ((height - box_height) // 4), box_width, box_height)
+
+
+def source_box(box: Box, resized: tuple[int, int], source: tuple[int, int]) -> Box:
+    """The box in frames of size `source` that covers what `box` covers in frames of size `resized`, (height, width)."""
+    x_scale, y_scale = source[1] / resized[1], source[0] / resized[0]
+    x, y = round(box.x * x_scale), round(box.y * y_scale)
+    right, bottom = round((box.x + box.width) * x_scale), round((box.y + box.height) * y_scale)
+    return Box(x, y, max(right - x, 1), max(bottom - y, 1))
+
+
+def flip(frames: np.ndarray) -> np.ndarray:
+    """Frames mirrored left to right, as a view."""
+    return frames[:, :, ::-1]
+
+
+def flip_label(label: int, pairs: Sequence[tuple[int, int]]) -> int:
+    """The label of a mirrored video: the other one of its pair ("swiping left" and "swiping right"), else itself."""
+    swap = {**dict(pairs), **{b: a for a, b in pairs}}
+    return swap.get(label, label)
+
+
+def draw_jitter(strength: float, rng: np.random.Generator) -> Jitter:
+    """Brightness, contrast and saturation within 1 +- strength, hue within +- strength / 5, in random order.
+
+    Deviation: the references draw the order once for a run; drawn for each clip it needs no hidden state.
+    """
+    factors = rng.uniform(max(0.0, 1 - strength), 1 + strength, size=3).tolist()
+    hue = int(float(rng.uniform(-strength / 5, strength / 5)) * 255)
+    return Jitter(*factors, hue, tuple(rng.permutation(4).tolist()))
+
+
+def color_jitter(frames: np.ndarray, jitter: Jitter) -> np.ndarray:
+    """Frames with other colours, uint8; between the steps values may leave 0..255, except before the hue's."""
+    steps = (
+        lambda image: image * np.float32(jitter.brightness),
+        lambda image: _blend(image, np.float32(_gray(image).mean()), jitter.contrast),
+        lambda image: _blend(image, _gray(image)[..., None], jitter.saturation),
+        lambda image: _shift_hue(image, jitter.hue),
+    )
+    out = np.empty(frames.shape, np.uint8)
+    for frame, target in zip(frames, out, strict=True):
+        image = frame.astype(np.float32)
+        for step in jitter.order:
+            image = steps[step](image)
+        target[...] = np.clip(image, 0, 255)
+    return out
+
+
+def _gray(image: np.ndarray) -> np.ndarray:
+    return image @ np.array([0.2989, 0.587, 0.114], np.float32)  # [H, W]
+
+
+def _blend(image: np.ndarray, other: np.ndarray, factor: float) -> np.ndarray:
+    return np.float32(factor) * image + np.float32(1 - factor) * other
+
+
+def _shift_hue(image: np.ndarray, hue: int) -> np.ndarray:
+    hsv = cv2.cvtColor(np.clip(image, 0, 255).astype(np.uint8), cv2.COLOR_RGB2HSV)
+    hsv[..., 0] = (hsv[..., 0].astype(np.int16) + hue) % 180
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB).astype(np.float32)
+
+
+def normalize_table(mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """(value - mean) / std of all 256 values of each channel, float32 [3, 256]."""
+    values = np.arange(256, dtype=np.float32)
+    return np.stack([(values - np.float32(m)) * np.float32(1 / s) for m, s in zip(mean, std, strict=True)])
+
+
+def normalize(frames: np.ndarray, table: np.ndarray, out: np.ndarray) -> None:
+    """Writes normalised frames channels first into `out`, float32 [T, 3, H, W]."""
+    for frame, target in zip(frames, out, strict=True):
+        for channel, plane in enumerate(cv2.split(frame)):
+            cv2.LUT(plane, table[channel], target[channel])
+
+
+class TrainTransform:
+    """Resize, random crop, random flip, colour jitter, normalise; the steps and numbers are the recipe's."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._table = normalize_table(recipe.mean, recipe.std)
+
+    def draw(self, height: int, width: int, rng: np.random.Generator) -> Draw:
+        """Draws for frames of height x width before any resize: crop, then flip, then colours."""
+        recipe = self._recipe
+        height, width = short_side_size(height, width, recipe.short_side)
+        if recipe.train_crop == "random_resized":
+            box = random_resized_crop_box(height, width, rng)
+        elif recipe.train_crop == "multi_scale":
+            box = multi_scale_crop_box(
+                height, width, recipe.crop_size, recipe.crop_scales, recipe.crop_max_gap, recipe.crop_points, rng
+            )
+        else:
+            box = center_crop_box(height, width, recipe.crop_size)
+        flipped = bool(rng.random() < recipe.flip)
+        return Draw(box, flipped, draw_jitter(recipe.color_jitter, rng) if recipe.color_jitter else None)
+
+    def apply(self, frames: np.ndarray, label: int, draw: Draw, out: np.ndarray) -> int:
+        """Writes the view that `draw` decides into `out`, float32 [T, 3, H, W], and returns its label."""
+        size = self._recipe.crop_size
+        frames = resize(_cropped(frames, draw.box, self._recipe), size, size)
+        if draw.flip:
+            frames, label = flip(frames), flip_label(label, self._recipe.flip_pairs)
+        if draw.jitter:
+            frames = color_jitter(frames, draw.jitter)
+        normalize(frames, self._table, out)
+        return label
+
+    def __call__(self, frames: np.ndarray, label: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
+        """One random view of a clip.
+
+        Args:
+            frames: uint8 [T, H, W, 3] RGB.
+            label: The clip's label.
+            rng: Where the draws come from.
+
+        Returns:
+            The view, float32 [1, T, 3, crop_size, crop_size], and the label, which a flip may have exchanged.
+        """
+        size = self._recipe.crop_size
+        out = np.empty((1, len(frames), 3, size, size), np.float32)
+        return out, self.apply(frames, label, self.draw(*frames.shape[1:3], rng), out[0])
+
+
+class EvalTransform:
+    """Resize, the crops of validation ("val": the centre) or of a test, normalise."""
+
+    def __init__(self, recipe: Recipe, mode: str = "test") -> None:
+        self._recipe = recipe
+        self._table = normalize_table(recipe.mean, recipe.std)
+        self._crops = recipe.test_crops if mode == "test" else "center"
+        self.size = recipe.test_size if mode == "test" else recipe.crop_size
+
+    @property
+    def num_crops(self) -> int:
+        """Spatial views of each frame."""
+        return {"center": 1, "three": 3, "ten": 10}[self._crops]
+
+    def boxes(self, height: int, width: int) -> list[tuple[Box, bool]]:
+        """(box in the resized frame, flipped) of each crop, in order; height and width are those before the resize."""
+        height, width = short_side_size(height, width, self._recipe.short_side)
+        if self._crops == "ten":
+            return [(box, flipped) for box in ten_crop_boxes(height, width, self.size) for flipped in (False, True)]
+        if self._crops == "three":
+            return [(box, False) for box in three_crop_boxes(height, width, self.size)]
+        return [(center_crop_box(height, width, self.size), False)]
+
+    def apply(self, frames: np.ndarray, out: np.ndarray) -> None:
+        """Writes the crops of frames [T, H, W, 3] into `out`, float32 [num_crops, T, 3, size, size]."""
+        boxes = self.boxes(*frames.shape[1:3])
+        if not self._recipe.fused_resize:
+            resized = resize_short(frames, self._recipe.short_side)
+        for (box, flipped), target in zip(boxes, out, strict=True):
+            if self._recipe.fused_resize:
+                part = resize(_cropped(frames, box, self._recipe), self.size, self.size)
+            else:
+                part = crop(resized, box)
+            normalize(flip(part) if flipped else part, self._table, target)
+
+    def __call__(self, frames: np.ndarray, label: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
+        """All crops of one clip; nothing is random here, the signature is that of `TrainTransform`.
+
+        Args:
+            frames: uint8 [T, H, W, 3] RGB.
+            label: The clip's label.
+            rng: Not used.
+
+        Returns:
+            The views, float32 [num_crops, T, 3, size, size], and the label.
+        """
+        out = np.empty((self.num_crops, len(frames), 3, self.size, self.size), np.float32)
+        self.apply(frames, out)
+        return out, label
+
+
+def _cropped(frames: np.ndarray, box: Box, recipe: Recipe) -> np.ndarray:
+    """The box of the resized frames; with `fused_resize` the same part of the source, not resized yet."""
+    source = (frames.shape[1], frames.shape[2])
+    resized = short_side_size(*source, recipe.short_side)
+    if recipe.fused_resize:
+        return crop(frames, source_box(box, resized, source))
+    return crop(resize(frames, *resized), box)
