@@ -5,6 +5,11 @@ To add a part, write its file and one line in a dict below.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from paddle import nn
+
+from configs.errors import UserError
 from configs.recipe import Recipe
 from models.heads import FrameHead, TSNHead, tsm_head
 from models.mobilenet_v2 import MobileNetV2
@@ -24,7 +29,7 @@ __all__ = [
 ]
 
 # name -> function without arguments that returns the backbone
-BACKBONES = {
+BACKBONES: dict[str, Callable[[], nn.Layer]] = {
     "r18": resnet18,
     "r34": resnet34,
     "r50": resnet50,
@@ -34,13 +39,13 @@ BACKBONES = {
 }
 
 # name -> function that wraps layers of a backbone in place
-TEMPORAL_MODULES = {
+TEMPORAL_MODULES: dict[str, Callable[..., None]] = {
     "shift": insert_temporal_shift,
     "fusion": insert_multi_view_fusion,
 }
 
 # name -> (backbone, temporal module or None, head)
-MODELS = {
+MODELS: dict[str, tuple[str, str | None, Callable[..., nn.Layer]]] = {
     "tsn_r18": ("r18", None, TSNHead),
     "tsn_r34": ("r34", None, TSNHead),
     "tsn_r50": ("r50", None, TSNHead),
@@ -93,20 +98,20 @@ def create_model(
         partial_bn: Freeze every BatchNorm but the first.
 
     Raises:
-        ValueError: The name is unknown, or an option is out of its range.
+        UserError: The name is unknown, or an option is out of its range.
     """
     if name not in MODELS:
-        raise ValueError(f"model must be one of {', '.join(MODELS)}, got {name!r}")
+        raise UserError(f"model must be one of {', '.join(MODELS)}, got {name!r}")
     if num_classes < 1:
-        raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+        raise UserError(f"num_classes must be at least 1, got {num_classes}")
     if num_frames < 1:
-        raise ValueError(f"num_frames must be at least 1, got {num_frames}")
+        raise UserError(f"num_frames must be at least 1, got {num_frames}")
     if not 0 <= dropout < 1:
-        raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
+        raise UserError(f"dropout must be at least 0 and below 1, got {dropout}")
     backbone_name, module_name, head = MODELS[name]
     if temporal_pool and module_name != "shift":
-        raise ValueError(f"temporal_pool must be off for {name}: it belongs to the tsm models")
-    options = {
+        raise UserError(f"temporal_pool must be off for {name}: it belongs to the tsm models")
+    options: dict[str, dict] = {
         "shift": {
             "shift_div": shift_div,
             "place": shift_place,
@@ -137,11 +142,11 @@ def from_recipe(recipe: Recipe, num_classes: int | None = None) -> Recognizer2D:
         num_classes: Classes of the dataset, for a recipe that leaves them open with 0.
 
     Raises:
-        ValueError: Neither names the classes, or the recipe's options do not fit its model.
+        UserError: Neither names the classes, or the recipe's options do not fit its model.
     """
     classes = num_classes or recipe.num_classes
     if not classes:
-        raise ValueError("num_classes is 0 in the recipe; set it there or pass the dataset's number to from_recipe")
+        raise UserError("num_classes is 0 in the recipe; set it there or pass the dataset's number to from_recipe")
     return create_model(
         recipe.model,
         num_classes=classes,

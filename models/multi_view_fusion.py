@@ -14,7 +14,8 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from models.temporal_module import TemporalModule, find_layer, wrap_layer
+from configs.errors import UserError
+from models.temporal_module import TemporalModule, find_layer, gather_rows, replace_layer
 
 MODES = ("THW", "TH", "T")
 ARRANGEMENTS = ("banded", "conv3d")
@@ -38,6 +39,13 @@ def band_matrices(kernel: paddle.Tensor, length: int) -> paddle.Tensor:
     """
     basis = paddle.to_tensor(band_basis(length), dtype=kernel.dtype)
     return paddle.matmul(kernel, basis).reshape([1, -1, length, length])  # [1, C, L, L]
+
+
+@functools.lru_cache(maxsize=256)
+def video_index(num_videos: int, num_outer: int, num_inner: int, num_kept: int) -> np.ndarray:
+    """Source rows, int64 [N*kept*outer], that swap the last axes of [N, outer, inner] and keep the first of inner."""
+    rows = np.arange(num_videos * num_outer * num_inner).reshape(num_videos, num_outer, num_inner)
+    return np.ascontiguousarray(rows[:, :, :num_kept].transpose(0, 2, 1)).reshape(-1)
 
 
 class MultiViewFusion(TemporalModule):
@@ -87,30 +95,49 @@ class MultiViewFusion(TemporalModule):
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Maps [N*T, C, H, W] to `net` of it, with the first channels fused."""
-        part = x[:, : self.channels]
-        fused = self.fuse(part)
         if self.arrangement == "conv3d":
-            return self.net(paddle.concat([fused, x[:, self.channels :]], axis=1))
+            fused = self.fuse(self._video_by_slices(x))
+            return self.net(paddle.concat([self._frames_by_slices(fused), x[:, self.channels :]], axis=1))
         # A convolution is linear: what changes in its first input channels can be added to its output, which spares
         # copying all the other channels.
-        change = F.conv2d(
-            fused - part,
-            self.net.weight[:, : self.channels],
-            stride=self.net._stride,
-            padding=self.net._updated_padding,
-        )
-        return self.net(x) + change
+        by_rows = paddle.in_dynamic_mode()
+        part = self._video_by_rows(x) if by_rows else self._video_by_slices(x)
+        change = self.fuse(part) - part
+        change = self._frames_by_rows(change) if by_rows else self._frames_by_slices(change)
+        weight = self.net.weight[:, : self.channels]
+        return self.net(x) + F.conv2d(change, weight, stride=self.net._stride, padding=self.net._updated_padding)
 
     def fuse(self, part: paddle.Tensor) -> paddle.Tensor:
-        """Sums the views of [N*T, C', H, W]; same shape."""
-        height, width = part.shape[2:]
-        a = part.reshape([-1, self.num_frames, self.channels, height, width])  # [N, T, C', H, W]
-        a = a.transpose([0, 2, 1, 3, 4])  # [N, C', T, H, W]
-        y = self._conv3d_sum(a) if self.arrangement == "conv3d" else self._banded_sum(a)
-        if self.bn is not None:
-            y = F.hardswish(self.bn(y))
+        """Sums the views of [N, C', T, H, W]; same shape."""
+        y = self._conv3d_sum(part) if self.arrangement == "conv3d" else self._banded_sum(part)
+        return y if self.bn is None else F.hardswish(self.bn(y))
+
+    def _video_by_slices(self, x: paddle.Tensor) -> paddle.Tensor:
+        """The fused channels of [N*T, C, H, W] as videos [N, C', T, H, W]."""
+        x = x[:, : self.channels]
+        x = x.reshape([-1, self.num_frames, *x.shape[1:]])  # [N, T, C', H, W]
+        return x.transpose([0, 2, 1, 3, 4])  # [N, C', T, H, W]
+
+    def _frames_by_slices(self, y: paddle.Tensor) -> paddle.Tensor:
+        """Videos [N, C', T, H, W] as frames [N*T, C', H, W]."""
         y = y.transpose([0, 2, 1, 3, 4])  # [N, T, C', H, W]
-        return y.reshape([-1, self.channels, height, width])  # [N*T, C', H, W]
+        return y.reshape([-1, *y.shape[2:]])  # [N*T, C', H, W]
+
+    def _video_by_rows(self, x: paddle.Tensor) -> paddle.Tensor:
+        """`_video_by_slices` as one copy of memory."""
+        images, channels, height, width = x.shape
+        videos = images // self.num_frames
+        index = video_index(videos, self.num_frames, channels, self.channels)
+        part = gather_rows(x.reshape([-1, height * width]), index)  # [N*C'*T, H*W]
+        return part.reshape([videos, self.channels, self.num_frames, height, width])  # [N, C', T, H, W]
+
+    def _frames_by_rows(self, y: paddle.Tensor) -> paddle.Tensor:
+        """`_frames_by_slices` as one copy of memory."""
+        videos, channels, frames, height, width = y.shape
+        # The same exchange of the two inner axes, with frames in the role of channels and none left out.
+        index = video_index(videos, channels, frames, frames)
+        y = gather_rows(y.reshape([-1, height * width]), index)  # [N*T*C', H*W]
+        return y.reshape([-1, channels, height, width])  # [N*T, C', H, W]
 
     def _conv3d_sum(self, a: paddle.Tensor) -> paddle.Tensor:
         """The sum of views of [N, C', T, H, W] by depthwise 3-D convolutions."""
@@ -173,23 +200,21 @@ def insert_multi_view_fusion(
         arrangement: One of ARRANGEMENTS.
 
     Raises:
-        ValueError: An option is out of its range.
+        UserError: An option is out of its range.
     """
     if mode not in MODES:
-        raise ValueError(f"mvf_mode must be one of {', '.join(MODES)}, got {mode!r}")
+        raise UserError(f"mvf_mode must be one of {', '.join(MODES)}, got {mode!r}")
     if arrangement not in ARRANGEMENTS:
-        raise ValueError(f"mvf_arrangement must be one of {', '.join(ARRANGEMENTS)}, got {arrangement!r}")
+        raise UserError(f"mvf_arrangement must be one of {', '.join(ARRANGEMENTS)}, got {arrangement!r}")
     if not 0 <= alpha <= 1:
-        raise ValueError(f"mvf_alpha must be between 0 and 1, got {alpha}")
+        raise UserError(f"mvf_alpha must be between 0 and 1, got {alpha}")
     if len(stages) != len(backbone.block_paths) or not set(stages) <= {0, 1}:
-        raise ValueError(f"mvf_stages must be four of 0 or 1, got {stages}")
+        raise UserError(f"mvf_stages must be four of 0 or 1, got {stages}")
 
     for chosen, paths in zip(stages, backbone.block_paths, strict=True):
-        for path in paths if chosen else ():
+        for path in paths if chosen else []:
             target = f"{path}.{find_layer(backbone, path).first_conv}"
-            if int(find_layer(backbone, target).weight.shape[1] * alpha) > 0:
-                wrap_layer(
-                    backbone,
-                    target,
-                    lambda net: MultiViewFusion(net, num_frames, alpha, mode, share, use_hs, arrangement),
-                )
+            net = find_layer(backbone, target)
+            if int(net.weight.shape[1] * alpha) > 0:
+                module = MultiViewFusion(net, num_frames, alpha, mode, share, use_hs, arrangement)
+                replace_layer(backbone, target, module)

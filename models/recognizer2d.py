@@ -6,6 +6,7 @@ import paddle
 from paddle import nn
 from paddle.nn.layer.norm import _BatchNormBase
 
+from configs.errors import UserError
 from models.temporal_module import TemporalModule
 
 
@@ -34,7 +35,7 @@ class Recognizer2D(nn.Layer):
         """Maps normalised clips float32 [N, T, 3, H, W] to logits [N, K]; T may differ from call to call.
 
         Raises:
-            ValueError: The clips have no five axes.
+            UserError: The clips have no five axes.
         """
         features, num_frames = self.extract(clips)
         return self.cls_head(features, num_frames)
@@ -42,7 +43,7 @@ class Recognizer2D(nn.Layer):
     def extract(self, clips: paddle.Tensor) -> tuple[paddle.Tensor, int]:
         """The backbone's features [N*T', C, h, w] of the clips [N, T, 3, H, W], and T'."""
         if len(clips.shape) != 5:
-            raise ValueError(f"clips must be [N, T, 3, H, W], got {list(clips.shape)}; add the missing axis")
+            raise UserError(f"clips must be [N, T, 3, H, W], got {list(clips.shape)}; add the missing axis")
         num_frames, channels, height, width = clips.shape[1:]
         for layer in self.backbone.sublayers():
             if isinstance(layer, TemporalModule):

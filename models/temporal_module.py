@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+import numpy as np
+import paddle
+import paddle.nn.functional as F
 from paddle import nn
 
 
@@ -38,8 +39,24 @@ def find_layer(root: nn.Layer, path: str) -> nn.Layer:
     return layer
 
 
-def wrap_layer(root: nn.Layer, path: str, wrap: Callable[[nn.Layer], nn.Layer]) -> None:
-    """Replaces the sublayer at `path` by `wrap(sublayer)`."""
+def replace_layer(root: nn.Layer, path: str, layer: nn.Layer) -> None:
+    """Puts `layer` in the place of the sublayer at a dotted path."""
     parent_path, _, name = path.rpartition(".")
-    parent = find_layer(root, parent_path) if parent_path else root
-    setattr(parent, name, wrap(getattr(parent, name)))
+    setattr(find_layer(root, parent_path) if parent_path else root, name, layer)
+
+
+def gather_rows(rows: paddle.Tensor, index: np.ndarray, zero_row: int | None = None) -> paddle.Tensor:
+    """Rearranges memory in runs: row i of the result is row index[i] of the argument.
+
+    An embedding lookup copies whole rows, and its gradient adds whole rows. On CPU Paddle's slices, transposes and
+    concatenations do the same element by element and are 4 times slower forward, 15 times backward.
+
+    Args:
+        rows: [R, L].
+        index: int64 [S], values in [0, R).
+        zero_row: Where the index says this, the result is zero and takes no gradient.
+
+    Returns:
+        [S, L].
+    """
+    return F.embedding(paddle.to_tensor(index, place=rows.place), rows, padding_idx=zero_row)

@@ -6,40 +6,89 @@ repository mit-han-lab/temporal-shift-module, `ops/temporal_shift.py` (names of 
 
 from __future__ import annotations
 
+import functools
+import math
+
+import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from models.temporal_module import TemporalModule, find_layer, wrap_layer
+from configs.errors import UserError
+from models.temporal_module import TemporalModule, find_layer, gather_rows, replace_layer
 
 PLACES = ("blockres", "block")
-DIRECTIONS = ("mit", "paddle", "online")
+# direction -> for each fold of channels, which frame it takes: the next (1) or the previous (-1)
+DIRECTIONS = {"mit": (1, -1), "paddle": (-1, 1), "online": (-1,)}
 DEEP_STAGE = 23  # blocks of the third stage from which on only every second block shifts
 
 
-def shift(x: paddle.Tensor, fold: int, direction: str) -> paddle.Tensor:
+def shift_by_slices(x: paddle.Tensor, num_frames: int, fold: int, direction: str) -> paddle.Tensor:
+    """`shift` in operations that every inference engine knows, for a batch of any size."""
+    channels, height, width = x.shape[1:]
+    x = x.reshape([-1, num_frames, channels, height, width])  # [N, T, C, H, W]
+    steps = DIRECTIONS[direction]
+    pieces = []
+    for i, step in enumerate(steps):
+        piece = x[:, :, i * fold : (i + 1) * fold]
+        zeros = paddle.zeros_like(piece[:, :1])
+        pieces.append(paddle.concat([piece[:, 1:], zeros] if step == 1 else [zeros, piece[:, :-1]], axis=1))
+    x = paddle.concat([*pieces, x[:, :, len(steps) * fold :]], axis=2)
+    return x.reshape([-1, channels, height, width])  # [N*T, C, H, W]
+
+
+@functools.lru_cache(maxsize=256)
+def shift_index(num_videos: int, num_frames: int, num_groups: int, fold: int, direction: str) -> tuple[np.ndarray, int]:
+    """Where each group of channels of each frame comes from.
+
+    Args:
+        num_videos, num_frames: N and T.
+        num_groups: Groups G that the channels are cut into.
+        fold: Groups that move each way.
+        direction: A key of DIRECTIONS.
+
+    Returns:
+        int64 [N*T*G], the source of each group among all groups, and the number that stands for zeros in it: a
+        group that has moved out of the clip and therefore is nobody's source.
+    """
+    groups = np.arange(num_videos * num_frames * num_groups).reshape(num_videos, num_frames, num_groups)
+    index = groups.copy()
+    for i, step in enumerate(DIRECTIONS[direction]):
+        part = slice(i * fold, (i + 1) * fold)
+        index[:, :, part] = -1
+        if step == 1:
+            index[:, :-1, part] = groups[:, 1:, part]
+        else:
+            index[:, 1:, part] = groups[:, :-1, part]
+    unused = int(np.setdiff1d(groups, index)[0])
+    return np.where(index < 0, unused, index).reshape(-1), unused
+
+
+def shift_by_rows(x: paddle.Tensor, num_frames: int, fold: int, direction: str) -> paddle.Tensor:
+    """`shift` by one copy of memory in runs of as many channels as the folds allow."""
+    images, channels, height, width = x.shape
+    run = math.gcd(channels, fold)
+    index, zero = shift_index(images // num_frames, num_frames, channels // run, fold // run, direction)
+    rows = x.reshape([-1, run * height * width])  # [N*T*G, L]
+    return gather_rows(rows, index, zero).reshape(x.shape)  # [N*T, C, H, W]
+
+
+def shift(x: paddle.Tensor, num_frames: int, fold: int, direction: str) -> paddle.Tensor:
     """Moves the first channels of each video along its frames; the ends are filled with zeros.
 
     Args:
-        x: [N, T, C, H, W].
+        x: [N*T, C, H, W].
+        num_frames: T.
         fold: Channels that move each way.
         direction: `mit`: channels [0, fold) take the next frame, [fold, 2*fold) the previous one. `paddle`, as
             `paddle.nn.functional.temporal_shift`: the opposite. `online`: [0, fold) take the previous frame, and no
             channel looks ahead.
 
     Returns:
-        The shifted channels only: [N, T, 2*fold, H, W], or [N, T, fold, H, W] for `online`.
+        The shifted tensor, [N*T, C, H, W].
     """
-    zeros = paddle.zeros_like(x[:, :1, :fold])
-    if direction == "online":
-        return paddle.concat([zeros, x[:, :-1, :fold]], axis=1)
-    first, second = (slice(0, fold), slice(fold, 2 * fold))
-    ahead, back = (first, second) if direction == "mit" else (second, first)
-    parts = {
-        ahead.start: paddle.concat([x[:, 1:, ahead], zeros], axis=1),
-        back.start: paddle.concat([zeros, x[:, :-1, back]], axis=1),
-    }
-    return paddle.concat([parts[0], parts[fold]], axis=2)
+    arrange = shift_by_rows if paddle.in_dynamic_mode() else shift_by_slices
+    return arrange(x, num_frames, fold, direction)
 
 
 class TemporalShift(TemporalModule):
@@ -62,14 +111,8 @@ class TemporalShift(TemporalModule):
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Maps [N*T, C, H, W] to what `net` makes of it, shifted."""
-        channels, height, width = x.shape[1:]
-        fold = channels // self.shift_div
-        if fold == 0:
-            return self.net(x)
-        x = x.reshape([-1, self.num_frames, channels, height, width])  # [N, T, C, H, W]
-        moved = shift(x, fold, self.direction)
-        x = paddle.concat([moved, x[:, :, moved.shape[2] :]], axis=2)
-        return self.net(x.reshape([-1, channels, height, width]))  # [N*T, C, H, W]
+        fold = x.shape[1] // self.shift_div
+        return self.net(shift(x, self.num_frames, fold, self.direction) if fold else x)
 
 
 class TemporalPool(TemporalModule):
@@ -79,10 +122,10 @@ class TemporalPool(TemporalModule):
         """Maps [N*T, C, H, W] to `net` of [N*T/2, C, H, W].
 
         Raises:
-            ValueError: T is odd.
+            UserError: T is odd.
         """
         if self.num_frames % 2:
-            raise ValueError(f"temporal_pool needs an even number of frames, got {self.num_frames}; add or drop one")
+            raise UserError(f"temporal_pool needs an even number of frames, got {self.num_frames}; add or drop one")
         channels, height, width = x.shape[1:]
         x = x.reshape([-1, self.num_frames, channels, height * width]).transpose([0, 2, 1, 3])  # [N, C, T, H*W]
         x = F.max_pool2d(x, kernel_size=(3, 1), stride=(2, 1), padding=(1, 0))
@@ -112,18 +155,18 @@ def insert_temporal_shift(
         temporal_pool: Halve the frames before the second stage.
 
     Raises:
-        ValueError: An option is out of its range, or the backbone cannot have it.
+        UserError: An option is out of its range, or the backbone cannot have it.
     """
     if place not in PLACES:
-        raise ValueError(f"shift_place must be one of {', '.join(PLACES)}, got {place!r}")
+        raise UserError(f"shift_place must be one of {', '.join(PLACES)}, got {place!r}")
     if direction not in DIRECTIONS:
-        raise ValueError(f"shift_direction must be one of {', '.join(DIRECTIONS)}, got {direction!r}")
+        raise UserError(f"shift_direction must be one of {', '.join(DIRECTIONS)}, got {direction!r}")
     if shift_div < 2:
-        raise ValueError(f"shift_div must be 2 or more, as two parts of the channels move, got {shift_div}")
+        raise UserError(f"shift_div must be 2 or more, as two parts of the channels move, got {shift_div}")
     if temporal_pool and num_frames % 2:
-        raise ValueError(f"temporal_pool needs an even number of frames, got {num_frames}; add or drop one")
+        raise UserError(f"temporal_pool needs an even number of frames, got {num_frames}; add or drop one")
     if temporal_pool and backbone.stage_paths is None:
-        raise ValueError(f"temporal_pool must be off for {type(backbone).__name__}, whose stages are no layers")
+        raise UserError(f"temporal_pool must be off for {type(backbone).__name__}, whose stages are no layers")
 
     step = 2 if place == "blockres" and len(backbone.block_paths[2]) >= DEEP_STAGE else 1
     for stage, paths in enumerate(backbone.block_paths):
@@ -132,6 +175,8 @@ def insert_temporal_shift(
             block = find_layer(backbone, path)
             if block.has_shortcut:
                 target = path if place == "block" else f"{path}.{block.first_conv}"
-                wrap_layer(backbone, target, lambda net: TemporalShift(net, num_frames, shift_div, direction, divisor))
+                net = find_layer(backbone, target)
+                replace_layer(backbone, target, TemporalShift(net, num_frames, shift_div, direction, divisor))
     if temporal_pool:
-        wrap_layer(backbone, backbone.stage_paths[1], lambda net: TemporalPool(net, num_frames))
+        second = backbone.stage_paths[1]
+        replace_layer(backbone, second, TemporalPool(find_layer(backbone, second), num_frames))
