@@ -1,0 +1,28 @@
+"""tools.summary counts what the papers count."""
+
+import pytest
+
+from tools.summary import Cost, main, measure
+
+
+def test_mvf_r50_at_four_frames_has_the_published_numbers():
+    costs = measure("mvf_r50", num_classes=400, num_frames=4, size=224)
+    total = sum(costs.values(), Cost())
+    assert total.params == 24_342_416
+    assert total.multiply_adds / 1e9 == pytest.approx(65.44 / 4, rel=1e-4)
+    assert total.published / 1e9 == pytest.approx(16.454, abs=1e-3)
+    assert costs["backbone.conv1"].multiply_adds == 4 * 112 * 112 * 64 * 3 * 49
+    assert costs["backbone.conv1"].params == 64 * 3 * 49
+
+
+def test_table_names_the_parts_and_the_convention(capsys):
+    assert main(["--model", "mvf_tiny", "--num_classes", "10", "--num_frames", "2", "--size", "32"]) == 0
+    printed = capsys.readouterr().out
+    assert "mvf_tiny, 10 classes, clip 2 x 3 x 32 x 32" in printed
+    for part in ("backbone.layer3", "cls_head.new_fc", "total", "depthwise 3-D convolutions", "GFLOPs"):
+        assert part in printed
+
+
+def test_unknown_model_ends_with_one_line(capsys):
+    assert main(["--model", "mvf_r51"]) == 1
+    assert "got 'mvf_r51'" in capsys.readouterr().err

@@ -1,0 +1,114 @@
+"""Counts the parameters and operations of a model: `python -m tools.summary --model mvf_r50`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from math import prod
+
+from engine import runtime
+
+
+@dataclasses.dataclass
+class Cost:
+    """What one part of a model costs: parameters that train, multiply-adds, and the published FLOPs."""
+
+    params: int = 0
+    multiply_adds: int = 0
+    published: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        """The cost of both parts."""
+        return Cost(
+            self.params + other.params, self.multiply_adds + other.multiply_adds, self.published + other.published
+        )
+
+
+def measure(name: str, num_classes: int = 400, num_frames: int = 16, size: int = 224) -> dict[str, Cost]:
+    """Runs one clip through the model and counts what its layers do.
+
+    Fusion is counted as the published depthwise 3-D convolutions. How ActionAlign computes it differs in operations,
+    not in result.
+
+    Args:
+        name: A key of `models.MODELS`.
+        num_classes: Classes of the head.
+        num_frames: Frames T of the clip.
+        size: Height and width, pixels.
+
+    Returns:
+        The cost of each child of the backbone and of the head, by name, in the order of the forward pass.
+
+    Raises:
+        UserError: The name or a number is not possible.
+    """
+    import paddle
+
+    from models import create_model
+
+    model = create_model(name, num_classes=num_classes, num_frames=num_frames, mvf_arrangement="conv3d")
+    model.eval()
+    costs: dict[str, Cost] = {}
+    for prefix, part in (("backbone", model.backbone), ("cls_head", model.cls_head)):
+        for child_name, child in part.named_children():
+            params = sum(prod(p.shape) for p in child.parameters() if not p.stop_gradient)
+            if params:
+                cost = costs[f"{prefix}.{child_name}"] = Cost(params)
+                for layer in child.sublayers(include_self=True):
+                    layer.register_forward_post_hook(_count_into(cost))
+    pooling = costs["cls_head pooling"] = Cost()
+    model.cls_head.register_forward_pre_hook(lambda _, inputs: setattr(pooling, "published", inputs[0].size))
+    with paddle.no_grad():
+        model(paddle.zeros([1, num_frames, 3, size, size]))
+    return costs
+
+
+def _count_into(cost: Cost) -> Callable[..., None]:
+    """A hook that adds the operations of one call of a layer to `cost`."""
+    from paddle import nn
+    from paddle.nn.layer.norm import _BatchNormBase
+
+    def hook(layer, inputs, output) -> None:
+        if isinstance(layer, nn.Conv2D | nn.Conv3D):
+            multiply_adds = output.size * prod(layer.weight.shape[1:])
+            cost.multiply_adds += multiply_adds
+            cost.published += multiply_adds
+        elif isinstance(layer, nn.Linear):
+            multiply_adds = output.size * layer.weight.shape[0]
+            cost.multiply_adds += multiply_adds
+            cost.published += 2 * multiply_adds
+        elif isinstance(layer, _BatchNormBase):
+            cost.published += 2 * output.size
+
+    return hook
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints the table of one model."""
+    parser = argparse.ArgumentParser(prog="python -m tools.summary", description=__doc__.split(":")[0] + ".")
+    parser.add_argument("--model", default="mvf_r50", help="model name (default: %(default)s)")
+    parser.add_argument("--num_classes", type=int, default=400, help="classes (default: %(default)s)")
+    parser.add_argument("--num_frames", type=int, default=16, help="frames of a clip (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=224, help="height and width, pixels (default: %(default)s)")
+    args = parser.parse_args(arguments)
+    runtime.prepare(device="cpu")
+    try:
+        costs = measure(args.model, args.num_classes, args.num_frames, args.size)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{args.model}, {args.num_classes} classes, clip {args.num_frames} x 3 x {args.size} x {args.size}\n")
+    print(f"{'part':<24}{'trainable parameters':>22}{'multiply-adds, G':>20}")
+    total = sum(costs.values(), Cost())
+    for name, cost in [*costs.items(), ("total", total)]:
+        print(f"{name:<24}{cost.params:>22,}{cost.multiply_adds / 1e9:>20.3f}")
+    print("\nMultiply-adds of convolutions and of the classifier, in the published architecture: fusion counts as its")
+    print("depthwise 3-D convolutions, however it is computed. As the papers count, with BatchNorm at 2 per element,")
+    print(f"the classifier twice and the pooling: {total.published / 1e9:.3f} GFLOPs.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
