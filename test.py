@@ -38,6 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     from engine import evaluation
     from engine.inference import class_names_beside, load_recognizer, recipe_beside
     from engine.log import metric_lines
+    from engine.metrics import summarize
 
     recipe = cli.recipe_from_flags(args, recipe_beside(args.pretrained, args))
     model, recipe = load_recognizer(args.pretrained, recipe)
@@ -49,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     with ClipLoader(dataset, 1, num_workers=args.num_workers) as loader:
         scores, labels = evaluation.score_dataset(model, loader, args.views_per_pass)
     seconds = time.perf_counter() - started
-    metrics = evaluation.summarize(scores, labels)
+    metrics = summarize(scores, labels)
     directory = Path(args.output_dir or Path(args.pretrained).parent / f"test_{args.views}")
     names = class_names_beside(args.pretrained, recipe.num_classes, annotation.class_names)
     summary = {**metrics, "view": view, "seconds": round(seconds, 1), "weights": Path(args.pretrained).name}

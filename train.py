@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
     directory, recipe = run_directory_and_recipe(args)
     from engine import runtime  # before Paddle, which decides about threads when it is imported
 
-    notes = runtime.prepare(args.device, args.threads, tune=not args.no_tune)
+    notes = [f"process   {', '.join(runtime.prepare(args.device, args.threads, tune=not args.no_tune))}"]
 
     import paddle
 
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
         subset: load_annotation(args.dataset_root, subset, recipe.split, recipe.num_classes, list_file)
         for subset, list_file in (("train", args.train_list), ("val", args.val_list))
     }
-    recipe = recipe.with_(num_classes=recipe.num_classes or len(lists["train"].class_names))
+    recipe = recipe.with_(num_classes=recipe.num_classes or lists["train"].num_classes)
     train, val = (VideoDataset(lists[subset], recipe, subset) for subset in ("train", "val"))
     options = {"num_workers": args.num_workers, "seed": recipe.seed}
     with (
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
         if args.pretrained and not args.resume:
             notes.append(f"weights   {args.pretrained}: {load_weights(model, args.pretrained, finetune=True)}")
         checkpoint.write_run_files(directory, recipe, lists["train"].class_names)
-        notes = [f"process   {', '.join(notes[:3])}", *notes[3:], f"output    {directory}"]
+        notes.append(f"output    {directory}")
         print("\n".join(training_plan(recipe, model, train, val, len(train_loader), notes)), flush=True)
         trainer = Trainer(
             recipe, model, train_loader, val_loader, directory, args.log_iters, args.checkpoint_iters,

@@ -17,6 +17,9 @@ import re
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from configs.errors import UserError
 
 VIDEO_SUFFIXES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv")
 CLASS_FILES = ("labels.json", "classes.txt", "classInd.txt", "label_map.txt")
@@ -26,7 +29,7 @@ LAYOUTS = (
 )
 
 
-class DataError(ValueError):
+class DataError(UserError):
     """The data on disk cannot be used as it is; the message is one line for the user."""
 
 
@@ -53,9 +56,7 @@ class Annotation:
         return len(self.class_names) or max(entry.label for entry in self.entries) + 1
 
 
-def load_annotation(
-    root: str, subset: str, split: int = 1, num_classes: int = 0, list_file: str = ""
-) -> Annotation:
+def load_annotation(root: str, subset: str, split: int = 1, num_classes: int = 0, list_file: str = "") -> Annotation:
     """Finds the layout of a dataset and reads one subset of it; every path is looked up on disk once.
 
     Args:
@@ -116,7 +117,7 @@ def read_class_names(path: str) -> tuple[str, ...]:
     if path.endswith(".json"):
         return _names_from_json(path, "\n".join(lines))
     lines = [line.strip() for line in lines if line.strip()]
-    if os.path.basename(path) == "classInd.txt":
+    if Path(path).name == "classInd.txt":
         return _in_order(path, [_numbered_name(path, line) for line in lines], first=1)
     return tuple(lines)
 
@@ -162,7 +163,7 @@ def _find_list(root: str, subset: str, split: int, list_file: str) -> str:
         for path in (os.path.join(root, list_file), list_file):
             if os.path.isfile(path):
                 return path
-        raise DataError(f"list file {list_file!r} is neither in {root} nor in {os.getcwd()}")
+        raise DataError(f"list file {list_file!r} is neither in {root} nor in {Path.cwd()}")
     path = _find_split_list(root, subset, split)
     if path:
         return path
@@ -199,8 +200,7 @@ def _find_split_list(root: str, subset: str, split: int) -> str:
 
 def _kind_of(list_path: str) -> str:
     """What the list's name says of its media: "rawframes", "videos" or "" for neither."""
-    name = os.path.basename(list_path)
-    return next((kind for kind in ("rawframes", "videos") if kind in name), "")
+    return next((kind for kind in ("rawframes", "videos") if kind in Path(list_path).name), "")
 
 
 def _media_folders(root: str, list_path: str) -> tuple[str, ...]:
@@ -283,7 +283,7 @@ def _entry(folder: str, media: str, count: int | None, label: int) -> Entry | No
 
 def _mode(path: str) -> int | None:
     try:
-        return os.stat(path).st_mode
+        return Path(path).stat().st_mode
     except OSError:
         return None
 

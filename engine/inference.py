@@ -52,7 +52,7 @@ def class_names_beside(
     """
     beside = Path(weights).parent / "classes.txt"
     source = Path(names_file) if names_file else beside
-    names = list(read_class_names(source)) if names_file or beside.is_file() else list(otherwise)
+    names = list(read_class_names(str(source))) if names_file or beside.is_file() else list(otherwise)
     if not names:
         return [str(label) for label in range(num_classes)]
     if len(names) != num_classes:

@@ -103,6 +103,7 @@ def _import_paddle():
         warnings.simplefilter("ignore")
         logging.getLogger("paddle").setLevel(logging.ERROR)
         import paddle
+    warnings.filterwarnings("ignore", message="When training, we now always track")  # of each BatchNorm that evaluates
     return paddle
 
 

@@ -17,6 +17,7 @@ from datasets import ClipLoader
 from engine import checkpoint, evaluation
 from engine.batch_norm import fold_views, recompute_statistics
 from engine.log import EpochMeter, RunLog, metric_lines, progress
+from engine.metrics import summarize
 from engine.objective import DivergenceError, Mix, cross_entropy, targets
 from engine.optim import build_optimizer, learning_rate
 
@@ -140,7 +141,7 @@ class Trainer:
             batches = (batch for _, batch in zip(range(count), self.train_loader.epoch(self.epoch), strict=False))
             self.log.line(f"Precise BatchNorm over {recompute_statistics(self.model, batches)} batches")
         scores, labels = evaluation.score_dataset(self.model, self.val_loader, title="eval")
-        metrics = evaluation.summarize(scores, labels)
+        metrics = summarize(scores, labels)
         self.log.line(f"[EVAL] epoch={epoch}")
         for line in metric_lines(metrics):
             self.log.line(line)
@@ -180,7 +181,7 @@ class Trainer:
         return self.meter.train_line(self.epoch + 1, self.batch, self.optimizer.get_lr(), left)
 
     def _divergence(self, value: float, batch: Batch) -> str:
-        names = ", ".join(self.train_loader.dataset.name(int(index)) for index in batch.indices[:4])
+        names = ", ".join(self.train_loader.dataset.annotation.entries[index].path for index in batch.indices[:4])
         return (
             f"the loss is {value} in epoch {self.epoch + 1}, batch {self.batch + 1} (lr {self.optimizer.get_lr():.6f}, "
             f"samples {names}, ...); the last checkpoint is kept: lower --lr, lengthen --warmup_epochs or set --clip_norm"

@@ -117,8 +117,8 @@ def _nested_mobilenet_name(name: str, expanded: set[str]) -> str:
 def _canonical(name: str) -> str:
     for prefix in _PREFIXES:
         name = name.removeprefix(prefix)
-    stem, _, last = name.rpartition(".")
-    name = f"{stem}.{_STATISTICS.get(last, last)}".replace(".net.", ".")
+    stem, dot, last = name.rpartition(".")
+    name = f"{stem}{dot}{_STATISTICS.get(last, last)}".replace(".net.", ".")
     for head in sorted(_HEADS, key=len, reverse=True):
         if name.startswith(head):
             return "cls_head.new_fc." + name.removeprefix(head)

@@ -1,0 +1,246 @@
+"""The embedded data set: small real video files whose eight classes differ in nothing but motion.
+
+A scene is a textured object on a textured background. It owns four tracks: where the object is, how
+large it is, how it is turned, and which of three colours it shows. The class decides which track runs and in which
+direction; the other three stand still at a moment drawn from the same tracks. Two consequences:
+
+* Averaged over the moments of a clip, a single frame is distributed alike in all eight classes.
+* The second class of a pair plays the scenes of the first backwards. In `val` this holds clip by clip: the file of one
+  class holds exactly the frames of the file of the same name in its partner, in reverse. Each frame is coded on its own
+  at a constant quantizer, so it also holds bit by bit after decoding. A model that averages over frames gives both the
+  same scores and is right on at most one of the two; only a model of time can pass 50 %.
+
+The number of frames is odd because then the clip that a test takes from the middle (dense, or one frame of each
+segment) shows the same frames of a file and of its partner.
+
+    python -m datasets.demo ROOT
+
+writes the set with its default numbers, as folders that `datasets.annotation` reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+# Each motion: the track that runs, the class that plays it forwards, the class that plays it backwards.
+MOTIONS: tuple[tuple[str, str, str], ...] = (
+    ("size", "going_nearer", "going_farther"),
+    ("x", "moving_right", "moving_left"),
+    ("color", "showing_red_green_blue", "showing_blue_green_red"),
+    ("angle", "turning_clockwise", "turning_counterclockwise"),
+)
+CLASS_NAMES: tuple[str, ...] = tuple(sorted(name for _, *names in MOTIONS for name in names))
+
+MARKER = "demo.json"
+FORMAT = 1  # raise it whenever the same parameters come to give other files
+FRAME_RATE = 10
+SPRITE_SIZE = 48
+COLORS = ((235, 100, 90), (100, 225, 100), (110, 130, 240))  # each lighter than any background
+SHAPES: dict[str, tuple[tuple[float, float], ...]] = {  # corners in -1..1; long shapes, so that a turn shows
+    "arrow": ((1, 0), (0.1, 0.7), (0.1, 0.25), (-1, 0.25), (-1, -0.25), (0.1, -0.25), (0.1, -0.7)),
+    "bar": ((1, 0.3), (-1, 0.3), (-1, -0.3), (1, -0.3)),
+    "hook": ((-0.8, -0.8), (-0.3, -0.8), (-0.3, 0.4), (0.7, 0.4), (0.7, 0.85), (-0.8, 0.85)),
+    "wedge": ((1, 0), (-0.8, 0.55), (-0.8, -0.55)),
+}
+
+
+def write_demo_dataset(
+    root: str | Path,
+    *,
+    train_per_class: int = 60,
+    val_per_class: int = 20,
+    num_frames: int = 17,
+    size: int = 64,
+    seed: int = 0,
+) -> Path:
+    """Writes `root/{train,val}/<class>/scene_<i>.mp4` and `root/classes.txt`, unless this very set is there already.
+
+    The set appears at once or not at all: it is written beside `root` and moved. The same arguments give the same
+    bytes with the same version of the encoder.
+
+    Args:
+        train_per_class: Clips of each class in `train`, all of different scenes.
+        val_per_class: Clips of each class in `val`; the two classes of a pair share their scenes.
+        num_frames: Frames of each clip, odd.
+        size: Width and height of the frames in pixels, even.
+        seed: Seed of every scene.
+
+    Returns:
+        `root` as a path.
+
+    Raises:
+        ValueError: A number is out of its range.
+        FileExistsError: `root` holds something else than this set.
+    """
+    _check(train_per_class, val_per_class, num_frames, size, seed)
+    root = Path(root)
+    marker = {
+        "format": FORMAT, "train_per_class": train_per_class, "val_per_class": val_per_class,
+        "num_frames": num_frames, "size": size, "seed": seed,
+    }  # fmt: skip
+    if _is_finished(root, marker):
+        return root
+    root.absolute().parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.absolute().parent) as folder:
+        unfinished = Path(folder) / "set"  # one level deeper, because the temporary folder is private to its user
+        _write_split(unfinished / "train", 0, train_per_class, num_frames, size, seed)
+        _write_split(unfinished / "val", 1, val_per_class, num_frames, size, seed)
+        (unfinished / "classes.txt").write_text("".join(f"{name}\n" for name in CLASS_NAMES), encoding="utf-8")
+        (unfinished / MARKER).write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
+        try:
+            os.replace(unfinished, root)
+        except OSError:  # another process was faster
+            if not _is_finished(root, marker):
+                raise
+    return root
+
+
+def draw_clip(rng: np.random.Generator, track: str, num_frames: int, size: int) -> np.ndarray:
+    """Draws the clip of a random scene in which one track runs forwards.
+
+    Args:
+        rng: Source of everything random in the scene.
+        track: `x`, `size`, `angle` or `color`.
+        num_frames: Frames T of the clip.
+        size: Height H and width W of the frames in pixels.
+
+    Returns:
+        RGB frames, uint8 [T, H, W, 3].
+    """
+    background = _background(rng, size)
+    alpha, shading = _sprite(rng)
+    palette = np.clip(np.array(COLORS) + rng.uniform(-25, 25, (3, 3)), 0, 255).astype(np.float32)
+    states = _states(rng, track, num_frames, size)
+    y = size * rng.uniform(0.38, 0.62)
+    frames = np.empty((num_frames, size, size, 3), np.uint8)
+    for t in range(num_frames):
+        place = _placement(states["angle"][t], states["size"][t], (states["x"][t], y))
+        mask = cv2.warpAffine(alpha, place, (size, size))[:, :, None]  # [H, W, 1]
+        paint = cv2.warpAffine(shading, place, (size, size))[:, :, None] * palette[int(states["color"][t]) % 3]
+        frames[t] = np.clip(np.rint(background + mask * (paint - background)), 0, 255).astype(np.uint8)
+    return frames
+
+
+def encode_video(path: Path, frames: np.ndarray) -> None:
+    """Writes frames as an .mp4 in which each frame is coded on its own, at a constant quantizer.
+
+    Hence the decoded picture is a function of the frame alone, not of its place in the clip.
+
+    Args:
+        path: The file to write.
+        frames: RGB, uint8 [T, H, W, 3]; H and W even.
+    """
+    if "libx264" in av.codecs_available:
+        codec, options = "libx264", {"preset": "veryfast", "qp": "20", "g": "1", "threads": "1"}
+    else:
+        codec, options = "mpeg4", {"qmin": "3", "qmax": "3", "g": "1", "threads": "1"}
+    with av.open(str(path), mode="w", options={"fflags": "+bitexact"}) as container:
+        stream = container.add_stream(codec, rate=Fraction(FRAME_RATE), options=options)
+        stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def _check(train_per_class: int, val_per_class: int, num_frames: int, size: int, seed: int) -> None:
+    rules = (
+        ("train_per_class", train_per_class, train_per_class >= 1, "at least 1"),
+        ("val_per_class", val_per_class, val_per_class >= 1, "at least 1"),
+        ("num_frames", num_frames, num_frames >= 3 and num_frames % 2 == 1, "odd and at least 3"),
+        ("size", size, size >= 32 and size % 2 == 0, "even and at least 32"),
+        ("seed", seed, seed >= 0, "0 or more"),
+    )
+    for name, value, holds, rule in rules:
+        if not holds:
+            raise ValueError(f"{name} of the demo data set must be {rule}, got {value}")
+
+
+def _is_finished(root: Path, marker: dict[str, int]) -> bool:
+    """True if `root` holds the set of this marker, False if nothing is there; raises for anything else."""
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return False
+    try:
+        found = json.loads((root / MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    if found != marker:
+        what = "other files" if found is None else f"a demo data set of other numbers ({found})"
+        raise FileExistsError(f"{root} holds {what}: remove it or name another folder for the demo data set")
+    return True
+
+
+def _write_split(folder: Path, split: int, per_class: int, num_frames: int, size: int, seed: int) -> None:
+    """Writes one split; train (0) draws new scenes for the backward class, val (1) takes those of the forward class."""
+    for motion, (track, *names) in enumerate(MOTIONS):
+        for backward, name in enumerate(names):
+            (folder / name).mkdir(parents=True)
+            scenes = 0 if split == 1 else backward
+            for i in range(per_class):
+                frames = draw_clip(np.random.default_rng((seed, split, motion, scenes, i)), track, num_frames, size)
+                encode_video(folder / name / f"scene_{i:04}.mp4", frames[::-1] if backward else frames)
+
+
+def _states(rng: np.random.Generator, running: str, num_frames: int, size: int) -> dict[str, np.ndarray]:
+    """The tracks x (pixels), size (pixels), angle (radians) and color (thirds of a cycle), each float64 [T].
+
+    One runs from moment 0 to 1. The others stand at one of the T moments, so that the values met in a frame are
+    distributed alike whether a track runs or not.
+    """
+    moments = np.linspace(-0.5, 0.5, num_frames)
+    times = {name: np.full(num_frames, moments[rng.integers(num_frames)]) for name in ("x", "size", "angle", "color")}
+    times[running] = moments
+    return {
+        "x": size * (rng.uniform(0.42, 0.58) + rng.uniform(0.4, 0.55) * times["x"]),
+        "size": size * rng.uniform(0.52, 0.6) * rng.uniform(2.0, 2.4) ** times["size"],
+        "angle": rng.uniform(0, 2 * math.pi) + rng.uniform(2.6, 3.4) * times["angle"],
+        "color": rng.uniform(3, 6) + rng.uniform(2.5, 4.0) * times["color"],
+    }
+
+
+def _background(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Smooth coloured noise of two octaves, float32 [size, size, 3] in 0..255."""
+    noise = np.zeros((size, size, 3), np.float32)
+    for cells, height in ((3, 22.0), (9, 15.0)):
+        grid = rng.uniform(-height, height, (cells, cells, 3)).astype(np.float32)
+        noise += cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC)
+    return np.clip(rng.uniform(40, 75) + noise, 0, 255)
+
+
+def _sprite(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The object's mask in 0..1 and its texture, a factor of brightness; both float32 [SPRITE_SIZE, SPRITE_SIZE]."""
+    center = (SPRITE_SIZE - 1) / 2
+    corners = center + (center - 1) * np.array(list(SHAPES.values())[rng.integers(len(SHAPES))])
+    mask = np.zeros((SPRITE_SIZE, SPRITE_SIZE), np.uint8)
+    cv2.fillPoly(mask, [np.rint(corners * 16).astype(np.int32)], 255, lineType=cv2.LINE_AA, shift=4)
+    x, y = np.meshgrid(np.linspace(-1, 1, SPRITE_SIZE), np.linspace(-1, 1, SPRITE_SIZE))
+    frequency, phase = rng.uniform(3, 8, 2), rng.uniform(0, 2 * math.pi, 2)
+    wave = np.sin(frequency[0] * x + phase[0]) * np.sin(frequency[1] * y + phase[1])
+    return mask.astype(np.float32) / 255, (0.85 + 0.2 * wave).astype(np.float32)
+
+
+def _placement(angle: float, diameter: float, center: tuple[float, float]) -> np.ndarray:
+    """The affine map, float64 [2, 3], that puts the sprite's centre at `center`; a rising angle turns clockwise."""
+    scale, middle = diameter / SPRITE_SIZE, (SPRITE_SIZE - 1) / 2
+    turn = scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    return np.column_stack((turn, np.array(center) - turn @ (middle, middle)))
+
+
+def main() -> None:
+    """The command line: writes the default set to the folder it is given."""
+    parser = argparse.ArgumentParser(description="Write ActionAlign's embedded data set.")
+    parser.add_argument("root", help="folder to write; must be new, empty, or hold this very set")
+    print(write_demo_dataset(parser.parse_args().root))
+
+
+if __name__ == "__main__":
+    main()
