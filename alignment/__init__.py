@@ -1,0 +1,1 @@
+"""Proof that a Paddle model equals a PyTorch one."""

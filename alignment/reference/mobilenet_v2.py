@@ -1,0 +1,81 @@
+"""MobileNetV2 for single frames in PyTorch.
+
+Source: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018, figure 4d and table 2;
+torchvision's names of parameters.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+def _conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+    conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out")
+    return conv
+
+
+def _conv_bn_relu6(in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    conv = _conv(in_channels, out_channels, kernel, stride, groups)
+    return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU6())
+
+
+class InvertedResidual(nn.Module):
+    """Expansion, depthwise 3x3, linear projection."""
+
+    first_conv = "conv.0.0"
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        self.has_shortcut = stride == 1 and in_channels == out_channels
+        hidden = expansion * in_channels
+        layers: list[nn.Module] = []
+        if expansion > 1:
+            layers.append(_conv_bn_relu6(in_channels, hidden, 1))
+        layers.append(_conv_bn_relu6(hidden, hidden, 3, stride, groups=hidden))
+        layers.append(_conv(hidden, out_channels, 1))
+        layers.append(nn.BatchNorm2d(out_channels))
+        self.conv = nn.Sequential(*layers)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps [B, C, H, W] to [B, out_channels, H / stride, W / stride]."""
+        return x + self.conv(x) if self.has_shortcut else self.conv(x)
+
+
+class MobileNetV2(nn.Module):
+    """The convolutional part of MobileNetV2 at width 1."""
+
+    out_channels = 1280
+    stage_paths = None
+    # The blocks that put out 1/4, 1/8, 1/16 and 1/32 of the resolution.
+    block_paths = (
+        ["features.2", "features.3"],
+        ["features.4", "features.5", "features.6"],
+        [f"features.{i}" for i in range(7, 14)],
+        [f"features.{i}" for i in range(14, 18)],
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            _conv_bn_relu6(3, 32, 3, stride=2),
+            *self._group(32, 16, depth=1, stride=1, expansion=1),
+            *self._group(16, 24, depth=2, stride=2),
+            *self._group(24, 32, depth=3, stride=2),
+            *self._group(32, 64, depth=4, stride=2),
+            *self._group(64, 96, depth=3, stride=1),
+            *self._group(96, 160, depth=3, stride=2),
+            *self._group(160, 320, depth=1, stride=1),
+            _conv_bn_relu6(320, 1280, 1),
+        )
+
+    @staticmethod
+    def _group(in_channels: int, out_channels: int, depth: int, stride: int, expansion: int = 6) -> list[nn.Module]:
+        """One row of table 2: `depth` blocks, of which the first has the stride."""
+        rest = [InvertedResidual(out_channels, out_channels, 1, expansion) for _ in range(depth - 1)]
+        return [InvertedResidual(in_channels, out_channels, stride, expansion), *rest]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps images float [B, 3, H, W] to features [B, 1280, H / 32, W / 32]."""
+        return self.features(x)

@@ -1,0 +1,105 @@
+"""Temporal Shift Module in PyTorch.
+
+Source: Lin et al., "TSM: Temporal Shift Module for Efficient Video Understanding", ICCV 2019, section 3 and figure 1;
+the authors' repository mit-han-lab/temporal-shift-module (`ops/temporal_shift.py`; which blocks are wrapped).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from alignment.reference.temporal_module import TemporalModule
+
+
+def shift(x: torch.Tensor, num_frames: int, fold: int, direction: str) -> torch.Tensor:
+    """Moves the first channels of [N*T, C, H, W] by one frame; zeros come in, what goes out is lost.
+
+    Args:
+        x: [N*T, C, H, W].
+        num_frames: T.
+        fold: Channels that move each way.
+        direction: `mit`: the first fold takes the next frame and the second the previous one. `paddle`: the reverse.
+            `online`: the first fold takes the previous frame, and no other channel moves.
+    """
+    x = x.view(-1, num_frames, *x.shape[1:])  # [N, T, C, H, W]
+    out = torch.zeros_like(x)
+    if direction == "mit":
+        out[:, :-1, :fold] = x[:, 1:, :fold]
+        out[:, 1:, fold : 2 * fold] = x[:, :-1, fold : 2 * fold]
+        out[:, :, 2 * fold :] = x[:, :, 2 * fold :]
+    elif direction == "paddle":
+        out[:, 1:, :fold] = x[:, :-1, :fold]
+        out[:, :-1, fold : 2 * fold] = x[:, 1:, fold : 2 * fold]
+        out[:, :, 2 * fold :] = x[:, :, 2 * fold :]
+    elif direction == "online":
+        out[:, 1:, :fold] = x[:, :-1, :fold]
+        out[:, :, fold:] = x[:, :, fold:]
+    else:
+        raise ValueError(f"shift_direction must be mit, paddle or online, got {direction!r}")
+    return out.flatten(0, 1)  # [N*T, C, H, W]
+
+
+class TemporalShift(TemporalModule):
+    """`net` of the shifted input."""
+
+    def __init__(
+        self, net: nn.Module, num_frames: int, shift_div: int, direction: str = "mit", frame_divisor: int = 1
+    ) -> None:
+        super().__init__(net, num_frames, frame_divisor)
+        self.shift_div = shift_div
+        self.direction = direction
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps [N*T, C, H, W] to what `net` makes of it, shifted."""
+        return self.net(shift(x, self.num_frames, x.shape[1] // self.shift_div, self.direction))
+
+
+class TemporalPool(TemporalModule):
+    """Halves the frames by a maximum over three, before `net`."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps [N*T, C, H, W] to `net` of [N*T/2, C, H, W]."""
+        x = x.view(-1, self.num_frames, *x.shape[1:]).transpose(1, 2)  # [N, C, T, H, W]
+        x = F.max_pool3d(x, kernel_size=(3, 1, 1), stride=(2, 1, 1), padding=(1, 0, 0))
+        return self.net(x.transpose(1, 2).flatten(0, 1))  # [N*T/2, C, H, W]
+
+
+def insert_temporal_shift(
+    backbone: nn.Module,
+    num_frames: int,
+    *,
+    shift_div: int = 8,
+    place: str = "blockres",
+    direction: str = "mit",
+    temporal_pool: bool = False,
+) -> None:
+    """Wraps the blocks of a backbone in place.
+
+    Args:
+        backbone: ResNet or MobileNetV2; only blocks with a shortcut are wrapped.
+        num_frames: Frames T of a video.
+        shift_div: One part in `shift_div` of the channels moves each way.
+        place: `blockres` wraps the first convolution of a block (of every second block where the third stage has 23
+            or more), `block` the block itself.
+        direction: See `shift`.
+        temporal_pool: Halve the frames before the second stage.
+
+    Raises:
+        ValueError: The place is unknown.
+    """
+    if place not in ("blockres", "block"):
+        raise ValueError(f"shift_place must be blockres or block, got {place!r}")
+    for stage, paths in enumerate(backbone.block_paths):
+        every = 2 if place == "blockres" and len(backbone.block_paths[2]) >= 23 else 1
+        for path in paths[::every]:
+            block = backbone.get_submodule(path)
+            if not block.has_shortcut:
+                continue
+            target = f"{path}.{block.first_conv}" if place == "blockres" else path
+            pooled = temporal_pool and stage > 0
+            net = backbone.get_submodule(target)
+            backbone.set_submodule(target, TemporalShift(net, num_frames, shift_div, direction, 2 if pooled else 1))
+    if temporal_pool:
+        backbone.layer2 = TemporalPool(backbone.layer2, num_frames)
