@@ -140,7 +140,7 @@ def _names_from_json(path: str, text: str) -> tuple[str, ...]:
         return _in_order(path, [(int(key), str(name)) for key, name in data.items()], first=0)
     if isinstance(data, dict) and all(str(value).isdigit() for value in data.values()):
         return _in_order(path, [(int(value), name) for name, value in data.items()], first=0)
-    raise DataError(f"{path} must map labels to names, as in {{\"0\": \"archery\"}}")
+    raise DataError(f'{path} must map labels to names, as in {{"0": "archery"}}')
 
 
 def _in_order(path: str, pairs: list[tuple[int, str]], first: int) -> tuple[str, ...]:

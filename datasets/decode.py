@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
@@ -22,6 +23,7 @@ from datasets.annotation import DataError
 
 FRAME_NAME = re.compile(r"(?P<prefix>.*?)(?P<number>\d+)\.(?P<suffix>jpe?g|png|bmp|webp)", re.IGNORECASE)
 FLOW_PREFIX = "flow"
+RIFF_MARK, EBML_MARK, SEGMENT_MARK = b"RIFF", b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 KEPT_BYTES = 256 * 2**20  # decoded frames that a video without usable time stamps may keep in memory
 
 
@@ -122,11 +124,24 @@ class VideoFile(_Closing):
             raise DecodeError(f"{self.path} is truncated or damaged: {_reason(error)}") from error
         if not self._packets:
             raise DecodeError(f"{self.path} holds no frame")
-        if stream.frames > len(self._packets):
-            raise DecodeError(f"{self.path} is truncated: {len(self._packets)} of {stream.frames} frames are there")
+        self._check_complete(stream.frames)
         self._kept: list[av.VideoFrame] | None = None
         self._stamps = self._order()
         self.num_frames = len(self._stamps) if self._stamps else self._count()
+
+    def _check_complete(self, promised: int) -> None:
+        """Compares the packets with the `promised` frames, and the file's size with the size in its header.
+
+        AVI headers miscount frames, so there both must fall short. Streams without a header (MPEG) promise nothing.
+        """
+        size, promised_size = Path(self.path).stat().st_size, _promised_size(self.path)
+        frames_missing = promised > len(self._packets)
+        if promised_size and (size >= promised_size or (promised and not frames_missing)):
+            return
+        if promised_size and not promised:
+            raise DecodeError(f"{self.path} is truncated: {size} of {promised_size} bytes are there")
+        if frames_missing:
+            raise DecodeError(f"{self.path} is truncated: {len(self._packets)} of {promised} frames are there")
 
     def _order(self) -> list[int]:
         """Time stamps in the order of display, or [] when they do not tell which frame is the i-th."""
@@ -197,11 +212,11 @@ class VideoFile(_Closing):
         for packet in [*self._packets, None]:
             yield from self._decode(packet)
 
-    def _decode_wanted(self, stamps: list[int]) -> Iterator[av.VideoFrame]:
+    def _decode_wanted(self, stamps: list[int], from_start: bool = False) -> Iterator[av.VideoFrame]:
         """The frames of rising time stamps, with as few packets decoded as can be."""
         wanted = set(stamps)
         next_wanted = 0
-        for packet in self._plan(stamps):
+        for packet in self._plan(stamps, from_start):
             if packet is not None:
                 # A frame that no other refers to can be left out without a trace in the others.
                 self._decoder.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
@@ -211,15 +226,18 @@ class VideoFile(_Closing):
                     yield frame
             if next_wanted == len(stamps):
                 return
+        if not from_start:  # a key frame that is none, as with gradual refresh
+            yield from self._decode_wanted(stamps[next_wanted:], from_start=True)
+            return
         index = self._stamps.index(stamps[next_wanted])
         raise DecodeError(f"{self.path}: frame {index} of {self.num_frames} does not decode")
 
-    def _plan(self, stamps: list[int]) -> Iterator[av.Packet | None]:
+    def _plan(self, stamps: list[int], from_start: bool) -> Iterator[av.Packet | None]:
         """Packets for the decoder: for each group of wanted frames, from its key frame to its last frame.
 
         None asks the decoder for the frames that it holds back; then it is made ready for the next group.
         """
-        keys = [i for i, packet in enumerate(self._packets) if packet.is_keyframe]
+        keys = [0] if from_start else [i for i, packet in enumerate(self._packets) if packet.is_keyframe]
         position = {packet.pts: i for i, packet in enumerate(self._packets)}
         key_stamps = [self._packets[i].pts for i in keys]
         groups: dict[int, int] = {}  # position of the key frame -> last position that is needed
@@ -241,6 +259,28 @@ class VideoFile(_Closing):
         """Closes the file."""
         self._packets, self._kept = [], None
         self._container.close()
+
+
+def _promised_size(path: str) -> int:
+    """Size of an AVI or Matroska file by its own header, in bytes; 0 for other files and for unknown sizes."""
+    with open(path, "rb") as file:
+        head = file.read(128)
+    if head[:4] == RIFF_MARK:
+        return 8 + int.from_bytes(head[4:8], "little")
+    if head[:4] == EBML_MARK:
+        size, segment = _ebml_size(head, 4)
+        if head[segment + size :][:4] == SEGMENT_MARK:
+            size, start = _ebml_size(head, segment + size + 4)
+            return start + size if size else 0
+    return 0
+
+
+def _ebml_size(head: bytes, at: int) -> tuple[int, int]:
+    """(size that the Matroska header has at byte `at`, 0 when unknown; position of the byte after it)."""
+    length = 9 - head[at].bit_length()  # the leading zeros tell how long the number is
+    number = int.from_bytes(head[at : at + length], "big") - (1 << 7 * length)
+    unknown = (1 << 7 * length) - 1
+    return (0 if number == unknown else number), at + length
 
 
 def _upright(frame: av.VideoFrame) -> np.ndarray:

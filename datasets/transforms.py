@@ -75,7 +75,9 @@ def resize(frames: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def resize_short(frames: np.ndarray, short_side: int) -> np.ndarray:
     """Frames whose short side is `short_side`, the ratio kept."""
-    return resize(frames, *short_side_size(*frames.shape[1:3], short_side))
+    # Deviation: PaddleMVF scales the height to this, so its portrait videos may become narrower than the crop.
+    height, width = short_side_size(frames.shape[1], frames.shape[2], short_side)
+    return resize(frames, height, width)
 
 
 def crop(frames: np.ndarray, box: Box) -> np.ndarray:
@@ -164,16 +166,16 @@ def draw_jitter(strength: float, rng: np.random.Generator) -> Jitter:
 
     Deviation: the references draw the order once for a run; drawn for each clip it needs no hidden state.
     """
-    factors = rng.uniform(max(0.0, 1 - strength), 1 + strength, size=3).tolist()
+    brightness, contrast, saturation = rng.uniform(max(0.0, 1 - strength), 1 + strength, size=3).tolist()
     hue = int(float(rng.uniform(-strength / 5, strength / 5)) * 255)
-    return Jitter(*factors, hue, tuple(rng.permutation(4).tolist()))
+    return Jitter(brightness, contrast, saturation, hue, tuple(rng.permutation(4).tolist()))
 
 
 def color_jitter(frames: np.ndarray, jitter: Jitter) -> np.ndarray:
     """Frames with other colours, uint8; between the steps values may leave 0..255, except before the hue's."""
     steps = (
         lambda image: image * np.float32(jitter.brightness),
-        lambda image: _blend(image, np.float32(_gray(image).mean()), jitter.contrast),
+        lambda image: _blend(image, _gray(image).mean(), jitter.contrast),
         lambda image: _blend(image, _gray(image)[..., None], jitter.saturation),
         lambda image: _shift_hue(image, jitter.hue),
     )
@@ -190,11 +192,13 @@ def _gray(image: np.ndarray) -> np.ndarray:
     return image @ np.array([0.2989, 0.587, 0.114], np.float32)  # [H, W]
 
 
-def _blend(image: np.ndarray, other: np.ndarray, factor: float) -> np.ndarray:
+def _blend(image: np.ndarray, other: np.ndarray | np.float32, factor: float) -> np.ndarray:
     return np.float32(factor) * image + np.float32(1 - factor) * other
 
 
 def _shift_hue(image: np.ndarray, hue: int) -> np.ndarray:
+    if hue == 0:
+        return image  # the way through HSV rounds
     hsv = cv2.cvtColor(np.clip(image, 0, 255).astype(np.uint8), cv2.COLOR_RGB2HSV)
     hsv[..., 0] = (hsv[..., 0].astype(np.int16) + hue) % 180
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB).astype(np.float32)
@@ -259,7 +263,7 @@ class TrainTransform:
         """
         size = self._recipe.crop_size
         out = np.empty((1, len(frames), 3, size, size), np.float32)
-        return out, self.apply(frames, label, self.draw(*frames.shape[1:3], rng), out[0])
+        return out, self.apply(frames, label, self.draw(frames.shape[1], frames.shape[2], rng), out[0])
 
 
 class EvalTransform:
@@ -287,7 +291,7 @@ class EvalTransform:
 
     def apply(self, frames: np.ndarray, out: np.ndarray) -> None:
         """Writes the crops of frames [T, H, W, 3] into `out`, float32 [num_crops, T, 3, size, size]."""
-        boxes = self.boxes(*frames.shape[1:3])
+        boxes = self.boxes(frames.shape[1], frames.shape[2])
         if not self._recipe.fused_resize:
             resized = resize_short(frames, self._recipe.short_side)
         for (box, flipped), target in zip(boxes, out, strict=True):

@@ -1,0 +1,253 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from datasets.annotation import Annotation, DataError, Entry, class_names_of, load_annotation
+
+SHARED = Path(__file__).resolve().parents[2] / "../shared"
+
+
+def make(root: Path, *files: str) -> Path:
+    """Empty files, and folders where the name ends in a slash."""
+    for name in files:
+        path = root / name
+        if name.endswith("/"):
+            path.mkdir(parents=True, exist_ok=True)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    return root
+
+
+def short(annotation: Annotation, root: Path) -> list[tuple[str, int, int | None]]:
+    return [(Path(e.path).relative_to(root).as_posix(), e.label, e.num_frames) for e in annotation.entries]
+
+
+def test_paddlemvf_frame_lists(tmp_path):
+    make(tmp_path, "rawframes/Archery/v_1/", "rawframes/Biking/v_2/")
+    lines = "Archery/v_1 120 0\n\nBiking/v_2 95 1\n"
+    (tmp_path / "ucf101_train_split_1_rawframes.txt").write_text(lines)
+    (tmp_path / "ucf101_train_split_3_rawframes.txt").write_text("Biking/v_2 95 0\n")
+    annotation = load_annotation(str(tmp_path), "train")
+    assert short(annotation, tmp_path) == [("rawframes/Archery/v_1", 0, 120), ("rawframes/Biking/v_2", 1, 95)]
+    assert annotation.class_names == ()
+    assert annotation.num_classes == 2
+    assert annotation.source == str(tmp_path / "ucf101_train_split_1_rawframes.txt")
+    assert short(load_annotation(str(tmp_path), "train", split=3), tmp_path) == [("rawframes/Biking/v_2", 0, 95)]
+
+
+def test_video_lists_in_the_annotations_folder(tmp_path):
+    make(tmp_path, "videos/a b/v 7.avi", "videos/c.mp4")
+    make(tmp_path, "annotations/")
+    (tmp_path / "annotations/hmdb51_val_split_2_videos.txt").write_text("a b/v 7.avi 4\nc.mp4\t5\n")
+    annotation = load_annotation(str(tmp_path), "val", split=2)
+    assert short(annotation, tmp_path) == [("videos/a b/v 7.avi", 4, None), ("videos/c.mp4", 5, None)]
+
+
+@pytest.mark.parametrize(
+    ("media", "kind"),
+    [(("videos/v.avi",), "videos"), (("rawframes/v/",), "rawframes"), (("videos/v.avi", "rawframes/v/"), "rawframes")],
+)
+def test_of_two_lists_the_one_with_media_counts_and_frames_first(tmp_path, media, kind):
+    make(tmp_path, *media)
+    (tmp_path / "x_train_split_1_videos.txt").write_text("v.avi 0\n")
+    (tmp_path / "x_train_split_1_rawframes.txt").write_text("v 9 0\n")
+    assert load_annotation(str(tmp_path), "train").source.endswith(f"_{kind}.txt")
+
+
+def test_two_datasets_in_one_folder_are_not_guessed(tmp_path):
+    make(tmp_path, "hmdb51_train_split_1_videos.txt", "ucf101_train_split_1_videos.txt")
+    with pytest.raises(DataError, match=r"several lists for split 1: .*hmdb51.*ucf101.*list_file"):
+        load_annotation(str(tmp_path), "train")
+
+
+def test_plain_lists_and_how_a_line_is_read(tmp_path):
+    make(tmp_path, "take 12", "frames 3/", "my clip.mp4", "deep/x.mp4")
+    lines = "take 12 0\nframes 3 40 1\nframes 3 1\n  my clip.mp4   2  \ndeep/x.mp4 77 1\n"
+    (tmp_path / "train.txt").write_text(lines)
+    assert short(load_annotation(str(tmp_path), "train"), tmp_path) == [
+        ("take 12", 0, None),  # "take" does not exist, so 12 belongs to the name
+        ("frames 3", 1, 40),
+        ("frames 3", 1, None),  # a folder without a count
+        ("my clip.mp4", 2, None),
+        ("deep/x.mp4", 1, None),  # the count of a video file is its own affair
+    ]
+
+
+def test_a_list_that_the_caller_names(tmp_path, monkeypatch):
+    make(tmp_path, "data/videos/a.mp4", "data/b.mp4")
+    (tmp_path / "data/few_videos.txt").write_text("a.mp4 0\n")
+    (tmp_path / "own.txt").write_text(f"{tmp_path}/data/b.mp4 1\n")
+    root = str(tmp_path / "data")
+    assert short(load_annotation(root, "val", list_file="few_videos.txt"), tmp_path) == [("data/videos/a.mp4", 0, None)]
+    monkeypatch.chdir(tmp_path)
+    assert short(load_annotation(root, "val", list_file="own.txt"), tmp_path) == [("data/b.mp4", 1, None)]
+    with pytest.raises(DataError, match=r"'no.txt' is neither in"):
+        load_annotation(root, "val", list_file="no.txt")
+
+
+def test_folder_for_each_class(tmp_path):
+    make(tmp_path, "train/run/2.mp4", "train/run/1.AVI", "train/jump high/frames/", "train/run/.hidden.mp4")
+    make(tmp_path, "train/run/notes.txt", "val/run/3.webm")
+    train = load_annotation(str(tmp_path), "train")
+    assert train.class_names == ("jump high", "run")
+    assert short(train, tmp_path) == [
+        ("train/jump high/frames", 0, None), ("train/run/1.AVI", 1, None), ("train/run/2.mp4", 1, None)
+    ]  # fmt: skip
+    val = load_annotation(str(tmp_path), "val")
+    assert short(val, tmp_path) == [("val/run/3.webm", 1, None)]  # the label is the training set's
+    assert val.class_names == train.class_names
+
+
+def test_class_file_orders_the_folders(tmp_path):
+    make(tmp_path, "train/a/1.mp4", "train/b/2.mp4")
+    (tmp_path / "classes.txt").write_text("b\na\n")
+    annotation = load_annotation(str(tmp_path), "train", num_classes=2)
+    assert annotation.class_names == ("b", "a")
+    assert {Path(e.path).parent.name: e.label for e in annotation.entries} == {"b": 0, "a": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("classInd.txt", "1 ApplyEyeMakeup\n2 Archery Range\n"),
+        ("classes.txt", "ApplyEyeMakeup\n\nArchery Range\n"),
+        ("label_map.txt", " ApplyEyeMakeup\r\nArchery Range"),
+        ("annotations/label_map.txt", "ApplyEyeMakeup\nArchery Range\n"),
+        ("labels.json", json.dumps({"1": "Archery Range", "0": "ApplyEyeMakeup"})),
+        ("labels.json", json.dumps({"Archery Range": "1", "ApplyEyeMakeup": "0"})),
+        ("labels.json", json.dumps(["ApplyEyeMakeup", "Archery Range"])),
+    ],
+)
+def test_class_names(tmp_path, name, text):
+    make(tmp_path, name)
+    (tmp_path / name).write_text(text)
+    assert class_names_of(str(tmp_path)) == ("ApplyEyeMakeup", "Archery Range")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("classInd.txt", "1 a\n3 b\n", "from 1 to 2 without gaps"),
+        ("classInd.txt", "a 1\n", "must be `number name`"),
+        ("labels.json", '{"0": "a", "2": "b"}', "from 0 to 1 without gaps"),
+        ("labels.json", '{"a": "b"}', "must map labels to names"),
+        ("labels.json", "{", "is not JSON"),
+        ("classes.txt", b"\xff\xfe", "cannot read"),
+    ],
+)
+def test_bad_class_files(tmp_path, name, text, message):
+    (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(DataError, match=message):
+        class_names_of(str(tmp_path))
+
+
+def test_roots_that_hold_nothing(tmp_path):
+    with pytest.raises(DataError, match=r"absent' is no folder"):
+        load_annotation(str(tmp_path / "absent"), "train")
+    with pytest.raises(DataError, match="is empty"):
+        load_annotation(str(tmp_path), "train")
+    make(tmp_path, "readme.md")
+    looked_for = r"no known layout.*\*_train_split_1_rawframes.txt.*train.txt.*train/<class>/"
+    with pytest.raises(DataError, match=looked_for):
+        load_annotation(str(tmp_path), "train")
+    make(tmp_path, "train/")
+    with pytest.raises(DataError, match="holds no class folder"):
+        load_annotation(str(tmp_path), "train")
+    make(tmp_path, "train/a/")
+    with pytest.raises(DataError, match="holds no video"):
+        load_annotation(str(tmp_path), "train")
+    with pytest.raises(DataError, match="no known layout for subset val"):
+        load_annotation(str(tmp_path), "val")
+    with pytest.raises(DataError, match="subset must be train or val, got 'test'"):
+        load_annotation(str(tmp_path), "test")
+
+
+def test_wrong_split_names_those_that_exist(tmp_path):
+    make(tmp_path, *(f"ucf101_{s}_split_{k}_videos.txt" for s, k in (("train", 1), ("train", 3), ("val", 2))))
+    with pytest.raises(DataError, match=r"split 2 does not exist: .* train lists for split 1, 3"):
+        load_annotation(str(tmp_path), "train", split=2)
+
+
+@pytest.mark.parametrize("files", [("train.txt",), ("train/a/1.mp4",)])
+def test_layouts_without_splits_have_split_one_only(tmp_path, files):
+    make(tmp_path, *files)
+    with pytest.raises(DataError, match="has one split only, use split 1"):
+        load_annotation(str(tmp_path), "train", split=2)
+
+
+def test_empty_list(tmp_path):
+    (tmp_path / "train.txt").write_text("\n\n")
+    with pytest.raises(DataError, match=r"train.txt holds no video"):
+        load_annotation(str(tmp_path), "train")
+
+
+@pytest.mark.parametrize("line", ["a.mp4", "a.mp4 x", "3", "a.mp4 1.5"])
+def test_lines_that_are_no_entries(tmp_path, line):
+    make(tmp_path, "a.mp4")
+    (tmp_path / "train.txt").write_text(f"a.mp4 0\n{line}\n")
+    with pytest.raises(DataError, match=r"train.txt:2: a line must be `path label`"):
+        load_annotation(str(tmp_path), "train")
+
+
+@pytest.mark.parametrize(
+    ("label", "num_classes", "limit"), [(2, 2, r"0\.\.1"), (-1, 2, r"0\.\.1"), (-1, 0, "0 or more")]
+)
+def test_label_out_of_range_is_named_with_its_line(tmp_path, label, num_classes, limit):
+    make(tmp_path, "a.mp4")
+    (tmp_path / "train.txt").write_text(f"a.mp4 0\n\na.mp4 {label}\n")
+    with pytest.raises(DataError, match=rf"train.txt:3: label must be {limit}, got {label}"):
+        load_annotation(str(tmp_path), "train", num_classes=num_classes)
+
+
+def test_labels_must_fit_the_class_names(tmp_path):
+    make(tmp_path, "a.mp4")
+    (tmp_path / "classes.txt").write_text("x\ny\n")
+    (tmp_path / "train.txt").write_text("a.mp4 2\n")
+    with pytest.raises(DataError, match=r"label must be 0\.\.1, got 2"):
+        load_annotation(str(tmp_path), "train")
+    with pytest.raises(DataError, match=r"num_classes is 5, but .* names 2 classes"):
+        load_annotation(str(tmp_path), "train", num_classes=5)
+
+
+def test_class_folders_must_fit(tmp_path):
+    make(tmp_path, "train/a/1.mp4", "train/b/1.mp4", "val/c/1.mp4")
+    with pytest.raises(DataError, match="has class c, which the training set has not"):
+        load_annotation(str(tmp_path), "val")
+    with pytest.raises(DataError, match=r"num_classes is 3, but .* has 2 class folders"):
+        load_annotation(str(tmp_path), "train", num_classes=3)
+
+
+def test_absent_media_are_counted_and_the_first_three_named(tmp_path):
+    make(tmp_path, "rawframes/v0/")
+    lines = [f"v{i} 10 0" for i in range(6)]
+    (tmp_path / "x_val_split_1_rawframes.txt").write_text("\n".join(lines))
+    with pytest.raises(DataError, match=r"5 of 6 entries are not in .*rawframes: v1 10, v2 10, v3 10, \.\.\.$"):
+        load_annotation(str(tmp_path), "val")
+
+
+def test_real_lists():
+    root = SHARED / "data/surveillance_fight"
+    if not root.is_dir():
+        pytest.skip("the surveillance_fight clips are not beside the checkout")
+    train, val = (load_annotation(str(root), subset) for subset in ("train", "val"))
+    assert (len(train.entries), len(val.entries)) == (224, 76)
+    assert train.class_names == ("fight", "no_fight")
+    assert sum(entry.label for entry in train.entries) == 112
+
+
+@pytest.mark.parametrize(
+    ("folder", "count", "third"), [("ucf101", 101, "Archery"), ("hmdb51", 51, "catch"), ("something_v1", 174, None)]
+)
+def test_real_class_files(folder, count, third):
+    root = SHARED / "annotations" / folder
+    if not root.is_dir():
+        pytest.skip("the public label files are not beside the checkout")
+    names = class_names_of(str(root))
+    assert len(names) == count
+    assert third in (None, names[2])
+
+
+def test_entry_defaults():
+    assert Entry("a.mp4", 3).num_frames is None

@@ -1,0 +1,275 @@
+"""Whatever is asked of a video, it must be what decoding from the start gives."""
+
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import simplejpeg
+
+from datasets import decode
+from datasets.decode import DecodeError, open_source
+from tests.datasets.media import decode_in_order, moving_frames, write_frames, write_video
+
+SHARED = Path(__file__).resolve().parents[2] / "../shared/data"
+VIDEOS = {
+    "h264.mp4": {"codec": "libx264", "g": "12", "bf": "3"},
+    "h264.mkv": {"codec": "libx264", "g": "5", "bf": "2"},
+    "one_gop.mp4": {"codec": "libx264", "g": "250", "bf": "3"},
+    "open_gop.mp4": {"codec": "libx264", "x264-params": "open-gop=1:keyint=10:bframes=3:b-adapt=0:scenecut=0"},
+    "refresh.mp4": {"codec": "libx264", "x264-params": "intra-refresh=1:keyint=10"},
+    "intra.mp4": {"codec": "libx264", "g": "1"},
+    "mpeg4.avi": {"codec": "mpeg4", "g": "12"},
+    "mpeg4_b.avi": {"codec": "mpeg4", "g": "12", "bf": "2"},
+    "mpeg4_b.mp4": {"codec": "mpeg4", "g": "12", "bf": "2"},
+    "vp8.webm": {"codec": "libvpx", "g": "12", "auto-alt-ref": "1", "lag-in-frames": "16"},
+}
+
+
+def read(path: Path, indices, num_frames: int | None = None, fast: bool = False) -> np.ndarray:
+    with open_source(str(path), num_frames, fast) as source:
+        return source.read(indices)
+
+
+def count_decoded(monkeypatch, source) -> list:
+    """Packets that the decoder is given from now on."""
+    given: list = []
+    plain = source._decode
+
+    def counting(packet):
+        given.append(packet)
+        return plain(packet)
+
+    monkeypatch.setattr(source, "_decode", counting)
+    return given
+
+
+@pytest.mark.parametrize("name", VIDEOS)
+def test_frames_are_those_of_sequential_decoding(tmp_path, name):
+    path = write_video(tmp_path / name, **VIDEOS[name])
+    expected = decode_in_order(path)
+    rng = np.random.default_rng(0)
+    with open_source(str(path)) as source:
+        assert source.num_frames == len(expected) == 40
+        for _ in range(12):
+            indices = rng.integers(0, 40, size=int(rng.integers(1, 9)))
+            frames = source.read(indices)
+            assert frames.dtype == np.uint8
+            assert np.array_equal(frames, expected[indices])
+        for indices in ([39], [0], [39, 0, 39, 12, 11], list(range(40)), np.arange(39, -1, -1)):
+            assert np.array_equal(source.read(indices), expected[np.asarray(indices)])
+
+
+def test_frames_are_rgb(tmp_path):
+    frames = read(write_video(tmp_path / "a.mp4", count=3, crf="4"), [0, 1, 2]).astype(int)
+    as_rgb, as_bgr = (np.abs(f - moving_frames(3)).mean() for f in (frames, frames[..., ::-1]))
+    assert as_rgb < as_bgr / 4
+
+
+def test_a_late_frame_costs_only_its_own_group_of_pictures(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "a.mp4", g="10", bf="0", sc_threshold="0")
+    with open_source(str(path)) as source:
+        given = count_decoded(monkeypatch, source)
+        source.read([32, 5])
+    # 0..5 and 30..32, each followed by the call that empties the decoder
+    assert sum(packet is not None for packet in given) == 6 + 3
+
+
+def test_frames_that_no_other_needs_are_not_decoded(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "a.mp4", g="40", bf="3", **{"x264-params": "b-pyramid=none:b-adapt=0:scenecut=0"})
+    with open_source(str(path)) as source:
+        plain, shown = source._decode, []
+        monkeypatch.setattr(source, "_decode", lambda packet: [shown.append(1) or frame for frame in plain(packet)])
+        source.read([36])
+    assert len(shown) <= 14  # of 37: the key frame, the P frames, and what was asked for
+
+
+@pytest.mark.parametrize("kept_bytes", [decode.KEPT_BYTES, 0])
+def test_without_time_stamps_the_video_is_decoded_from_the_start(tmp_path, monkeypatch, kept_bytes):
+    path = write_video(tmp_path / "a.mp4", g="12", bf="2")
+    monkeypatch.setattr(decode, "KEPT_BYTES", kept_bytes)
+    monkeypatch.setattr(decode.VideoFile, "_order", lambda self: [])
+    expected = decode_in_order(path)
+    with open_source(str(path)) as source:
+        assert source.num_frames == 40
+        assert np.array_equal(source.read([30, 2, 30]), expected[[30, 2, 30]])
+        assert np.array_equal(source.read([7]), expected[[7]])
+
+
+def test_real_videos_agree_with_opencv():
+    videos = sorted((SHARED / "clips").glob("*.avi")) + sorted((SHARED / "surveillance_fight/fight").glob("*.mp4"))[:2]
+    if not videos:
+        pytest.skip("the real clips are not beside the checkout")
+    for path in videos:  # packed B-frames, plain MPEG-4, H.264 whose time stamps are all zero
+        capture, expected = cv2.VideoCapture(str(path)), []
+        while (answer := capture.read())[0]:
+            expected.append(cv2.cvtColor(answer[1], cv2.COLOR_BGR2RGB))
+        with open_source(str(path)) as source:
+            assert source.num_frames == len(expected)
+            indices = [len(expected) - 1, 0, len(expected) // 2, 7]
+            assert np.array_equal(source.read(indices), np.stack([expected[i] for i in indices]))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "part"),
+    [
+        ("a.mp4", {"codec": "libx264"}, 0.9),  # its index is at the end
+        ("fast.mp4", {"codec": "libx264", "container": {"movflags": "faststart"}}, 0.9),
+        ("a.avi", {"codec": "mpeg4"}, 0.8),
+        ("a.mkv", {"codec": "libx264"}, 0.98),
+        ("a.webm", {"codec": "libvpx"}, 0.98),
+        ("a.avi", {"codec": "mpeg4"}, 0.0),
+    ],
+)
+def test_truncated_file_is_named(tmp_path, name, options, part):
+    path = write_video(tmp_path / name, **options)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * part)])
+    with pytest.raises(DecodeError, match=rf"{name} (is truncated|is no readable video)"):
+        open_source(str(path))
+
+
+def test_index_lost_at_the_end_of_an_avi_does_no_harm(tmp_path):
+    path = write_video(tmp_path / "a.avi", codec="mpeg4")
+    data = path.read_bytes()
+    expected = decode_in_order(path)
+    path.write_bytes(data[: data.rindex(b"idx1")])
+    assert np.array_equal(read(path, [39, 3]), expected[[39, 3]])
+
+
+def test_damage_inside_is_an_error(tmp_path):
+    path = write_video(tmp_path / "a.mp4", g="40")
+    data = bytearray(path.read_bytes())
+    start = data.index(b"mdat") + 4
+    data[start : start + 2000] = bytes(2000)
+    path.write_bytes(data)
+    with pytest.raises(DecodeError, match=r"a.mp4"):
+        read(path, [20])
+
+
+def test_what_is_no_video(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"hello")
+    with pytest.raises(DecodeError, match=r"a.mp4 is no readable video"):
+        open_source(str(tmp_path / "a.mp4"))
+    with pytest.raises(DecodeError, match=r"b.mp4 does not exist"):
+        open_source(str(tmp_path / "b.mp4"))
+
+
+def test_rotated_video_is_turned_upright(tmp_path):
+    path = write_video(tmp_path / "a.mp4", count=4)
+    expected = decode_in_order(path)
+    data = bytearray(path.read_bytes())
+    matrix = data.index(b"tkhd") + 4 + 40  # version 0: forty bytes precede the matrix
+    one, clockwise = 1 << 16, (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+    assert data[matrix : matrix + 36] == struct.pack(">9i", one, 0, 0, 0, one, 0, 0, 0, 1 << 30)
+    data[matrix : matrix + 36] = struct.pack(">9i", *clockwise)
+    path.write_bytes(data)
+    assert np.array_equal(read(path, [2]), np.rot90(expected[[2]], -1, axes=(1, 2)))
+
+
+@pytest.mark.parametrize("kind", ["video", "frames"])
+@pytest.mark.parametrize("indices", [[12], [-1], []])
+def test_indices_out_of_range(tmp_path, kind, indices):
+    path = write_video(tmp_path / "a.mp4", count=12) if kind == "video" else write_frames(tmp_path / "a")
+    with open_source(str(path)) as source, pytest.raises(DecodeError, match=r"frames 0\.\.11|no frame was asked for"):
+        source.read(indices)
+
+
+@pytest.mark.parametrize(
+    ("template", "first"),
+    [
+        ("img_{:05d}.jpg", 1), ("img_{:05d}.jpg", 0), ("{:06d}.png", 1), ("image_{}.jpeg", 8), ("v1 f{:04d}.bmp", 120),
+        ("x.y-{:03d}.JPG", 1),
+    ],
+)  # fmt: skip
+def test_any_numbering_of_frames(tmp_path, template, first):
+    folder = write_frames(tmp_path / "my frames", template=template, first=first)
+    expected = [cv2.imread(str(folder / template.format(first + i))) for i in (11, 0, 11, 3)]
+    with open_source(str(folder)) as source:
+        assert source.num_frames == 12
+        frames = source.read([11, 0, 11, 3])
+    assert np.array_equal(frames, np.stack(expected)[..., ::-1])  # bit for bit what OpenCV reads, as RGB
+
+
+def test_fast_jpeg_is_close_but_not_exact(tmp_path):
+    folder = write_frames(tmp_path / "a")
+    exact, fast = (read(folder, range(12), fast=fast).astype(int) for fast in (False, True))
+    assert 0 < np.abs(exact - fast).mean() < 8
+
+
+def test_gray_jpeg_becomes_rgb(tmp_path):
+    gray = moving_frames(1)[0, :, :, :1]
+    (tmp_path / "f_1.jpg").write_bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(gray), colorspace="GRAY"))
+    frames = read(tmp_path, [0])
+    assert frames.shape == (1, 48, 64, 3)
+    assert (frames == frames[..., :1]).all()
+
+
+def test_list_may_promise_fewer_frames_but_not_more(tmp_path):
+    folder = write_frames(tmp_path / "a")
+    with open_source(str(folder), num_frames=5) as source:
+        assert source.num_frames == 5
+        with pytest.raises(DecodeError, match=r"frames 0\.\.4, asked for 5\.\.5"):
+            source.read([5])
+    with pytest.raises(DecodeError, match="holds 12 frames, the list says 13"):
+        open_source(str(folder), num_frames=13)
+
+
+def test_gap_names_the_first_missing_file(tmp_path):
+    folder = write_frames(tmp_path / "a")
+    for number in (6, 9):
+        (folder / f"img_{number:05d}.jpg").unlink()
+    with pytest.raises(DecodeError, match=r"a has a gap: img_00006.jpg is missing"):
+        open_source(str(folder))
+
+
+def test_flow_beside_the_frames_is_passed_over(tmp_path):
+    folder = write_frames(tmp_path / "a")
+    write_frames(folder, count=11, template="flow_x_{:05d}.jpg")
+    (folder / "notes.txt").touch()
+    with open_source(str(folder)) as source:
+        assert source.num_frames == 12
+
+
+def test_folders_that_are_no_video(tmp_path):
+    with pytest.raises(DecodeError, match="holds no numbered image"):
+        open_source(str(tmp_path))
+    write_frames(tmp_path, count=2, template="a_{:02d}.jpg")
+    write_frames(tmp_path, count=2, template="b_{:02d}.jpg")
+    with pytest.raises(DecodeError, match=r"several ways: a_01.jpg, b_01.jpg"):
+        open_source(str(tmp_path))
+
+
+def test_two_frames_of_one_number(tmp_path):
+    write_frames(tmp_path, count=2, template="a_{:02d}.jpg")
+    write_frames(tmp_path, count=1, template="a_{:03d}.jpg")
+    with pytest.raises(DecodeError, match="two frames 1: a_"):
+        open_source(str(tmp_path))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+@pytest.mark.parametrize("content", [b"", b"no image"])
+def test_unreadable_frame_is_named(tmp_path, suffix, content):
+    folder = write_frames(tmp_path / "a", template="img_{:05d}." + suffix)
+    (folder / f"img_00003.{suffix}").write_bytes(content)
+    with pytest.raises(DecodeError, match=f"img_00003.{suffix} is no readable"):
+        read(folder, [0, 2])
+    assert len(read(folder, [0, 3])) == 2
+
+
+def test_frames_of_different_size(tmp_path):
+    folder = write_frames(tmp_path / "a")
+    cv2.imwrite(str(folder / "img_00004.jpg"), np.zeros((20, 30, 3), np.uint8))
+    with pytest.raises(DecodeError, match=r"img_00004.jpg is 30x20, the frames before it 64x48"):
+        read(folder, [2, 3])
+
+
+def test_closed_source_gives_its_file_back(tmp_path):
+    path = write_video(tmp_path / "a.mp4", count=5)
+    open_files = Path("/proc/self/fd")
+    if not open_files.is_dir():
+        pytest.skip("open files are listed on Linux only")
+    with open_source(str(path)):
+        pass
+    assert str(path) not in [str(link.readlink()) for link in open_files.iterdir() if link.is_symlink()]
