@@ -64,12 +64,12 @@ def main(argv: list[str] | None = None) -> None:
             notes.append(f"weights   {args.pretrained}: {load_weights(model, args.pretrained, finetune=True)}")
         checkpoint.write_run_files(directory, recipe, lists["train"].class_names)
         notes.append(f"output    {directory}")
-        print("\n".join(training_plan(recipe, model, train, val, len(train_loader), notes)), flush=True)
+        plan = training_plan(recipe, model, train, val, len(train_loader), notes)
         trainer = Trainer(
             recipe, model, train_loader, val_loader, directory, args.log_iters, args.checkpoint_iters,
             provenance=checkpoint.provenance(args),
         )  # fmt: skip
-        result = trainer.fit(resume=args.resume)
+        result = trainer.fit(plan, resume=args.resume)
     print(f"done: best {recipe.best_metric} {result['best']:.4f}; weights in {directory}/best.pdparams")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,11 @@ class Trainer:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not len(self.train_loader):
+            size, videos = self.recipe.batch_size, len(self.train_loader.dataset)
+            raise UserError(f"batch_size {size} is more than the {videos} training videos: lower --batch_size")
+        # A checkpoint holds no gradients, so it waits for the step that ends a group of accumulation.
+        self.checkpoint_iters = math.ceil(self.checkpoint_iters / self.recipe.accumulate) * self.recipe.accumulate
         self.optimizer = build_optimizer(self.model, self.recipe)
         self.scaler = paddle.amp.GradScaler(enable=self.recipe.amp == "float16")
         self.epoch = self.batch = 0
@@ -57,10 +63,11 @@ class Trainer:
     # -----------------------------------------------------------------------------------------------------------------
     # The run
 
-    def fit(self, resume: bool = False) -> dict[str, float]:
+    def fit(self, plan: Sequence[str] = (), resume: bool = False) -> dict[str, float]:
         """Trains to the last epoch.
 
         Args:
+            plan: Lines that the log begins with.
             resume: Continue from the checkpoint in the run directory.
 
         Returns:
@@ -75,6 +82,8 @@ class Trainer:
         self.log = RunLog(self.directory, metrics_size)
         metrics: dict[str, float] = {}
         try:
+            for line in plan:
+                self.log.line(line)
             for self.epoch in range(self.epoch, self.recipe.max_epochs):
                 self._train_epoch()
                 metrics = self._finish_epoch()

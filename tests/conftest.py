@@ -1,0 +1,38 @@
+"""What several rooms' tests share: the embedded data set in small, and the commands as functions."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from configs import cli
+from datasets.demo import write_demo_dataset
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def motion_videos(tmp_path_factory):
+    """The embedded data set: 8 classes, 4 training and 2 validation videos of each."""
+    return write_demo_dataset(tmp_path_factory.mktemp("motion") / "data", train_per_class=4, val_per_class=2)
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Runs `train.py`, `test.py` or `predict.py` in this process.
+
+    Returns:
+        A function (script, *flags) -> (exit code, what it printed); on an error the message stands in place of the code.
+    """
+    monkeypatch.chdir(ROOT)
+
+    def run(script, *flags):
+        main = runpy.run_path(script)["main"]
+        try:
+            with cli.clear_errors():
+                main([str(flag) for flag in flags])
+        except SystemExit as stop:
+            return stop.code, capsys.readouterr().out
+        return 0, capsys.readouterr().out
+
+    return run
