@@ -1,8 +1,8 @@
 """The embedded data set: small real video files whose eight classes differ in nothing but motion.
 
-A scene is a textured object on a textured background. It owns four tracks: where the object is, how
-large it is, how it is turned, and which of three colours it shows. The class decides which track runs and in which
-direction; the other three stand still at a moment drawn from the same tracks. Two consequences:
+A scene is a textured object on a textured background. It owns four tracks: where the object is, how large it is, how it
+is turned, and which of three colours it shows. The class decides which track runs and in which direction; the other
+three stand still at a moment drawn from the same tracks. Two consequences:
 
 * Averaged over the moments of a clip, a single frame is distributed alike in all eight classes.
 * The second class of a pair plays the scenes of the first backwards. In `val` this holds clip by clip: the file of one
@@ -45,19 +45,20 @@ MARKER = "demo.json"
 FORMAT = 1  # raise it whenever the same parameters come to give other files
 FRAME_RATE = 10
 SPRITE_SIZE = 48
-COLORS = ((235, 100, 90), (100, 225, 100), (110, 130, 240))  # each lighter than any background
-SHAPES: dict[str, tuple[tuple[float, float], ...]] = {  # corners in -1..1; long shapes, so that a turn shows
-    "arrow": ((1, 0), (0.1, 0.7), (0.1, 0.25), (-1, 0.25), (-1, -0.25), (0.1, -0.25), (0.1, -0.7)),
-    "bar": ((1, 0.3), (-1, 0.3), (-1, -0.3), (1, -0.3)),
-    "hook": ((-0.8, -0.8), (-0.3, -0.8), (-0.3, 0.4), (0.7, 0.4), (0.7, 0.85), (-0.8, 0.85)),
-    "wedge": ((1, 0), (-0.8, 0.55), (-0.8, -0.55)),
-}
+COLORS = ((235, 100, 90), (100, 225, 100), (110, 130, 240))  # lighter than the backgrounds
+SHAPES: dict[str, tuple[tuple[float, float], ...]] = {  # corners in -1..1; all are long, so that a turn shows
+    "bar": ((1, 0.28), (-1, 0.28), (-1, -0.28), (1, -0.28)),
+    "bone": ((1, 0.4), (0.6, 0.4), (0.4, 0.2), (-0.4, 0.2), (-0.6, 0.4), (-1, 0.4),
+             (-1, -0.4), (-0.6, -0.4), (-0.4, -0.2), (0.4, -0.2), (0.6, -0.4), (1, -0.4)),
+    "diamond": ((1, 0), (0, 0.42), (-1, 0), (0, -0.42)),
+    "lens": ((1, 0), (0.6, 0.28), (0, 0.38), (-0.6, 0.28), (-1, 0), (-0.6, -0.28), (0, -0.38), (0.6, -0.28)),
+}  # fmt: skip
 
 
 def write_demo_dataset(
     root: str | Path,
     *,
-    train_per_class: int = 60,
+    train_per_class: int = 120,
     val_per_class: int = 20,
     num_frames: int = 17,
     size: int = 64,
@@ -193,7 +194,7 @@ def _write_split(folder: Path, split: int, per_class: int, num_frames: int, size
 def _states(rng: np.random.Generator, running: str, num_frames: int, size: int) -> dict[str, np.ndarray]:
     """The tracks x (pixels), size (pixels), angle (radians) and color (thirds of a cycle), each float64 [T].
 
-    One runs from moment 0 to 1. The others stand at one of the T moments, so that the values met in a frame are
+    One runs from moment -0.5 to 0.5. The others stand at one of the T moments, so that the values met in a frame are
     distributed alike whether a track runs or not.
     """
     moments = np.linspace(-0.5, 0.5, num_frames)
@@ -202,7 +203,7 @@ def _states(rng: np.random.Generator, running: str, num_frames: int, size: int) 
     return {
         "x": size * (rng.uniform(0.42, 0.58) + rng.uniform(0.4, 0.55) * times["x"]),
         "size": size * rng.uniform(0.52, 0.6) * rng.uniform(2.0, 2.4) ** times["size"],
-        "angle": rng.uniform(0, 2 * math.pi) + rng.uniform(2.6, 3.4) * times["angle"],
+        "angle": rng.uniform(0, 2 * math.pi) + rng.uniform(2.4, 3.1) * times["angle"],
         "color": rng.uniform(3, 6) + rng.uniform(2.5, 4.0) * times["color"],
     }
 
