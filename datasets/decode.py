@@ -136,7 +136,7 @@ class VideoFile(_Closing):
         """
         size, promised_size = Path(self.path).stat().st_size, _promised_size(self.path)
         frames_missing = promised > len(self._packets)
-        if promised_size and (size >= promised_size or (promised and not frames_missing)):
+        if promised_size and size >= promised_size:
             return
         if promised_size and not promised:
             raise DecodeError(f"{self.path} is truncated: {size} of {promised_size} bytes are there")

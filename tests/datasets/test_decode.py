@@ -3,6 +3,7 @@
 import struct
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -72,8 +73,11 @@ def test_a_late_frame_costs_only_its_own_group_of_pictures(tmp_path, monkeypatch
     with open_source(str(path)) as source:
         given = count_decoded(monkeypatch, source)
         source.read([32, 5])
-    # 0..5 and 30..32, each followed by the call that empties the decoder
-    assert sum(packet is not None for packet in given) == 6 + 3
+        # 0..5 and 30..32, each followed by the call that empties the decoder
+        assert sum(packet is not None for packet in given) == 6 + 3
+        given.clear()
+        source.read([30])
+        assert len(given) == 1  # the key frame itself
 
 
 def test_frames_that_no_other_needs_are_not_decoded(tmp_path, monkeypatch):
@@ -136,6 +140,32 @@ def test_index_lost_at_the_end_of_an_avi_does_no_harm(tmp_path):
     expected = decode_in_order(path)
     path.write_bytes(data[: data.rindex(b"idx1")])
     assert np.array_equal(read(path, [39, 3]), expected[[39, 3]])
+
+
+def test_avi_that_counts_too_many_frames_is_not_truncated(tmp_path):
+    path = write_video(tmp_path / "a.avi", codec="mpeg4")
+    expected = decode_in_order(path)
+    data = bytearray(path.read_bytes())
+    for field in (data.index(b"avih") + 8 + 16, data.index(b"strh") + 8 + 32):  # total frames, length of the stream
+        assert struct.unpack_from("<I", data, field) == (40,)
+        struct.pack_into("<I", data, field, 43)
+    path.write_bytes(data)
+    with open_source(str(path)) as source:
+        assert source.num_frames == 40
+        assert np.array_equal(source.read([39]), expected[[39]])
+
+
+def test_vp8_packet_that_shows_nothing_is_no_frame(tmp_path):
+    path = write_video(tmp_path / "a.webm", codec="libvpx", g="20")
+    with av.open(str(path)) as file:
+        packet = bytes([packet for packet in file.demux(video=0) if packet.size][25])
+    data = bytearray(path.read_bytes())
+    data[data.index(packet)] &= ~0x10  # the frame tag's show_frame bit
+    path.write_bytes(data)
+    expected = decode_in_order(path)
+    with open_source(str(path)) as source:
+        assert source.num_frames == len(expected) == 39
+        assert np.array_equal(source.read([38, 25, 24]), expected[[38, 25, 24]])
 
 
 def test_damage_inside_is_an_error(tmp_path):

@@ -123,14 +123,14 @@ def test_more_workers_than_samples(good_dataset):
 
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_dropped_samples_are_reported_and_not_replaced(dataset, num_workers):
-    with ClipLoader(dataset, 5, num_workers=num_workers, on_error="drop") as loader:
+    with ClipLoader(dataset, 6, num_workers=num_workers, on_error="drop") as loader:
         first, second = loader.epoch(0)
-    assert first.indices.tolist() == [0, 1, 2, 3]
-    assert first.clips.shape[0] == len(first.labels) == 4
+    assert first.indices.tolist() == [0, 1, 2, 3, 5]
+    assert first.clips.shape[0] == len(first.labels) == 5
     assert len(first.failures) == 1
     assert "clip 4.mp4 is no readable video" in first.failures[0]
     assert second.failures == ()
-    assert np.array_equal(first.clips[3], dataset.load(3)[0])
+    assert np.array_equal(first.clips[4], dataset.load(5)[0])
 
 
 def test_batch_of_failures_only(dataset):
@@ -181,6 +181,16 @@ def test_killed_worker_is_an_error_and_not_a_hang(good_dataset):
             for _ in batches:
                 pass
         assert wait_until_gone(pids)
+
+
+def test_interrupt_is_left_to_the_parent(good_dataset):
+    """Ctrl-C reaches every process of a terminal; a parent that still writes its checkpoint needs its workers calm."""
+    expected = list(ClipLoader(good_dataset, 2).epoch(0))
+    with ClipLoader(good_dataset, 2, num_workers=1) as loader:
+        batches = loader.epoch(0)
+        first = next(batches)
+        os.kill(pids_of(loader)[0], signal.SIGINT)
+        assert same([first, *batches], expected)
 
 
 def test_workers_start_again_after_close(good_dataset):
@@ -234,8 +244,7 @@ for epoch in range(10**6):
         assert wait_until_gone(pids)
     finally:
         parent.kill()
-        parent.wait()
-        parent.stdout.close()
+        parent.communicate()
 
 
 def test_workers_start_light():
