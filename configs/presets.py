@@ -169,7 +169,7 @@ def finetune_tsn_mobilenet_v2() -> Recipe:
     """
     return Recipe(
         model="tsn_mobilenet_v2", **{**_SEGMENTS, "test_clips": 2}, sampling="mit", short_side=192, crop_size=160,
-        test_size=192, max_epochs=8, batch_size=8, lr=0.01, base_batch_size=8, warmup_epochs=1.0, warmup_ratio=0.1,
+        test_size=192, train_crop="multi_scale", max_epochs=8, batch_size=8, lr=0.002, base_batch_size=8, warmup_epochs=1.0, warmup_ratio=0.1,
         weight_decay=1e-4, decay_norm_bias=False, label_smoothing=0.0, precise_bn_epochs=0, clip_norm=20.0,
         best_metric="top1_acc",
     )  # fmt: skip

@@ -14,6 +14,7 @@ MAY_IMPORT = {
     "datasets": {"configs"},
     "models": {"configs"},
     "engine": {"configs", "datasets", "models"},
+    "alignment": {"configs", "datasets", "models", "engine"},
     "tools": OURS,
     "train": {"configs", "datasets", "models", "engine"},
     "test": {"configs", "datasets", "models", "engine"},
@@ -52,6 +53,15 @@ def test_training_and_inference_never_import_torch():
     for path in FILES:
         if room_of(path) in NEVER_TORCH:
             assert "torch" not in imports_of(path), path
+
+
+def test_references_import_nothing_of_ours():
+    files = [path for path in FILES if path.relative_to(ROOT).parts[:2] == ("alignment", "reference")]
+    assert files
+    for path in files:
+        assert "paddle" not in imports_of(path), path
+        if path.name != "__init__.py":
+            assert not imports_of(path) & (OURS - {"alignment"}), path
 
 
 def test_configs_is_standard_library_only():

@@ -74,5 +74,6 @@ def test_a_gpu_that_is_not_there_is_refused():
         pytest.skip("this Paddle has CUDA")
     with pytest.raises(UserError, match="no GPU to use"):
         runtime._device_name("gpu:0")
-    with pytest.raises(UserError, match="--amp float16 needs a GPU"):
-        runtime.check_precision("float16")
+    for amp in ("float16", "bfloat16"):
+        with pytest.raises(UserError, match=f"--amp {amp} needs a GPU"):
+            runtime.check_precision(amp)
