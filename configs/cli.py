@@ -13,7 +13,7 @@ from configs.presets import PRESETS, get_preset, preset_for_model
 from configs.recipe import FIELDS, Recipe
 
 # Each group of flags begins at the field named here and ends before the next group's.
-GROUPS = {"model": "model", "frames": "split", "pixels": "decoding", "optimization": "max_epochs"}
+GROUPS = {"model": "model", "frames": "split", "pixels": "short_side", "optimization": "max_epochs"}
 
 
 def add_recipe_flags(parser: argparse.ArgumentParser, groups: tuple[str, ...] = tuple(GROUPS)) -> None:

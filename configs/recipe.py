@@ -62,7 +62,6 @@ class Recipe:
     test_clips: int = _field(10, "temporal views while testing")
 
     # Pixels
-    decoding: str = _field("exact", "JPEG: the library's exact or its fast inverse DCT", ("exact", "fast"))
     short_side: int = _field(256, "short side after the first resize, pixels")
     fused_resize: bool = _field(False, "crop from the source and resize once: faster, not bit-equal")
     train_crop: str = _field("random_resized", "crop while training", ("random_resized", "multi_scale", "center"))

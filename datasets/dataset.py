@@ -76,13 +76,13 @@ class VideoDataset:
         return entry.label
 
     def _load_random(self, out: np.ndarray, entry: Entry, rng: np.random.Generator) -> int:
-        with open_source(entry.path, entry.num_frames, self.recipe.decoding == "fast") as source:
+        with open_source(entry.path, entry.num_frames) as source:
             frames = source.read(train_indices(source.num_frames, self.recipe, rng))
         draw = self._train.draw(frames.shape[1], frames.shape[2], rng)
         return self._train.apply(frames, entry.label, draw, out[0])
 
     def _load_views(self, out: np.ndarray, entry: Entry) -> None:
-        with open_source(entry.path, entry.num_frames, self.recipe.decoding == "fast") as source:
+        with open_source(entry.path, entry.num_frames) as source:
             if self.mode == "test":
                 indices = test_indices(source.num_frames, self.recipe, self.num_clips)
             else:

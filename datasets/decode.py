@@ -47,13 +47,12 @@ class FrameSource(Protocol):
     ) -> None: ...
 
 
-def open_source(path: str, num_frames: int | None = None, fast: bool = False) -> FrameSource:
+def open_source(path: str, num_frames: int | None = None) -> FrameSource:
     """Opens a video file or a folder of frames.
 
     Args:
         path: The file or folder.
         num_frames: Frames that the list promises for a folder; None takes all there are. Videos count their own.
-        fast: Decode JPEG with the approximate inverse DCT and plain chroma upsampling.
 
     Returns:
         A context manager with `num_frames` and `read(indices) -> uint8 [len, H, W, 3] RGB`; indices count from 0,
@@ -63,7 +62,7 @@ def open_source(path: str, num_frames: int | None = None, fast: bool = False) ->
         DecodeError: Nothing there, not a video, truncated, or a gap in the numbering of the frames.
     """
     if os.path.isdir(path):
-        return FrameFolder(path, num_frames, fast)
+        return FrameFolder(path, num_frames)
     if not os.path.isfile(path):
         raise DecodeError(f"{path} does not exist")
     return VideoFile(path)
@@ -302,9 +301,8 @@ class FrameFolder(_Closing):
     Optical flow beside the RGB frames (`flow_x_00001.jpg`) is passed over.
     """
 
-    def __init__(self, path: str, num_frames: int | None, fast: bool) -> None:
+    def __init__(self, path: str, num_frames: int | None) -> None:
         self.path = path
-        self._fast = fast
         self._names = _frame_names(path)
         if num_frames is not None and num_frames > len(self._names):
             raise DecodeError(f"{path} holds {len(self._names)} frames, the list says {num_frames}")
@@ -327,7 +325,7 @@ class FrameFolder(_Closing):
                 out[place] = out[first_place[index]]  # type: ignore[index]  # set with the first frame
                 continue
             first_place[index] = place
-            image = _read_image(os.path.join(self.path, self._names[index]), self._fast)
+            image = _read_image(os.path.join(self.path, self._names[index]))
             if out is None:
                 out = np.empty((len(wanted), *image.shape), np.uint8)
             if image.shape != out.shape[1:]:
@@ -373,8 +371,8 @@ def _name_like(name: str, number: int) -> str:
     return f"{match['prefix']}{number:0{len(match['number'])}d}.{match['suffix']}"
 
 
-def _read_image(path: str, fast: bool) -> np.ndarray:
-    """uint8 [H, W, 3] RGB. JPEG without `fast` equals OpenCV's decoder bit for bit."""
+def _read_image(path: str) -> np.ndarray:
+    """uint8 [H, W, 3] RGB. A JPEG equals OpenCV's decoder bit for bit."""
     try:
         with open(path, "rb") as file:
             data = file.read()
@@ -382,7 +380,7 @@ def _read_image(path: str, fast: bool) -> np.ndarray:
         raise DecodeError(f"cannot read {path}: {error.strerror}") from error
     if path.lower().endswith((".jpg", ".jpeg")):
         try:
-            return simplejpeg.decode_jpeg(data, "RGB", fastdct=fast, fastupsample=fast)
+            return simplejpeg.decode_jpeg(data, "RGB")
         except ValueError as error:
             raise DecodeError(f"{path} is no readable JPEG: {error}") from error
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None

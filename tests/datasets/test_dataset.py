@@ -103,15 +103,6 @@ def test_frame_count_of_the_list_decides_for_folders(tmp_path, tiny_recipe):
         VideoDataset(one_video(folder, num_frames=20), tiny_recipe, "val").load(0)
 
 
-def test_decoding_fast_reaches_the_decoder(tmp_path, tiny_recipe):
-    folder = write_frames(tmp_path / "frames")
-    exact, fast = (
-        VideoDataset(one_video(folder), tiny_recipe.with_(decoding=decoding), "val").load(0)[0]
-        for decoding in ("exact", "fast")
-    )
-    assert 0 < np.abs(exact - fast).mean() < 0.1
-
-
 def test_load_views_is_what_the_dataset_loads(video, tiny_recipe):
     for mode in ("val", "test"):
         expected, _ = VideoDataset(one_video(video), tiny_recipe, mode).load(0)

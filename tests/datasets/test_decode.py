@@ -28,8 +28,8 @@ VIDEOS = {
 }
 
 
-def read(path: Path, indices, num_frames: int | None = None, fast: bool = False) -> np.ndarray:
-    with open_source(str(path), num_frames, fast) as source:
+def read(path: Path, indices, num_frames: int | None = None) -> np.ndarray:
+    with open_source(str(path), num_frames) as source:
         return source.read(indices)
 
 
@@ -220,12 +220,6 @@ def test_any_numbering_of_frames(tmp_path, template, first):
         assert source.num_frames == 12
         frames = source.read([11, 0, 11, 3])
     assert np.array_equal(frames, np.stack(expected)[..., ::-1])  # bit for bit what OpenCV reads, as RGB
-
-
-def test_fast_jpeg_is_close_but_not_exact(tmp_path):
-    folder = write_frames(tmp_path / "a")
-    exact, fast = (read(folder, range(12), fast=fast).astype(int) for fast in (False, True))
-    assert 0 < np.abs(exact - fast).mean() < 8
 
 
 def test_gray_jpeg_becomes_rgb(tmp_path):
