@@ -203,7 +203,7 @@ def _states(rng: np.random.Generator, running: str, num_frames: int, size: int) 
     return {
         "x": size * (rng.uniform(0.42, 0.58) + rng.uniform(0.4, 0.55) * times["x"]),
         "size": size * rng.uniform(0.52, 0.6) * rng.uniform(2.0, 2.4) ** times["size"],
-        "angle": rng.uniform(0, 2 * math.pi) + rng.uniform(2.4, 3.1) * times["angle"],
+        "angle": math.pi / 2 + rng.uniform(-0.35, 0.35) + rng.uniform(1.6, 2.2) * times["angle"],
         "color": rng.uniform(3, 6) + rng.uniform(2.5, 4.0) * times["color"],
     }
 
