@@ -1,0 +1,409 @@
+"""Measures engines in turns: each in a process of its own, one after the other, several rounds.
+
+The number is the smallest process CPU time, with one thread. Unlike wall time it hardly depends on what else the
+machine does, and taking turns spreads what it does depend on (caches, clock) over all engines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import datetime
+import importlib.metadata
+import json
+import math
+import multiprocessing
+import os
+import platform
+import re
+import resource
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from configs import UserError
+
+PACKAGES = ("paddlepaddle", "torch", "numpy")
+SETTINGS = ("MKL_DEBUG_CPU_TYPE", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
+FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile")
+REFERENCE = "torch"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every engine computes.
+
+    Attributes:
+        model: A key of `models.MODELS`.
+        num_frames: Frames T of a clip.
+        size: Height and width, pixels.
+        batch: Clips N.
+        num_classes: Classes of the head.
+        directory: Holds `weights.npz`, in the names of `alignment.weights`, and whatever else was prepared.
+    """
+
+    model: str
+    num_frames: int
+    size: int
+    batch: int
+    num_classes: int
+    directory: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Arguments of both `create_model`; without dropout, so that two engines can agree."""
+        return {"num_classes": self.num_classes, "num_frames": self.num_frames, "dropout": 0.0}
+
+    @property
+    def clips(self) -> np.ndarray:
+        """Noise, float32 [N, T, 3, size, size], always the same."""
+        shape = (self.batch, self.num_frames, 3, self.size, self.size)
+        return np.random.default_rng(7).standard_normal(shape, dtype=np.float32)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int64 [N]."""
+        return np.arange(self.batch) % self.num_classes
+
+
+# Called once in the engine's process; what it returns does the work once and gives back numbers to compare.
+Work = Callable[[], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One row of the table.
+
+    Attributes:
+        label: How the table calls it.
+        open: Prepares the work.
+        rounds: At most so many turns; for an engine too slow to be waited for in each round.
+    """
+
+    label: str
+    open: Callable[[Job], Work]
+    rounds: int = sys.maxsize
+
+
+@dataclass
+class Row:
+    """What was measured of one engine.
+
+    Attributes:
+        seconds: Process CPU time of one run of the work in each turn, after one to warm up.
+        peak_mb: Largest resident memory of the process.
+        values: What the first two runs gave back, [2, ...].
+    """
+
+    seconds: list[float]
+    peak_mb: float
+    values: np.ndarray
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One process for each engine
+
+
+def measure(job: Job, engines: dict[str, Engine], rounds: int) -> dict[str, Row]:
+    """Runs all engines in turns.
+
+    Raises:
+        UserError: An engine fails.
+    """
+    context = multiprocessing.get_context("spawn")
+    rows: dict[str, Row] = {}
+    workers = {}
+    try:
+        for name, engine in engines.items():
+            here, there = context.Pipe()
+            process = context.Process(target=_quietly, args=(_serve, there, engine.open, job), daemon=True)
+            process.start()
+            there.close()
+            workers[name] = (process, here)
+        for _, connection in workers.values():
+            _answer(connection)  # all have loaded before the first is timed
+        for turn in range(rounds):
+            for name, (_, connection) in workers.items():
+                if turn < engines[name].rounds:
+                    connection.send("turn")
+                    seconds, peak_mb, values = _answer(connection)
+                    row = rows.setdefault(name, Row([], 0.0, values))
+                    row.seconds.append(seconds)
+                    row.peak_mb = peak_mb
+    finally:
+        for process, connection in workers.values():
+            connection.close()  # which ends the process, unless it still loads
+            process.join(timeout=10)
+            process.kill()
+    return rows
+
+
+def in_process(function: Callable[..., Any], *arguments: Any) -> None:
+    """Runs a function in a process of its own, which takes its memory with it.
+
+    Raises:
+        UserError: The function fails.
+    """
+    process = multiprocessing.get_context("spawn").Process(target=_quietly, args=(function, *arguments))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise UserError(f"{function.__name__} ended with exit code {process.exitcode}; the cause stands above")
+
+
+def _quietly(function: Callable[..., Any], *arguments: Any) -> None:
+    """Keeps remarks of the frameworks out of the table: standard output goes to standard error, warnings nowhere."""
+    os.dup2(2, 1)
+    os.environ["GLOG_minloglevel"] = "2"  # noqa: SIM112  glog's own spelling
+    warnings.simplefilter("ignore")
+    function(*arguments)
+
+
+def _serve(connection: Connection, open_engine: Callable[[Job], Work], job: Job) -> None:
+    """The process of an engine: prepares, then does one turn for each message."""
+    try:
+        work = open_engine(job)
+        connection.send(None)
+        while True:
+            connection.recv()
+            first = work()
+            start = time.process_time()
+            second = work()
+            seconds = time.process_time() - start
+            _give_memory_back()
+            peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            connection.send((seconds, peak_mb, np.stack([first, second])))
+    except EOFError:
+        return
+    except Exception as error:
+        connection.send(error if isinstance(error, UserError) else UserError(f"{open_engine.__name__}: {error!r}"))
+
+
+def _answer(connection: Connection) -> Any:
+    try:
+        answer = connection.recv()
+    except EOFError:
+        raise UserError("a measured process died, most likely for want of memory; choose fewer --engines") from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _give_memory_back() -> None:
+    """Lets the next engine have the memory that this one keeps for itself under the allocator setting."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The network in both frameworks
+
+
+def make_weights(job: Job) -> None:
+    """Writes random weights, with the statistics that BatchNorm finds in the clips."""
+    import engine.runtime
+
+    engine.runtime.prepare("cpu", threads=1)
+    import paddle
+
+    from alignment.weights import read_weights
+    from models import create_model
+
+    paddle.seed(7)
+    model = create_model(job.model, **job.options)
+    for layer in model.sublayers():
+        if hasattr(layer, "_momentum"):
+            layer._momentum = 0.0
+    with paddle.no_grad():
+        model(paddle.to_tensor(job.clips[:1]))
+    arrays: dict[str, Any] = read_weights(model)
+    np.savez(Path(job.directory) / "weights.npz", **arrays)
+
+
+def paddle_model(job: Job, tune: bool):
+    """Our network with the job's weights, in a process prepared as `train.py` and `test.py` prepare theirs."""
+    import engine.runtime
+
+    engine.runtime.prepare("cpu", threads=1, tune=tune)
+    from models import create_model
+
+    return _with_weights(create_model(job.model, **job.options), job)
+
+
+def torch_model(job: Job, keep_memory: bool = False, channels_last: bool = False):
+    """The reference with the job's weights.
+
+    Args:
+        job: What to compute.
+        keep_memory: Give the allocator the same settings that our process gets.
+        channels_last: Keep images and kernels in the memory order of oneDNN's fastest convolutions.
+    """
+    if keep_memory:
+        import engine.runtime
+
+        engine.runtime._tune_malloc()
+    import torch
+
+    from alignment.reference import create_model
+
+    torch.set_num_threads(1)
+    model = _with_weights(create_model(job.model, **job.options), job)
+    if channels_last:
+        for module in model.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                module.to(memory_format=torch.channels_last)
+    return model
+
+
+def torch_clips(job: Job, channels_last: bool = False):
+    """The job's clips; channels last means that of each image, [N*T, 3, H, W]."""
+    import torch
+
+    clips = torch.from_numpy(job.clips)
+    if channels_last:
+        images = clips.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        clips = images.unflatten(0, clips.shape[:2])
+    return clips
+
+
+def _with_weights(model, job: Job):
+    from alignment.weights import write_weights
+
+    with np.load(Path(job.directory) / "weights.npz") as arrays:
+        write_weights(model, dict(arrays))
+    return model
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Command and report
+
+
+def run(
+    description: str,
+    engines: dict[str, Engine],
+    batch: int,
+    value_names: str,
+    prepare: Callable[[Job, Sequence[str]], None],
+    argv: Sequence[str] | None = None,
+) -> None:
+    """The command of a benchmark: parses flags, measures each model, prints a table.
+
+    Args:
+        description: For --help and for the title.
+        engines: The rows; REFERENCE is the one that the others are compared with.
+        batch: Clips N.
+        value_names: Title of the column that proves the engines to compute the same.
+        prepare: Called with the job and the names of the engines before they open, writes the job's directory.
+        argv: Flags.
+
+    Raises:
+        UserError: A flag is not possible, or an engine fails.
+    """
+    args = _parse(description, engines, argv)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    for name in SETTINGS:  # "as it comes" must not depend on the caller's shell
+        os.environ.pop(name, None)
+    chosen = {name: engines[name] for name in args.engines}
+    report: dict[str, Any] = {"title": description, "machine": machine(), "rounds": args.rounds, "models": {}}
+    print("\n".join(header(report)), flush=True)
+    print("\n" + "\n".join(table_head(value_names)), flush=True)
+    for model in args.models:
+        frames = 4 if args.quick else 16 if model.startswith("mvf") else 8
+        with tempfile.TemporaryDirectory() as directory:
+            job = Job(model, frames, 32 if args.quick else 224, batch, 10 if args.quick else 400, directory)
+            prepare(job, args.engines)
+            rows = measure(job, chosen, args.rounds)
+        report["models"][model] = {name: _as_json(row) for name, row in rows.items()}
+        print("\n".join(table_rows(job, engines, rows)), flush=True)
+    print(f"\nLoad average at the end: {os.getloadavg()[0]:.1f}")
+    if args.json:
+        args.json.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def _parse(description: str, engines: dict[str, Engine], argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--models", nargs="+", help="names of models (default: tsn_r50 tsm_r50 mvf_r50)")
+    parser.add_argument("--engines", nargs="+", default=list(engines), choices=list(engines), metavar="NAME",
+                        help=f"rows to measure: {', '.join(engines)} (default: all)")  # fmt: skip
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each engine (default: %(default)s)")
+    parser.add_argument("--json", type=Path, help="write every measured number to this file")
+    parser.add_argument("--quick", action="store_true", help="tiny models and clips: shows that it runs, not how fast")
+    args = parser.parse_args(argv)
+    if args.rounds < 1:
+        raise UserError(f"--rounds must be at least 1, got {args.rounds}")
+    if args.models is None:
+        args.models = [f"{family}_{'tiny' if args.quick else 'r50'}" for family in ("tsn", "tsm", "mvf")]
+    return args
+
+
+def machine() -> dict[str, Any]:
+    """Date, processor and versions, as far as they can be found."""
+    path = Path("/proc/cpuinfo")
+    info = path.read_text() if path.exists() else ""
+    model = re.search(r"model name\s*: (.*)", info)
+    flags = re.search(r"flags\s*: (.*)", info)
+    return {
+        "date": datetime.date.today().isoformat(),
+        "processor": model.group(1).strip() if model else platform.processor() or platform.machine(),
+        "flags": [flag for flag in FLAGS if flags and flag in flags.group(1).split()],
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+
+
+def header(report: dict[str, Any]) -> list[str]:
+    """What the numbers hold for, as Markdown."""
+    found = report["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    return [
+        f"## {report['title']}",
+        "",
+        f"{found['date']}, {found['processor']} ({', '.join(found['flags'])}), {found['cores']} cores, one thread "
+        f"used, load average {found['load']} at the start. Python {found['python']}, {versions}.",
+        f"Smallest process CPU time of {report['rounds']} runs, the engines taking turns.",
+    ]
+
+
+def table_head(value_names: str) -> list[str]:
+    """The first two lines of the table."""
+    return [
+        f"| model | clips | engine | CPU s | speed against PyTorch eager | peak memory, MB | {value_names} |",
+        "|---|---|---|---|---|---|---|",
+    ]
+
+
+def table_rows(job: Job, engines: dict[str, Engine], rows: dict[str, Row]) -> list[str]:
+    """One line for each engine; the difference is to REFERENCE, if that was measured."""
+    lines = []
+    reference = rows.get(REFERENCE)
+    shape = f"{job.batch} x {job.num_frames} x {job.size}²"
+    for name, row in rows.items():
+        ratio = f"{min(reference.seconds) / min(row.seconds):.2f}" if reference else "-"
+        label = engines[name].label + (" (1 run)" if engines[name].rounds == len(row.seconds) else "")
+        lines.append(
+            f"| {job.model} | {shape} | {label} | {min(row.seconds):.3f} | {ratio} | {row.peak_mb:.0f} | "
+            f"{_differences(row, reference)} |"
+        )
+    return lines
+
+
+def _differences(row: Row, reference: Row | None) -> str:
+    """Largest difference of the first and of the second run, each relative to the largest value of the reference."""
+    if reference is None or row is reference:
+        return "-"
+    pairs = zip(row.values, reference.values, strict=True)
+    return " / ".join(f"{np.abs(a - b).max() / max(np.abs(b).max(), math.ulp(0)):.0e}" for a, b in pairs)
+
+
+def _as_json(row: Row) -> dict[str, Any]:
+    return {"seconds": row.seconds, "peak_mb": row.peak_mb, "values": row.values.tolist()}
