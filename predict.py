@@ -13,7 +13,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     run = parser.add_argument_group("run")
     run.add_argument("--video", required=True, nargs="+", help="video files or folders of frames")
     run.add_argument("--pretrained", required=True, help="weights; recipe.json and classes.txt are read beside them")
-    run.add_argument("--classes", help="file of class names: one a line, or JSON {\"0\": name}")
+    run.add_argument("--classes", help='file of class names: one a line, or JSON {"0": name}')
     run.add_argument(
         "--views", choices=("full", "quick"), default="full", help="the recipe's test views, or one centre view"
     )

@@ -12,7 +12,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Flags of the command; recipe flags that are not given leave no attribute behind."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     run = parser.add_argument_group("run")
-    run.add_argument("--dataset_root", help="folder of a data set: list files, or train/ and val/ with a folder per class")
+    run.add_argument(
+        "--dataset_root", help="folder of a data set: list files, or train/ and val/ with a folder per class"
+    )
     run.add_argument("--train_list", default="", help="list file of the training videos, instead of the one found")
     run.add_argument("--val_list", default="", help="list file of the validation videos, instead of the one found")
     run.add_argument("--pretrained", help="weights to start from; a classifier of another size is left out and named")
@@ -87,7 +89,9 @@ def run_directory_and_recipe(args: argparse.Namespace) -> tuple[Path, Recipe]:
     if (directory / "state.json").exists():
         raise RecipeError(f"{directory} holds a run already: add --resume, or choose another --output_dir")
     if not args.dataset_root:
-        raise RecipeError("--dataset_root is missing: the folder of the data set (python -m datasets.demo DIR makes one)")
+        raise RecipeError(
+            "--dataset_root is missing: the folder of the data set (python -m datasets.demo DIR makes one)"
+        )
     return directory, recipe
 
 

@@ -8,18 +8,19 @@ A published result is quoted from its source, not reached here; what this reposi
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from configs.recipe import Recipe, RecipeError
 
 # One frame from each segment: the sampling that TSN introduced and TSM keeps.
-_SEGMENTS = dict(clip_len=1, frame_interval=1, num_segments=8, test_clips=1)
+_SEGMENTS: dict[str, Any] = {"clip_len": 1, "frame_interval": 1, "num_segments": 8, "test_clips": 1}
 # mm's and MIT's schedule for TSN and TSM: SGD with momentum and steps, no smoothing, no precise BN.
-_STEPS = dict(
-    schedule="step", nesterov=False, label_smoothing=0.0, precise_bn_epochs=0, warmup_epochs=0.0,
-    best_metric="top1_acc", train_crop="multi_scale", weight_decay=1e-4,
-)  # fmt: skip
+_STEPS: dict[str, Any] = {
+    "schedule": "step", "nesterov": False, "label_smoothing": 0.0, "precise_bn_epochs": 0, "warmup_epochs": 0.0,
+    "best_metric": "top1_acc", "train_crop": "multi_scale", "weight_decay": 1e-4,
+}  # fmt: skip
 # TSM's parameter groups: last layer 5x, its bias 10x, other biases 2x, no decay on norms and biases.
-_TSM_GROUPS = dict(lr_groups="tsm", decay_norm_bias=False, clip_norm=20.0)
+_TSM_GROUPS: dict[str, Any] = {"lr_groups": "tsm", "decay_norm_bias": False, "clip_norm": 20.0}
 
 
 def ucf101_mvf_r50() -> Recipe:
@@ -169,9 +170,9 @@ def finetune_tsn_mobilenet_v2() -> Recipe:
     """
     return Recipe(
         model="tsn_mobilenet_v2", **{**_SEGMENTS, "test_clips": 2}, sampling="mit", short_side=192, crop_size=160,
-        test_size=192, train_crop="multi_scale", max_epochs=8, batch_size=8, lr=0.002, base_batch_size=8, warmup_epochs=1.0, warmup_ratio=0.1,
-        weight_decay=1e-4, decay_norm_bias=False, label_smoothing=0.0, precise_bn_epochs=0, clip_norm=20.0,
-        best_metric="top1_acc",
+        test_size=192, train_crop="multi_scale", max_epochs=8, batch_size=8, lr=0.002, base_batch_size=8,
+        warmup_epochs=1.0, warmup_ratio=0.1, weight_decay=1e-4, decay_norm_bias=False, label_smoothing=0.0,
+        precise_bn_epochs=0, clip_norm=20.0, best_metric="top1_acc",
     )  # fmt: skip
 
 

@@ -36,9 +36,12 @@ class Recipe:
     num_classes: int = _field(0, "classes of the head; 0 takes the number from the dataset")
     dropout: float = _field(0.5, "dropout before the classifier")
     shift_div: int = _field(8, "TSM: one part in shift_div of the channels moves each way")
-    shift_place: str = _field("blockres", "TSM: shift inside the residual branch or before the block", ("blockres", "block"))
+    shift_place: str = _field(
+        "blockres", "TSM: shift inside the residual branch or before the block", ("blockres", "block")
+    )
     shift_direction: str = _field(
-        "mit", "TSM: first fold takes the next frame (mit), the previous (paddle), or past only (online)",
+        "mit",
+        "TSM: first fold takes the next frame (mit), the previous (paddle), or past only (online)",
         ("mit", "paddle", "online"),
     )
     temporal_pool: bool = _field(False, "TSM: halve the frames before the second stage")
@@ -88,7 +91,9 @@ class Recipe:
     nesterov: bool = _field(True, "Nesterov momentum")
     weight_decay: float = _field(5e-4, "L2 decay")
     decay_norm_bias: bool = _field(True, "decay norms and biases too")
-    lr_groups: str = _field("uniform", "one rate, or TSM's: last layer 5x, its bias 10x, other biases 2x", ("uniform", "tsm"))
+    lr_groups: str = _field(
+        "uniform", "one rate, or TSM's: last layer 5x, its bias 10x, other biases 2x", ("uniform", "tsm")
+    )
     clip_norm: float = _field(40.0, "largest global gradient norm; 0 switches clipping off")
     schedule: str = _field("cosine", "learning rate over epochs", ("cosine", "step"))
     milestones: tuple[int, ...] = _field((), "step: epochs at which lr is multiplied by gamma")
@@ -132,8 +137,8 @@ class Recipe:
         for name in at_least_one:
             self._require(name, getattr(self, name) >= 1, "at least 1")
         not_negative = (
-            "num_classes", "test_segments", "crop_max_gap", "color_jitter", "weight_decay", "clip_norm", "warmup_epochs",
-            "mixup_alpha", "precise_bn_epochs", "seed",
+            "num_classes", "test_segments", "crop_max_gap", "color_jitter", "weight_decay", "clip_norm",
+            "warmup_epochs", "mixup_alpha", "precise_bn_epochs", "seed",
         )  # fmt: skip
         for name in not_negative:
             self._require(name, getattr(self, name) >= 0, "0 or more")
@@ -154,7 +159,9 @@ class Recipe:
         self._require("milestones", list(self.milestones) == sorted(set(self.milestones)), "rising epochs")
         self._require("nesterov", not self.nesterov or self.momentum > 0, "off when momentum is 0")
         if self.schedule == "cosine":
-            self._require("warmup_epochs", self.warmup_epochs < self.max_epochs, f"below max_epochs ({self.max_epochs})")
+            self._require(
+                "warmup_epochs", self.warmup_epochs < self.max_epochs, f"below max_epochs ({self.max_epochs})"
+            )
 
     def _require(self, name: str, holds: bool, rule: str) -> None:
         if not holds:

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 import paddle
-from datasets.loader import Batch
 from paddle import nn
+
+from datasets.loader import Batch
 
 
 def recompute_statistics(model: nn.Layer, batches: Iterable[Batch]) -> int:
@@ -22,7 +23,9 @@ def recompute_statistics(model: nn.Layer, batches: Iterable[Batch]) -> int:
     Source: Wu and Johnson, Rethinking "Batch" in BatchNorm, 2021; fvcore precise_bn.
     """
     model.train()
-    layers = [layer for layer in model.sublayers() if isinstance(layer, nn.layer.norm._BatchNormBase) and layer.training]
+    layers = [
+        layer for layer in model.sublayers() if isinstance(layer, nn.layer.norm._BatchNormBase) and layer.training
+    ]
     momenta = [layer._momentum for layer in layers]
     sums = [(np.zeros(layer._mean.shape), np.zeros(layer._variance.shape)) for layer in layers]
     used = 0

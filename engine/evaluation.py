@@ -46,7 +46,7 @@ def view_scores(model: nn.Layer, clips: np.ndarray, views_per_pass: int = 0) -> 
 def score_dataset(
     model: nn.Layer, loader: ClipLoader, views_per_pass: int = 0, title: str = "test"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scores float32 [num, K] and labels int64 [num] of a whole data set, in its order. Leaves the model in eval mode."""
+    """Scores float32 [num, K] and labels int64 [num] of a data set, in its order; leaves the model in eval mode."""
     model.eval()
     scores, labels = [], []
     with progress(len(loader), title) as bar:

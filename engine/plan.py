@@ -27,7 +27,9 @@ def training_plan(
     if recipe.scale_lr:
         effective = recipe.batch_size * recipe.accumulate
         scaled += f" ({recipe.lr:g} at batch {recipe.base_batch_size}, scaled to {effective})"
-    schedule = recipe.schedule if recipe.schedule == "cosine" else f"step at {list(recipe.milestones)} x{recipe.gamma:g}"
+    schedule = (
+        recipe.schedule if recipe.schedule == "cosine" else f"step at {list(recipe.milestones)} x{recipe.gamma:g}"
+    )
     view = "x".join(map(str, train.sample_shape))
     clip = f"clip at global norm {recipe.clip_norm:g}" if recipe.clip_norm else "no clipping"
     return [

@@ -55,7 +55,9 @@ def check_precision(amp: str) -> None:
     import paddle
 
     if amp != "none" and paddle.get_device() == "cpu":
-        raise UserError(f"--amp {amp} needs a GPU: on a processor Paddle computes in float32 all the same; take --amp none")
+        raise UserError(
+            f"--amp {amp} needs a GPU: on a processor Paddle computes in float32 all the same; take --amp none"
+        )
 
 
 def mkl_vector_path(cpuinfo: str) -> str | None:
@@ -117,5 +119,7 @@ def _device_name(device: str) -> str:
     if kind not in ("cpu", "gpu") or (index and not index.isdigit()):
         raise UserError(f"--device must be cpu, gpu, gpu:N or auto, got {device}")
     if kind == "gpu" and not has_gpu:
-        raise UserError(f"--device {device}: this Paddle has no GPU to use; take --device cpu or install paddlepaddle-gpu")
+        raise UserError(
+            f"--device {device}: this Paddle has no GPU to use; take --device cpu or install paddlepaddle-gpu"
+        )
     return device

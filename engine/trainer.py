@@ -1,4 +1,4 @@
-"""The training loop: epochs, evaluation, checkpoints, and a resumed run that equals the run that was not interrupted."""
+"""The training loop: epochs, evaluation, checkpoints; a resumed run equals the run that was not interrupted."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import paddle
-from datasets.loader import Batch
 from paddle import nn
 
 from configs import Recipe, UserError
 from datasets import ClipLoader
+from datasets.loader import Batch
 from engine import checkpoint, evaluation
 from engine.batch_norm import fold_views, recompute_statistics
 from engine.log import EpochMeter, RunLog, metric_lines, progress
@@ -84,7 +84,7 @@ class Trainer:
         try:
             for line in plan:
                 self.log.line(line)
-            for self.epoch in range(self.epoch, self.recipe.max_epochs):
+            while self.epoch < self.recipe.max_epochs:
                 self._train_epoch()
                 metrics = self._finish_epoch()
         finally:
@@ -144,26 +144,27 @@ class Trainer:
 
     def _finish_epoch(self) -> dict[str, float]:
         """Statistics, evaluation, best and last checkpoint."""
-        recipe, epoch = self.recipe, self.epoch + 1
-        if recipe.precise_bn_epochs and epoch % recipe.precise_bn_epochs == 0:
+        recipe = self.recipe
+        done = self.epoch + 1
+        if recipe.precise_bn_epochs and done % recipe.precise_bn_epochs == 0:
             count = min(recipe.precise_bn_batches, len(self.train_loader))
             batches = (batch for _, batch in zip(range(count), self.train_loader.epoch(self.epoch), strict=False))
             self.log.line(f"Precise BatchNorm over {recompute_statistics(self.model, batches)} batches")
         scores, labels = evaluation.score_dataset(self.model, self.val_loader, title="eval")
         metrics = summarize(scores, labels)
-        self.log.line(f"[EVAL] epoch={epoch}")
+        self.log.line(f"[EVAL] epoch={done}")
         for line in metric_lines(metrics):
             self.log.line(line)
         self.log.event(
-            epoch=epoch, loss=self.meter.loss, train_acc=self.meter.accuracy, lr=self.optimizer.get_lr(),
+            epoch=done, loss=self.meter.loss, train_acc=self.meter.accuracy, lr=self.optimizer.get_lr(),
             bad_samples=self.bad_samples, **metrics,
         )  # fmt: skip
         if metrics[recipe.best_metric] > self.best:
             self.best = metrics[recipe.best_metric]
             checkpoint.save_weights(self.directory / "best.pdparams", self.model)
             self.log.line("Save best model.")
-        self.batch = 0
-        self._save(next_epoch=self.epoch + 1)
+        self.epoch, self.batch = done, 0
+        self._save()
         return metrics
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -193,7 +194,7 @@ class Trainer:
         names = ", ".join(self.train_loader.dataset.annotation.entries[index].path for index in batch.indices[:4])
         return (
             f"the loss is {value} in epoch {self.epoch + 1}, batch {self.batch + 1} (lr {self.optimizer.get_lr():.6f}, "
-            f"samples {names}, ...); the last checkpoint is kept: lower --lr, lengthen --warmup_epochs or set --clip_norm"
+            f"samples {names}, ...); the last checkpoint is kept: lower --lr or set --clip_norm"
         )
 
     def _count_failures(self, batch: Batch) -> None:
@@ -210,10 +211,10 @@ class Trainer:
     # -----------------------------------------------------------------------------------------------------------------
     # Checkpoints
 
-    def _save(self, next_epoch: int | None = None) -> None:
+    def _save(self) -> None:
         meter = self.meter
         state = {
-            "epoch": self.epoch if next_epoch is None else next_epoch,
+            "epoch": self.epoch,
             "batch": self.batch,
             "best": self.best,
             "bad_samples": self.bad_samples,

@@ -126,7 +126,7 @@ class _TorchTensor:
 
 
 class _TorchUnpickler(_ArrayUnpickler):
-    ALLOWED = {
+    ALLOWED: Mapping[tuple[str, str], Any] = {
         **_ArrayUnpickler.ALLOWED,
         ("torch._utils", "_rebuild_tensor_v2"): lambda storage, offset, shape, stride, *_: _TorchTensor(
             storage, offset, tuple(shape), tuple(stride)

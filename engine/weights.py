@@ -78,7 +78,9 @@ def classes_in(path: str | Path) -> int:
     """
     source = _by_canonical_name(read_weights(path), path)
     if "cls_head.new_fc.bias" not in source:
-        raise CheckpointError(f"{path} holds no classifier (cls_head.new_fc): give --num_classes, or train from it first")
+        raise CheckpointError(
+            f"{path} holds no classifier (cls_head.new_fc): give --num_classes, or train from it first"
+        )
     return len(source["cls_head.new_fc.bias"])
 
 

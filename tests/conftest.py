@@ -22,7 +22,7 @@ def command(monkeypatch, capsys):
     """Runs `train.py`, `test.py` or `predict.py` in this process.
 
     Returns:
-        A function (script, *flags) -> (exit code, what it printed); on an error the message stands in place of the code.
+        A function (script, *flags) -> (exit code, what it printed); on an error its message for the code.
     """
     monkeypatch.chdir(ROOT)
 

@@ -131,9 +131,7 @@ def test_predict_takes_a_folder_of_frames_and_a_file_of_names(trained, motion_vi
     names = tmp_path / "names.json"
     names.write_text(json.dumps({str(label): f"name {label}" for label in range(8)}))
     flags = ("--pretrained", run / "best.pdparams", "--threads", 1, "--classes", names)
-    from_video, from_frames = (
-        command("predict.py", "--video", path, *flags) for path in (video, tmp_path / "frames")
-    )
+    from_video, from_frames = (command("predict.py", "--video", path, *flags) for path in (video, tmp_path / "frames"))
     assert from_video == from_frames
     assert from_video[1].startswith("Top1 class:name ")
 
@@ -141,8 +139,8 @@ def test_predict_takes_a_folder_of_frames_and_a_file_of_names(trained, motion_vi
 def test_fine_tuning_starts_from_the_weights(trained, motion_videos, command, tmp_path):
     run, _ = trained
     code, out = command(
-        "train.py", *train_flags(motion_videos, tmp_path / "run", "--max_epochs", 1, "--warmup_epochs", 0, "--lr", 1e-9),
-        "--pretrained", run / "last.pdparams",
+        "train.py", *train_flags(motion_videos, tmp_path / "run", "--max_epochs", 1, "--warmup_epochs", 0),
+        "--lr", 1e-9, "--pretrained", run / "last.pdparams",
     )  # fmt: skip
     assert code == 0, out
     assert re.search(r"weights +\S+: \d+ tensors loaded\n", out)
@@ -167,8 +165,18 @@ def test_a_killed_run_resumes_to_the_same_bits(motion_videos, tmp_path, checkpoi
     assert process.wait() == -signal.SIGKILL
     state = json.loads((killed / "state.json").read_text())
     assert (state["epoch"], state["batch"]) == (1, kept)
-    resume = [sys.executable, "train.py", "--output_dir", str(killed), "--resume", "--num_workers", "0", "--threads", "1"]
-    subprocess.run(resume + ["--checkpoint_iters", str(checkpoint_iters)], cwd=ROOT, check=True)
+    resume = [
+        sys.executable,
+        "train.py",
+        "--output_dir",
+        str(killed),
+        "--resume",
+        "--num_workers",
+        "0",
+        "--threads",
+        "1",
+    ]
+    subprocess.run([*resume, "--checkpoint_iters", str(checkpoint_iters)], cwd=ROOT, check=True)
     assert (killed / "metrics.jsonl").read_text() == (whole / "metrics.jsonl").read_text()
     for name in ("last.pdparams", "last.pdopt", "best.pdparams"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
@@ -253,7 +261,9 @@ def test_samples_that_do_not_decode_are_counted_logged_and_capped(motion_videos,
     broken.write_bytes(broken.read_bytes()[:300])
     flags = train_flags(data, tmp_path / "capped", "--max_epochs", 1, "--warmup_epochs", 0)
     code, _ = command("train.py", *flags)
-    assert re.match(r"error: 1 of 32 training samples do not decode, --max_bad_samples 0.01 allows 0.32; the last: ", code)
+    assert re.match(
+        r"error: 1 of 32 training samples do not decode, --max_bad_samples 0.01 allows 0.32; the last: ", code
+    )
     assert broken.name in code
     flags = train_flags(data, tmp_path / "run", "--max_epochs", 2, "--warmup_epochs", 0, "--max_bad_samples", 0.1)
     code, out = command("train.py", *flags)

@@ -109,7 +109,9 @@ def test_tuples_on_the_command_line():
     assert recipe.crop_scales == (1.0, 0.8)
 
 
-@pytest.mark.parametrize("flags", [("--lr", "fast"), ("--sampling", "random"), ("--flip_pairs", "0"), ("--preset", "x")])
+@pytest.mark.parametrize(
+    "flags", [("--lr", "fast"), ("--sampling", "random"), ("--flip_pairs", "0"), ("--preset", "x")]
+)
 def test_a_flag_that_does_not_parse_ends_with_code_2(flags, capsys):
     with pytest.raises(SystemExit) as stop:
         _parse(*flags)

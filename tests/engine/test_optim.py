@@ -44,7 +44,16 @@ def grouped(recipe):
 
 
 def test_uniform_groups_decay_everything_or_spare_norm_and_bias():
-    everything = ["conv.weight", "conv.bias", "bn.weight", "bn.bias", "first.weight", "first.bias", "last.weight", "last.bias"]
+    everything = [
+        "conv.weight",
+        "conv.bias",
+        "bn.weight",
+        "bn.bias",
+        "first.weight",
+        "first.bias",
+        "last.weight",
+        "last.bias",
+    ]
     assert grouped(Recipe()) == {(1.0, 5e-4): everything}
     assert grouped(Recipe(decay_norm_bias=False)) == {
         (1.0, 5e-4): ["conv.weight", "first.weight", "last.weight"],
@@ -76,7 +85,13 @@ def test_frozen_parameters_are_in_no_group():
 def test_steps_equal_pytorch(nesterov, clip):
     """Ten steps in float64 with constants that float32 holds exactly: groups, decay, momentum, global clip, rate."""
     recipe = Recipe(
-        lr_groups="tsm", weight_decay=2**-5, momentum=0.875, nesterov=nesterov, clip_norm=clip, lr=2**-3, warmup_epochs=0.0
+        lr_groups="tsm",
+        weight_decay=2**-5,
+        momentum=0.875,
+        nesterov=nesterov,
+        clip_norm=clip,
+        lr=2**-3,
+        warmup_epochs=0.0,
     )
     paddle.set_default_dtype("float64")
     net = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))

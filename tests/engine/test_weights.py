@@ -90,7 +90,10 @@ def broken(change):
     [
         (lambda a: a.pop("backbone.bn1.weight"), "it lacks backbone.bn1.weight"),
         (lambda a: a.update({"backbone.extra": np.zeros(1)}), "it holds backbone.extra,"),
-        (lambda a: a.update({"backbone.bn1.weight": np.zeros(3)}), r"backbone.bn1.weight is \[3\] in the file and \[16\]"),
+        (
+            lambda a: a.update({"backbone.bn1.weight": np.zeros(3)}),
+            r"backbone.bn1.weight is \[3\] in the file and \[16\]",
+        ),
         (lambda a: a.update({"bn1.weight": np.zeros(16)}), "holds backbone.bn1.weight twice"),
     ],
 )
@@ -104,12 +107,14 @@ def test_a_checkpoint_that_does_not_fit_changes_nothing(tmp_path, finetune, chan
 
 
 def test_another_family_is_refused_where_everything_must_load(tmp_path):
-    with pytest.raises(CheckpointError, match="does not fit the model: it lacks .*conv1.shift_conv"):
+    with pytest.raises(CheckpointError, match=r"does not fit the model: it lacks .*conv1.shift_conv"):
         load_weights(model("mvf_tiny"), save(tmp_path, arrays_of(model("tsn_tiny"))))
     with pytest.raises(CheckpointError, match="which the model does not have"):
         load_weights(model("tsn_tiny"), save(tmp_path, arrays_of(model("mvf_tiny"))), finetune=True)
     with pytest.raises(CheckpointError, match="does not fit the model"):
-        load_weights(create_model("tsn_r18", num_classes=4, num_frames=4), save(tmp_path, arrays_of(model())), finetune=True)
+        load_weights(
+            create_model("tsn_r18", num_classes=4, num_frames=4), save(tmp_path, arrays_of(model())), finetune=True
+        )
 
 
 def test_classes_in_a_file(tmp_path):
@@ -135,7 +140,7 @@ def test_imagenet_weights_in_the_flat_layout_load(family):
 
 
 def run_flat_mobilenet(state, x):
-    """MobileNetV2 run from a flat state dict by PyTorch's functions: written from the paper's table, not from models/."""
+    """MobileNetV2 from a flat state dict by PyTorch's functions, written from the paper's table, not from models/."""
 
     def conv_bn(x, conv, bn, stride=1, groups=1, relu=True):
         weight = state[conv + ".weight"]
