@@ -32,6 +32,9 @@ import av
 import cv2
 import numpy as np
 
+from configs import cli
+from datasets.annotation import DataError
+
 # Each motion: the track that runs, the class that plays it forwards, the class that plays it backwards.
 MOTIONS: tuple[tuple[str, str, str], ...] = (
     ("size", "going_nearer", "going_farther"),
@@ -42,7 +45,7 @@ MOTIONS: tuple[tuple[str, str, str], ...] = (
 CLASS_NAMES: tuple[str, ...] = tuple(sorted(name for _, *names in MOTIONS for name in names))
 
 MARKER = "demo.json"
-FORMAT = 1  # raise it whenever the same parameters come to give other files
+FORMAT = 2  # raise it whenever the same parameters come to give other files
 FRAME_RATE = 10
 SPRITE_SIZE = 48
 COLORS = ((235, 100, 90), (100, 225, 100), (110, 130, 240))  # lighter than the backgrounds
@@ -80,8 +83,7 @@ def write_demo_dataset(
         `root` as a path.
 
     Raises:
-        ValueError: A number is out of its range.
-        FileExistsError: `root` holds something else than this set.
+        DataError: A number is out of its range, or `root` holds something else than this set.
     """
     _check(train_per_class, val_per_class, num_frames, size, seed)
     root = Path(root)
@@ -163,7 +165,7 @@ def _check(train_per_class: int, val_per_class: int, num_frames: int, size: int,
     )
     for name, value, holds, rule in rules:
         if not holds:
-            raise ValueError(f"{name} of the demo data set must be {rule}, got {value}")
+            raise DataError(f"{name} of the demo data set must be {rule}, got {value}")
 
 
 def _is_finished(root: Path, marker: dict[str, int]) -> bool:
@@ -176,7 +178,7 @@ def _is_finished(root: Path, marker: dict[str, int]) -> bool:
         found = None
     if found != marker:
         what = "other files" if found is None else f"a demo data set of other numbers ({found})"
-        raise FileExistsError(f"{root} holds {what}: remove it or name another folder for the demo data set")
+        raise DataError(f"{root} holds {what}: remove it or name another folder for the demo data set")
     return True
 
 
@@ -203,8 +205,8 @@ def _states(rng: np.random.Generator, running: str, num_frames: int, size: int) 
     return {
         "x": size * (rng.uniform(0.42, 0.58) + rng.uniform(0.4, 0.55) * times["x"]),
         "size": size * rng.uniform(0.52, 0.6) * rng.uniform(2.0, 2.4) ** times["size"],
-        "angle": math.pi / 2 + rng.uniform(-0.35, 0.35) + rng.uniform(1.6, 2.2) * times["angle"],
-        "color": rng.uniform(3, 6) + rng.uniform(2.5, 4.0) * times["color"],
+        "angle": math.pi / 2 + rng.uniform(-0.35, 0.35) + rng.uniform(2.2, 2.6) * times["angle"],
+        "color": rng.uniform(3, 6) + rng.uniform(4.5, 6.0) * times["color"],
     }
 
 
@@ -244,4 +246,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with cli.clear_errors():
+        main()

@@ -41,7 +41,7 @@ def prepare(device: str = "auto", threads: int = 0, tune: bool = True) -> list[s
     os.environ["OMP_NUM_THREADS"] = str(count)
     settings = [f"threads {count}"]
     if tune:
-        settings += [_tune_mkl(), _tune_malloc()]
+        settings += [tune_mkl(), tune_malloc()]
     else:
         settings.append("processor settings as they come (--no_tune)")
     paddle = _import_paddle()
@@ -79,7 +79,8 @@ def mkl_vector_path(cpuinfo: str) -> str | None:
     return "5" if {"avx2", "fma"} <= flags else None
 
 
-def _tune_mkl() -> str:
+def tune_mkl() -> str:
+    """Sets the MKL vector path by processor, unless the environment does; returns a line for the plan."""
     if "MKL_DEBUG_CPU_TYPE" in os.environ:
         return f"MKL_DEBUG_CPU_TYPE={os.environ['MKL_DEBUG_CPU_TYPE']} (from the environment)"
     path = mkl_vector_path(_CPUINFO.read_text()) if _CPUINFO.exists() else None
@@ -89,8 +90,11 @@ def _tune_mkl() -> str:
     return f"MKL_DEBUG_CPU_TYPE={path} ({'AVX-512' if path == '7' else 'AVX2'} on AMD)"
 
 
-def _tune_malloc() -> str:
-    """Keeps freed blocks in the process: page faults of fresh blocks cost more than an element-wise operation."""
+def tune_malloc() -> str:
+    """Keeps freed blocks in the process: page faults of fresh blocks cost more than an element-wise operation.
+
+    Returns a line for the plan.
+    """
     if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
         return "allocator as it comes (no glibc)"
     libc = ctypes.CDLL("libc.so.6")

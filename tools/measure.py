@@ -249,7 +249,7 @@ def torch_model(job: Job, keep_memory: bool = False, channels_last: bool = False
     if keep_memory:
         import engine.runtime
 
-        engine.runtime._tune_malloc()
+        engine.runtime.tune_malloc()
     import torch
 
     from alignment.reference import create_model

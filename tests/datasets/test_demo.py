@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from datasets import demo
+from datasets.annotation import DataError
 
 PAIRS = [names for _, *names in demo.MOTIONS]
 NUMBERS = {"train_per_class": 2, "val_per_class": 2, "num_frames": 7, "size": 48, "seed": 3}
@@ -79,10 +80,10 @@ def test_finished_set_is_left_alone(root):
 
 
 def test_refuses_a_folder_that_holds_something_else(root, tmp_path):
-    with pytest.raises(FileExistsError, match="other numbers"):
+    with pytest.raises(DataError, match="other numbers"):
         demo.write_demo_dataset(root, **(NUMBERS | {"val_per_class": 1}))
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="other files"):
+    with pytest.raises(DataError, match="other files"):
         demo.write_demo_dataset(tmp_path, **NUMBERS)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
@@ -108,7 +109,7 @@ def test_empty_folder_is_filled_and_a_crash_leaves_it_empty(tmp_path, monkeypatc
     ("name", "value"), [("num_frames", 8), ("num_frames", 1), ("size", 33), ("train_per_class", 0), ("seed", -1)]
 )
 def test_refuses_numbers_out_of_range(tmp_path, name, value):
-    with pytest.raises(ValueError, match=f"{name} .* got {value}"):
+    with pytest.raises(DataError, match=f"{name} .* got {value}"):
         demo.write_demo_dataset(tmp_path / "new", **{name: value})
     assert not any(tmp_path.iterdir())
 
