@@ -12,14 +12,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     run = parser.add_argument_group("run")
     run.add_argument("--video", required=True, nargs="+", help="video files or folders of frames")
-    run.add_argument("--pretrained", required=True, help="weights; recipe.json and classes.txt are read beside them")
     run.add_argument("--classes", help='file of class names: one a line, or JSON {"0": name}')
-    run.add_argument(
-        "--views", choices=("full", "quick"), default="full", help="the recipe's test views, or one centre view"
-    )
     run.add_argument("--top", type=cli.positive, default=5, help="classes to print")
-    cli.add_device_flags(parser)
-    cli.add_recipe_flags(parser, ("model", "frames", "pixels"))
+    cli.add_checkpoint_flags(parser)
     return parser.parse_args(argv)
 
 

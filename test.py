@@ -15,15 +15,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     run = parser.add_argument_group("run")
     run.add_argument("--dataset_root", required=True, help="folder of a data set")
     run.add_argument("--val_list", default="", help="list file of the videos, instead of the one found")
-    run.add_argument("--pretrained", required=True, help="weights; recipe.json is read from the same folder")
     run.add_argument("--output_dir", help="where the report goes (default: test_<views> beside the weights)")
-    run.add_argument(
-        "--views", choices=("full", "quick"), default="full", help="the recipe's test views, or one centre view"
-    )
     run.add_argument("--views_per_pass", type=cli.count, default=0, help="views in one forward pass; 0: 64 frames")
     run.add_argument("--num_workers", type=cli.count, default=2, help="processes that read videos; 0 reads in this one")
-    cli.add_device_flags(parser)
-    cli.add_recipe_flags(parser, ("model", "frames", "pixels"))
+    cli.add_checkpoint_flags(parser)
     return parser.parse_args(argv)
 
 

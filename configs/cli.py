@@ -54,6 +54,17 @@ def add_device_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds what every command that uses a checkpoint has: weights, views, process, and the recipe's flags that fit."""
+    section = parser.add_argument_group("checkpoint")
+    section.add_argument("--pretrained", required=True, help="weights; recipe.json and classes.txt are read beside")
+    section.add_argument(
+        "--views", choices=("full", "quick"), default="full", help="the recipe's test views, or one centre view"
+    )
+    add_device_flags(parser)
+    add_recipe_flags(parser, ("model", "frames", "pixels"))
+
+
 @contextlib.contextmanager
 def clear_errors() -> Iterator[None]:
     """Turns bad input into one line on standard error and exit code 1, and Ctrl-C into exit code 130."""

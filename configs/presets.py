@@ -205,7 +205,7 @@ def demo_mvf() -> Recipe:
     return Recipe(
         model="mvf_tiny", mvf_stages=(1, 1, 1, 1), mvf_alpha=0.5, shift_div=4, clip_len=8, frame_interval=2,
         short_side=36, crop_size=32, test_size=32, test_clips=1, test_crops="center", train_crop="multi_scale",
-        crop_scales=(0.9,), flip=0.0, dropout=0.0, max_epochs=10, batch_size=16, lr=0.05, warmup_epochs=0.5,
+        crop_scales=(0.9,), flip=0.0, dropout=0.0, max_epochs=8, batch_size=16, lr=0.05, warmup_epochs=0.5,
         weight_decay=1e-4, label_smoothing=0.0, precise_bn_epochs=0, best_metric="top1_acc",
     )  # fmt: skip
 
