@@ -33,7 +33,8 @@ def shift_by_slices(x: paddle.Tensor, num_frames: int, fold: int, direction: str
         piece = x[:, :, i * fold : (i + 1) * fold]
         zeros = paddle.zeros_like(piece[:, :1])
         pieces.append(paddle.concat([piece[:, 1:], zeros] if step == 1 else [zeros, piece[:, :-1]], axis=1))
-    x = paddle.concat([*pieces, x[:, :, len(steps) * fold :]], axis=2)
+    rest = [x[:, :, len(steps) * fold :]] if channels > len(steps) * fold else []
+    x = paddle.concat([*pieces, *rest], axis=2)
     return x.reshape([-1, channels, height, width])  # [N*T, C, H, W]
 
 
@@ -112,7 +113,22 @@ class TemporalShift(TemporalModule):
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Maps [N*T, C, H, W] to what `net` makes of it, shifted."""
         fold = x.shape[1] // self.shift_div
+        if fold and not paddle.in_dynamic_mode() and isinstance(self.net, nn.Conv2D):
+            return self._in_two_parts(x, fold)
         return self.net(shift(x, self.num_frames, fold, self.direction) if fold else x)
+
+    def _in_two_parts(self, x: paddle.Tensor, fold: int) -> paddle.Tensor:
+        """`net` of the shifted input for inference engines: only the channels that move are copied.
+
+        A convolution is a sum over its input channels: the channels that stay are read from x as it is, under a kernel
+        that is zero for those that move, and these go through a convolution of their own.
+        """
+        moving = fold * len(DIRECTIONS[self.direction])
+        moved = shift_by_slices(x[:, :moving], self.num_frames, fold, self.direction)  # [N*T, moving, H, W]
+        weight = self.net.weight
+        staying = paddle.concat([paddle.zeros_like(weight[:, :moving]), weight[:, moving:]], axis=1)
+        options = {"stride": self.net._stride, "padding": self.net._updated_padding}
+        return F.conv2d(x, staying, **options) + F.conv2d(moved, weight[:, :moving], **options)
 
 
 class TemporalPool(TemporalModule):
