@@ -9,7 +9,9 @@ from configs import cli
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Flags of the command; the recipe beside the checkpoint decides what they leave open."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, usage="python predict.py --video FILE_OR_FRAME_DIR --pretrained FILE [flags]"
+    )
     run = parser.add_argument_group("run")
     run.add_argument("--video", required=True, nargs="+", help="video files or folders of frames")
     run.add_argument("--classes", help='file of class names: one a line, or JSON {"0": name}')
@@ -34,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     names = class_names_beside(args.pretrained, recipe.num_classes, names_file=args.classes)
     for video in args.video:
         clips = load_views(video, recipe, "test" if args.views == "full" else "val")
-        probabilities = view_scores(model, clips[None])[0]  # [K]
+        probabilities = view_scores(model, clips[None], args.views_per_pass)[0]  # [K]
         best = probabilities.argsort()[::-1][: args.top]
         if len(args.video) > 1:
             print(video)

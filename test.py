@@ -11,12 +11,13 @@ from configs import cli
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Flags of the command; the recipe beside the checkpoint decides what they leave open."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, usage="python test.py --dataset_root DIR --pretrained FILE [flags]"
+    )
     run = parser.add_argument_group("run")
     run.add_argument("--dataset_root", required=True, help="folder of a data set")
     run.add_argument("--val_list", default="", help="list file of the videos, instead of the one found")
     run.add_argument("--output_dir", help="where the report goes (default: test_<views> beside the weights)")
-    run.add_argument("--views_per_pass", type=cli.count, default=0, help="views in one forward pass; 0: 64 frames")
     run.add_argument("--num_workers", type=cli.count, default=2, help="processes that read videos; 0 reads in this one")
     cli.add_checkpoint_flags(parser)
     return parser.parse_args(argv)
@@ -30,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     runtime.prepare(args.device, args.threads, tune=not args.no_tune)
 
     from datasets import ClipLoader, VideoDataset, load_annotation
-    from engine import evaluation
+    from engine import checkpoint, evaluation
     from engine.inference import class_names_beside, load_recognizer, recipe_beside
     from engine.log import metric_lines
     from engine.metrics import summarize
@@ -39,6 +40,9 @@ def main(argv: list[str] | None = None) -> None:
     model, recipe = load_recognizer(args.pretrained, recipe)
     annotation = load_annotation(args.dataset_root, "val", recipe.split, recipe.num_classes, args.val_list)
     dataset = VideoDataset(annotation, recipe, "test" if args.views == "full" else "val")
+    names = class_names_beside(args.pretrained, recipe.num_classes, annotation.class_names)
+    directory = Path(args.output_dir or Path(args.pretrained).parent / f"test_{args.views}")
+    checkpoint.prepare_directory(directory)
     view = "x".join(map(str, dataset.sample_shape))
     print(f"{recipe.model} on {len(dataset)} videos from {annotation.source}, {view} (views x frames x RGB x H x W)")
     started = time.perf_counter()
@@ -46,8 +50,6 @@ def main(argv: list[str] | None = None) -> None:
         scores, labels = evaluation.score_dataset(model, loader, args.views_per_pass)
     seconds = time.perf_counter() - started
     metrics = summarize(scores, labels)
-    directory = Path(args.output_dir or Path(args.pretrained).parent / f"test_{args.views}")
-    names = class_names_beside(args.pretrained, recipe.num_classes, annotation.class_names)
     summary = {**metrics, "view": view, "seconds": round(seconds, 1), "weights": Path(args.pretrained).name}
     evaluation.write_report(directory, scores, labels, names, summary)
     print("\n".join(metric_lines(metrics)))

@@ -10,7 +10,7 @@ from configs import Recipe, RecipeError, cli
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Flags of the command; recipe flags that are not given leave no attribute behind."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, usage="python train.py --dataset_root DIR [flags]")
     run = parser.add_argument_group("run")
     run.add_argument(
         "--dataset_root", help="folder of a data set: list files, or train/ and val/ with a folder per class"
@@ -49,12 +49,13 @@ def main(argv: list[str] | None = None) -> None:
     checkpoint.prepare_directory(directory)
     if args.resume:
         checkpoint.adopt_provenance(directory, args)
-    lists = {
-        subset: load_annotation(args.dataset_root, subset, recipe.split, recipe.num_classes, list_file)
-        for subset, list_file in (("train", args.train_list), ("val", args.val_list))
-    }
-    recipe = recipe.with_(num_classes=recipe.num_classes or lists["train"].num_classes)
-    train, val = (VideoDataset(lists[subset], recipe, subset) for subset in ("train", "val"))
+    seen = load_annotation(args.dataset_root, "train", recipe.split, recipe.num_classes, args.train_list)
+    recipe = recipe.with_(num_classes=recipe.num_classes or seen.num_classes)
+    held_out = load_annotation(args.dataset_root, "val", recipe.split, recipe.num_classes, args.val_list)
+    provenance = checkpoint.provenance(args, seen, held_out)
+    if args.resume:
+        checkpoint.check_provenance(directory, provenance)
+    train, val = VideoDataset(seen, recipe, "train"), VideoDataset(held_out, recipe, "val")
     options = {"num_workers": args.num_workers, "seed": recipe.seed}
     with (
         ClipLoader(train, recipe.batch_size, shuffle=True, drop_last=True, on_error="drop", **options) as train_loader,
@@ -64,12 +65,13 @@ def main(argv: list[str] | None = None) -> None:
         model = from_recipe(recipe)
         if args.pretrained and not args.resume:
             notes.append(f"weights   {args.pretrained}: {load_weights(model, args.pretrained, finetune=True)}")
-        checkpoint.write_run_files(directory, recipe, lists["train"].class_names)
+        if not args.resume:
+            checkpoint.write_run_files(directory, recipe, seen.class_names)
         notes.append(f"output    {directory}")
         plan = training_plan(recipe, model, train, val, len(train_loader), notes)
         trainer = Trainer(
             recipe, model, train_loader, val_loader, directory, args.log_iters, args.checkpoint_iters,
-            provenance=checkpoint.provenance(args),
+            provenance,
         )  # fmt: skip
         result = trainer.fit(plan, resume=args.resume)
     print(f"done: best {recipe.best_metric} {result['best']:.4f}; weights in {directory}/best.pdparams")
@@ -86,7 +88,7 @@ def run_directory_and_recipe(args: argparse.Namespace) -> tuple[Path, Recipe]:
         return Path(args.output_dir), recipe
     recipe = cli.recipe_from_flags(args)
     directory = Path(args.output_dir or f"output/{args.preset or recipe.model}_split{recipe.split}")
-    if (directory / "state.json").exists():
+    if any((directory / name).exists() for name in ("state.json", "best.pdparams", "last.pdparams")):
         raise RecipeError(f"{directory} holds a run already: add --resume, or choose another --output_dir")
     if not args.dataset_root:
         raise RecipeError(

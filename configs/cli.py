@@ -36,6 +36,10 @@ def recipe_from_flags(args: argparse.Namespace, base: Recipe | None = None) -> R
         base = get_preset(args.preset)
     elif base is None:
         base = preset_for_model(given["model"]) if "model" in given else Recipe()
+    epochs = given.get("max_epochs", base.max_epochs)
+    if "warmup_epochs" not in given and base.schedule == "cosine" and base.warmup_epochs >= epochs:
+        # A run that is shorter than the warm-up of its recipe warms up for the same part of it.
+        given["warmup_epochs"] = base.warmup_epochs * epochs / base.max_epochs
     return base.with_(**given)
 
 
@@ -58,6 +62,7 @@ def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
     """Adds what every command that uses a checkpoint has: weights, views, process, and the recipe's flags that fit."""
     section = parser.add_argument_group("checkpoint")
     section.add_argument("--pretrained", required=True, help="weights; recipe.json and classes.txt are read beside")
+    section.add_argument("--views_per_pass", type=count, default=0, help="views in one forward pass; 0: 64 frames")
     section.add_argument(
         "--views", choices=("full", "quick"), default="full", help="the recipe's test views, or one centre view"
     )

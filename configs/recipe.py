@@ -11,7 +11,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from configs.errors import UserError
 
@@ -128,6 +128,8 @@ class Recipe:
                 raise RecipeError(f"{f.name} must be one of {', '.join(choices)}, got {value!r}")
             if kind is float and not math.isfinite(value):
                 raise RecipeError(f"{f.name} must be a finite number, got {value}")
+            if kind is tuple and f.name != "flip_pairs":
+                object.__setattr__(self, f.name, _checked_numbers(f.name, value, cast("tuple[Any, ...]", f.default)))
 
     def _check_ranges(self) -> None:
         at_least_one = (
@@ -157,6 +159,13 @@ class Recipe:
         self._require("crop_size", self.crop_size <= self.short_side, f"short_side ({self.short_side}) at most")
         self._require("test_size", self.test_size <= self.short_side, f"short_side ({self.short_side}) at most")
         self._require("milestones", list(self.milestones) == sorted(set(self.milestones)), "rising epochs")
+        self._require("crop_scales", all(0 < s <= 1 for s in self.crop_scales or (0,)), "shares above 0, 1 at most")
+        self._require("flip_pairs", _are_pairs(self.flip_pairs), "pairs of labels, each label once")
+        if self.num_classes:
+            in_range = all(label < self.num_classes for pair in self.flip_pairs for label in pair)
+            self._require("flip_pairs", in_range, f"below num_classes ({self.num_classes})")
+        halves = self.num_frames % 2 == 0 == self.test_num_frames % 2
+        self._require("temporal_pool", halves or not self.temporal_pool, "off for an odd number of frames")
         self._require("nesterov", not self.nesterov or self.momentum > 0, "off when momentum is 0")
         if self.schedule == "cosine":
             self._require(
@@ -226,6 +235,20 @@ def _check_names(values: dict[str, Any], place: str) -> None:
     unknown = sorted(set(values) - set(FIELDS))
     if unknown:
         raise RecipeError(f"{place} names {', '.join(unknown)}, which no recipe has; known: {', '.join(FIELDS)}")
+
+
+def _checked_numbers(name: str, values: tuple[Any, ...], default: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values in the type that the default's have; raises RecipeError for anything but finite numbers."""
+    kind = type(default[0]) if default else int
+    for value in values:
+        if type(value) not in (int, kind) or not math.isfinite(value):
+            raise RecipeError(f"{name} must hold finite numbers ({kind.__name__}), got {value!r}")
+    return tuple(kind(value) for value in values)
+
+
+def _are_pairs(pairs: tuple[Any, ...]) -> bool:
+    labels = [label for pair in pairs for label in (pair if isinstance(pair, tuple) and len(pair) == 2 else (None,))]
+    return all(type(label) is int and label >= 0 for label in labels) and len(set(labels)) == len(labels)
 
 
 def _tuples(value: Any) -> Any:

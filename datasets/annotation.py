@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -51,6 +52,12 @@ class Annotation:
     source: str
 
     @property
+    def fingerprint(self) -> str:
+        """Digest of class names and of each entry's folder, name, label and frame count, in order; not of the root."""
+        entries = [[*Path(entry.path).parts[-2:], entry.label, entry.num_frames] for entry in self.entries]
+        return hashlib.sha256(json.dumps([self.class_names, entries]).encode()).hexdigest()
+
+    @property
     def num_classes(self) -> int:
         """Number of class names, else the largest label plus one."""
         return len(self.class_names) or max(entry.label for entry in self.entries) + 1
@@ -84,7 +91,18 @@ def load_annotation(root: str, subset: str, split: int = 1, num_classes: int = 0
         entries, names = _read_tree(root, subset, split, names, num_classes)
     if not entries:
         raise DataError(f"{source} holds no video")
+    for name in names:
+        if not _is_utf8(name):
+            raise DataError(f"the class name {name!r} in {root} is not UTF-8: rename it")
     return Annotation(tuple(entries), names, source)
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def class_names_of(root: str) -> tuple[str, ...]:

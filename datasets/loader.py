@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import multiprocessing
 import signal
+import threading
 import traceback
 from collections import deque
 from collections.abc import Iterator
@@ -21,8 +22,14 @@ from types import TracebackType
 import cv2
 import numpy as np
 
+from configs.errors import UserError
 from datasets.annotation import DataError
 from datasets.dataset import VideoDataset
+
+
+class LoaderError(UserError):
+    """A worker process ended by itself."""
+
 
 LABEL, FAILURE, CRASH = range(3)  # what a worker answers with
 
@@ -89,7 +96,8 @@ class ClipLoader:
 
         Raises:
             DataError: A sample does not decode and `on_error` is "raise".
-            RuntimeError: A worker died or failed for another reason than its data.
+            LoaderError: A worker died.
+            RuntimeError: A worker failed for another reason than its data.
         """
         order = np.arange(len(self.dataset))
         if self._shuffle:
@@ -179,7 +187,10 @@ class _Workers:
     def _start(self, context: SpawnContext, dataset: VideoDataset, memory, shape: tuple[int, ...]) -> None:
         ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs, dataset, memory, shape), daemon=True)
-        process.start()
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if _in_main_thread() else None
+        process.start()  # inherits that Ctrl-C is not for it
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
         theirs.close()  # so that the pipe ends with the worker
         self._processes.append(process)
         self._pipes.append(ours)
@@ -238,13 +249,13 @@ class _Workers:
                 self._answers[done] = (kind, answer)
         return self._answers.pop(slot)
 
-    def _died(self, worker: int) -> RuntimeError:
+    def _died(self, worker: int) -> LoaderError:
         process = self._processes[worker]
         process.join(timeout=5)
         code = process.exitcode
         how = f"by signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"
         self.close()
-        return RuntimeError(f"loader worker {worker} (pid {process.pid}) ended {how}; is there enough memory?")
+        return LoaderError(f"loader worker {worker} (pid {process.pid}) ended {how}; is there enough memory?")
 
     def close(self) -> None:
         """Ends the workers: their pipes close, which they take as the sign to leave."""
@@ -255,6 +266,11 @@ class _Workers:
             if process.is_alive():
                 process.terminate()
                 process.join()
+
+
+def _in_main_thread() -> bool:
+    """Whether signals can be handled here."""
+    return threading.current_thread() is threading.main_thread()
 
 
 def _work(pipe: Connection, dataset: VideoDataset, memory, shape: tuple[int, ...]) -> None:

@@ -21,6 +21,7 @@ from paddle import nn
 from paddle.optimizer import Optimizer
 
 from configs import Recipe
+from datasets import Annotation
 from engine.weight_files import CheckpointError, read_pickle
 
 _PROTOCOL = 4
@@ -48,16 +49,41 @@ def write_run_files(directory: Path, recipe: Recipe, class_names: Sequence[str])
     write_atomically(directory / "classes.txt", "".join(f"{name}\n" for name in class_names).encode())
 
 
-def provenance(args: argparse.Namespace) -> dict[str, str]:
-    """Where a run's data and weights come from, absolute, for `state.json`."""
-    names = ("dataset_root", "train_list", "val_list", "pretrained")
-    return {name: os.path.abspath(value) if (value := getattr(args, name)) else "" for name in names}
+def provenance(args: argparse.Namespace, train: Annotation, val: Annotation) -> dict[str, str]:
+    """Where a run's data and weights come from, absolute, and the fingerprints of its data, for `state.json`."""
+    return {
+        "dataset_root": os.path.abspath(args.dataset_root),
+        "train_list": os.path.abspath(train.source) if args.train_list else "",
+        "val_list": os.path.abspath(val.source) if args.val_list else "",
+        "pretrained": os.path.abspath(args.pretrained) if args.pretrained else "",
+        "train_fingerprint": train.fingerprint,
+        "val_fingerprint": val.fingerprint,
+    }
 
 
 def adopt_provenance(directory: Path, args: argparse.Namespace) -> None:
-    """Gives a resumed run the data of the run it continues, where the flags name none."""
-    for name, value in read_state(directory)["provenance"].items():
-        setattr(args, name, getattr(args, name) or value)
+    """Gives a resumed run the data of the run it continues, where the flags name none.
+
+    Raises:
+        CheckpointError: There is no run, or the flags name weights to start from.
+    """
+    if args.pretrained:
+        raise CheckpointError("--resume goes on with the run's own weights: leave out --pretrained")
+    found = read_state(directory).get("provenance", {})
+    for name in ("dataset_root", "train_list", "val_list", "pretrained"):
+        setattr(args, name, getattr(args, name) or found.get(name, ""))
+
+
+def check_provenance(directory: Path, now: dict[str, str]) -> None:
+    """Raises CheckpointError if a resumed run would see other videos, labels or classes than before."""
+    before = read_state(directory).get("provenance", {})
+    for subset in ("train", "val"):
+        key = f"{subset}_fingerprint"
+        if before.get(key) != now[key]:
+            raise CheckpointError(
+                f"the {subset} videos in {now['dataset_root']} are not those of the run in {directory} "
+                "(names, labels, order or classes differ): name its data set, or start a new run"
+            )
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -67,8 +93,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         CheckpointError: The content cannot be written, for instance because the disk is full.
     """
     fresh = _write_beside(path, content)
-    os.replace(fresh, path)
-    _sync_directory(path.parent)
+    _replace({fresh: path})
 
 
 def save_weights(path: Path, model: nn.Layer) -> None:
@@ -101,9 +126,7 @@ def save_last(directory: Path, model: nn.Layer, optimizer: Optimizer, state: dic
         for name in contents:
             _fresh(directory / name).unlink(missing_ok=True)
         raise
-    for name in contents:
-        os.replace(_fresh(directory / name), directory / name)
-    _sync_directory(directory)
+    _replace({_fresh(directory / name): directory / name for name in contents})
 
 
 def read_state(directory: Path) -> dict[str, Any]:
@@ -116,9 +139,12 @@ def read_state(directory: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"there is nothing to resume in {directory}: no state.json")
     try:
-        return json.loads(path.read_text())
+        state = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
+    if not isinstance(state, dict) or "digests" not in state:
+        raise CheckpointError(f"{path} is damaged: it is not the state of a run")
+    return state
 
 
 def load_last(directory: Path, model: nn.Layer, optimizer: Optimizer) -> dict[str, Any]:
@@ -131,6 +157,8 @@ def load_last(directory: Path, model: nn.Layer, optimizer: Optimizer) -> dict[st
         CheckpointError: There is no checkpoint, a file of it is damaged, or it belongs to another model.
     """
     state = read_state(directory)
+    if not (directory / "best.pdparams").is_file() and state.get("best", -1) >= 0:
+        raise CheckpointError(f"{directory}/best.pdparams is missing: put it back, or start a new run")
     for name in _PARTS:
         _finish_rename(directory / name, state.get("digests", {}).get(name, ""))
     weights, slots = (read_pickle(directory / name) for name in _PARTS)
@@ -146,7 +174,13 @@ def load_last(directory: Path, model: nn.Layer, optimizer: Optimizer) -> dict[st
 
 
 def _arrays(tensors: dict[str, Any]) -> dict[str, np.ndarray]:
-    return {name: tensor.numpy() for name, tensor in tensors.items()}
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise CheckpointError(
+                f"{name} is no longer finite and is not saved; what was saved before is kept: lower --lr"
+            )
+    return arrays
 
 
 def _slots_by_structured_name(model: nn.Layer, optimizer: Optimizer) -> dict[tuple[str, str], np.ndarray]:
@@ -179,17 +213,26 @@ def _write_beside(path: Path, content: bytes) -> Path:
     except OSError as error:
         fresh.unlink(missing_ok=True)
         raise CheckpointError(
-            f"cannot write {path}: {error.strerror}; the previous checkpoint is whole, make room and --resume"
+            f"cannot write {path}: {error.strerror}; what was saved before is whole, make room and --resume"
         ) from error
     return fresh
 
 
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
+def _replace(moves: dict[Path, Path]) -> None:
+    """Renames files of one directory and waits until the renames are on disk."""
+    directory = next(iter(moves)).parent
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        for source, target in moves.items():
+            os.replace(source, target)
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot write to {directory}: {error.strerror}; what was saved before is whole"
+        ) from error
 
 
 def _finish_rename(path: Path, digest: str) -> None:

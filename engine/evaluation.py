@@ -12,6 +12,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from configs import UserError
 from datasets import ClipLoader
 from engine.log import progress
 from engine.metrics import class_accuracy, confusion_matrix
@@ -30,16 +31,22 @@ def view_scores(model: nn.Layer, clips: np.ndarray, views_per_pass: int = 0) -> 
 
     Returns:
         float32 [N, K], each row sums to 1.
+
+    Raises:
+        UserError: A logit is not finite.
     """
     batch, views = clips.shape[:2]
     folded = clips.reshape(batch * views, *clips.shape[2:])  # [N*V, T, 3, H, W]
     step = views_per_pass or max(1, FRAMES_PER_PASS // clips.shape[2])
     with paddle.no_grad():
         parts = [
-            F.softmax(model(paddle.to_tensor(folded[start : start + step])).astype("float32"), axis=1).numpy()
+            model(paddle.to_tensor(folded[start : start + step])).astype("float32")
             for start in range(0, len(folded), step)
         ]
-    scores = np.concatenate(parts)  # [N*V, K]
+        logits = paddle.concat(parts)  # [N*V, K]
+        if not bool(paddle.isfinite(logits).all()):  # Paddle's softmax would make them an even guess
+            raise UserError("the model gives scores that are not finite: its weights are damaged, or lr was too high")
+        scores = F.softmax(logits, axis=1).numpy()
     return scores.reshape(batch, views, -1).mean(axis=1)  # [N, K]
 
 
@@ -105,8 +112,8 @@ def _draw_confusion(path: Path, confusion: np.ndarray, class_names: Sequence[str
     figure.colorbar(image, ax=axes, label="share of the class's videos")
     axes.set(xlabel="predicted", ylabel="true", title="Confusion matrix")
     if classes <= 60:
-        axes.set_xticks(range(classes), class_names, rotation=90, fontsize=8)
-        axes.set_yticks(range(classes), class_names, fontsize=8)
+        axes.set_xticks(range(classes), class_names, rotation=90, fontsize=8, parse_math=False)
+        axes.set_yticks(range(classes), class_names, fontsize=8, parse_math=False)
     if classes <= 20:
         for row, column in np.argwhere(confusion):
             color = "white" if shares[row, column] > 0.5 else "black"

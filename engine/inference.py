@@ -14,10 +14,12 @@ from models import Recognizer2D, from_recipe
 
 
 def recipe_beside(weights: str, args: argparse.Namespace) -> Recipe | None:
-    """The recipe in the folder of a weight file; None if there is none or the flags name another preset or model."""
+    """The recipe in the folder of a weight file; None if there is none, or the flags name a preset or another model."""
     path = Path(weights).parent / "recipe.json"
-    renamed = args.preset or "model" in cli.given_fields(args)
-    return Recipe.from_json(path) if path.is_file() and not renamed else None
+    if args.preset or not path.is_file():
+        return None
+    recipe = Recipe.from_json(path)
+    return recipe if cli.given_fields(args).get("model", recipe.model) == recipe.model else None
 
 
 def load_recognizer(weights: str, recipe: Recipe) -> tuple[Recognizer2D, Recipe]:
@@ -43,16 +45,21 @@ def load_recognizer(weights: str, recipe: Recipe) -> tuple[Recognizer2D, Recipe]
 
 
 def class_names_beside(
-    weights: str, num_classes: int, otherwise: Sequence[str] = (), names_file: str | None = None
+    weights: str, num_classes: int, of_dataset: Sequence[str] = (), names_file: str | None = None
 ) -> list[str]:
     """Class names from a named file, else from `classes.txt` beside the weights, else from the data set, else numbers.
 
     Raises:
-        CheckpointError: The names are not as many as the classes.
+        CheckpointError: The names are not as many as the classes, or not those of the data set.
     """
     beside = Path(weights).parent / "classes.txt"
     source = Path(names_file) if names_file else beside
-    names = list(read_class_names(str(source))) if names_file or beside.is_file() else list(otherwise)
+    names = list(read_class_names(str(source))) if names_file or beside.is_file() else list(of_dataset)
+    for label, (ours, theirs) in enumerate(zip(names, of_dataset, strict=False)):
+        if ours != theirs:
+            raise CheckpointError(
+                f"class {label} is {ours} in {source} and {theirs} in the data set: take its own weights"
+            )
     if not names:
         return [str(label) for label in range(num_classes)]
     if len(names) != num_classes:

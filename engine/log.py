@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from tqdm import tqdm
 
@@ -26,23 +28,24 @@ class RunLog:
                 that is cut off. None starts a new file.
         """
         self._metrics_path = directory / "metrics.jsonl"
-        if resume_at is None:
-            self._metrics_path.write_bytes(b"")
-        elif self._metrics_path.is_file() and self._metrics_path.stat().st_size >= resume_at:
-            os.truncate(self._metrics_path, resume_at)
-        else:
+        self._text_path = directory / "train.log"
+        known = self._metrics_path.stat().st_size if self._metrics_path.is_file() else 0
+        if resume_at is not None and known < resume_at:
             raise CheckpointError(f"{self._metrics_path} is shorter than the checkpoint knows it: it was changed")
-        self._text: TextIO = (directory / "train.log").open("a", encoding="utf-8")
+        with self._writing(self._metrics_path):
+            self._metrics_path.touch()
+            os.truncate(self._metrics_path, resume_at or 0)
 
     def line(self, text: str = "") -> None:
         """Writes one line."""
+        text = text.encode(errors="backslashreplace").decode()  # a file name need not be UTF-8
         tqdm.write(text)
-        self._text.write(text + "\n")
-        self._text.flush()
+        with self._writing(self._text_path), self._text_path.open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
 
     def event(self, **values: Any) -> None:
         """Appends one JSON object to `metrics.jsonl`."""
-        with self._metrics_path.open("a", encoding="utf-8") as file:
+        with self._writing(self._metrics_path), self._metrics_path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
 
     @property
@@ -50,9 +53,14 @@ class RunLog:
         """Bytes in `metrics.jsonl`."""
         return self._metrics_path.stat().st_size
 
-    def close(self) -> None:
-        """Closes `train.log`."""
-        self._text.close()
+    @contextlib.contextmanager
+    def _writing(self, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise CheckpointError(
+                f"cannot write {path}: {error.strerror}; what was saved before is whole, make room and --resume"
+            ) from error
 
 
 def progress(total: int, description: str, initial: int = 0) -> tqdm:

@@ -28,7 +28,7 @@ def prepare(device: str = "auto", threads: int = 0, tune: bool = True) -> list[s
 
     Args:
         device: `cpu`, `gpu`, `gpu:N` or `auto` (a GPU if this Paddle has one).
-        threads: Threads of one operation; 0 takes every core that this process may use.
+        threads: Threads of one operation; 0 takes OMP_NUM_THREADS, or else every core that this process may use.
         tune: Set the allocator and, on AMD, the MKL vector path. An environment variable of the user's goes first.
 
     Returns:
@@ -37,8 +37,9 @@ def prepare(device: str = "auto", threads: int = 0, tune: bool = True) -> list[s
     Raises:
         UserError: The device does not exist here.
     """
-    count = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or os.cpu_count()
-    os.environ["OMP_NUM_THREADS"] = str(count)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = str(threads or os.environ.get("OMP_NUM_THREADS") or cores)
+    os.environ["OMP_NUM_THREADS"] = count
     settings = [f"threads {count}"]
     if tune:
         settings += [tune_mkl(), tune_malloc()]

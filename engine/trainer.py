@@ -81,14 +81,11 @@ class Trainer:
         metrics_size = self._restore() if resume else None
         self.log = RunLog(self.directory, metrics_size)
         metrics: dict[str, float] = {}
-        try:
-            for line in plan:
-                self.log.line(line)
-            while self.epoch < self.recipe.max_epochs:
-                self._train_epoch()
-                metrics = self._finish_epoch()
-        finally:
-            self.log.close()
+        for line in plan:
+            self.log.line(line)
+        while self.epoch < self.recipe.max_epochs:
+            self._train_epoch()
+            metrics = self._finish_epoch()
         return {**metrics, "best": self.best}
 
     def _train_epoch(self) -> None:

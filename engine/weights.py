@@ -50,6 +50,9 @@ def load_weights(model: nn.Layer, path: str | Path, *, finetune: bool = False) -
     source = _by_canonical_name(read_weights(path), path)
     target = {_canonical(name): (name, tensor) for name, tensor in model.state_dict().items()}
     coverage = Coverage()
+    for key, array in source.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise CheckpointError(f"{path}: {key} holds values that are not finite; take an earlier checkpoint")
     matched = [key for key in target if key in source and list(source[key].shape) == list(target[key][1].shape)]
     for key in (key for key in target if key not in matched):
         name, tensor = target[key]
@@ -78,9 +81,7 @@ def classes_in(path: str | Path) -> int:
     """
     source = _by_canonical_name(read_weights(path), path)
     if "cls_head.new_fc.bias" not in source:
-        raise CheckpointError(
-            f"{path} holds no classifier (cls_head.new_fc): give --num_classes, or train from it first"
-        )
+        raise CheckpointError(f"{path} holds no classifier (cls_head.new_fc): train from it first")
     return len(source["cls_head.new_fc.bias"])
 
 

@@ -41,6 +41,15 @@ def test_json_round_trip_keeps_every_field(tmp_path):
         ({"std": (1.0, 0.0, 1.0)}, "std must be above 0"),
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1"),
         ({"weight_decay": -1.0}, "weight_decay must be 0 or more, got -1"),
+        ({"crop_scales": (2.0,)}, "crop_scales must be shares above 0, 1 at most"),
+        ({"crop_scales": ()}, "crop_scales must be shares above 0, 1 at most"),
+        ({"milestones": ("a", 1)}, r"milestones must hold finite numbers \(int\), got 'a'"),
+        ({"milestones": (1.5,)}, r"milestones must hold finite numbers \(int\), got 1.5"),
+        ({"mean": (float("nan"), 1.0, 1.0)}, "mean must hold finite numbers"),
+        ({"flip_pairs": ((1,),)}, "flip_pairs must be pairs of labels, each label once"),
+        ({"flip_pairs": ((0, 1), (1, 2))}, "flip_pairs must be pairs of labels, each label once"),
+        ({"flip_pairs": ((0, 50),), "num_classes": 8}, r"flip_pairs must be below num_classes \(8\)"),
+        ({"temporal_pool": True, "test_segments": 5, "clip_len": 1}, "temporal_pool must be off for an odd number"),
         ({"learning_rate": 0.1}, "names learning_rate, which no recipe has"),
     ],
 )
@@ -90,6 +99,14 @@ def test_flags_override_the_preset_and_nothing_else():
 def test_paddlemvf_flags_without_a_preset_give_its_recipe():
     recipe = cli.recipe_from_flags(_parse("--batch_size", "16", "--max_epochs", "50", "--split", "1"))
     assert recipe == get_preset("ucf101_mvf_r50")
+
+
+def test_a_run_shorter_than_its_warm_up_warms_up_for_the_same_part_of_it():
+    recipe = cli.recipe_from_flags(_parse("--batch_size", "2", "--max_epochs", "1", "--split", "1"))
+    assert recipe.warmup_epochs == pytest.approx(0.1)
+    assert cli.recipe_from_flags(_parse("--max_epochs", "6")).warmup_epochs == 5
+    with pytest.raises(RecipeError, match=r"warmup_epochs must be below max_epochs \(1\)"):
+        cli.recipe_from_flags(_parse("--max_epochs", "1", "--warmup_epochs", "2"))
 
 
 def test_a_model_alone_brings_its_nearest_preset():

@@ -13,7 +13,7 @@ import pytest
 
 from datasets.annotation import Annotation, DataError, load_annotation
 from datasets.dataset import VideoDataset
-from datasets.loader import Batch, ClipLoader
+from datasets.loader import Batch, ClipLoader, LoaderError
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -177,7 +177,7 @@ def test_killed_worker_is_an_error_and_not_a_hang(good_dataset):
         next(batches)
         pids = pids_of(loader)
         os.kill(pids[0], signal.SIGKILL)
-        with pytest.raises(RuntimeError, match=r"loader worker 0 \(pid \d+\) ended by signal SIGKILL"):
+        with pytest.raises(LoaderError, match=r"loader worker 0 \(pid \d+\) ended by signal SIGKILL"):
             for _ in batches:
                 pass
         assert wait_until_gone(pids)
@@ -215,7 +215,7 @@ import json
 from configs.recipe import Recipe
 from datasets.annotation import load_annotation
 from datasets.dataset import VideoDataset
-from datasets.loader import ClipLoader
+from datasets.loader import ClipLoader, LoaderError
 
 dataset = VideoDataset(load_annotation({str(media_root)!r}, "val"), Recipe.from_json({str(recipe)!r}), "train")
 loader = ClipLoader(dataset, 2, num_workers=2)

@@ -118,7 +118,7 @@ with cli.clear_errors():
         text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
-    assert "last.pdparams: File too large; the previous checkpoint is whole, make room and --resume" in done.stderr
+    assert "last.pdparams: File too large; what was saved before is whole, make room and --resume" in done.stderr
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -137,6 +137,34 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     other = nn.Linear(2, 2)
     with pytest.raises(CheckpointError, match="belongs to another model"):
         checkpoint.load_last(tmp_path, other, build_optimizer(other, Recipe()))
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"epoch": 1}'])
+def test_a_state_that_is_none_is_damaged(tmp_path, content):
+    (tmp_path / "state.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"state.json is damaged: it is not the state of a run"):
+        checkpoint.read_state(tmp_path)
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    model, optimizer = make(0)
+    checkpoint.save_last(tmp_path, model, optimizer, {"epoch": 1})
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    weight = model[3].weight.numpy()
+    weight[0, 0] = np.nan
+    model[3].weight.set_value(weight)
+    with pytest.raises(CheckpointError, match=r"3.weight is no longer finite and is not saved"):
+        checkpoint.save_last(tmp_path, model, optimizer, {"epoch": 2})
+    with pytest.raises(CheckpointError, match=r"3.weight is no longer finite and is not saved"):
+        checkpoint.save_weights(tmp_path / "best.pdparams", model)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_best_checkpoint_that_is_gone_is_missed(tmp_path):
+    model, optimizer = make(0)
+    checkpoint.save_last(tmp_path, model, optimizer, {"best": 0.5})
+    with pytest.raises(CheckpointError, match=r"best.pdparams is missing"):
+        checkpoint.load_last(tmp_path, model, optimizer)
 
 
 def test_nothing_to_resume(tmp_path):

@@ -117,6 +117,13 @@ def test_another_family_is_refused_where_everything_must_load(tmp_path):
         )
 
 
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    arrays = arrays_of(model())
+    arrays["backbone.bn1.weight"][0] = np.inf
+    with pytest.raises(CheckpointError, match=r"backbone.bn1.weight holds values that are not finite"):
+        load_weights(model(), save(tmp_path, arrays))
+
+
 def test_classes_in_a_file(tmp_path):
     assert classes_in(save(tmp_path, arrays_of(model(num_classes=6)))) == 6
     with pytest.raises(CheckpointError, match="holds no classifier"):
