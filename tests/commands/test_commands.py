@@ -11,11 +11,13 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import paddle
 import pytest
 
 from configs import Recipe, get_preset
+from datasets.decode import open_source
 from engine.weight_files import read_weights
 from models import from_recipe
 
@@ -119,10 +121,6 @@ def test_predict_names_the_class(trained, motion_videos, command):
 
 
 def test_predict_takes_a_folder_of_frames_and_a_file_of_names(trained, motion_videos, command, tmp_path):
-    import cv2
-
-    from datasets.decode import open_source
-
     run, _ = trained
     video = sorted((motion_videos / "val" / "moving_left").iterdir())[0]
     with open_source(str(video)) as source:
@@ -135,6 +133,41 @@ def test_predict_takes_a_folder_of_frames_and_a_file_of_names(trained, motion_vi
     from_video, from_frames = (command("predict.py", "--video", path, *flags) for path in (video, tmp_path / "frames"))
     assert from_video == from_frames
     assert from_video[1].startswith("Top1 class:name ")
+
+
+def test_paddlemvf_layout_of_frame_folders(motion_videos, command, tmp_path):
+    """Its lists and folders, with its flags; a space in a path, and frames that a list counts."""
+    root = tmp_path / "ucf 101"
+    for subset in ("train", "val"):
+        lines = []
+        for label, folder in enumerate(sorted((motion_videos / subset).iterdir())):
+            for video in sorted(folder.iterdir())[:2]:
+                name = f"{folder.name}/{subset} {video.stem}"
+                lines.append(f"{name} {write_frames(video, root / 'rawframes' / name)} {label}")
+        (root / f"ucf101_{subset}_split_2_rawframes.txt").write_text("\n".join(lines) + "\n")
+    flags = ("--dataset_root", root, "--split", 2, "--threads", 1)
+    code, out = command(
+        "train.py", *flags, *SMALL, "--batch_size", 2, "--max_epochs", 1, "--log_iters", 1, "--seed", 7,
+        "--num_workers", 0, "--output_dir", tmp_path / "run",
+    )  # fmt: skip
+    assert code == 0, code
+    assert "data      16 training and 16 validation videos" in out
+    assert out.count("[TRAIN] epoch=1") == 8
+    code, out = command("test.py", *flags, "--pretrained", tmp_path / "run" / "best.pdparams", "--num_workers", 0)
+    assert code == 0, code
+    assert "mean_class_accuracy: " in out
+    code, _ = command("train.py", "--dataset_root", root, "--split", 3, "--output_dir", tmp_path / "other")
+    assert code.startswith("error: ")
+    assert "3" in code
+    assert "2" in code
+
+
+def write_frames(video, folder):
+    folder.mkdir(parents=True)
+    with open_source(str(video)) as source:
+        for index, frame in enumerate(source.read(range(source.num_frames)), start=1):
+            cv2.imwrite(str(folder / f"img_{index:05}.jpg"), frame[..., ::-1])
+        return source.num_frames
 
 
 def test_fine_tuning_starts_from_the_weights(trained, motion_videos, command, tmp_path):
