@@ -115,7 +115,7 @@ def read_cv2(path: str, indices: np.ndarray) -> np.ndarray:
 def read_av(path: str, indices: np.ndarray) -> np.ndarray:
     """PyAV: decode from the start, convert those that are wanted."""
     wanted, frames = set(indices.tolist()), []
-    with av.open(path) as container:
+    with av.open(path, metadata_errors="replace") as container:
         container.streams.video[0].thread_count = 1
         for index, frame in enumerate(container.decode(video=0)):
             if index in wanted:
@@ -145,17 +145,22 @@ def readers_for(path: Path) -> dict[str, Reader]:
     return {"ours": read_ours, "OpenCV sequential": read_cv2, "PyAV sequential": read_av, "decord": read_decord}
 
 
-def decode_times(path: Path, rounds: int) -> dict[str, float]:
-    """Smallest CPU milliseconds of a clip for each route, each checked to give the same frames as ours."""
+def decode_times(path: Path, rounds: int) -> dict[str, float | None]:
+    """Smallest CPU milliseconds of a clip for each route; None for a route that reads other frames than most.
+
+    Raises:
+        RuntimeError: It is ours that reads other frames.
+    """
     with open_source(str(path)) as source:
         indices = mit_val(source.num_frames, CLIP)
     readers = readers_for(path)
-    expected = read_ours(str(path), indices).astype(int)
-    for name, read in readers.items():
-        difference = np.abs(read(str(path), indices).astype(int) - expected).mean()
-        if difference > 1:
-            raise RuntimeError(f"{name} reads other frames of {path} than ours: they differ by {difference:.1f} levels")
-    return _in_turns({name: functools.partial(read, str(path), indices) for name, read in readers.items()}, rounds)
+    frames = {name: read(str(path), indices).astype(int) for name, read in readers.items()}
+    usual = np.median(np.stack(list(frames.values())), axis=0)
+    agree = {name: read for name, read in readers.items() if np.abs(frames[name] - usual).mean() < 1}
+    if "ours" not in agree:
+        raise RuntimeError(f"our decoder reads other frames of {path} than the other routes do")
+    times = _in_turns({name: functools.partial(read, str(path), indices) for name, read in agree.items()}, rounds)
+    return {name: times.get(name) for name in readers}
 
 
 def _in_turns(routes: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -236,9 +241,10 @@ def tables(report: dict) -> list[str]:
     """Markdown lines."""
     lines = []
     for name, times in report["decode"].items():
-        fastest = min(times.values())
+        fastest = min(ms for ms in times.values() if ms)
         lines += [f"| {name}: {CLIP} frames | CPU ms per clip | ratio to the fastest |", "|---|---|---|"]
-        lines += [f"| {route} | {ms:.1f} | {fastest / ms:.2f} |" for route, ms in times.items()]
+        for route, ms in times.items():
+            lines.append(f"| {route} | {ms:.1f} | {fastest / ms:.2f} |" if ms else f"| {route} | other frames | - |")
         lines.append("")
     lines += ["| training transform | CPU ms per clip |", "|---|---|"]
     lines += [f"| {name} | {ms:.2f} |" for name, ms in report["augment"].items()]
