@@ -29,10 +29,9 @@ def main(argv: list[str] | None = None) -> None:
 
     from datasets import load_views
     from engine.evaluation import view_scores
-    from engine.inference import class_names_beside, load_recognizer, recipe_beside
+    from engine.inference import class_names_beside, load_recognizer
 
-    recipe = cli.recipe_from_flags(args, recipe_beside(args.pretrained, args))
-    model, recipe = load_recognizer(args.pretrained, recipe)
+    model, recipe = load_recognizer(args)
     names = class_names_beside(args.pretrained, recipe.num_classes, names_file=args.classes)
     for video in args.video:
         clips = load_views(video, recipe, "test" if args.views == "full" else "val")

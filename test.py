@@ -32,12 +32,11 @@ def main(argv: list[str] | None = None) -> None:
 
     from datasets import ClipLoader, VideoDataset, load_annotation
     from engine import checkpoint, evaluation
-    from engine.inference import class_names_beside, load_recognizer, recipe_beside
+    from engine.inference import class_names_beside, load_recognizer
     from engine.log import metric_lines
     from engine.metrics import summarize
 
-    recipe = cli.recipe_from_flags(args, recipe_beside(args.pretrained, args))
-    model, recipe = load_recognizer(args.pretrained, recipe)
+    model, recipe = load_recognizer(args)
     annotation = load_annotation(args.dataset_root, "val", recipe.split, recipe.num_classes, args.val_list)
     dataset = VideoDataset(annotation, recipe, "test" if args.views == "full" else "val")
     names = class_names_beside(args.pretrained, recipe.num_classes, annotation.class_names)

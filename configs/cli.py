@@ -52,7 +52,9 @@ def add_device_flags(parser: argparse.ArgumentParser) -> None:
     """Adds what prepares the process: device, threads, and the switch of the processor settings."""
     section = parser.add_argument_group("process")
     section.add_argument("--device", default="auto", help="cpu, gpu, gpu:N, or auto (default)")
-    section.add_argument("--threads", type=count, default=0, help="threads of one operation; 0 takes every core")
+    section.add_argument(
+        "--threads", type=count, default=0, help="threads of one operation; 0: OMP_NUM_THREADS, or all cores"
+    )
     section.add_argument(
         "--no_tune", action="store_true", help="leave the allocator and the MKL vector path as they come"
     )

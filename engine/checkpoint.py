@@ -160,16 +160,15 @@ def load_last(directory: Path, model: nn.Layer, optimizer: Optimizer) -> dict[st
     if not (directory / "best.pdparams").is_file() and state.get("best", -1) >= 0:
         raise CheckpointError(f"{directory}/best.pdparams is missing: put it back, or start a new run")
     for name in _PARTS:
-        _finish_rename(directory / name, state.get("digests", {}).get(name, ""))
+        _finish_rename(directory / name, state["digests"].get(name, ""))
     weights, slots = (read_pickle(directory / name) for name in _PARTS)
     target = model.state_dict()
     if weights.keys() != target.keys():
         raise CheckpointError(f"{directory}/last.pdparams belongs to another model than the recipe's")
     for name, tensor in target.items():
         tensor.set_value(weights[name])
-    numbered = {tensor.name: name for name, tensor in model.named_parameters()}
-    structured = {name: number for number, name in numbered.items()}
-    optimizer.set_state_dict({f"{structured[name]}_{slot}": array for (name, slot), array in slots.items()})
+    numbered = {name: parameter.name for name, parameter in model.named_parameters()}
+    optimizer.set_state_dict({f"{numbered[name]}_{slot}": array for (name, slot), array in slots.items()})
     return state
 
 

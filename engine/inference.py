@@ -9,39 +9,45 @@ from pathlib import Path
 from configs import Recipe, cli
 from datasets import read_class_names
 from engine.weight_files import CheckpointError
-from engine.weights import classes_in, load_weights
+from engine.weights import assign, classes_in, read_named
 from models import Recognizer2D, from_recipe
 
 
-def recipe_beside(weights: str, args: argparse.Namespace) -> Recipe | None:
-    """The recipe in the folder of a weight file; None if there is none, or the flags name a preset or another model."""
-    path = Path(weights).parent / "recipe.json"
-    if args.preset or not path.is_file():
-        return None
-    recipe = Recipe.from_json(path)
-    return recipe if cli.given_fields(args).get("model", recipe.model) == recipe.model else None
+def load_recognizer(args: argparse.Namespace) -> tuple[Recognizer2D, Recipe]:
+    """Builds the model that the flags ask for and loads all of their weight file into it, in eval mode.
 
-
-def load_recognizer(weights: str, recipe: Recipe) -> tuple[Recognizer2D, Recipe]:
-    """Builds the recipe's model and loads all of a weight file into it, in eval mode.
+    Args:
+        args: Of a parser with `cli.add_checkpoint_flags`. What they leave open is in `recipe.json` beside the weights.
 
     Returns:
         The model, and the recipe with the number of classes that the file has.
 
     Raises:
         CheckpointError: The file does not fit, or has another number of classes than the recipe.
+        RecipeError: A flag, or the recipe beside the weights, holds a value that cannot be.
     """
-    classes = classes_in(weights)
+    recipe = cli.recipe_from_flags(args, _recipe_beside(args))
+    arrays = read_named(args.pretrained)
+    classes = classes_in(arrays, args.pretrained)
     if recipe.num_classes not in (0, classes):
         raise CheckpointError(
-            f"{weights} has {classes} classes, the recipe {recipe.num_classes}: "
+            f"{args.pretrained} has {classes} classes, the recipe {recipe.num_classes}: "
             "leave out --num_classes, or take the weights that belong to the recipe"
         )
     recipe = recipe.with_(num_classes=classes)
     model = from_recipe(recipe)
-    load_weights(model, weights)
+    assign(model, arrays, args.pretrained)
     model.eval()
     return model, recipe
+
+
+def _recipe_beside(args: argparse.Namespace) -> Recipe | None:
+    """The recipe in the folder of the weights; None if there is none, or the flags name a preset or another model."""
+    path = Path(args.pretrained).parent / "recipe.json"
+    if args.preset or not path.is_file():
+        return None
+    recipe = Recipe.from_json(path)
+    return recipe if cli.given_fields(args).get("model", recipe.model) == recipe.model else None
 
 
 def class_names_beside(

@@ -32,14 +32,17 @@ class Coverage:
 
 
 def load_weights(model: nn.Layer, path: str | Path, *, finetune: bool = False) -> Coverage:
-    """Loads a weight file into a model by name; nothing is assigned unless everything fits.
+    """Reads a weight file and assigns it to a model: `read_named`, then `assign`, whose errors and result it has."""
+    return assign(model, read_named(path), path, finetune=finetune)
 
-    Known variations of names are folded: DataParallel's `module.`, a missing `backbone.`, the `.net` of a wrapped
-    convolution present on one side only, PyTorch's names of BatchNorm's statistics.
+
+def assign(model: nn.Layer, source: Arrays, path: str | Path, *, finetune: bool = False) -> Coverage:
+    """Puts arrays into a model by name; nothing is assigned unless everything fits.
 
     Args:
         model: A recognizer whose parts are `backbone` and `cls_head`.
-        path: File that `read_weights` can read.
+        source: As `read_named` gives them.
+        path: The file that they come from, for messages.
         finetune: Accept a file without temporal modules, and without the classifier or with one of another size; what
             is left out is named in the result.
 
@@ -47,7 +50,6 @@ def load_weights(model: nn.Layer, path: str | Path, *, finetune: bool = False) -
         CheckpointError: A tensor of the model is absent from the file, one of the file is unknown to the model, or a
             shape differs, beyond what `finetune` accepts.
     """
-    source = _by_canonical_name(read_weights(path), path)
     target = {_canonical(name): (name, tensor) for name, tensor in model.state_dict().items()}
     coverage = Coverage()
     for key, array in source.items():
@@ -73,13 +75,12 @@ def load_weights(model: nn.Layer, path: str | Path, *, finetune: bool = False) -
     return coverage
 
 
-def classes_in(path: str | Path) -> int:
-    """Classes of the classifier in a weight file.
+def classes_in(source: Arrays, path: str | Path) -> int:
+    """Classes of the classifier among the arrays that `read_named` gives of a file.
 
     Raises:
         CheckpointError: The file holds no classifier.
     """
-    source = _by_canonical_name(read_weights(path), path)
     if "cls_head.new_fc.bias" not in source:
         raise CheckpointError(f"{path} holds no classifier (cls_head.new_fc): train from it first")
     return len(source["cls_head.new_fc.bias"])
@@ -87,10 +88,20 @@ def classes_in(path: str | Path) -> int:
 
 _PREFIXES = ("module.", "base_model.", "backbone.")
 _STATISTICS = {"running_mean": "_mean", "running_var": "_variance"}
-_HEADS = ("fc.", "classifier.", "new_fc.", "head.fc.", "cls_head.fc_cls.", "classifier.1.")
+# The first that fits counts, so a name stands before its own beginning.
+_HEADS = ("cls_head.fc_cls.", "classifier.1.", "classifier.", "head.fc.", "new_fc.", "fc.")
 
 
-def _by_canonical_name(arrays: Arrays, path: str | Path) -> Arrays:
+def read_named(path: str | Path) -> Arrays:
+    """Reads a weight file and folds the known variations of names into one.
+
+    They are DataParallel's `module.`, a missing `backbone.`, the `.net` of a wrapped convolution, PyTorch's names of
+    BatchNorm's statistics, other names of the classifier, and MobileNetV2's blocks as one flat Sequential.
+
+    Raises:
+        CheckpointError: The file cannot be read, or two of its tensors have one name.
+    """
+    arrays = read_weights(path)
     renamed: Arrays = {}
     expanded = {match[1] for name in arrays if (match := re.match(r"(.*features\.\d+\.conv\.)7\.", name))}
     for name, value in arrays.items():
@@ -122,7 +133,7 @@ def _canonical(name: str) -> str:
         name = name.removeprefix(prefix)
     stem, dot, last = name.rpartition(".")
     name = f"{stem}{dot}{_STATISTICS.get(last, last)}".replace(".net.", ".")
-    for head in sorted(_HEADS, key=len, reverse=True):
+    for head in _HEADS:
         if name.startswith(head):
             return "cls_head.new_fc." + name.removeprefix(head)
     return name if name.startswith("cls_head.") else "backbone." + name

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from engine.weight_files import CheckpointError, read_weights
-from engine.weights import classes_in, load_weights
+from engine.weights import classes_in, load_weights, read_named
 from models import create_model
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared/weights/mobilenet_v2_imagenet_features.pt"
@@ -125,9 +125,11 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
 
 
 def test_classes_in_a_file(tmp_path):
-    assert classes_in(save(tmp_path, arrays_of(model(num_classes=6)))) == 6
+    path = save(tmp_path, arrays_of(model(num_classes=6)))
+    assert classes_in(read_named(path), path) == 6
+    path = save(tmp_path, {"backbone.conv1.weight": np.zeros(1)})
     with pytest.raises(CheckpointError, match="holds no classifier"):
-        classes_in(save(tmp_path, {"backbone.conv1.weight": np.zeros(1)}))
+        classes_in(read_named(path), path)
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the shared ImageNet weights are not beside this checkout")
