@@ -1,0 +1,246 @@
+"""The one comparer: how far an array is from the reference's, and the records that stages are made of.
+
+What cannot be compared at all (a NaN, another shape, another type) is a failure here, never a pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+CHUNK = 1 << 20  # elements; keeps the temporaries of one pass inside the cache
+QUANTILES = (0.5, 0.9, 0.99, 0.999)
+SAMPLE = 1 << 20  # quantiles and histogram of larger arrays are those of evenly spaced elements
+DECADES = range(-18, 1)  # of the histogram: error / scale from 1e-18 to 1
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The statistics of candidate - reference.
+
+    Attributes:
+        shape, dtype: Of the reference.
+        problem: Why the two cannot be compared or agree only by chance; empty if they can be.
+        scale: Largest magnitude in the reference.
+        max_abs: Largest error.
+        rel_max: The same as a part of the scale.
+        rel_l2: Euclidean norm of the error as a part of the reference's.
+        cosine: Of the angle between the two as vectors.
+        quantiles: Errors as parts of the scale, at QUANTILES.
+        histogram: Number of elements whose error / scale lies in each decade of DECADES; exact zeros in the first.
+        worst_index, worst_reference, worst_candidate: Where the largest error is, and both values there.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    problem: str = ""
+    scale: float = 0.0
+    max_abs: float = math.nan
+    rel_max: float = math.nan
+    rel_l2: float = math.nan
+    cosine: float = math.nan
+    quantiles: tuple[float, ...] = ()
+    histogram: tuple[int, ...] = ()
+    worst_index: tuple[int, ...] = ()
+    worst_reference: float = math.nan
+    worst_candidate: float = math.nan
+
+
+@dataclass
+class Record:
+    """One line of a stage: a tensor, a constant or a figure that was compared.
+
+    Attributes:
+        name: Path of a tensor or constant in the reference's names, such as `backbone.layer1.0.bn1.weight`.
+        kind: What it is: `activation`, `gradient`, `activation gradient`, `parameter`, `buffer`, `slot`, `loss`,
+            `metric`, `constant`, `weight`, `rate`, `indices`, `pixels`, `moments`, `guard`.
+        passed: The verdict.
+        reason: For a failure, the clause after "differs:".
+        required: The smallest tolerance that would pass; NaN where no number is compared.
+        tolerance: What the stage allows.
+        difference: The statistics; None where no arrays are compared.
+        values: For a constant, the reference's value and the candidate's.
+    """
+
+    name: str
+    kind: str
+    passed: bool
+    reason: str = ""
+    required: float = math.nan
+    tolerance: float = math.nan
+    difference: Difference | None = None
+    values: tuple[Any, Any] | None = None
+
+    @property
+    def margin(self) -> float:
+        """How many times the tolerance exceeds what is needed; infinite for equal arrays, NaN without numbers."""
+        return math.inf if self.required == 0 else self.tolerance / self.required
+
+
+@dataclass
+class Stage:
+    """What one stage found.
+
+    Attributes:
+        name: `config`, `weights`, `forward`, `metric`, `loss`, `backward`, `train`, `data`, `init`, `guards`.
+        records: In the order in which things are computed: the first that fails is the first divergence.
+        sentence: On failure, what differs first and what that means, for somebody who has never seen this suite.
+        place: On failure, the layer, tensor or constant that the sentence blames.
+        notes: Facts to know that are no failures.
+        seconds: Time taken.
+    """
+
+    name: str
+    records: list[Record] = field(default_factory=list)
+    sentence: str = ""
+    place: str = ""
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def failures(self) -> list[Record]:
+        """The records that did not pass, in order."""
+        return [record for record in self.records if not record.passed]
+
+    @property
+    def passed(self) -> bool:
+        """Whether something was compared and all of it passed."""
+        return bool(self.records) and not self.failures
+
+
+def measure(reference: np.ndarray, candidate: np.ndarray) -> Difference:
+    """Compares two arrays.
+
+    Args:
+        reference: Of any shape and type.
+        candidate: Must have the same shape and type and hold finite numbers, or the result has a `problem`.
+    """
+    shape, dtype = reference.shape, str(reference.dtype)
+    problem = _problem(reference, candidate)
+    if problem:
+        return Difference(shape, dtype, problem)
+    if reference.size == 0:
+        return Difference(shape, dtype, "both are empty: nothing was compared")
+    return _statistics(reference, candidate)
+
+
+def _problem(reference: np.ndarray, candidate: np.ndarray) -> str:
+    if reference.shape != candidate.shape:
+        return f"shape {list(candidate.shape)}, the reference has {list(reference.shape)}"
+    if reference.dtype != candidate.dtype:
+        return f"type {candidate.dtype}, the reference has {reference.dtype}"
+    for side, array in (("reference", reference), ("candidate", candidate)):
+        if array.dtype.kind == "f":
+            bad = _not_finite(array)
+            if bad:
+                return f"{bad} of {array.size} values of the {side} are NaN or infinite"
+    return ""
+
+
+def _not_finite(array: np.ndarray) -> int:
+    return sum(int(part.size - np.isfinite(part).sum()) for part in _chunks(array))
+
+
+def _chunks(array: np.ndarray) -> list[np.ndarray]:
+    flat = np.ascontiguousarray(array).reshape(-1)
+    return [flat[start : start + CHUNK] for start in range(0, flat.size, CHUNK)]
+
+
+def _statistics(reference: np.ndarray, candidate: np.ndarray) -> Difference:
+    """All statistics in one pass over chunks, in double precision."""
+    max_abs, worst, scale, offset = -1.0, 0, 0.0, 0
+    squares = {"error": 0.0, "reference": 0.0, "candidate": 0.0, "product": 0.0}
+    for left, right in zip(_chunks(reference), _chunks(candidate), strict=True):
+        a, b = left.astype(np.float64), right.astype(np.float64)
+        error = np.abs(b - a)
+        place = int(error.argmax())
+        if error[place] > max_abs:
+            max_abs, worst = float(error[place]), offset + place
+        scale = max(scale, float(a.max()), -float(a.min()))
+        for key, (u, v) in {"error": (error, error), "reference": (a, a), "candidate": (b, b), "product": (a, b)}.items():
+            squares[key] += float(u @ v)
+        offset += left.size
+    index = tuple(int(i) for i in np.unravel_index(worst, reference.shape))
+    shares = _sampled_shares(reference, candidate, scale)
+    norms = math.sqrt(squares["reference"]) * math.sqrt(squares["candidate"])
+    return Difference(
+        shape=reference.shape,
+        dtype=str(reference.dtype),
+        scale=scale,
+        max_abs=max_abs,
+        rel_max=_ratio(max_abs, scale),
+        rel_l2=_ratio(math.sqrt(squares["error"]), math.sqrt(squares["reference"])),
+        cosine=squares["product"] / norms if norms else float(squares["error"] == 0),
+        quantiles=tuple(float(q) for q in np.quantile(shares, QUANTILES)),
+        histogram=_histogram(shares),
+        worst_index=index,
+        worst_reference=float(reference[index]),
+        worst_candidate=float(candidate[index]),
+    )
+
+
+def _sampled_shares(reference: np.ndarray, candidate: np.ndarray, scale: float) -> np.ndarray:
+    """Errors as parts of the scale, of SAMPLE evenly spaced elements at most."""
+    step = max(1, reference.size // SAMPLE)
+    a = np.ascontiguousarray(reference).reshape(-1)[::step].astype(np.float64)
+    b = np.ascontiguousarray(candidate).reshape(-1)[::step].astype(np.float64)
+    return np.abs(b - a) / (scale or 1.0)
+
+
+def _histogram(shares: np.ndarray) -> tuple[int, ...]:
+    with np.errstate(divide="ignore"):
+        decades = np.floor(np.log10(shares))
+    decades = np.clip(decades, DECADES[0], DECADES[-1]).astype(int) - DECADES[0]
+    return tuple(int(n) for n in np.bincount(decades, minlength=len(DECADES)))
+
+
+def _ratio(error: float, scale: float) -> float:
+    return error / scale if scale else (0.0 if error == 0 else math.inf)
+
+
+def exact(name: str, kind: str, reference: Any, candidate: Any) -> Record:
+    """A record of two values that must be equal: constants, indices, names, bits of an array."""
+    if isinstance(reference, np.ndarray) or isinstance(candidate, np.ndarray):
+        return tensor(name, kind, np.asarray(reference), np.asarray(candidate), 0.0)
+    passed = bool(reference == candidate)
+    reason = "" if passed else f"{candidate!r}, the reference has {reference!r}"
+    return Record(name, kind, passed, reason, values=(reference, candidate))
+
+
+def tensor(
+    name: str, kind: str, reference: np.ndarray, candidate: np.ndarray, tolerance: float, floor: float = 0.0
+) -> Record:
+    """A record of two arrays whose largest error must stay below a part of their scale.
+
+    Args:
+        name, kind: See Record.
+        reference, candidate: The arrays.
+        tolerance: Largest error allowed, as a part of the scale.
+        floor: Smallest scale: what is smaller than this in all of its elements is noise around zero.
+    """
+    difference = measure(reference, candidate)
+    if difference.problem:
+        return Record(name, kind, False, difference.problem, tolerance=tolerance, difference=difference)
+    required = _ratio(difference.max_abs, max(difference.scale, floor))
+    passed = required <= tolerance
+    reason = "" if passed else f"off by {required:.2g} of its scale, allowed {tolerance:.2g}"
+    return Record(name, kind, passed, reason, required, tolerance, difference)
+
+
+def missing(name: str, kind: str, side: str) -> Record:
+    """A record of something that one side does not have.
+
+    Args:
+        side: `candidate` or `reference`: where it is missing.
+    """
+    return Record(name, kind, False, f"the {side} has none")
+
+
+def largest(records: Sequence[Record]) -> Record | None:
+    """The record nearest to its tolerance or furthest beyond; None if no record has numbers."""
+    numeric = [record for record in records if not math.isnan(record.required)]
+    return min(numeric, key=lambda record: record.margin, default=None)

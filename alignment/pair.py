@@ -1,0 +1,68 @@
+"""The two sides that are compared: live models, and what measures and trains them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from configs import UserError
+
+
+class IncomparableError(UserError):
+    """The two sides cannot be compared at all: they do not differ in a number but in kind, or one of them fails."""
+
+
+class Sides(NamedTuple):
+    """The same thing in both frameworks, mostly a function."""
+
+    reference: Any
+    candidate: Any
+
+
+@dataclass
+class Optimization:
+    """One side's optimizer as its training loop uses it.
+
+    Attributes:
+        optimizer: torch.optim.Optimizer or paddle.optimizer.Optimizer.
+        clip_norm: PyTorch only: largest norm of all gradients together, 0 for no clipping. Paddle's optimizer clips
+            by itself. The rule is Paddle's: factor clip / max(norm, clip).
+        rate: Learning rate of step i, set before the step: in Paddle by `set_lr`, in PyTorch in each group, times the
+            group's own entry `factor` if it has one. None leaves the optimizer as it is.
+    """
+
+    optimizer: Any
+    clip_norm: float = 0.0
+    rate: Callable[[int], float] | None = None
+
+
+@dataclass
+class Pair:
+    """A PyTorch model and the Paddle model that should equal it.
+
+    Attributes:
+        reference: torch.nn.Module, float32.
+        candidate: paddle.nn.Layer, float32.
+        inputs: Positional arguments of both models, floats as float32.
+        labels: int64 [N].
+        losses: By name, functions (logits, labels) -> scalar. The first is what backward and train minimize.
+        optimizer: Functions model -> Optimization (or a bare optimizer); None where nothing is trained.
+        metric: Functions (scores float64 [N, K], labels int64 [N], both NumPy) -> dict of figures.
+        names: Pairs (pattern, replacement) for re.sub that turn a path of the reference into the candidate's.
+        copy: Whether the reference's weights are carried to the candidate first; if not, they must be equal already.
+        title: What the report calls the pair.
+    """
+
+    reference: Any
+    candidate: Any
+    inputs: tuple[np.ndarray, ...]
+    labels: np.ndarray
+    losses: Mapping[str, Sides] = field(default_factory=dict)
+    optimizer: Sides | None = None
+    metric: Sides | None = None
+    names: tuple[tuple[str, str], ...] = ()
+    copy: bool = True
+    title: str = ""
