@@ -30,6 +30,7 @@ class Difference:
         rel_max: The same as a part of the scale.
         rel_l2: Euclidean norm of the error as a part of the reference's.
         cosine: Of the angle between the two as vectors.
+        rms, rms_error: Roots of the mean square of the reference and of the error.
         quantiles: Errors as parts of the scale, at QUANTILES.
         histogram: Number of elements whose error / scale lies in each decade of DECADES; exact zeros in the first.
         worst_index, worst_reference, worst_candidate: Where the largest error is, and both values there.
@@ -43,6 +44,8 @@ class Difference:
     rel_max: float = math.nan
     rel_l2: float = math.nan
     cosine: float = math.nan
+    rms: float = 0.0
+    rms_error: float = math.nan
     quantiles: tuple[float, ...] = ()
     histogram: tuple[int, ...] = ()
     worst_index: tuple[int, ...] = ()
@@ -172,11 +175,13 @@ def _statistics(reference: np.ndarray, candidate: np.ndarray) -> Difference:
         dtype=str(reference.dtype),
         scale=scale,
         max_abs=max_abs,
-        rel_max=_ratio(max_abs, scale),
-        rel_l2=_ratio(math.sqrt(squares["error"]), math.sqrt(squares["reference"])),
+        rel_max=ratio(max_abs, scale),
+        rel_l2=ratio(math.sqrt(squares["error"]), math.sqrt(squares["reference"])),
         cosine=squares["product"] / norms if norms else float(squares["error"] == 0),
         quantiles=tuple(float(q) for q in np.quantile(shares, QUANTILES)),
         histogram=_histogram(shares),
+        rms=math.sqrt(squares["reference"] / reference.size),
+        rms_error=math.sqrt(squares["error"] / reference.size),
         worst_index=index,
         worst_reference=float(reference[index]),
         worst_candidate=float(candidate[index]),
@@ -198,7 +203,8 @@ def _histogram(shares: np.ndarray) -> tuple[int, ...]:
     return tuple(int(n) for n in np.bincount(decades, minlength=len(DECADES)))
 
 
-def _ratio(error: float, scale: float) -> float:
+def ratio(error: float, scale: float) -> float:
+    """An error as a part of a scale; of nothing, none or infinite."""
     return error / scale if scale else (0.0 if error == 0 else math.inf)
 
 
@@ -225,7 +231,7 @@ def tensor(
     difference = measure(reference, candidate)
     if difference.problem:
         return Record(name, kind, False, difference.problem, tolerance=tolerance, difference=difference)
-    required = _ratio(difference.max_abs, max(difference.scale, floor))
+    required = ratio(difference.max_abs, max(difference.scale, floor))
     passed = required <= tolerance
     reason = "" if passed else f"off by {required:.2g} of its scale, allowed {tolerance:.2g}"
     return Record(name, kind, passed, reason, required, tolerance, difference)

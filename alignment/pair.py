@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -32,11 +33,13 @@ class Optimization:
             by itself. The rule is Paddle's: factor clip / max(norm, clip).
         rate: Learning rate of step i, set before the step: in Paddle by `set_lr`, in PyTorch in each group, times the
             group's own entry `factor` if it has one. None leaves the optimizer as it is.
+        steps: Steps of a whole run, over which two such functions are compared.
     """
 
     optimizer: Any
     clip_norm: float = 0.0
     rate: Callable[[int], float] | None = None
+    steps: int = 0
 
 
 @dataclass
@@ -52,6 +55,8 @@ class Pair:
         optimizer: Functions model -> Optimization (or a bare optimizer); None where nothing is trained.
         metric: Functions (scores float64 [N, K], labels int64 [N], both NumPy) -> dict of figures.
         names: Pairs (pattern, replacement) for re.sub that turn a path of the reference into the candidate's.
+        opaque: Patterns of the reference's paths of layers that both sides compute in different ways inside: their
+            outputs are compared, those of the layers in them are not.
         copy: Whether the reference's weights are carried to the candidate first; if not, they must be equal already.
         title: What the report calls the pair.
     """
@@ -64,5 +69,12 @@ class Pair:
     optimizer: Sides | None = None
     metric: Sides | None = None
     names: tuple[tuple[str, str], ...] = ()
+    opaque: tuple[str, ...] = ()
     copy: bool = True
     title: str = ""
+
+    def candidate_name(self, name: str) -> str:
+        """The candidate's name of a layer or weight, from the reference's."""
+        for pattern, replacement in self.names:
+            name = re.sub(pattern, replacement, name)
+        return name

@@ -33,11 +33,17 @@ class Mix:
         return self.weight * values + (1 - self.weight) * other
 
 
-def targets(labels: paddle.Tensor, num_classes: int, smoothing: float = 0.0) -> paddle.Tensor:
-    """Labels int64 [N] as distributions float32 [N, K]: (1 - smoothing) * one-hot + smoothing / K."""
-    return F.one_hot(labels, num_classes) * (1 - smoothing) + smoothing / num_classes
+def targets(labels: paddle.Tensor, num_classes: int, smoothing: float = 0.0, dtype: str = "float32") -> paddle.Tensor:
+    """Labels int64 [N] as distributions [N, K] of type `dtype`: (1 - smoothing) * one-hot + smoothing / K."""
+    return F.one_hot(labels, num_classes).astype(dtype) * (1 - smoothing) + smoothing / num_classes
 
 
 def cross_entropy(logits: paddle.Tensor, target: paddle.Tensor) -> paddle.Tensor:
-    """Mean over N of the cross entropy of logits [N, K] against distributions [N, K]; float32 scalar."""
-    return -(target * F.log_softmax(logits.astype("float32"), axis=1)).sum(axis=1).mean()
+    """Mean over N of the cross entropy of logits [N, K] against distributions [N, K].
+
+    Returns:
+        A scalar, float64 for logits and distributions of that type; half types are widened to float32.
+    """
+    if logits.dtype in (paddle.float16, paddle.bfloat16):
+        logits = logits.astype("float32")
+    return -(target * F.log_softmax(logits, axis=1)).sum(axis=1).mean()

@@ -20,6 +20,26 @@ def test_cross_entropy_equals_pytorch(smoothing):
     assert float(ours) == pytest.approx(float(theirs), rel=1e-6)
 
 
+def test_float64_stays_float64_to_the_last_digit():
+    logits, labels = LOGITS.astype("float64"), paddle.to_tensor(LABELS)
+    mix = Mix(0.3, np.array([1, 0, 3, 2, 5, 4]))
+    ours = cross_entropy(paddle.to_tensor(logits), mix(targets(labels, 5, 0.1, "float64")))
+    theirs = sum(
+        weight * torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(order), label_smoothing=0.1)
+        for weight, order in ((0.3, LABELS), (0.7, LABELS[mix.order]))
+    )
+    assert ours.dtype == paddle.float64
+    assert float(ours) == pytest.approx(float(theirs), rel=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_logits_are_widened(dtype):
+    logits, target = paddle.to_tensor(LOGITS).astype(dtype), targets(paddle.to_tensor(LABELS), 5)
+    loss = cross_entropy(logits, target)
+    assert loss.dtype == paddle.float32
+    assert float(loss) == float(cross_entropy(logits.astype("float32"), target))
+
+
 def test_mixup_mixes_clips_and_targets_alike():
     mix = Mix.draw(0.2, 6, np.random.default_rng(3))
     assert 0 < mix.weight < 1

@@ -1,0 +1,104 @@
+"""Comparisons of this repository's recognizers with their twins, on real clips."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+import models
+from alignment.pair import IncomparableError
+from alignment.pipeline import compare_data
+from alignment.recognizers import CLASSES, recognizer_pair
+from alignment.report import Report
+from alignment.stages import STAGES
+from alignment.suite import TRAIN_STEPS, align_pair
+from configs import Recipe
+from configs.presets import preset_for_model
+from datasets import load_annotation
+from datasets.dataset import load_views
+from datasets.demo import write_demo_dataset
+
+
+def certify(
+    names: Sequence[str],
+    *,
+    steps: Sequence[str],
+    precisions: Sequence[str],
+    frames: int | None = None,
+    size: int | None = None,
+    batch: int = 2,
+    videos: Sequence[str] = (),
+    train_steps: int = TRAIN_STEPS,
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda line: None,
+) -> Iterator[Report]:
+    """Compares each model in each precision.
+
+    Args:
+        names: Keys of `models.MODELS`.
+        steps: Stages; `data`, which no model takes part in, goes into the first report.
+        precisions: Of `float64` and `float32`.
+        frames, size: Of a clip; None takes the recipe's.
+        batch: Clips.
+        videos: Files to cut the clips from; without any, embedded ones are rendered.
+        train_steps, seed, progress: See `align_pair`.
+
+    Raises:
+        IncomparableError: A name is unknown.
+    """
+    unknown = [name for name in names if name not in models.MODELS]
+    if unknown:
+        raise IncomparableError(f"--model must be one of {', '.join(models.MODELS)}, got {', '.join(unknown)}")
+    with_data = "data" in steps
+    for name in names:
+        recipe = preset_for_model(name)
+        clips, labels = real_clips(recipe, frames or recipe.num_frames, size or recipe.test_size, batch, videos)
+        for precision in precisions:
+            model_steps = [step for step in steps if step in STAGES and step != "init"]
+            pair = recognizer_pair(name, recipe, clips, labels, seed=seed)
+            show = lambda line, head=f"{name} {precision}": progress(f"{head}: {line}")  # noqa: E731
+            report = align_pair(
+                pair, steps=model_steps, precision=precision, train_steps=train_steps, seed=seed, progress=show
+            )
+            if "init" in steps and precision == precisions[0]:
+                fresh = recognizer_pair(name, recipe, clips, labels, seed=seed, randomize=False)
+                report.stages += align_pair(fresh, steps=["init"], seed=seed, progress=show).stages
+            if with_data:
+                with_data = False
+                report.stages.append(_timed_data(seed))
+            yield report
+
+
+def _timed_data(seed: int):
+    began = time.perf_counter()
+    stage = compare_data(seed=seed)
+    stage.seconds = time.perf_counter() - began
+    return stage
+
+
+def real_clips(
+    recipe: Recipe, frames: int, size: int, batch: int, videos: Sequence[str] = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """Clips float32 [batch, frames, 3, size, size] of encoded videos, as a test sees them, and labels int64 [batch].
+
+    Args:
+        recipe: Read for mean and standard deviation.
+        frames, size, batch: The shape.
+        videos: Files, used in turn; without any, embedded scenes are rendered and encoded.
+    """
+    view = Recipe(
+        num_segments=frames, clip_len=1, frame_interval=1, test_segments=0, test_clips=1, short_side=size,
+        crop_size=size, test_size=size, mean=recipe.mean, std=recipe.std,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        if not videos:
+            count = -(-batch // CLASSES)
+            root = write_demo_dataset(Path(folder) / "scenes", train_per_class=1, val_per_class=count, size=112)
+            entries = load_annotation(root, "val").entries
+            videos = [str(root / "val" / entry.path) if not Path(entry.path).is_absolute() else entry.path for entry in entries]
+        views = [load_views(videos[i % len(videos)], view, "val")[0] for i in range(batch)]
+    return np.stack(views), np.arange(batch) % CLASSES

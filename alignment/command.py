@@ -1,0 +1,173 @@
+"""The commands of the suite: `compare` (the default), `report`, `selftest`, and the four classic steps.
+
+Exit code 0: everything passed. 1: something differs. 2: the two sides could not be compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from alignment.pair import IncomparableError
+from configs import UserError, cli
+
+PASSED, DIFFERS, INCOMPARABLE = 0, 1, 2
+CERTIFIED = ("mvf_r50", "mvf_r101", "tsn_r50", "tsm_r50", "tsm_r101", "tsm_mobilenet_v2")
+REDUCED = {"frames": 4, "size": 64, "batch": 2}
+CHOICES = ("config", "weights", "forward", "metric", "loss", "backward", "train", "data", "init", "guards")
+
+
+def run(argv: Sequence[str]) -> int:
+    """Runs one command; returns its exit code and prints one line for whatever goes wrong."""
+    commands: dict[str, Callable[[Sequence[str]], int]] = {"report": report, "selftest": selftest}
+    try:
+        if argv and argv[0] in commands:
+            return commands[argv[0]](argv[1:])
+        return compare(argv)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return INCOMPARABLE
+    except KeyboardInterrupt:
+        print("stopped by Ctrl-C", file=sys.stderr)
+        return 130
+
+
+def compare(argv: Sequence[str]) -> int:
+    """Compares one recognizer or all that are certified, with tables on the terminal and reports in a folder."""
+    parser = argparse.ArgumentParser(
+        prog="python -m alignment",
+        description="Compares recognizers with their PyTorch twins.",
+        epilog="further commands: python -m alignment report DIR --rtol 1e-6; python -m alignment selftest",
+    )
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--model", help="a recognizer of models/, at the size of its recipe")
+    which.add_argument("--all", action="store_true", help=f"{', '.join(CERTIFIED)}, at {REDUCED}")
+    _add_run_flags(parser)
+    parser.add_argument("--steps", type=_names, default=CHOICES, help=f"of {','.join(CHOICES)} (default: all)")
+    parser.add_argument("--table", metavar="FILE", help="put the table of results between the marks in this file")
+    args = parser.parse_args(argv)
+    unknown = [step for step in args.steps if step not in CHOICES]
+    if unknown:
+        raise IncomparableError(f"--steps must be among {', '.join(CHOICES)}, got {', '.join(unknown)}")
+    reports = _reports(args, CERTIFIED if args.all else (args.model,))
+    if args.table:
+        from alignment.report import write_table
+
+        write_table(args.table, reports, " ".join(["python -m alignment", *argv]))
+    return PASSED if all(one.passed for one in reports) else DIFFERS
+
+
+def classic(step: str, argv: Sequence[str] | None = None) -> int:
+    """One of the four steps of the official guide by itself: forward, metric, loss or backward."""
+    parser = argparse.ArgumentParser(description=f"The step {step} of the official guide, with its file names.")
+    parser.add_argument("--model", default="mvf_r50", help="a recognizer of models/ (default: mvf_r50)")
+    _add_run_flags(parser)
+    try:
+        args = parser.parse_args(argv)
+        args.steps, args.all = (step,) if step != "backward" else ("backward", "train"), False
+        return PASSED if all(one.passed for one in _reports(args, (args.model,))) else DIFFERS
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return INCOMPARABLE
+
+
+def report(argv: Sequence[str]) -> int:
+    """Prints a report again, under another tolerance if one is given."""
+    parser = argparse.ArgumentParser(prog="python -m alignment report", description=report.__doc__)
+    parser.add_argument("directory", help="where `python -m alignment --output` wrote report.json")
+    parser.add_argument("--rtol", type=float, help="what every tensor may be off by, as a part of its scale")
+    parser.add_argument("--only", metavar="PATTERN", help="regular expression: apply --rtol to these names only")
+    args = parser.parse_args(argv)
+    from alignment.report import rejudge
+
+    found = rejudge(args.directory, args.rtol, args.only)
+    print(found.text())
+    return PASSED if found.passed else DIFFERS
+
+
+def selftest(argv: Sequence[str]) -> int:
+    """Plants bugs and demands that each is caught and named."""
+    parser = argparse.ArgumentParser(prog="python -m alignment selftest", description=selftest.__doc__)
+    parser.add_argument("--only", metavar="PATTERN", default="", help="regular expression: these mutants only")
+    parser.add_argument("--seeds", type=cli.count, default=20, help="unmutated runs that must all pass (default: 20)")
+    parser.add_argument("--threads", type=cli.count, default=1, help="threads of one operation (default: 1)")
+    args = parser.parse_args(argv)
+    _prepare(args.threads)
+    from alignment.selftest import run_selftest
+
+    return PASSED if run_selftest(args.only, args.seeds) else DIFFERS
+
+
+def _add_run_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--precision", choices=("float32", "float64", "both"), help="default: both with --all, else float32")
+    parser.add_argument("--frames", type=cli.positive, help="frames of a clip (default: the recipe's)")
+    parser.add_argument("--size", type=cli.positive, help="height and width in pixels (default: the recipe's)")
+    parser.add_argument("--batch", type=cli.positive, help="clips (default: 1)")
+    parser.add_argument("--video", nargs="+", default=(), metavar="FILE", help="clips to use instead of embedded ones")
+    parser.add_argument("--train_steps", type=cli.positive, default=3, help="steps of the optimizer (default: 3)")
+    parser.add_argument("--seed", type=cli.count, default=0, help="of weights and dropout masks")
+    parser.add_argument("--threads", type=cli.count, default=0, help="threads of one operation; 0: all cores")
+    parser.add_argument("--output", default="output/alignment", metavar="DIR", help="default: output/alignment")
+
+
+def _reports(args: argparse.Namespace, names: Sequence[str]) -> list[Any]:
+    """Runs, prints and writes the comparisons of some models in the precisions that the flags ask for."""
+    _prepare(args.threads)
+    from alignment.certify import certify
+
+    if args.all:
+        for key, value in REDUCED.items():
+            setattr(args, key, getattr(args, key) or value)
+    precision = args.precision or ("both" if args.all else "float32")
+    found = []
+    for one in certify(
+        names,
+        steps=args.steps,
+        precisions=("float64", "float32") if precision == "both" else (precision,),
+        frames=args.frames,
+        size=args.size,
+        batch=args.batch or 1,
+        videos=args.video,
+        train_steps=args.train_steps,
+        seed=args.seed,
+        progress=_show,
+    ):
+        _show("")
+        print(one.text(), flush=True)
+        _write(one, Path(args.output) / f"{one.title}_{one.precision}")
+        found.append(one)
+    return found
+
+
+def _write(one: Any, directory: Path) -> None:
+    from alignment.official import STEPS, write_official
+
+    files = one.write(directory)
+    if any(name.partition("/")[0] in STEPS for name in one.tensors):
+        write_official(one, directory)
+    print(f"written to {directory}: {', '.join(file.name for file in files)} and the files of reprod_log\n", flush=True)
+
+
+def _show(line: str) -> None:
+    """What is running now, on a line that the next one overwrites; only where somebody looks on."""
+    if sys.stderr.isatty():
+        print(f"\r{line:<60}", end="\r", file=sys.stderr, flush=True)
+
+
+def _prepare(threads: int) -> None:
+    """Sets up Paddle, before anything imports it, and gives PyTorch the same threads."""
+    import os
+
+    from engine import runtime
+
+    runtime.prepare("cpu", threads)
+    import torch
+
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part for part in text.split(",") if part)

@@ -1,0 +1,172 @@
+"""Which frames a view is made of, in plain Python, one frame after the other; indices count from 0.
+
+Wherever chance decides, `draw(low, high)` gives a whole number from low up to but without high; it is called once for
+each number, in the order of the frames.
+
+Source: mmaction2 0.x and 1.x `SampleFrames`, `DenseSampleFrames` and `UniformSample`; MIT temporal-shift-module
+`ops/dataset.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Draw = Callable[[int, int], int]
+
+
+def train_indices(
+    num_frames: int,
+    draw: Draw,
+    *,
+    sampling: str,
+    num_segments: int,
+    clip_len: int,
+    frame_interval: int,
+    out_of_bound: str,
+) -> list[int]:
+    """The frames of one training view, num_segments * clip_len of them.
+
+    Args:
+        num_frames: Frames of the video.
+        draw: The source of chance.
+        sampling: `mmaction0`, `mmaction1`, `mit`, `dense` or `uniform`.
+        num_segments: Clips of the view.
+        clip_len: Frames of a clip.
+        frame_interval: Step between them.
+        out_of_bound: `loop` begins the video again, `repeat_last` stays at the clip's last frame.
+    """
+    if sampling == "uniform":
+        return _uniform_train(num_frames, num_segments * clip_len, draw)
+    if sampling == "dense":
+        positions = max(1, 1 + num_frames - 64)
+        start = 0 if positions == 1 else draw(0, positions - 1)
+        starts = _dense_starts(num_frames, num_segments, start)
+    elif sampling == "mit":
+        starts = _mit_train(num_frames, num_segments, draw)
+    else:
+        starts = _mmaction_train(num_frames, num_segments, clip_len * frame_interval, draw)
+    return _frames_of(starts, clip_len, frame_interval, num_frames, out_of_bound)
+
+
+def val_indices(
+    num_frames: int,
+    *,
+    sampling: str,
+    num_segments: int,
+    clip_len: int,
+    frame_interval: int,
+    out_of_bound: str,
+) -> list[list[int]]:
+    """The one view of validation: that of a test, but MIT's rule asks for more frames than segments."""
+    if sampling == "mit" and num_frames <= num_segments:
+        return [[0] * num_segments]
+    return test_indices(
+        num_frames, 1, sampling=sampling, num_segments=num_segments, clip_len=clip_len,
+        frame_interval=frame_interval, out_of_bound=out_of_bound,
+    )  # fmt: skip
+
+
+def test_indices(
+    num_frames: int,
+    num_clips: int,
+    *,
+    sampling: str,
+    num_segments: int,
+    clip_len: int,
+    frame_interval: int,
+    out_of_bound: str,
+) -> list[list[int]]:
+    """The frames of each of the `num_clips` temporal views of a test.
+
+    With one segment of several frames the views are clips spread over the video; with segments of single frames two
+    views are "twice-sample": the segments' middles, then their left ends.
+    """
+    if sampling == "uniform":
+        return _uniform_test(num_frames, num_segments * clip_len, num_clips)
+    if sampling == "dense":
+        views = [_dense_starts(num_frames, num_segments, start) for start in _dense_windows(num_frames, num_clips)]
+    elif clip_len > 1 and num_segments == 1:
+        views = [[start] for start in _clip_starts(sampling, num_frames, num_clips, clip_len, frame_interval)]
+    else:
+        middles = _clip_starts(sampling, num_frames, num_segments, clip_len, frame_interval)
+        lefts = _clip_starts(sampling, num_frames, num_segments, clip_len, frame_interval, left=True)
+        views = [middles, lefts][:num_clips]
+    return [_frames_of(starts, clip_len, frame_interval, num_frames, out_of_bound) for starts in views]
+
+
+test_indices.__test__ = False  # type: ignore[attr-defined]  # pytest would take the name for a test
+
+
+def _frames_of(starts: list[int], clip_len: int, frame_interval: int, num_frames: int, out_of_bound: str) -> list[int]:
+    frames = []
+    for start in starts:
+        last = 0
+        for i in range(clip_len):
+            frame = start + i * frame_interval
+            if frame < num_frames:
+                last = frame
+            frames.append(last if out_of_bound == "repeat_last" else frame % num_frames)
+    return frames
+
+
+def _mmaction_train(num_frames: int, num_clips: int, span: int, draw: Draw) -> list[int]:
+    """A start in each of equal parts; without parts of a whole frame free starts in order, or rounded even ones."""
+    room = num_frames - span + 1
+    part = room // num_clips
+    if part > 0:
+        return [i * part + draw(0, part) for i in range(num_clips)]
+    if num_frames > max(num_clips, span):
+        return sorted(draw(0, room) for _ in range(num_clips))
+    if part == 0:
+        return [round(i * (room / num_clips)) for i in range(num_clips)]
+    return [0] * num_clips
+
+
+def _mit_train(num_frames: int, num_segments: int, draw: Draw) -> list[int]:
+    duration = num_frames // num_segments
+    if duration > 0:
+        return [i * duration + draw(0, duration) for i in range(num_segments)]
+    return [0] * num_segments
+
+
+def _clip_starts(
+    sampling: str, num_frames: int, count: int, clip_len: int, frame_interval: int, left: bool = False
+) -> list[int]:
+    """`count` starts over the video: the middles of equal parts or, with `left`, their left ends."""
+    if sampling == "mmaction1" and clip_len > 1:  # from the first start that fits to the last
+        last = max(num_frames - ((clip_len - 1) * frame_interval + 1), 0)
+        return [last // 2] if count == 1 else [round(i * (last / (count - 1))) for i in range(count)]
+    # mmaction 0.x lets a clip cover clip_len whole intervals; the others place single frames here.
+    span = clip_len * frame_interval if sampling == "mmaction0" else 1
+    if num_frames < span:
+        return [0] * count
+    part = (num_frames - span + 1) / count
+    return [int(i * part) if left else int(i * part + part / 2) for i in range(count)]
+
+
+def _dense_starts(num_frames: int, num_segments: int, start: int) -> list[int]:
+    return [(start + i * (64 // num_segments)) % num_frames for i in range(num_segments)]
+
+
+def _dense_windows(num_frames: int, count: int) -> list[int]:
+    """Starts of the windows of 64 frames from the first place to the last, cut to whole frames; one is the middle."""
+    last = max(1, 1 + num_frames - 64) - 1
+    if count == 1:
+        return [last // 2]
+    step = last / (count - 1)
+    return [int(i * step) for i in range(count - 1)] + [last]
+
+
+def _uniform_train(num_frames: int, length: int, draw: Draw) -> list[int]:
+    size = (num_frames - 1) / length
+    frames = []
+    for i in range(length):
+        start, end = round(size * i), round(size * (i + 1))
+        frames.append(draw(start, end + 1))
+    return frames
+
+
+def _uniform_test(num_frames: int, length: int, num_clips: int) -> list[list[int]]:
+    size = (num_frames - 1) / length
+    duration = size / (num_clips + 1)
+    return [[round(size * i) + int(duration * (k + 1)) for i in range(length)] for k in range(num_clips)]

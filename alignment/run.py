@@ -1,0 +1,565 @@
+"""A model as the stages use it: a private copy in one precision, run with every sublayer's output in view.
+
+The two frameworks differ in names and hooks only; `Run` holds what they share.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import re
+import types
+import zlib
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import paddle
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from alignment.pair import IncomparableError, Optimization
+from alignment.weights import STATISTICS, read_weights, write_weights
+
+# Called with the name and the value of a tensor; what it returns, if anything, takes the tensor's place.
+Listener = Callable[[str, np.ndarray], np.ndarray | None]
+OUTPUT = "output"  # name of what the whole model returns
+
+# Constants that Paddle hands to its kernels in float32, whatever the type of the tensors.
+SINGLE_PRECISION = ("eps", "negative_slope", "alpha", "lambd", "threshold", "value")
+SLOTS = {"momentum_buffer": "velocity", "exp_avg": "moment1", "exp_avg_sq": "moment2"}  # PyTorch's names: Paddle's
+
+
+def single(value: float) -> float:
+    """The nearest number that float32 holds."""
+    return float(np.float32(value))
+
+
+class Run(ABC):
+    """A copy of a model in one precision.
+
+    Attributes:
+        side: `reference` or `candidate`, for messages.
+        precision: `float32` or `float64`.
+        model: The copy; the caller's model is never touched.
+        layers: The model's layers by the reference's paths; the model itself is not among them.
+        watched: Those of them whose outputs the listeners see.
+        inputs_of: Set to a path, the inputs of that layer are kept in `seen_inputs` during the next forward pass.
+    """
+
+    side: str
+
+    def __init__(
+        self, model: Any, precision: str, seed: int, rename: Mapping[str, str], opaque: Sequence[str] = ()
+    ) -> None:
+        self.precision = precision
+        self.seed = seed
+        try:
+            self.model = copy.deepcopy(model)
+        except Exception as error:
+            raise IncomparableError(f"the {self.side} cannot be copied: {_one_line(error)}") from error
+        self._rename = rename
+        self._cast()
+        self.layers = {rename.get(path, path): layer for path, layer in self._named_layers()}
+        self.watched = {path: layer for path, layer in self.layers.items() if not _inside(path, opaque)}
+        self.optimization: Optimization | None = None
+        self.inputs_of = ""
+        self.seen_inputs: list[np.ndarray] = []
+        self._calls: Counter[str] = Counter()
+        for path, layer in self.layers.items():
+            if self._is_dropout(layer):
+                self._inject_masks(path, layer)
+        self._initial = self.weights()
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # What a framework supplies
+
+    @abstractmethod
+    def _cast(self) -> None:
+        """Brings the copy to its precision and switches off what a comparison cannot stand."""
+
+    @abstractmethod
+    def _named_layers(self) -> Iterable[tuple[str, Any]]: ...
+
+    @abstractmethod
+    def _hook(self, layer: Any, before: Callable, after: Callable) -> list[Any]: ...
+
+    @abstractmethod
+    def _is_dropout(self, layer: Any) -> bool: ...
+
+    @abstractmethod
+    def _dropped(self, layer: Any, x: Any, draws: np.ndarray) -> Any:
+        """What a dropout layer makes of x in its present mode when chance draws these numbers from [0, 1)."""
+
+    @abstractmethod
+    def _is_tensor(self, value: Any) -> bool: ...
+
+    @abstractmethod
+    def tensor(self, array: np.ndarray, gradient: bool = False) -> Any:
+        """An array as a tensor, floats in the run's precision."""
+
+    @abstractmethod
+    def array(self, tensor: Any) -> np.ndarray:
+        """A copy of a tensor."""
+
+    @abstractmethod
+    def _needs_gradient(self, tensor: Any) -> bool: ...
+
+    @abstractmethod
+    def _gradients_on(self, on: bool) -> contextlib.AbstractContextManager: ...
+
+    @abstractmethod
+    def set_mode(self, train: bool) -> None:
+        """Switches to training or evaluation."""
+
+    @abstractmethod
+    def named_parameters(self) -> dict[str, Any]:
+        """Trainable parameters by the reference's names in Paddle's form."""
+
+    @abstractmethod
+    def gradients(self) -> dict[str, np.ndarray | None]:
+        """The gradients of `named_parameters` in Paddle's layout; None for one that received none."""
+
+    @abstractmethod
+    def clear_gradients(self) -> None: ...
+
+    @abstractmethod
+    def step(self, index: int) -> float:
+        """One step of the optimizer with the gradients that are there; returns the first group's learning rate."""
+
+    @abstractmethod
+    def slots(self) -> dict[str, np.ndarray]:
+        """The optimizer's state by `<parameter> <Paddle's name of the slot>`, in Paddle's layout."""
+
+    @abstractmethod
+    def context(self) -> contextlib.AbstractContextManager:
+        """What must hold around everything that the run computes."""
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # What stages call
+
+    def forward(
+        self,
+        inputs: tuple[np.ndarray, ...],
+        listener: Listener | None = None,
+        *,
+        train: bool = False,
+        gradients: bool = False,
+        gradient_listener: Listener | None = None,
+    ) -> Any:
+        """One pass in which the listener sees each layer's output in the order of execution, the model's own last.
+
+        Args:
+            inputs: Positional arguments.
+            listener: See Listener.
+            train: Mode.
+            gradients: Whether a backward pass may follow.
+            gradient_listener: Sees the gradient of each output in the order of the backward pass, which may follow.
+
+        Returns:
+            What the model returns.
+
+        Raises:
+            IncomparableError: The model raises.
+        """
+        self.set_mode(train)
+        self._calls.clear()
+        self.seen_inputs, self._open, self._last = [], [], None
+        gradients = gradients or gradient_listener is not None
+        handles: list[Any] = []
+        for path, layer in self.watched.items():
+            before = functools.partial(self._enter, path)
+            after = functools.partial(self._leave, path, listener, gradient_listener)
+            handles += self._hook(layer, before, after)
+        try:
+            with self.context(), self._gradients_on(gradients):
+                tensors = [self.tensor(array, gradient_listener is not None) for array in inputs]
+                if gradient_listener is not None:
+                    for i, tensor in enumerate(tensors):
+                        self._watch_gradient(f"input {i}", tensor, gradient_listener)
+                output = self.model(*tensors)
+                self._last = None
+                replaced = self._visit(OUTPUT, output, listener, gradient_listener)
+                return output if replaced is None else replaced
+        except IncomparableError:
+            raise
+        except Exception as error:
+            place = f"in layer {self._open[-1]}" if self._open else "outside of its layers"
+            shapes = ", ".join(str(list(array.shape)) for array in inputs)
+            raise IncomparableError(
+                f"the {self.side} raises {place} for inputs of shape {shapes}: {_one_line(error)}"
+            ) from error
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def loss(self, function: Callable, output: Any, labels: np.ndarray) -> Any:
+        """The scalar that the side's own loss function makes of the model's output."""
+        with self.context():
+            try:
+                return function(output, self.tensor(labels))
+            except Exception as error:
+                raise IncomparableError(f"the {self.side}'s loss raises: {_one_line(error)}") from error
+
+    def backward(self, loss: Any) -> None:
+        """Computes the gradients of a loss."""
+        with self.context():
+            try:
+                loss.backward()
+            except Exception as error:
+                raise IncomparableError(f"the {self.side} raises in backward: {_one_line(error)}") from error
+
+    def build_optimizer(self, factory: Callable) -> None:
+        """Makes the run's optimizer from the caller's function of the model."""
+        with self.context():
+            try:
+                built = factory(self.model)
+            except Exception as error:
+                raise IncomparableError(f"the {self.side}'s optimizer cannot be built: {_one_line(error)}") from error
+        self.optimization = built if isinstance(built, Optimization) else Optimization(built)
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Copies of parameters and statistics, by the reference's names in Paddle's form and layout."""
+        return {self._rename.get(name, name): array for name, array in read_weights(self.model).items()}
+
+    def set_weights(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Puts arrays by the reference's names into the model."""
+        back = {new: old for old, new in self._rename.items()}
+        dtype = np.dtype(self.precision)
+        cast = {back.get(name, name): a.astype(dtype) if a.dtype.kind == "f" else a for name, a in arrays.items()}
+        write_weights(self.model, cast)
+
+    def reset(self) -> None:
+        """Brings weights and statistics back to what they were when the run was made; drops gradients."""
+        self.set_weights(self._initial)
+        self.clear_gradients()
+
+    def nudge(self, seed: int) -> None:
+        """Moves each weight up or down by half a unit in its last place, until `reset`."""
+        rng = np.random.default_rng([self.seed, seed])
+        half = np.finfo(self.precision).eps / 2
+        signs = {name: rng.integers(2, size=array.shape) * 2 - 1 for name, array in self._initial.items()}
+        self.set_weights({name: a.astype(np.float64) * (1 + half * signs[name]) for name, a in self._initial.items()})
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Hooks
+
+    def _enter(self, path: str, _layer: Any, inputs: Any) -> None:
+        self._open.append(path)
+        if path == self.inputs_of and not self.seen_inputs:
+            self.seen_inputs = [self.array(t) for t in self.tensors_in(inputs)]
+
+    def _leave(self, path: str, listener: Listener | None, gradients: Listener | None, _l: Any, _i: Any, out: Any) -> Any:
+        self._open.pop()
+        self._calls[path] += 1
+        calls = self._calls[path]
+        return self._visit(path if calls == 1 else f"{path} (call {calls})", out, listener, gradients)
+
+    def _visit(self, name: str, output: Any, listener: Listener | None, gradients: Listener | None) -> Any:
+        """Shows an output to the listeners; returns it with what the first one replaced, or None."""
+        tensors = self.tensors_in(output)
+        if len(tensors) == 1 and tensors[0] is self._last:
+            return None  # a container that returns its last layer's output
+        replaced = False
+        shown = []
+        for i, tensor in enumerate(tensors):
+            key = name if len(tensors) == 1 else f"{name} [{i}]"
+            answer = listener(key, self.array(tensor)) if listener else None
+            if answer is not None:
+                tensor, replaced = self.tensor(answer), True
+            if gradients is not None and self._needs_gradient(tensor):
+                self._watch_gradient(key, tensor, gradients)
+            shown.append(tensor)
+        self._last = shown[0] if len(shown) == 1 else None
+        return self._rebuilt(output, iter(shown)) if replaced else None
+
+    def _watch_gradient(self, name: str, tensor: Any, listener: Listener) -> None:
+        tensor.register_hook(lambda gradient: listener(name, self.array(gradient)) and None)
+
+    def tensors_in(self, value: Any) -> list[Any]:
+        """The float tensors in nested tuples, lists and dicts."""
+        if self._is_tensor(value):
+            return [value]
+        values = value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else ()
+        return [tensor for inner in values for tensor in self.tensors_in(inner)]
+
+    def _rebuilt(self, value: Any, tensors: Iterator[Any]) -> Any:
+        """The same nest with other tensors."""
+        if self._is_tensor(value):
+            return next(tensors)
+        if isinstance(value, dict):
+            return {key: self._rebuilt(inner, tensors) for key, inner in value.items()}
+        if isinstance(value, (tuple, list)):
+            return type(value)(self._rebuilt(inner, tensors) for inner in value)
+        return value
+
+    def _inject_masks(self, path: str, layer: Any) -> None:
+        """Makes a dropout layer draw its mask from the seed, the path and the call, so that both sides draw the same."""
+        calls = self._calls
+
+        def forward(layer: Any, x: Any) -> Any:
+            key = [self.seed, zlib.crc32(path.encode()), calls[path]]
+            return self._dropped(layer, x, np.random.default_rng(key).random(tuple(x.shape)))
+
+        layer.forward = types.MethodType(forward, layer)
+
+
+class TorchRun(Run):
+    """A PyTorch model. Its BatchNorms keep their running variance by Paddle's rule if `biased_variance`."""
+
+    side = "reference"
+
+    def __init__(
+        self, model: Any, precision: str, seed: int, opaque: Sequence[str] = (), biased: bool = True
+    ) -> None:
+        super().__init__(model, precision, seed, {}, opaque)
+        if biased:
+            for _, layer in self._named_layers():
+                if isinstance(layer, _BatchNorm) and layer.track_running_stats:
+                    layer.register_forward_hook(keep_biased_variance)
+                    layer.register_forward_pre_hook(remember_variance)
+
+    def _cast(self) -> None:
+        self.model.to(getattr(torch, self.precision))
+        for layer in self.model.modules():
+            if hasattr(layer, "inplace"):
+                layer.inplace = False  # the output that a hook saw would change afterwards
+            for name in SINGLE_PRECISION:
+                if type(getattr(layer, name, None)) is float:
+                    setattr(layer, name, single(getattr(layer, name)))
+            if isinstance(layer, _BatchNorm) and layer.momentum is not None:
+                layer.momentum = 1 - single(1 - layer.momentum)
+
+    def _named_layers(self) -> Iterable[tuple[str, Any]]:
+        return [(path, layer) for path, layer in self.model.named_modules() if path]
+
+    def _hook(self, layer: Any, before: Callable, after: Callable) -> list[Any]:
+        return [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]
+
+    def _is_dropout(self, layer: Any) -> bool:
+        return isinstance(layer, torch.nn.modules.dropout._DropoutNd)
+
+    def _dropped(self, layer: Any, x: Any, draws: np.ndarray) -> Any:
+        if not layer.training:
+            return x
+        kept = torch.from_numpy(_mask(layer, draws) >= layer.p).to(x.dtype)
+        return x * kept / (1 - single(layer.p))
+
+    def _is_tensor(self, value: Any) -> bool:
+        return isinstance(value, torch.Tensor) and value.is_floating_point()
+
+    def tensor(self, array: np.ndarray, gradient: bool = False) -> Any:
+        tensor = torch.from_numpy(np.array(array))
+        if tensor.is_floating_point():
+            tensor = tensor.to(getattr(torch, self.precision)).requires_grad_(gradient)
+        return tensor
+
+    def array(self, tensor: Any) -> np.ndarray:
+        return np.array(tensor.detach().cpu().numpy())
+
+    def _needs_gradient(self, tensor: Any) -> bool:
+        return tensor.requires_grad
+
+    def _gradients_on(self, on: bool) -> contextlib.AbstractContextManager:
+        return torch.set_grad_enabled(on)
+
+    def set_mode(self, train: bool) -> None:
+        self.model.train(train)
+
+    def named_parameters(self) -> dict[str, Any]:
+        named = self.model.named_parameters(remove_duplicate=False)
+        return {name: parameter for name, parameter in named if parameter.requires_grad}
+
+    def gradients(self) -> dict[str, np.ndarray | None]:
+        return {name: self._in_layout(name, parameter.grad) for name, parameter in self.named_parameters().items()}
+
+    def _in_layout(self, name: str, tensor: Any) -> np.ndarray | None:
+        """A copy of what belongs to a parameter, in Paddle's layout."""
+        if tensor is None:
+            return None
+        array = self.array(tensor)
+        owner = self.model.get_submodule(name.rpartition(".")[0])
+        is_linear_weight = isinstance(owner, torch.nn.Linear) and name.endswith("weight")
+        return np.ascontiguousarray(array.T) if is_linear_weight else array
+
+    def clear_gradients(self) -> None:
+        self.model.zero_grad(set_to_none=True)
+
+    def build_optimizer(self, factory: Callable) -> None:
+        super().build_optimizer(factory)
+        assert self.optimization is not None
+        for group in self.optimization.optimizer.param_groups:
+            for name in ("momentum", "weight_decay"):
+                if name in group:
+                    group[name] = single(group[name])
+
+    def step(self, index: int) -> float:
+        assert self.optimization is not None
+        optimizer, rate = self.optimization.optimizer, self.optimization.rate
+        if rate is not None:
+            for group in optimizer.param_groups:
+                group["lr"] = rate(index) * group.get("factor", 1.0)
+        if self.optimization.clip_norm:
+            self._clip(self.optimization.clip_norm)
+        optimizer.step()
+        first = optimizer.param_groups[0]
+        return first["lr"] / first.get("factor", 1.0)
+
+    def _clip(self, limit: float) -> None:
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
+        for gradient in gradients:
+            gradient.mul_(limit / torch.clamp(norm, min=limit))
+
+    def slots(self) -> dict[str, np.ndarray]:
+        assert self.optimization is not None
+        state = self.optimization.optimizer.state
+        found = {}
+        for name, parameter in self.named_parameters().items():
+            for theirs, ours in SLOTS.items():
+                array = self._in_layout(name, state.get(parameter, {}).get(theirs))
+                if array is not None:
+                    found[f"{name} {ours}"] = array
+        return found
+
+    def context(self) -> contextlib.AbstractContextManager:
+        return contextlib.nullcontext()
+
+
+class PaddleRun(Run):
+    """A Paddle layer."""
+
+    side = "candidate"
+
+    def _cast(self) -> None:
+        self.model.to(dtype=self.precision)
+
+    def _named_layers(self) -> Iterable[tuple[str, Any]]:
+        return list(self.model.named_sublayers())
+
+    def _hook(self, layer: Any, before: Callable, after: Callable) -> list[Any]:
+        return [layer.register_forward_pre_hook(before), layer.register_forward_post_hook(after)]
+
+    def _is_dropout(self, layer: Any) -> bool:
+        return isinstance(layer, (paddle.nn.Dropout, paddle.nn.Dropout2D, paddle.nn.Dropout3D))
+
+    def _dropped(self, layer: Any, x: Any, draws: np.ndarray) -> Any:
+        upscale = getattr(layer, "mode", "upscale_in_train") == "upscale_in_train"
+        kept_part = 1 - single(layer.p)
+        if not layer.training:
+            return x if upscale else x * kept_part
+        kept = self.tensor((_mask(layer, draws) >= layer.p).astype(self.precision))
+        return x * kept / kept_part if upscale else x * kept
+
+    def _is_tensor(self, value: Any) -> bool:
+        return isinstance(value, paddle.Tensor) and value.is_floating_point()
+
+    def tensor(self, array: np.ndarray, gradient: bool = False) -> Any:
+        is_float = array.dtype.kind == "f"
+        return paddle.to_tensor(array.astype(self.precision) if is_float else array, stop_gradient=not (is_float and gradient))
+
+    def array(self, tensor: Any) -> np.ndarray:
+        return np.array(tensor.numpy())
+
+    def _needs_gradient(self, tensor: Any) -> bool:
+        return not tensor.stop_gradient
+
+    def _gradients_on(self, on: bool) -> contextlib.AbstractContextManager:
+        return paddle.set_grad_enabled(on)
+
+    def set_mode(self, train: bool) -> None:
+        self.model.train() if train else self.model.eval()
+
+    def named_parameters(self) -> dict[str, Any]:
+        found = {}
+        for path, layer in [("", self.model), *self._named_layers()]:
+            for name, parameter in layer.named_parameters(include_sublayers=False):
+                full = f"{path}.{name}".lstrip(".")
+                # Paddle's BatchNorm counts its statistics among its parameters.
+                if not parameter.stop_gradient and name not in STATISTICS.values():
+                    found[self._rename.get(full, full)] = parameter
+        return found
+
+    def gradients(self) -> dict[str, np.ndarray | None]:
+        named = self.named_parameters().items()
+        return {name: None if p.grad is None else self.array(p.grad) for name, p in named}
+
+    def clear_gradients(self) -> None:
+        for parameter in self.model.parameters():
+            parameter.clear_gradient(set_to_zero=False)
+
+    def step(self, index: int) -> float:
+        assert self.optimization is not None
+        optimizer = self.optimization.optimizer
+        with self.context():
+            if self.optimization.rate is not None:
+                optimizer.set_lr(self.optimization.rate(index))
+            rate = float(optimizer.get_lr())
+            optimizer.step()
+        return rate
+
+    def slots(self) -> dict[str, np.ndarray]:
+        assert self.optimization is not None
+        accumulators = self.optimization.optimizer._accumulators
+        found = {}
+        for name, parameter in self.named_parameters().items():
+            for slot in SLOTS.values():
+                for key, tensors in accumulators.items():
+                    if key.startswith(slot) and parameter.name in tensors:
+                        found[f"{name} {slot}"] = self.array(tensors[parameter.name])
+        return found
+
+    @contextlib.contextmanager
+    def context(self) -> Iterator[None]:
+        default = paddle.get_default_dtype()
+        paddle.set_default_dtype(self.precision)
+        try:
+            yield
+        finally:
+            paddle.set_default_dtype(default)
+
+
+def _inside(path: str, opaque: Sequence[str]) -> bool:
+    """Whether a layer lies within one whose path matches a pattern."""
+    parents = [path[: match.start()] for match in re.finditer(r"\.", path)]
+    return any(re.fullmatch(pattern, parent) for pattern in opaque for parent in parents)
+
+
+def remember_variance(layer: Any, _inputs: Any) -> None:
+    """Pre-hook of a BatchNorm of PyTorch: keeps the running variance from before the pass."""
+    layer.variance_before = layer.running_var.clone() if layer.training else None
+
+
+def keep_biased_variance(layer: Any, inputs: Any, _output: Any) -> None:
+    """Hook of a BatchNorm of PyTorch: puts the batch's biased variance where PyTorch has put the unbiased one."""
+    if layer.variance_before is not None:
+        axes = [0, *range(2, inputs[0].dim())]
+        with torch.no_grad():
+            batch = torch.var(inputs[0].detach(), dim=axes, unbiased=False)
+            # Through .data: the backward pass does not read it and must not count it as a change.
+            layer.running_var.data.copy_((1 - layer.momentum) * layer.variance_before + layer.momentum * batch)
+
+
+def paddle_variance_is_biased() -> bool:
+    """Whether the running variance of this Paddle on this device divides by n (3.3 on CPU) or n - 1, by a trial."""
+    norm = paddle.nn.BatchNorm2D(1, momentum=0.0)
+    norm.train()
+    norm(paddle.to_tensor(np.float32([[[[1.0, 3.0]]]])))
+    return float(norm._variance[0]) < 1.5  # 1 or 2
+
+
+def _mask(layer: Any, draws: np.ndarray) -> np.ndarray:
+    """Draws for each element, or for each channel in a dropout of whole maps."""
+    if type(layer).__name__.lower() in ("dropout2d", "dropout3d", "dropout1d"):
+        return np.broadcast_to(draws[(slice(None), slice(None), *[slice(0, 1)] * (draws.ndim - 2))], draws.shape)
+    return draws
+
+
+def _one_line(error: Exception) -> str:
+    """The last line with content of an error's message, which is where Paddle puts the reason."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    wanted = [line for line in lines if "Error" in line] or lines[-1:] or [""]
+    return f"{type(error).__name__}: {wanted[0]}"[:300]

@@ -1,0 +1,112 @@
+"""Every layer's output, in evaluation and in training, in one go and each layer alone."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from alignment.compare import Stage, measure
+from alignment.judge import Judge
+from alignment.pair import Sides
+from alignment.run import OUTPUT
+from alignment.session import Session, first_failure, layer_of
+
+
+def forward(session: Session) -> Stage:
+    """Compares the outputs of all layers.
+
+    A layer whose output differs may have been given inputs that differ. So the candidate runs once more with each
+    layer's output replaced by the reference's as soon as it has been judged: what differs then is wrong by itself.
+    """
+    stage = Stage("forward")
+    session.require_repeatable()
+    for mode in ("eval", "train"):
+        train = mode == "train"
+        judge = session.compare(f"{mode} activation", lambda run, listen, t=train: run.forward(session.pair.inputs, listen, train=t))
+        alone = isolated(session, judge, mode)
+        stage.records += judge.in_order() + alone.in_order()
+        session.tensors[f"forward/{mode}"] = Sides(*session.outputs(train))
+        if not stage.place and first_failure(judge.in_order()):
+            _explain(stage, session, judge, alone, mode)
+        elif not stage.place:
+            stage.notes += _unseen(session, judge) if not train else []
+    return stage
+
+
+def isolated(session: Session, judge: Judge, mode: str, keep_weights: bool = False) -> Judge:
+    """Judges each layer of the candidate on the reference's inputs: every output is replaced after it was judged.
+
+    Args:
+        session: The runs.
+        judge: Holds the truth.
+        mode: `eval` or `train`.
+        keep_weights: Leave the candidate's weights as they are now.
+    """
+    alone = Judge(f"{mode} activation alone", session.precision, judge.truth, largest=judge.largest)
+
+    def replace(check, name: str, array: np.ndarray) -> np.ndarray | None:
+        check(name, array)
+        fits = name in judge.truth and judge.truth[name].shape == array.shape
+        return judge.truth[name] if fits else None
+
+    for run, check in ((session.rounding, alone.calibrate), (session.candidate, alone)):
+        if run is not None:
+            if run is not session.candidate or not keep_weights:
+                run.reset()
+            run.forward(session.pair.inputs, functools.partial(replace, check), train=mode == "train")
+    return alone
+
+
+def _explain(stage: Stage, session: Session, judge: Judge, alone: Judge, mode: str) -> None:
+    record = first_failure(judge.in_order())
+    assert record is not None
+    stage.place = layer_of(record.name)
+    guilty = [layer_of(r.name) for r in alone.in_order() if not r.passed]
+    what = "the model's output" if stage.place == OUTPUT else f"the output of {stage.place}{_kind(session, stage.place)}"
+    stage.sentence = f"In {mode} mode {what} is the first to differ: {record.reason}. {_inputs(session, stage.place, mode)}"
+    others = [path for path in dict.fromkeys(guilty) if path != stage.place]
+    if others:
+        shown = ", ".join(others[:6]) + (", ..." if len(others) > 6 else "")
+        stage.notes.append(f"also wrong by themselves, given the reference's inputs ({mode}): {shown}")
+
+
+def _kind(session: Session, path: str) -> str:
+    layer = session.candidate.layers.get(path)
+    return f" ({type(layer).__name__})" if layer is not None else ""
+
+
+def _inputs(session: Session, path: str, mode: str) -> str:
+    """Whether the inputs of a layer agree, as a sentence."""
+    if path == OUTPUT:
+        return "All layers before it agree: look at what the model's forward does after its last layer."
+    seen = []
+    for run in (session.own, session.candidate):
+        run.reset()
+        run.inputs_of = path
+        run.forward(session.pair.inputs, train=mode == "train")
+        run.inputs_of = ""
+        seen.append(run.seen_inputs)
+    worst = _worst(*seen)
+    limit = 1e-12 if session.precision == "float64" else 1e-3
+    if worst <= limit:
+        return f"Its inputs agree (to {worst:.1g}), so the mistake is in this layer: its code, its constants or its weights."
+    return f"Its inputs differ already (by {worst:.1g}), and no layer before it: look at the code that feeds it."
+
+
+def _worst(reference: list[np.ndarray], candidate: list[np.ndarray]) -> float:
+    if len(reference) != len(candidate):
+        return float("inf")
+    differences = [measure(a, b) for a, b in zip(reference, candidate, strict=True)]
+    return max((float("inf") if d.problem else d.rel_max for d in differences), default=0.0)
+
+
+def _unseen(session: Session, judge: Judge) -> list[str]:
+    """Layers with weights that ran on one side only: their work is judged by the layer around them."""
+    seen = {layer_of(name) for name in judge.records}
+    owners = {name.rpartition(".")[0] for name in session.candidate.weights()} - {""}
+    unseen = sorted(owners - seen)
+    if not unseen:
+        return []
+    shown = ", ".join(unseen[:3]) + (f" and {len(unseen) - 3} more" if len(unseen) > 3 else "")
+    return [f"not called as layers on both sides, judged by what is around them: {shown}"]

@@ -1,0 +1,53 @@
+"""The losses, on the same logits: value and gradient."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from alignment.compare import Record, Stage
+from alignment.run import Listener, Run
+from alignment.session import Session, first_failure
+
+SPREAD = 2.0  # standard deviation of the logits: far from an even guess, far from certainty
+TRIVIAL = 1e-3  # nearer to 0 or to an even guess, as a part of it, a loss tells nothing
+
+
+def loss(session: Session) -> Stage:
+    """Compares every loss of the pair on logits of a known spread.
+
+    Raises:
+        IncomparableError: The pair has no loss.
+    """
+    stage = Stage("loss")
+    shape = session.logits().reference.shape
+    logits = np.random.default_rng(session.seed).normal(0.0, SPREAD, shape).astype(np.float32)
+
+    def each(run: Run, values: Listener, gradients: Listener) -> None:
+        for name, functions in session.losses().items():
+            tensor = run.tensor(logits, gradient=True)
+            value = run.loss(getattr(functions, run.side), tensor, session.pair.labels)
+            run.backward(value)
+            values(name, run.array(value))
+            gradients(name, run.array(tensor.grad))
+
+    values, gradients = session.each(each, ["loss", "loss gradient"], keep="loss")
+    stage.records = values.in_order() + gradients.in_order()
+    stage.records += [not_trivial(name, float(value), shape[-1]) for name, value in values.truth.items()]
+    failure = first_failure(stage.records)
+    if failure:
+        stage.place = failure.name
+        stage.sentence = (
+            f"The {failure.kind} '{failure.name}' differs on the same logits: {failure.reason}. "
+            "Look at the labels, the smoothing and what it averages over."
+        )
+    return stage
+
+
+def not_trivial(name: str, value: float, classes: int) -> Record:
+    """A guard against a loss that cannot tell: zero, or that of an even guess."""
+    even = math.log(classes) if classes > 1 else math.inf
+    trivial = abs(value) < TRIVIAL or abs(value - even) < TRIVIAL * even
+    reason = f"the loss is {value:.4g}, that of an even guess {even:.4g}: it cannot show a mistake" if trivial else ""
+    return Record(name, "guard", not trivial, reason)

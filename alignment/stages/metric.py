@@ -1,0 +1,68 @@
+"""The figures that both sides compute from scores and labels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from alignment.compare import Stage, tensor
+from alignment.pair import IncomparableError, Sides
+from alignment.session import Session, first_failure
+
+SAMPLES = 96
+EQUAL = 1e-12
+
+
+def metric(session: Session) -> Stage:
+    """Compares both metrics on the predictions of the models and on the cases that break metrics.
+
+    Raises:
+        IncomparableError: The pair has no metric.
+    """
+    if session.pair.metric is None:
+        raise IncomparableError("the stage metric needs metric=(reference, candidate), two functions (scores, labels)")
+    stage = Stage("metric")
+    own, candidate = (softmax(logits) for logits in session.logits())
+    for case, (left, right, labels) in cases(own, candidate, session.pair.labels, session.seed).items():
+        figures = Sides(session.pair.metric.reference(left, labels), session.pair.metric.candidate(right, labels))
+        for name in sorted(figures.reference.keys() | figures.candidate.keys()):
+            arrays = [np.asarray(side.get(name, np.nan), np.float64) for side in figures]
+            # The two sides' own scores differ by rounding; every figure but a count of ranks could show it.
+            stage.records.append(tensor(f"{name}, {case}", "metric", *arrays, EQUAL, floor=1.0))
+            session.tensors[f"metric/{name}, {case}"] = Sides(*arrays)
+    failure = first_failure(stage.records)
+    if failure:
+        stage.place = failure.name
+        stage.sentence = f"The metric {failure.name} differs: {failure.reason}. Look at how it ranks and what it averages."
+    return stage
+
+
+def cases(
+    own: np.ndarray, candidate: np.ndarray, labels: np.ndarray, seed: int
+) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Scores of the reference, scores of the candidate and labels, by what is special about them.
+
+    Args:
+        own, candidate: Probabilities float64 [N, K] of the two models.
+        labels: int64 [N].
+        seed: Of the scores that are made up.
+    """
+    rng = np.random.default_rng(seed)
+    classes = own.shape[1]
+    made_up = softmax(rng.normal(size=(SAMPLES, classes)))
+    wanted = rng.integers(classes, size=SAMPLES)
+    wanted[: classes // 2 or 1] = made_up[: classes // 2 or 1].argmax(axis=1)  # some are right
+    ties = np.round(made_up * 8 * classes) / 8
+    half = wanted % max(1, classes // 2)
+    return {
+        "of the models": (own, candidate, labels),
+        "many samples": (made_up, made_up, wanted),
+        "ties": (ties, ties, wanted),
+        "absent classes": (made_up, made_up, half),
+        "one sample": (made_up[:1], made_up[:1], wanted[:1]),
+    }
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities float64 of logits [N, K]."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)

@@ -1,0 +1,91 @@
+"""Some steps of training: loss, rate, momentum, parameters and statistics after each."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from alignment.compare import Record, Stage
+from alignment.judge import ROUNDINGS, Judge
+from alignment.pair import IncomparableError, Optimization, Sides
+from alignment.run import Listener, Run
+from alignment.session import Session, first_failure
+from alignment.weights import STATISTICS
+
+MUCH = 0.05  # relative error
+HINTS = {
+    "rate": "Look at the schedule: warm-up, counting from 0 or 1, the step at which it is read.",
+    "loss": "If it is that of step 1, see the stages forward and loss; if later, an update before it was wrong.",
+    "slot": "Gradients are compared in the stage backward; if they agree, look at clipping, weight decay, momentum.",
+    "parameter": "If its momentum agrees, look at the learning rate of its group and at Nesterov.",
+    "buffer": "Look at BatchNorm's momentum, at its variance rule, and whether it trains at all.",
+}
+
+
+def train(session: Session) -> Stage:
+    """Compares what each of the first steps of the optimizer leaves behind.
+
+    Raises:
+        IncomparableError: The pair has no loss or no optimizer.
+    """
+    if session.pair.optimizer is None:
+        raise IncomparableError("the stage train needs optimizer=(reference, candidate), two functions of the model")
+    factories, function, stage = session.pair.optimizer, session.objective(), Stage("train")
+    rates: dict[str, list[float]] = {}
+
+    def each(run: Run, losses: Listener, slots: Listener, parameters: Listener, buffers: Listener) -> None:
+        run.build_optimizer(getattr(factories, run.side))
+        rates[run.side] = []
+        for index in range(session.train_steps):
+            run.clear_gradients()
+            output = run.forward(session.pair.inputs, train=True, gradients=True)
+            value = run.loss(getattr(function, run.side), output, session.pair.labels)
+            losses(f"step {index + 1}", run.array(value))
+            run.backward(value)
+            rates[run.side].append(run.step(index))
+            for name, array in run.slots().items():
+                slots(f"{name}, step {index + 1}", array)
+            for name, array in run.weights().items():
+                listener = buffers if name.endswith(tuple(STATISTICS.values())) else parameters
+                listener(f"{name}, step {index + 1}", array)
+
+    judges = session.each(each, ["loss", "slot", "parameter", "buffer"], roundings=ROUNDINGS)
+    records = [_rate(index, *pair) for index, pair in enumerate(zip(rates["reference"], rates["candidate"], strict=True))]
+    stage.records = by_step([*records, *(record for judge in judges for record in judge.all_in_order())])
+    stage.records += _schedule(session.truth.optimization, session.candidate.optimization)
+    stage.notes += _loose(judges)
+    for index, pair in enumerate(zip(rates["reference"], rates["candidate"], strict=True)):
+        session.tensors[f"backward/lr_{index}"] = Sides(*(np.asarray(rate) for rate in pair))
+    failure = first_failure(stage.records)
+    if failure:
+        stage.place = failure.name.split(",")[0]
+        stage.sentence = f"After {session.train_steps} steps of training the first difference is the {failure.kind} of {failure.name}: {failure.reason}. {HINTS[failure.kind]}"
+    return stage
+
+
+def by_step(records: list[Record]) -> list[Record]:
+    """The records of step 1 first; in a step as they were given."""
+    return sorted(records, key=lambda record: int(record.name.rpartition(" ")[2]))
+
+
+def _schedule(reference: Optimization | None, candidate: Optimization | None) -> list[Record]:
+    """Records of the rates of all steps of a whole run, where both sides have a function of the step."""
+    if reference is None or candidate is None or reference.rate is None or candidate.rate is None:
+        return []
+    return [_rate(step, reference.rate(step), candidate.rate(step)) for step in range(reference.steps)]
+
+
+def _loose(judges: list[Judge]) -> list[str]:
+    """Notes on kinds in which rounding has grown so far that float32 proves little."""
+    return [
+        f"rounding alone moves the {judge.kind} of {name} by {error:.1g} of its scale: only float64 can judge it"
+        for judge in judges
+        for name, error in [max(judge.yardstick.items(), key=lambda item: item[1], default=("", 0.0))]
+        if error > MUCH
+    ]
+
+
+def _rate(index: int, reference: float, candidate: float) -> Record:
+    error = abs(candidate - reference) / (abs(reference) or 1.0)
+    limit = 1e-7  # Paddle's scheduler-free rate goes through float32 where the default type is float32
+    reason = "" if error <= limit else f"{candidate:.8g}, the reference has {reference:.8g}"
+    return Record(f"step {index + 1}", "rate", error <= limit, reason, error, limit, values=(reference, candidate))

@@ -1,0 +1,101 @@
+"""The weights, one to one and by name."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+import numpy as np
+
+from alignment.compare import Record, Stage, exact
+from alignment.pair import IncomparableError, Pair
+from alignment.session import Session, first_failure
+from alignment.weights import read_weights, write_weights
+
+
+def weights(session: Session) -> Stage:
+    """Carries the reference's weights to the candidate and back, or compares what both hold.
+
+    Raises:
+        IncomparableError: A weight of either side has no partner of its shape.
+    """
+    stage, pair = Stage("weights"), session.pair
+    source = renamed(pair)
+    if pair.copy:
+        try:
+            write_weights(pair.candidate, source)
+        except ValueError as error:
+            raise IncomparableError(f"the weights of the two sides do not pair off: {error}") from error
+    else:
+        require_pairs(source, read_weights(pair.candidate))
+    stage.records = [exact(name, "weight", source[name], array) for name, array in read_weights(pair.candidate).items()]
+    if pair.copy:
+        stage.records += _way_back(pair)
+    failure = first_failure(stage.records)
+    if failure:
+        stage.place = failure.name
+        stage.sentence = f"The weight {failure.name} is not the reference's: {failure.reason}. {_hint(source, failure)}"
+    stage.notes = confusable(source, pair)
+    return stage
+
+
+def renamed(pair: Pair) -> dict[str, np.ndarray]:
+    """The reference's weights under the candidate's names, in Paddle's layout.
+
+    Raises:
+        IncomparableError: Two names become one.
+    """
+    found: dict[str, np.ndarray] = {}
+    for name, array in read_weights(pair.reference).items():
+        new = pair.candidate_name(name)
+        if new in found:
+            raise IncomparableError(f"the renaming rules turn {name} into {new}, which another weight has taken")
+        found[new] = array
+    return found
+
+
+def require_pairs(source: Mapping[str, np.ndarray], target: Mapping[str, np.ndarray]) -> None:
+    """Raises IncomparableError unless both hold the same names and shapes."""
+    problems = [f"{name} is missing in the candidate" for name in source.keys() - target.keys()]
+    problems += [f"{name} is missing in the reference" for name in target.keys() - source.keys()]
+    for name in source.keys() & target.keys():
+        if source[name].shape != target[name].shape:
+            shapes = list(target[name].shape), list(source[name].shape)
+            problems.append(f"{name} is {shapes[0]}, the reference's {shapes[1]}")
+    if problems:
+        shown = "; ".join(sorted(problems)[:5])
+        raise IncomparableError(f"{len(problems)} weights of the two sides do not pair off: {shown}")
+
+
+def _way_back(pair: Pair) -> list[Record]:
+    """The candidate's weights must go back into the reference as the same bits."""
+    before = read_weights(pair.reference)
+    back = {pair.candidate_name(name): name for name in before}
+    write_weights(pair.reference, {back[name]: array for name, array in read_weights(pair.candidate).items()})
+    after = read_weights(pair.reference)
+    return [exact(name, "weight there and back", array, after[name]) for name, array in before.items()]
+
+
+def _hint(source: Mapping[str, np.ndarray], failure: Record) -> str:
+    array = source[failure.name]
+    if array.ndim == 2 and array.shape[0] == array.shape[1]:
+        return "It is a square matrix: was it transposed? Paddle's Linear keeps [in, out], PyTorch's [out, in]."
+    return "Carry the weights over by name, or let this suite do it."
+
+
+def confusable(arrays: Mapping[str, np.ndarray], pair: Pair) -> list[str]:
+    """Notes on weights that a map by position or by shape could exchange or transpose without an error."""
+    groups: dict[tuple[int, ...], list[str]] = defaultdict(list)
+    for name, array in arrays.items():
+        groups[array.shape].append(name)
+    largest = max(groups.values(), key=len, default=[])
+    many = sum(len(names) * (len(names) - 1) // 2 for names in groups.values())
+    square = [name for name, a in arrays.items() if a.ndim == 2 and a.shape[0] == a.shape[1]]
+    notes = [
+        f"{len(arrays)} weights paired by name; {many} pairs have equal shapes and could be exchanged unnoticed by a map "
+        f"by position, such as {largest[0]} and {largest[1]}"
+    ] if many else [f"{len(arrays)} weights paired by name, no two of equal shape"]  # fmt: skip
+    if square:
+        notes.append(f"square matrices, whose transposition no shape shows: {', '.join(square[:5])}")
+    renamed_count = sum(pair.candidate_name(name) != name for name in read_weights(pair.reference))
+    return notes + ([f"{renamed_count} weights renamed by the caller's rules"] if renamed_count else [])

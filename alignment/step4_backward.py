@@ -1,0 +1,10 @@
+"""Step 4 of the official guide, `python -m alignment.step4_backward --model NAME`: the backward comparison by itself."""
+
+from __future__ import annotations
+
+import sys
+
+from alignment.command import classic
+
+if __name__ == "__main__":
+    sys.exit(classic("backward"))

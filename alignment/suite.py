@@ -1,0 +1,152 @@
+"""`align`: the whole comparison of two live models."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from alignment.pair import IncomparableError, Pair, Sides
+from alignment.report import Report, environment
+from alignment.session import Session
+from alignment.stages import STAGES
+from alignment.weights import is_torch
+
+STEPS = ("config", "weights", "forward", "metric", "loss", "backward", "train", "guards")
+PRECISIONS = ("float64", "float32")
+TRAIN_STEPS = 3
+
+
+def align(
+    *,
+    reference: Any,
+    candidate: Any,
+    inputs: np.ndarray | Sequence[np.ndarray],
+    labels: np.ndarray | None = None,
+    loss: tuple[Callable, Callable] | Mapping[str, tuple[Callable, Callable]] | None = None,
+    optimizer: tuple[Callable, Callable] | None = None,
+    metric: tuple[Callable, Callable] | None = None,
+    names: Sequence[tuple[str, str]] = (),
+    opaque: Sequence[str] = (),
+    copy: bool = True,
+    steps: Sequence[str] | None = None,
+    precision: str = "float64",
+    train_steps: int = TRAIN_STEPS,
+    seed: int = 0,
+    title: str = "",
+) -> Report:
+    """Compares a Paddle model with the PyTorch model that it should equal.
+
+    Both models are copied; theirs stay as they are, but for the weights that `copy` writes into the candidate.
+
+    Args:
+        reference: torch.nn.Module in float32.
+        candidate: paddle.nn.Layer in float32.
+        inputs: The models' positional arguments, one array or several; the first axis is the batch.
+        labels: int64 [N], for losses and metrics.
+        loss: Two functions (output, labels) -> scalar, PyTorch's and Paddle's, or a dict of such pairs by name, whose
+            first is minimized.
+        optimizer: Two functions model -> optimizer, or -> Optimization where there is clipping or a schedule.
+        metric: Two functions (scores float64 [N, K], labels) -> dict of figures, on NumPy arrays.
+        names: Pairs (pattern, replacement) of regular expressions from the reference's paths to the candidate's.
+        opaque: Patterns of paths of the reference; what lies inside these layers is computed in another way on purpose
+            and only their outputs are compared.
+        copy: Carry the reference's weights to the candidate first. If not, they must be equal already: this tests a
+            converter of weights.
+        steps: Names of stages; without them all for which there is what they need.
+        precision: `float64`, where all that exceeds 1e-12 is a bug, or `float32`, judged by the reference's rounding.
+        train_steps: Steps of the optimizer.
+        seed: Of dropout masks and of what the stages make up.
+        title: What the report calls the pair.
+
+    Raises:
+        IncomparableError: The two cannot be compared; the message says what to change.
+    """
+    arrays = tuple(np.asarray(a) for a in (inputs if isinstance(inputs, (tuple, list)) else (inputs,)))
+    pair = Pair(
+        reference=reference,
+        candidate=candidate,
+        inputs=arrays,
+        labels=np.zeros(len(arrays[0]), np.int64) if labels is None else np.asarray(labels),
+        losses=_losses(loss),
+        optimizer=Sides(*optimizer) if optimizer else None,
+        metric=Sides(*metric) if metric else None,
+        names=tuple(names),
+        opaque=tuple(opaque),
+        copy=copy,
+        title=title or type(candidate).__name__,
+    )
+    return align_pair(pair, steps=steps, precision=precision, train_steps=train_steps, seed=seed)
+
+
+def align_pair(
+    pair: Pair,
+    *,
+    steps: Sequence[str] | None = None,
+    precision: str = "float64",
+    train_steps: int = TRAIN_STEPS,
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda line: None,
+) -> Report:
+    """As `align`, for a pair that has been put together; `progress` hears the name of each stage before it runs."""
+    wanted = possible(pair) if steps is None else tuple(steps)
+    _check(pair, wanted, precision)
+    session = Session(pair, precision, seed, train_steps)
+    stages = []
+    if "weights" not in wanted:
+        STAGES["weights"](session)  # nothing else can be compared before
+    for name in [name for name in STAGES if name in wanted]:
+        progress(name)
+        if name not in ("config", "weights", "init"):
+            session.start()
+        began = time.perf_counter()
+        stage = STAGES[name](session)
+        stage.seconds = time.perf_counter() - began
+        stages.append(stage)
+    settings = {
+        "seed": seed, "train_steps": train_steps, "inputs": [list(array.shape) for array in pair.inputs],
+        "labels": pair.labels.tolist(), "weights": "carried over" if pair.copy else "as given",
+        "running_variance": "Paddle's rule (biased)" if session.biased_variance else "unbiased",
+    }  # fmt: skip
+    return Report(pair.title, precision, stages, environment(), settings, tensors=session.tensors)
+
+
+def possible(pair: Pair) -> tuple[str, ...]:
+    """The stages that a pair has everything for; `init` is asked for by name, as it needs two fresh models."""
+    lacking = set()
+    if pair.metric is None:
+        lacking.add("metric")
+    if not pair.losses:
+        lacking |= {"loss", "backward", "train"}
+    if pair.optimizer is None:
+        lacking.add("train")
+    return tuple(step for step in STEPS if step not in lacking)
+
+
+def _losses(loss: Any) -> dict[str, Sides]:
+    if loss is None:
+        return {}
+    return {name: Sides(*pair) for name, pair in (loss if isinstance(loss, Mapping) else {"loss": loss}).items()}
+
+
+def _check(pair: Pair, steps: Sequence[str], precision: str) -> None:
+    """Raises IncomparableError for arguments that make no comparison."""
+    unknown = [step for step in steps if step not in STAGES]
+    if unknown:
+        raise IncomparableError(f"steps must be among {', '.join(STAGES)}, got {', '.join(unknown)}")
+    if not steps:
+        raise IncomparableError(f"steps is empty: name some of {', '.join(STAGES)}")
+    if precision not in PRECISIONS:
+        raise IncomparableError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if not is_torch(pair.reference) or is_torch(pair.candidate):
+        raise IncomparableError(
+            f"reference must be a torch.nn.Module and candidate a paddle.nn.Layer, "
+            f"got {type(pair.reference).__name__} and {type(pair.candidate).__name__}"
+        )
+    for array in pair.inputs:
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise IncomparableError("inputs hold NaN or infinity")
+    if len(pair.labels) != len(pair.inputs[0]):
+        raise IncomparableError(f"there are {len(pair.labels)} labels for a batch of {len(pair.inputs[0])}")
