@@ -98,7 +98,10 @@ def real_clips(
         if not videos:
             count = -(-batch // CLASSES)
             root = write_demo_dataset(Path(folder) / "scenes", train_per_class=1, val_per_class=count, size=112)
-            entries = load_annotation(root, "val").entries
-            videos = [str(root / "val" / entry.path) if not Path(entry.path).is_absolute() else entry.path for entry in entries]
+            entries = load_annotation(str(root), "val").entries
+            videos = [
+                str(root / "val" / entry.path) if not Path(entry.path).is_absolute() else entry.path
+                for entry in entries
+            ]
         views = [load_views(videos[i % len(videos)], view, "val")[0] for i in range(batch)]
     return np.stack(views), np.arange(batch) % CLASSES

@@ -102,7 +102,9 @@ def selftest(argv: Sequence[str]) -> int:
 
 
 def _add_run_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--precision", choices=("float32", "float64", "both"), help="default: both with --all, else float32")
+    parser.add_argument(
+        "--precision", choices=("float32", "float64", "both"), help="default: both with --all, else float32"
+    )
     parser.add_argument("--frames", type=cli.positive, help="frames of a clip (default: the recipe's)")
     parser.add_argument("--size", type=cli.positive, help="height and width in pixels (default: the recipe's)")
     parser.add_argument("--batch", type=cli.positive, help="clips (default: 1)")

@@ -14,7 +14,7 @@ import numpy as np
 
 CHUNK = 1 << 20  # elements; keeps the temporaries of one pass inside the cache
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
-SAMPLE = 1 << 20  # quantiles and histogram of larger arrays are those of evenly spaced elements
+SAMPLE = 1 << 18  # quantiles and histogram of larger arrays are those of evenly spaced elements
 DECADES = range(-18, 1)  # of the histogram: error / scale from 1e-18 to 1
 
 
@@ -164,7 +164,12 @@ def _statistics(reference: np.ndarray, candidate: np.ndarray) -> Difference:
         if error[place] > max_abs:
             max_abs, worst = float(error[place]), offset + place
         scale = max(scale, float(a.max()), -float(a.min()))
-        for key, (u, v) in {"error": (error, error), "reference": (a, a), "candidate": (b, b), "product": (a, b)}.items():
+        for key, (u, v) in {
+            "error": (error, error),
+            "reference": (a, a),
+            "candidate": (b, b),
+            "product": (a, b),
+        }.items():
             squares[key] += float(u @ v)
         offset += left.size
     index = tuple(int(i) for i in np.unravel_index(worst, reference.shape))

@@ -23,6 +23,7 @@ SHOWN = 200  # passing records of a stage; all failures are shown besides
 CURVES = ("forward", "backward", "train")  # the stages whose records are a way through the network
 VALUE_LETTERS = 200  # of a constant's value
 NO_ERROR = 1e-16  # sets the height of a plot in which all arrays are equal
+LEGEND = "Dashed: what is allowed. Crosses: failures, on the upper edge if without a number. At the bottom: no error."
 INK = {
     "svg.fonttype": "none",
     "svg.hashsalt": "alignment",
@@ -60,7 +61,7 @@ def render(report: Report) -> str:
         f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>",
         _banner(report),
         _section("Stages", _stages(report.stages)),
-        _section("Error by layer", growth_plot(report.stages)),
+        _section("Error by layer", growth_plot(report.stages), LEGEND),
         _section("How large the errors are", histogram_plot(report.stages)),
         _section("Configuration", _configuration(report.stages)),
         _section("Records", "\n".join(_records(stage) for stage in report.stages)),
@@ -170,8 +171,9 @@ def _banner(report: Report) -> str:
     return f'<div class="banner {"ok" if report.passed else "bad"}">{"<br>".join(lines)}</div>'
 
 
-def _section(title: str, content: str) -> str:
-    return f"<h2>{title}</h2>\n{content}" if content else ""
+def _section(title: str, content: str, legend: str = "") -> str:
+    remark = f'<p class="small">{legend}</p>\n' if legend else ""
+    return f"<h2>{title}</h2>\n{remark}{content}" if content else ""
 
 
 def _stages(stages: Sequence[Stage]) -> str:

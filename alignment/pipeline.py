@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,7 @@ def compare_data(
     reference: Pipeline | None = None,
     videos: Sequence[Path] = (),
     seed: int = 0,
+    only: Collection[str] = (),
 ) -> Stage:
     """Compares two data pipelines: indices exactly, then decoding, then each transform, then whole clips.
 
@@ -223,19 +225,26 @@ def compare_data(
         reference: What it should equal; None takes `reference()`.
         videos: Video files or folders of frames to decode; none renders three small ones of the embedded data set.
         seed: Of the random draws and of the frames that transforms are tried on.
+        only: Functions of Pipeline to compare; none compares all.
 
     Returns:
         The stage `data`.
 
     Raises:
-        IncomparableError: The reference fails.
+        IncomparableError: The reference fails, or `only` names no function.
     """
+    unknown = [name for name in only if name not in Pipeline.__dataclass_fields__]
+    if unknown:
+        known = ", ".join(Pipeline.__dataclass_fields__)
+        raise IncomparableError(f"only must name functions of a pipeline ({known}), got {unknown[0]!r}")
     started = time.perf_counter()
     sides = Sides(reference or DEFAULTS.reference, candidate or DEFAULTS.candidate)
     stage = Stage("data")
     with tempfile.TemporaryDirectory() as folder:
         paths = [str(path) for path in videos] or render_media(Path(folder), seed)
-        for case in data_cases(paths, seed):
+        for case in data_cases(paths, seed, partial(_count, sides.reference)):
+            if only and case.function not in only:
+                continue
             record = _compare(case, sides)
             stage.records.append(record)
             if not record.passed and not stage.sentence:
@@ -258,6 +267,13 @@ def _compare(case: Case, sides: Sides) -> Record:
     except Exception as error:  # whatever a pipeline under test may raise is its answer
         return Record(case.name, case.kind, False, f"the candidate fails: {_one_line(error)}")
     return case.judge(case.name, case.kind, expected, found)
+
+
+def _count(pipeline: Pipeline, path: str) -> int:
+    try:
+        return int(pipeline.count_frames(path))
+    except Exception as error:
+        raise IncomparableError(f"{path}: the reference cannot count its frames: {_one_line(error)}") from error
 
 
 def _one_line(error: Exception) -> str:

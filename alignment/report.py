@@ -90,12 +90,15 @@ class Report:
         """A table of at most COLUMNS ASCII characters a line: one line a stage, then what differs, then the notes."""
         settings = ", ".join(f"{name} {value}" for name, value in self.settings.items())
         lines = [*_wrapped(headline(self)), *_wrapped(settings), "", *_stage_table(self.stages)]
-        for number, divergence in enumerate(_divergence(stage) for stage in self.failed_stages):
-            where = f"{divergence.stage}, {divergence.place}:"
-            if number == 0:
-                lines += ["", *_wrapped(f"First divergence: {where}"), *_wrapped(divergence.sentence, "  ")]
-            else:
-                lines.append(_one_line(f"Also differs: {where} {divergence.sentence}"))
+        first = self.first_divergence
+        if first:
+            lines += [
+                "",
+                *_wrapped(f"First divergence: {first.stage}, {first.place}:"),
+                *_wrapped(first.sentence, "  "),
+            ]
+        for other in map(_divergence, self.failed_stages[1:]):
+            lines.append(_one_line(f"Also differs: {other.stage}, {other.place}: {other.sentence}"))
         notes = [line for stage in self.stages for note in stage.notes for line in _wrapped(f"{stage.name}: {note}")]
         return "\n".join(lines + (["", "Notes", *notes] if notes else [])) + "\n"
 

@@ -69,6 +69,7 @@ class Run(ABC):
         self.inputs_of = ""
         self.seen_inputs: list[np.ndarray] = []
         self._calls: Counter[str] = Counter()
+        self._open: list[str] = []  # paths of the layers that are running
         for path, layer in self.layers.items():
             if self._is_dropout(layer):
                 self._inject_masks(path, layer)
@@ -167,7 +168,8 @@ class Run(ABC):
         """
         self.set_mode(train)
         self._calls.clear()
-        self.seen_inputs, self._open, self._last = [], [], None
+        self.seen_inputs, self._last = [], None
+        self._open.clear()
         gradients = gradients or gradient_listener is not None
         handles: list[Any] = []
         for path, layer in self.watched.items():
@@ -237,12 +239,12 @@ class Run(ABC):
         self.set_weights(self._initial)
         self.clear_gradients()
 
-    def nudge(self, seed: int) -> None:
-        """Moves each weight up or down by half a unit in its last place, until `reset`."""
+    def nudge(self, seed: int, halves: int) -> None:
+        """Moves each weight up or down by so many halves of the precision's epsilon, until `reset`."""
         rng = np.random.default_rng([self.seed, seed])
-        half = np.finfo(self.precision).eps / 2
+        step = halves * np.finfo(self.precision).eps / 2
         signs = {name: rng.integers(2, size=array.shape) * 2 - 1 for name, array in self._initial.items()}
-        self.set_weights({name: a.astype(np.float64) * (1 + half * signs[name]) for name, a in self._initial.items()})
+        self.set_weights({name: a.astype(np.float64) * (1 + step * signs[name]) for name, a in self._initial.items()})
 
     # -----------------------------------------------------------------------------------------------------------------
     # Hooks
@@ -252,7 +254,9 @@ class Run(ABC):
         if path == self.inputs_of and not self.seen_inputs:
             self.seen_inputs = [self.array(t) for t in self.tensors_in(inputs)]
 
-    def _leave(self, path: str, listener: Listener | None, gradients: Listener | None, _l: Any, _i: Any, out: Any) -> Any:
+    def _leave(
+        self, path: str, listener: Listener | None, gradients: Listener | None, _l: Any, _i: Any, out: Any
+    ) -> Any:
         self._open.pop()
         self._calls[path] += 1
         calls = self._calls[path]
@@ -297,7 +301,7 @@ class Run(ABC):
         return value
 
     def _inject_masks(self, path: str, layer: Any) -> None:
-        """Makes a dropout layer draw its mask from the seed, the path and the call, so that both sides draw the same."""
+        """Makes a dropout layer draw its mask from seed, path and call, so that both sides draw the same."""
         calls = self._calls
 
         def forward(layer: Any, x: Any) -> Any:
@@ -312,9 +316,7 @@ class TorchRun(Run):
 
     side = "reference"
 
-    def __init__(
-        self, model: Any, precision: str, seed: int, opaque: Sequence[str] = (), biased: bool = True
-    ) -> None:
+    def __init__(self, model: Any, precision: str, seed: int, opaque: Sequence[str] = (), biased: bool = True) -> None:
         super().__init__(model, precision, seed, {}, opaque)
         if biased:
             for _, layer in self._named_layers():
@@ -459,7 +461,9 @@ class PaddleRun(Run):
 
     def tensor(self, array: np.ndarray, gradient: bool = False) -> Any:
         is_float = array.dtype.kind == "f"
-        return paddle.to_tensor(array.astype(self.precision) if is_float else array, stop_gradient=not (is_float and gradient))
+        return paddle.to_tensor(
+            array.astype(self.precision) if is_float else array, stop_gradient=not (is_float and gradient)
+        )
 
     def array(self, tensor: Any) -> np.ndarray:
         return np.array(tensor.numpy())
@@ -547,7 +551,7 @@ def paddle_variance_is_biased() -> bool:
     """Whether the running variance of this Paddle on this device divides by n (3.3 on CPU) or n - 1, by a trial."""
     norm = paddle.nn.BatchNorm2D(1, momentum=0.0)
     norm.train()
-    norm(paddle.to_tensor(np.float32([[[[1.0, 3.0]]]])))
+    norm(paddle.to_tensor(np.array([[[[1.0, 3.0]]]], np.float32)))
     return float(norm._variance[0]) < 1.5  # 1 or 2
 
 

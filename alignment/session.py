@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from alignment.compare import Record, measure
-from alignment.judge import Judge
+from alignment.judge import SECOND_OPINIONS, Judge
 from alignment.pair import IncomparableError, Pair, Sides
 from alignment.run import OUTPUT, Listener, PaddleRun, Run, TorchRun, paddle_variance_is_biased
 from alignment.weights import COUNTER, paddle_name, read_weights
@@ -72,8 +72,9 @@ class Session:
         Args:
             each: Called with a run, reset, and one listener for each kind, which it must show its tensors to.
             kinds: See Record.
-            roundings: Times that the reference runs in float32. From the second on each weight goes up or down by half
-                a unit in its last place: where an error jumps, as at a ReLU, one run shows too little of it.
+            roundings: Times that the reference runs in float32, if more than one with nudged weights: where an error
+                jumps, as at a ReLU that opens for one side and not for the other, one run shows too little of it.
+                Before a difference counts, SECOND_OPINIONS with stronger nudges are heard.
             keep: Stage under which the tensors of the first kind go into the report; empty keeps none.
         """
         judges = [Judge(kind, self.precision) for kind in kinds]
@@ -84,12 +85,22 @@ class Session:
             each(run, first, *listeners[1:])
             run.reset()
 
+        def calibrate(index: int, halves: int) -> None:
+            assert self.rounding is not None
+            if index:
+                self.rounding.nudge(index, halves)
+            turn(self.rounding, [judge.calibrate for judge in judges], index == 0)
+
         turn(self.truth, [judge.learn for judge in judges], self.rounding is None)
         for index in range(roundings if self.rounding else 0):
-            if index:
-                self.rounding.nudge(index)
-            turn(self.rounding, [judge.calibrate for judge in judges], index == 0)
+            calibrate(index, halves=1)
         turn(self.candidate, judges, True)
+        for index in range(SECOND_OPINIONS if roundings > 1 and self.rounding else 0):
+            if all(record.passed for judge in judges for record in judge.records.values()):
+                break
+            calibrate(roundings + index, halves=8)
+            for judge in judges:
+                judge.judge_again()
         for name, array in kept["candidate"].items():
             if name in kept["reference"]:
                 self.tensors[f"{keep}/{name}"] = Sides(kept["reference"][name], array)

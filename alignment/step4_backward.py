@@ -1,4 +1,4 @@
-"""Step 4 of the official guide, `python -m alignment.step4_backward --model NAME`: the backward comparison by itself."""
+"""Step 4 of the official guide, `python -m alignment.step4_backward --model NAME`: the gradients and steps."""
 
 from __future__ import annotations
 

@@ -88,9 +88,17 @@ def align_pair(
     precision: str = "float64",
     train_steps: int = TRAIN_STEPS,
     seed: int = 0,
+    until_failure: bool = False,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Report:
-    """As `align`, for a pair that has been put together; `progress` hears the name of each stage before it runs."""
+    """As `align`, for a pair that has been put together.
+
+    Args:
+        pair: What to compare.
+        steps, precision, train_steps, seed: See `align`.
+        until_failure: Leave out the stages after the first that fails.
+        progress: Hears the name of each stage before it runs.
+    """
     wanted = possible(pair) if steps is None else tuple(steps)
     _check(pair, wanted, precision)
     session = Session(pair, precision, seed, train_steps)
@@ -105,6 +113,8 @@ def align_pair(
         stage = STAGES[name](session)
         stage.seconds = time.perf_counter() - began
         stages.append(stage)
+        if until_failure and not stage.passed:
+            break
     settings = {
         "seed": seed, "train_steps": train_steps, "inputs": [list(array.shape) for array in pair.inputs],
         "labels": pair.labels.tolist(), "weights": "carried over" if pair.copy else "as given",

@@ -23,7 +23,9 @@ def forward(session: Session) -> Stage:
     session.require_repeatable()
     for mode in ("eval", "train"):
         train = mode == "train"
-        judge = session.compare(f"{mode} activation", lambda run, listen, t=train: run.forward(session.pair.inputs, listen, train=t))
+        judge = session.compare(
+            f"{mode} activation", lambda run, listen, t=train: run.forward(session.pair.inputs, listen, train=t)
+        )
         alone = isolated(session, judge, mode)
         stage.records += judge.in_order() + alone.in_order()
         session.tensors[f"forward/{mode}"] = Sides(*session.outputs(train))
@@ -63,8 +65,12 @@ def _explain(stage: Stage, session: Session, judge: Judge, alone: Judge, mode: s
     assert record is not None
     stage.place = layer_of(record.name)
     guilty = [layer_of(r.name) for r in alone.in_order() if not r.passed]
-    what = "the model's output" if stage.place == OUTPUT else f"the output of {stage.place}{_kind(session, stage.place)}"
-    stage.sentence = f"In {mode} mode {what} is the first to differ: {record.reason}. {_inputs(session, stage.place, mode)}"
+    what = (
+        "the model's output" if stage.place == OUTPUT else f"the output of {stage.place}{_kind(session, stage.place)}"
+    )
+    stage.sentence = (
+        f"In {mode} mode {what} is the first to differ: {record.reason}. {_inputs(session, stage.place, mode)}"
+    )
     others = [path for path in dict.fromkeys(guilty) if path != stage.place]
     if others:
         shown = ", ".join(others[:6]) + (", ..." if len(others) > 6 else "")
@@ -90,7 +96,7 @@ def _inputs(session: Session, path: str, mode: str) -> str:
     worst = _worst(*seen)
     limit = 1e-12 if session.precision == "float64" else 1e-3
     if worst <= limit:
-        return f"Its inputs agree (to {worst:.1g}), so the mistake is in this layer: its code, its constants or its weights."
+        return f"Its inputs agree (to {worst:.1g}), so the mistake is in it: its code, its constants or its weights."
     return f"Its inputs differ already (by {worst:.1g}), and no layer before it: look at the code that feeds it."
 
 

@@ -21,9 +21,9 @@ def guards(session: Session) -> Stage:
     kinds = [suffix for suffix in SUFFIXES if any(name.endswith(suffix) for name in names)]
     for suffix in kinds:
         stage.records += _noticed(session, judge, suffix)
-    if session.gradients is not None:
+    if session.gradients is not None and session.activation_gradients is not None:
         stage.records += [_reached(name, array) for name, array in session.gradients.truth.items()]
-        stage.records += _samples(session)
+        stage.records += _samples(session.activation_gradients)
     failure = first_failure(stage.records)
     if failure:
         stage.place = failure.name
@@ -64,10 +64,10 @@ def _reached(name: str, gradient: np.ndarray) -> Record:
     return Record(f"{name} gradient", "guard", passed, "" if passed else "it receives no gradient")
 
 
-def _samples(session: Session) -> list[Record]:
+def _samples(gradients: Judge) -> list[Record]:
     """Every sample, and every frame of a clip [N, T, C, H, W], must reach the loss."""
     found = []
-    for name, gradient in session.activation_gradients.truth.items():
+    for name, gradient in gradients.truth.items():
         if name.startswith("input "):
             axes = tuple(range(2 if gradient.ndim == 5 else 1, gradient.ndim))
             for index in np.argwhere(np.abs(gradient).max(axis=axes) == 0):

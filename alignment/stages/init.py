@@ -57,7 +57,11 @@ def moments(name: str, reference: np.ndarray, candidate: np.ndarray) -> list[Rec
 
 def _record(name: str, reference: float, candidate: float, standard_error: float) -> Record:
     errors = abs(candidate - reference) / standard_error
-    reason = "" if errors <= LIMIT else f"{candidate:.4g}, the reference has {reference:.4g}, {errors:.0f} standard errors apart"
+    reason = (
+        ""
+        if errors <= LIMIT
+        else f"{candidate:.4g}, the reference has {reference:.4g}, {errors:.0f} standard errors apart"
+    )
     return Record(name, "moments", errors <= LIMIT, reason, errors, LIMIT, values=(float(reference), float(candidate)))
 
 

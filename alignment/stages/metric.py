@@ -25,14 +25,16 @@ def metric(session: Session) -> Stage:
     for case, (left, right, labels) in cases(own, candidate, session.pair.labels, session.seed).items():
         figures = Sides(session.pair.metric.reference(left, labels), session.pair.metric.candidate(right, labels))
         for name in sorted(figures.reference.keys() | figures.candidate.keys()):
-            arrays = [np.asarray(side.get(name, np.nan), np.float64) for side in figures]
+            left_value, right_value = (np.asarray(side.get(name, np.nan), np.float64) for side in figures)
             # The two sides' own scores differ by rounding; every figure but a count of ranks could show it.
-            stage.records.append(tensor(f"{name}, {case}", "metric", *arrays, EQUAL, floor=1.0))
-            session.tensors[f"metric/{name}, {case}"] = Sides(*arrays)
+            stage.records.append(tensor(f"{name}, {case}", "metric", left_value, right_value, EQUAL, floor=1.0))
+            session.tensors[f"metric/{name}, {case}"] = Sides(left_value, right_value)
     failure = first_failure(stage.records)
     if failure:
         stage.place = failure.name
-        stage.sentence = f"The metric {failure.name} differs: {failure.reason}. Look at how it ranks and what it averages."
+        stage.sentence = (
+            f"The metric {failure.name} differs: {failure.reason}. Look at how it ranks and what it averages."
+        )
     return stage
 
 

@@ -49,7 +49,9 @@ def train(session: Session) -> Stage:
                 listener(f"{name}, step {index + 1}", array)
 
     judges = session.each(each, ["loss", "slot", "parameter", "buffer"], roundings=ROUNDINGS)
-    records = [_rate(index, *pair) for index, pair in enumerate(zip(rates["reference"], rates["candidate"], strict=True))]
+    records = [
+        _rate(index, *pair) for index, pair in enumerate(zip(rates["reference"], rates["candidate"], strict=True))
+    ]
     stage.records = by_step([*records, *(record for judge in judges for record in judge.all_in_order())])
     stage.records += _schedule(session.truth.optimization, session.candidate.optimization)
     stage.notes += _loose(judges)
@@ -58,7 +60,10 @@ def train(session: Session) -> Stage:
     failure = first_failure(stage.records)
     if failure:
         stage.place = failure.name.split(",")[0]
-        stage.sentence = f"After {session.train_steps} steps of training the first difference is the {failure.kind} of {failure.name}: {failure.reason}. {HINTS[failure.kind]}"
+        stage.sentence = (
+            f"In {session.train_steps} steps of training the {failure.kind} of {failure.name} is the first to differ: "
+            f"{failure.reason}. {HINTS[failure.kind]}"
+        )
     return stage
 
 

@@ -91,10 +91,11 @@ def confusable(arrays: Mapping[str, np.ndarray], pair: Pair) -> list[str]:
     largest = max(groups.values(), key=len, default=[])
     many = sum(len(names) * (len(names) - 1) // 2 for names in groups.values())
     square = [name for name, a in arrays.items() if a.ndim == 2 and a.shape[0] == a.shape[1]]
-    notes = [
-        f"{len(arrays)} weights paired by name; {many} pairs have equal shapes and could be exchanged unnoticed by a map "
-        f"by position, such as {largest[0]} and {largest[1]}"
-    ] if many else [f"{len(arrays)} weights paired by name, no two of equal shape"]  # fmt: skip
+    notes = [f"{len(arrays)} weights paired by name"]
+    if many:
+        notes[0] += (
+            f"; a map by position could exchange {many} pairs of equal shape, such as {' and '.join(largest[:2])}"
+        )
     if square:
         notes.append(f"square matrices, whose transposition no shape shows: {', '.join(square[:5])}")
     renamed_count = sum(pair.candidate_name(name) != name for name in read_weights(pair.reference))

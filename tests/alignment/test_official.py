@@ -184,11 +184,12 @@ class TestSideEffects:
         assert "first" in before
 
     def test_the_terminal_stays_clean_and_the_root_logger_as_it_was(self, tmp_path, root_logger, capfd):
-        handlers, level = root_logger.handlers[:], root_logger.level
+        root_logger.setLevel(logging.WARNING)
+        handlers = root_logger.handlers[:]
         judge(tmp_path, {"x": LOGITS}, {"x": LOGITS.T})
         assert capfd.readouterr() == ("", "")
         assert root_logger.handlers == handlers
-        assert root_logger.level == level
+        assert root_logger.level == logging.WARNING
 
     def test_a_log_of_an_earlier_run_is_replaced(self, tmp_path):
         judge(tmp_path, {"old": LOGITS}, {"old": LOGITS})

@@ -65,7 +65,12 @@ def failing_report():
 def rich_report():
     """Every kind of value that a report may hold."""
     report = failing_report()
-    report.settings |= {"nested": {"a": [1, (2, math.inf)], 3: None, "$float": "kept"}, "flag": True, "nan": math.nan}
+    report.settings |= {
+        "nested": {"a": [1, (2, math.inf)], 3: None},
+        "dollar": {"$float": "kept"},
+        "flag": True,
+        "nan": math.nan,
+    }
     report.stages[0].records += [
         exact("p", "constant", math.nan, -math.inf),
         exact("padding", "constant", ("same", (1, [2])), "same"),
