@@ -415,7 +415,7 @@ def _agreed(values: list[Any]) -> Any:
 def _clip_rule(clip: Any, num_groups: int) -> str | None:
     if clip is None:
         return None
-    name = type(clip).__name__
+    name = next((cls.__name__ for cls in type(clip).__mro__ if cls.__name__ in CLIPS), type(clip).__name__)
     # Paddle 3.3.1 takes the norm of each group by itself.
     return "norm of each group" if name == "ClipGradByGlobalNorm" and num_groups > 1 else CLIPS.get(name, name)
 

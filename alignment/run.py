@@ -198,6 +198,10 @@ class Run(ABC):
             for handle in handles:
                 handle.remove()
 
+    def first_array(self, output: Any) -> np.ndarray:
+        """The first tensor in what a model returns."""
+        return self.array(self.tensors_in(output)[0])
+
     def loss(self, function: Callable, output: Any, labels: np.ndarray) -> Any:
         """The scalar that the side's own loss function makes of the model's output."""
         with self.context():

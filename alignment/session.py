@@ -38,6 +38,7 @@ class Session:
         self.biased_variance = paddle_variance_is_biased()
         self.gradients: Judge | None = None  # of the parameters, left by the stage backward
         self.activation_gradients: Judge | None = None
+        self.activations: Judge | None = None  # in evaluation, left by the stage forward
         self._logits: Sides | None = None
         self._started = False
         self.fresh = Sides(
@@ -74,7 +75,8 @@ class Session:
             kinds: See Record.
             roundings: Times that the reference runs in float32, if more than one with nudged weights: where an error
                 jumps, as at a ReLU that opens for one side and not for the other, one run shows too little of it.
-                Before a difference counts, SECOND_OPINIONS with stronger nudges are heard.
+                Before a difference that rounding might explain counts, SECOND_OPINIONS with stronger nudges are heard;
+                in float64 these are the only ones.
             keep: Stage under which the tensors of the first kind go into the report; empty keeps none.
         """
         judges = [Judge(kind, self.precision) for kind in kinds]
@@ -86,19 +88,19 @@ class Session:
             run.reset()
 
         def calibrate(index: int, halves: int) -> None:
-            assert self.rounding is not None
             if index:
-                self.rounding.nudge(index, halves)
-            turn(self.rounding, [judge.calibrate for judge in judges], index == 0)
+                self.own.nudge(index, halves)
+            turn(self.own, [judge.calibrate for judge in judges], index == 0)
 
         turn(self.truth, [judge.learn for judge in judges], self.rounding is None)
         for index in range(roundings if self.rounding else 0):
             calibrate(index, halves=1)
         turn(self.candidate, judges, True)
-        for index in range(SECOND_OPINIONS if roundings > 1 and self.rounding else 0):
-            if all(record.passed for judge in judges for record in judge.records.values()):
+        opinions = SECOND_OPINIONS if roundings > 1 or self.rounding is None else 0
+        for index in range(opinions):
+            if not any(judge.doubtful for judge in judges):
                 break
-            calibrate(roundings + index, halves=8)
+            calibrate(roundings + index, halves=8 if self.rounding else 2)
             for judge in judges:
                 judge.judge_again()
         for name, array in kept["candidate"].items():
@@ -109,17 +111,13 @@ class Session:
     def logits(self) -> Sides:
         """The first output of both models in evaluation, in the candidate's precision."""
         if self._logits is None:
-            self._logits = Sides(*self.outputs(train=False))
+            self._logits = Sides(*(self.output(run, train=False) for run in (self.own, self.candidate)))
         return self._logits
 
-    def outputs(self, train: bool) -> list[np.ndarray]:
-        """What both whole models return, in the candidate's precision; of several tensors the first."""
-        found = []
-        for run in (self.own, self.candidate):
-            run.reset()
-            output = run.forward(self.pair.inputs, train=train)
-            found.append(run.array(run.tensors_in(output)[0]))
-        return found
+    def output(self, run: Run, train: bool) -> np.ndarray:
+        """What a whole model returns for the pair's inputs; of several tensors the first."""
+        run.reset()
+        return run.first_array(run.forward(self.pair.inputs, train=train))
 
     def losses(self) -> Mapping[str, Sides]:
         """The pair's losses; raises IncomparableError if it has none or no labels."""
@@ -134,9 +132,8 @@ class Session:
     def require_repeatable(self) -> None:
         """Raises IncomparableError, with the layer's name, if a model gives other values at a second pass."""
         for run in (self.own, self.candidate):
-            first, second = self._outputs(run, {OUTPUT}), self._outputs(run, {OUTPUT})
-            if not self._same(first[OUTPUT], second[OUTPUT]):
-                first, second = self._outputs(run), self._outputs(run)
+            if not self._same(self.output(run, train=True), self.output(run, train=True)):
+                first, second = self._activations(run), self._activations(run)
                 layer = next((name for name in first if not self._same(first[name], second[name])), OUTPUT)
                 raise IncomparableError(
                     f"the {run.side} gives other values at a second pass, first in layer {layer}: "
@@ -144,17 +141,11 @@ class Session:
                 )
             run.reset()
 
-    def _outputs(self, run: Run, wanted: set[str] | None = None) -> dict[str, np.ndarray]:
-        """Outputs of one pass in train mode; of a model with several outputs, the first stands for `output`."""
+    def _activations(self, run: Run) -> dict[str, np.ndarray]:
+        """Outputs of all layers of one pass in train mode."""
         found: dict[str, np.ndarray] = {}
-
-        def keep(name: str, array: np.ndarray) -> None:
-            name = OUTPUT if name.startswith(f"{OUTPUT} [0]") else name
-            if wanted is None or name in wanted:
-                found[name] = array
-
         run.reset()
-        run.forward(self.pair.inputs, keep, train=True)
+        run.forward(self.pair.inputs, found.__setitem__, train=True)
         return found
 
     def _same(self, first: np.ndarray, second: np.ndarray) -> bool:

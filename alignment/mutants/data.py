@@ -125,7 +125,7 @@ MUTANTS: tuple[Mutant, ...] = tuple(
         ("colours in a fixed order", str(saturation_first.__doc__), "color_jitter", saturation_first),
         (
             "contrast over the clip", "One mean for all frames instead of each frame's own.",
-            "color_jitter", lambda jitter, frames, draw: _contrast_of_the_clip(jitter, frames, draw),
+            "color_jitter", lambda *arguments: _contrast_of_the_clip(*arguments),
         ),
         (
             "mean in another order", "Mean of B, G, R for R, G, B.",

@@ -53,6 +53,15 @@ def bounded_relu(block: nn.Layer, _: Callable, x: Tensor) -> Tensor:
     return F.relu6(branch(block, x) + shortcut(block, x))
 
 
+def bounded_activation(pair: Pair) -> None:
+    """Bounds the activation of a block whose last norm is scaled up, on both sides, so that values exceed 6."""
+    block = "backbone.layer4.1"
+    pair.reference.get_submodule(f"{block}.bn2").weight.data.mul_(64)
+    norm = find_layer(pair.candidate, f"{block}.bn2")
+    norm.weight.set_value(norm.weight * 64)
+    rewrite(find_layer(pair.candidate, block), bounded_relu)
+
+
 def scaled_branch(block: nn.Layer, _: Callable, x: Tensor) -> Tensor:
     """The branch is scaled, as Inception-ResNet does."""
     return F.relu(0.3 * branch(block, x) + shortcut(block, x))
@@ -374,13 +383,16 @@ MUTANTS: tuple[Mutant, ...] = (
             ("no first ReLU in a block", "layer1.0", without_first_relu, ()),
             ("no last ReLU in a block", "layer2.1", without_last_relu, ("layer3.0",)),
             ("ReLU before the sum", "layer1.0", relu_before_the_sum, ()),
-            ("ReLU6 for ReLU", "layer4.1", bounded_relu, ()),
             ("scaled residual branch", "layer3.1", scaled_branch, ()),
             ("no shortcut", "layer2.1", without_shortcut, ()),
             ("detached shortcut", "layer2.1", detached_shortcut, ()),
             ("detached branch", "layer2.1", detached_branch, ()),
             ("two norms exchanged", "layer1.1", norm_exchanged, ()),
         )
+    ),
+    Mutant(
+        "ReLU6 for ReLU", "MobileNetV2's activation in a ResNet; seen where values exceed 6.",
+        "tsn_tiny", ("layer4.1",), bounded_activation,
     ),
     Mutant(
         "no shortcut in an inverted residual", str(without_inverted_shortcut.__doc__),
@@ -454,7 +466,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "detached fusion", "The same numbers, but no gradient passes from the views to their input.",
-        "mvf_tiny", FIRST_FUSION,
+        "mvf_tiny", ("layer4.1.conv1",),  # the last in the network is the first on the way back
         with_fusion(fuse=lambda self, part: MultiViewFusion.fuse(self, part.detach())),
     ),
     Mutant(

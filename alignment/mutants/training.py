@@ -15,8 +15,8 @@ from paddle.regularizer import L1Decay, L2Decay
 
 from alignment.mutants.mutant import Mutant, layers_of
 from alignment.pair import Optimization, Pair, Sides
-
-SMOOTHING = 0.1  # of the pair's loss `smoothed`
+from alignment.recognizers import MIX, SMOOTHING
+from engine import objective
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Losses
@@ -43,6 +43,18 @@ def smoothed_by(target: Callable[[Any, int], Any]) -> Callable[[Callable], Calla
         return -(target(one_hot, classes) * F.log_softmax(logits, axis=1)).sum(axis=1).mean()
 
     return lambda _: loss
+
+
+def mixed_by_the_partner(_: Callable) -> Callable:
+    """In mixup the first sample's label gets the second one's weight."""
+
+    def loss(logits: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
+        dtype = str(logits.dtype).rpartition(".")[2]
+        target = objective.targets(labels, logits.shape[1], SMOOTHING, dtype)
+        mix = objective.Mix(1 - MIX, np.roll(np.arange(len(labels)), 1))
+        return objective.cross_entropy(logits, mix(target))
+
+    return loss
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -156,9 +168,17 @@ def nesterov_the_other_way(optimization: Optimization, _: nn.Layer) -> None:
     optimization.optimizer._use_nesterov = not optimization.optimizer._use_nesterov
 
 
+class ClipEach(nn.ClipGradByNorm):
+    """Paddle's clipping of each gradient by itself, whose kernel on CPU is for float32 only."""
+
+    def _dygraph_clip(self, params_grads: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+        limit = paddle.to_tensor(self.clip_norm, params_grads[0][1].dtype)
+        return [(p, g * (limit / paddle.maximum((g * g).sum().sqrt(), limit))) for p, g in params_grads]
+
+
 def clip_of_each(optimization: Optimization, _: nn.Layer) -> None:
     """Clips each gradient by its own norm."""
-    optimization.optimizer._grad_clip = nn.ClipGradByNorm(_limit(optimization))
+    optimization.optimizer._grad_clip = ClipEach(_limit(optimization))
 
 
 def clip_of_values(optimization: Optimization, _: nn.Layer) -> None:
@@ -245,12 +265,6 @@ def rate_in_the_momentum(optimizer: Any, _: list[Any], before: dict[str, Any]) -
     before["rate"] = rate
 
 
-def mean_over_two(_: Any, parameters: list[Any], __: dict[str, Any]) -> None:
-    """Gradients are halved, as when the mean over workers or accumulated batches is taken twice."""
-    for parameter in parameters:
-        parameter._grad_ivar().set_value(parameter.grad / 2)
-
-
 def decay_into_the_weights(optimizer: Any, parameters: list[Any], __: dict[str, Any]) -> None:
     """The decay is applied once more by itself, as AdamW does."""
     rate = float(optimizer.get_lr())
@@ -289,6 +303,10 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "loss in half precision", "Logits pass through float16 on their way to the loss.",
         "tsn_tiny", ("smoothed",), with_losses(lambda loss: lambda x, y: loss(x.astype("float16").astype(x.dtype), y)),
+    ),
+    Mutant(
+        "weights of mixup exchanged", str(mixed_by_the_partner.__doc__),
+        "tsn_tiny", ("mixup",), with_losses(mixed_by_the_partner, "mixup"),
     ),
     Mutant(
         "first of equal scores", str(first_of_equals.__doc__), "tsn_tiny", ("ties",), with_metric(first_of_equals),
@@ -379,7 +397,6 @@ MUTANTS: tuple[Mutant, ...] = (
             ("gradients not cleared", "velocity", gradients_kept),
             ("momentum not kept", "velocity", momentum_lost),
             ("rate inside of the momentum", "velocity", rate_in_the_momentum),
-            ("gradients halved", "velocity", mean_over_two),
             ("decay applied twice", "weight", decay_into_the_weights),
         )
     ),

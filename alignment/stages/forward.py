@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Mapping
 
 import numpy as np
 
 from alignment.compare import Stage, measure
 from alignment.judge import Judge
 from alignment.pair import Sides
-from alignment.run import OUTPUT
+from alignment.run import OUTPUT, Listener, Run
 from alignment.session import Session, first_failure, layer_of
 
 
@@ -22,42 +22,54 @@ def forward(session: Session) -> Stage:
     stage = Stage("forward")
     session.require_repeatable()
     for mode in ("eval", "train"):
-        train = mode == "train"
-        judge = session.compare(
-            f"{mode} activation", lambda run, listen, t=train: run.forward(session.pair.inputs, listen, train=t)
-        )
-        alone = isolated(session, judge, mode)
+        outputs: dict[str, np.ndarray] = {}
+
+        def each(run: Run, listen: Listener, train: bool = mode == "train", found: dict = outputs) -> None:
+            output = run.forward(session.pair.inputs, listen, train=train)
+            if run is not session.truth or session.rounding is None:
+                found[run.side] = run.first_array(output)
+
+        judge = session.compare(f"{mode} activation", each)
+        alone = judge_alone(session, judge, mode)
         stage.records += judge.in_order() + alone.in_order()
-        session.tensors[f"forward/{mode}"] = Sides(*session.outputs(train))
+        session.tensors[f"forward/{mode}"] = Sides(**outputs)
+        if mode == "eval":
+            session.activations = judge
+            stage.notes += _unseen(session, judge)
         if not stage.place and first_failure(judge.in_order()):
             _explain(stage, session, judge, alone, mode)
-        elif not stage.place:
-            stage.notes += _unseen(session, judge) if not train else []
     return stage
 
 
-def isolated(session: Session, judge: Judge, mode: str, keep_weights: bool = False) -> Judge:
-    """Judges each layer of the candidate on the reference's inputs: every output is replaced after it was judged.
+def judge_alone(session: Session, judge: Judge, mode: str) -> Judge:
+    """Judges each layer of the candidate on the reference's inputs.
 
-    Args:
-        session: The runs.
-        judge: Holds the truth.
-        mode: `eval` or `train`.
-        keep_weights: Leave the candidate's weights as they are now.
+    Alone a layer rounds little, so that the reference's own rounding is looked at only where that is in doubt.
     """
     alone = Judge(f"{mode} activation alone", session.precision, judge.truth, largest=judge.largest)
-
-    def replace(check, name: str, array: np.ndarray) -> np.ndarray | None:
-        check(name, array)
-        fits = name in judge.truth and judge.truth[name].shape == array.shape
-        return judge.truth[name] if fits else None
-
-    for run, check in ((session.rounding, alone.calibrate), (session.candidate, alone)):
-        if run is not None:
-            if run is not session.candidate or not keep_weights:
-                run.reset()
-            run.forward(session.pair.inputs, functools.partial(replace, check), train=mode == "train")
+    session.candidate.reset()
+    run_isolated(session.candidate, session.pair.inputs, judge.truth, alone, mode)
+    if alone.doubtful and session.rounding:
+        session.rounding.reset()
+        run_isolated(session.rounding, session.pair.inputs, judge.truth, alone.calibrate, mode)
+        alone.judge_again()
     return alone
+
+
+def run_isolated(
+    run: Run, inputs: tuple[np.ndarray, ...], truth: Mapping[str, np.ndarray], listener: Listener, mode: str
+) -> None:
+    """A forward pass in which each output, after the listener has seen it, is replaced by the truth.
+
+    So every layer works on the reference's activations, whatever the layers before it have done.
+    """
+
+    def replace(name: str, array: np.ndarray) -> np.ndarray | None:
+        listener(name, array)
+        replacement = truth.get(name)
+        return replacement if replacement is not None and replacement.shape == array.shape else None
+
+    run.forward(inputs, replace, train=mode == "train")
 
 
 def _explain(stage: Stage, session: Session, judge: Judge, alone: Judge, mode: str) -> None:
