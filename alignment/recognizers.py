@@ -13,16 +13,21 @@ from torch import nn
 import models
 from alignment import reference as twins
 from alignment.pair import Optimization, Pair, Sides
+from alignment.reference import heads as twin_heads
 from alignment.reference import metrics as reference_metrics
 from alignment.reference import objective as reference_objective
 from alignment.reference import optim as reference_optim
+from alignment.reference import resnet as twin_resnet
+from alignment.reference import temporal_shift as twin_shift
 from alignment.weights import read_weights, write_weights
 from configs import Recipe
 from engine import metrics, objective, optim
+from models import heads, resnet, temporal_shift
 
 SMOOTHING = 0.1
 MIX = 0.375  # weight of a mixup
 DROPOUT = 0.5
+CLIP_NORM = 0.5
 CLASSES = 8
 FUSED = r"backbone\..*\.(conv1|conv\.0\.0)"  # where multi-view fusion wraps a convolution
 ITERATIONS = 2  # batches in an epoch of the schedule that the stage train follows
@@ -41,8 +46,8 @@ def recognizer_pair(
     """A recognizer and its twin, with everything that trains them.
 
     Args:
-        name: A key of `models.MODELS`.
-        recipe: Read for the optimizer and its schedule.
+        name: A key of `models.MODELS`, or `tsm_bottleneck`: a small network of Bottleneck blocks.
+        recipe: Read for the optimizer and its schedule, see `exercised`.
         clips: float32 [N, T, 3, H, W], normalised.
         labels: int64 [N].
         seed: Of the initial weights.
@@ -53,9 +58,8 @@ def recognizer_pair(
     settings = {"num_classes": CLASSES, "num_frames": clips.shape[1], "dropout": DROPOUT, **(options or {})}
     torch.manual_seed(seed)
     paddle.seed(seed)
-    ours = models.create_model(name, **settings)
-    arrangement = settings.pop("mvf_arrangement", "banded")
-    theirs = twins.create_model(name, **settings)
+    arrangement = settings.get("mvf_arrangement", "banded")
+    ours, theirs = _small_bottlenecks(settings) if name == "tsm_bottleneck" else _models(name, settings)
     if randomize:
         randomize_weights(theirs, seed)
     return Pair(
@@ -64,12 +68,35 @@ def recognizer_pair(
         inputs=(clips,),
         labels=labels,
         losses=losses(settings["num_classes"], seed),
-        optimizer=optimizers(recipe),
+        optimizer=optimizers(exercised(recipe)),
         # As matrices of bands the fusion never calls its convolutions, and its `net` in two parts.
         opaque=(FUSED,) if name.startswith("mvf") and arrangement == "banded" else (),
         metric=Sides(_reference_metric, metrics.summarize),
         title=name,
     )
+
+
+def _models(name: str, settings: dict[str, Any]) -> tuple[paddle.nn.Layer, nn.Module]:
+    ours = models.create_model(name, **settings)
+    return ours, twins.create_model(name, **{key: settings[key] for key in settings if key != "mvf_arrangement"})
+
+
+def _small_bottlenecks(settings: dict[str, Any]) -> tuple[paddle.nn.Layer, nn.Module]:
+    """TSM on a ResNet-50 of a quarter of its width and four blocks: Bottlenecks at the price of a tiny network."""
+    built = []
+    for side, shift, head, whole in (
+        (resnet, temporal_shift.insert_temporal_shift, heads.tsm_head, models.Recognizer2D),
+        (twin_resnet, twin_shift.insert_temporal_shift, twin_heads.tsm_head, twins.Recognizer2D),
+    ):
+        backbone = side.ResNet(side.Bottleneck, (1, 1, 1, 1), width=16)
+        shift(backbone, settings["num_frames"])
+        built.append(whole(backbone, head(backbone.out_channels, settings["num_classes"], settings["dropout"])))
+    return built[0], built[1]
+
+
+def exercised(recipe: Recipe) -> Recipe:
+    """The recipe with a warm-up that a few steps can see, and with gradients so large that they are clipped."""
+    return recipe.with_(warmup_epochs=2.0, warmup_ratio=0.25, clip_norm=min(recipe.clip_norm or CLIP_NORM, CLIP_NORM))
 
 
 def randomize_weights(model: nn.Module, seed: int) -> None:

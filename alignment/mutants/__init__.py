@@ -5,23 +5,47 @@ A suite that has never found a planted bug has not shown that it can.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from alignment.mutants import constants, data, network, training
 from alignment.mutants.mutant import Mutant
 from alignment.mutants.small_net import small_net_pair
+from alignment.pair import Pair
+from alignment.recognizers import CLASSES, recognizer_pair
+from configs.presets import preset_for_model
 
-__all__ = ["MUTANTS", "PAIRS", "Mutant", "small_net_pair"]
+__all__ = ["MUTANTS", "PAIRS", "PIPELINE", "Mutant"]
 
 MUTANTS: tuple[Mutant, ...] = (*constants.MUTANTS, *network.MUTANTS, *training.MUTANTS, *data.MUTANTS)
 
-# key -> (model, further options of its builder) of the pairs that are recognizers
-PAIRS: dict[str, tuple[str, dict[str, Any]]] = {
-    "tsn_tiny": ("tsn_tiny", {}),
-    "tsm_tiny": ("tsm_tiny", {}),
-    "tsm_pool": ("tsm_tiny", {"temporal_pool": True}),
-    "mvf_tiny": ("mvf_tiny", {}),
-    "mvf_conv3d": ("mvf_tiny", {"mvf_arrangement": "conv3d"}),
-    "tsm_mobilenet_v2": ("tsm_mobilenet_v2", {}),
-    "tsm_bottleneck": ("tsm_bottleneck", {}),
+FRAMES, SIZE, CLIPS = 4, 48, 2
+PIPELINE = "pipeline"  # what a mutant of the data is planted in
+
+
+def recognizer(model: str, **options: Any) -> Callable[[int], Pair]:
+    """A function of the seed that builds a small pair of recognizers on noise."""
+
+    def build(seed: int) -> Pair:
+        rng = np.random.default_rng([seed, 1])
+        clips = rng.normal(size=(CLIPS, FRAMES, 3, SIZE, SIZE)).astype(np.float32)
+        labels = rng.integers(CLASSES, size=CLIPS)
+        recipe = preset_for_model(model.replace("bottleneck", "r50"))
+        return recognizer_pair(model, recipe, clips, labels, seed=seed, options=options)
+
+    return build
+
+
+# key -> function of the seed that builds the pair
+PAIRS: dict[str, Callable[[int], Pair]] = {
+    "tsn_tiny": recognizer("tsn_tiny"),
+    "tsm_tiny": recognizer("tsm_tiny"),
+    "tsm_pool": recognizer("tsm_tiny", temporal_pool=True),
+    "mvf_tiny": recognizer("mvf_tiny"),
+    "mvf_conv3d": recognizer("mvf_tiny", mvf_arrangement="conv3d"),
+    "tsm_mobilenet_v2": recognizer("tsm_mobilenet_v2"),
+    "tsm_bottleneck": recognizer("tsm_bottleneck"),
+    "small_net": small_net_pair,
 }

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
@@ -299,8 +299,13 @@ def _per_channel(vector: Tensor, x: Tensor) -> Tensor:
     return vector.reshape([1, -1, *[1] * (x.ndim - 2)])
 
 
+def _variance(x: Tensor, axes: list[int]) -> Tensor:
+    """Of the values along axes, by n; they stay with length 1."""
+    return (x - x.mean(axis=axes, keepdim=True)).square().mean(axis=axes, keepdim=True)
+
+
 def _batch_variance(x: Tensor) -> Tensor:
-    return x.var(axis=[0, *range(2, x.ndim)], unbiased=False)
+    return _variance(x, [0, *range(2, x.ndim)]).flatten()  # [C]
 
 
 def unbiased_variance(norm: nn.Layer, original: Callable, x: Tensor) -> Tensor:
@@ -329,6 +334,18 @@ def epsilon_outside(norm: nn.Layer, original: Callable, x: Tensor) -> Tensor:
     y, bias = original(x), _per_channel(norm.bias, x)
     factor = (variance + norm._epsilon).sqrt() / (variance.sqrt() + norm._epsilon)
     return (y - bias) * _per_channel(factor, x) + bias
+
+
+def epsilon_outside_of_rows(norm: nn.LayerNorm, original: Callable, x: Tensor) -> Tensor:
+    """sqrt(v) + eps in place of sqrt(v + eps)."""
+    variance = _variance(x, [-1])
+    factor = (variance + norm._epsilon).sqrt() / (variance.sqrt() + norm._epsilon)
+    return (original(x) - norm.bias) * factor + norm.bias
+
+
+def rows_by_n_minus_1(norm: nn.LayerNorm, original: Callable, x: Tensor) -> Tensor:
+    """`Tensor.var` is unbiased by default, in both frameworks; a LayerNorm's is not."""
+    return (original(x) - norm.bias) * math.sqrt(1 - 1 / x.shape[-1]) + norm.bias
 
 
 def constant_statistics(norm: nn.Layer, original: Callable, x: Tensor) -> Tensor:
@@ -510,24 +527,11 @@ MUTANTS: tuple[Mutant, ...] = (
         )
     ),
     Mutant(
-        "epsilon outside of the root of a LayerNorm", str(epsilon_outside.__doc__),
-        "small_net", ("layer_norm",), rewriting(
-            "layer_norm",
-            lambda norm, original, x: (original(x) - norm.bias)
-            * (_row_variance(x) + norm._epsilon).sqrt()
-            / (_row_variance(x).sqrt() + norm._epsilon)
-            + norm.bias,
-        ),
+        "epsilon outside of the root of a LayerNorm", str(epsilon_outside_of_rows.__doc__),
+        "small_net", ("layer_norm",), rewriting("layer_norm", epsilon_outside_of_rows),
     ),
     Mutant(
-        "variance of a LayerNorm by n - 1", "`Tensor.var` is unbiased by default, in both frameworks.",
-        "small_net", ("layer_norm",), rewriting(
-            "layer_norm",
-            lambda norm, original, x: (original(x) - norm.bias) * float(np.sqrt(1 - 1 / x.shape[-1])) + norm.bias,
-        ),
+        "variance of a LayerNorm by n - 1", str(rows_by_n_minus_1.__doc__),
+        "small_net", ("layer_norm",), rewriting("layer_norm", rows_by_n_minus_1),
     ),
 )  # fmt: skip
-
-
-def _row_variance(x: Tensor) -> Tensor:
-    return x.var(axis=-1, keepdim=True, unbiased=False)
