@@ -93,12 +93,12 @@ def selftest(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m alignment selftest", description=selftest.__doc__)
     parser.add_argument("--only", metavar="PATTERN", default="", help="regular expression: these mutants only")
     parser.add_argument("--seeds", type=cli.count, default=20, help="unmutated runs that must all pass (default: 20)")
-    parser.add_argument("--threads", type=cli.count, default=1, help="threads of one operation (default: 1)")
+    parser.add_argument("--workers", type=cli.positive, default=2, help="processes, of one thread each (default: 2)")
     args = parser.parse_args(argv)
-    _prepare(args.threads)
+    prepare(threads=1)
     from alignment.selftest import run_selftest
 
-    return PASSED if run_selftest(args.only, args.seeds) else DIFFERS
+    return PASSED if run_selftest(args.only, args.seeds, args.workers) else DIFFERS
 
 
 def _add_run_flags(parser: argparse.ArgumentParser) -> None:
@@ -117,7 +117,7 @@ def _add_run_flags(parser: argparse.ArgumentParser) -> None:
 
 def _reports(args: argparse.Namespace, names: Sequence[str]) -> list[Any]:
     """Runs, prints and writes the comparisons of some models in the precisions that the flags ask for."""
-    _prepare(args.threads)
+    prepare(args.threads)
     from alignment.certify import certify
 
     if args.all:
@@ -159,8 +159,8 @@ def _show(line: str) -> None:
         print(f"\r{line:<60}", end="\r", file=sys.stderr, flush=True)
 
 
-def _prepare(threads: int) -> None:
-    """Sets up Paddle, before anything imports it, and gives PyTorch the same threads."""
+def prepare(threads: int) -> None:
+    """Sets up this process: Paddle, before anything imports it, and PyTorch with as many threads; 0: all cores."""
     import os
 
     from engine import runtime

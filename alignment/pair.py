@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from alignment.weights import read_weights
 from configs import UserError
 
 
@@ -78,3 +79,37 @@ class Pair:
         for pattern, replacement in self.names:
             name = re.sub(pattern, replacement, name)
         return name
+
+    def reference_weights(self) -> dict[str, np.ndarray]:
+        """Copies of the reference's weights under the candidate's names, in Paddle's layout.
+
+        Raises:
+            IncomparableError: Two names become one.
+        """
+        found: dict[str, np.ndarray] = {}
+        for name, array in read_weights(self.reference).items():
+            new = self.candidate_name(name)
+            if new in found:
+                raise IncomparableError(f"the renaming rules turn {name} into {new}, which another weight has taken")
+            found[new] = array
+        return found
+
+
+def optimization_of(factory: Callable, model: Any, side: str) -> Optimization:
+    """What a caller's function makes of a model, as an Optimization.
+
+    Raises:
+        IncomparableError: The function raises.
+    """
+    try:
+        built = factory(model)
+    except Exception as error:
+        raise IncomparableError(f"the {side}'s optimizer cannot be built: {one_line(error)}") from error
+    return built if isinstance(built, Optimization) else Optimization(built)
+
+
+def one_line(error: Exception) -> str:
+    """An error in one line; of a long message the line that names the error, as in Paddle's."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    wanted = [line for line in lines if "Error" in line] or lines[-1:] or [""]
+    return f"{type(error).__name__}: {wanted[0]}"[:300]

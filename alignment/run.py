@@ -21,7 +21,7 @@ import paddle
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from alignment.pair import IncomparableError, Optimization
+from alignment.pair import IncomparableError, Optimization, one_line, optimization_of
 from alignment.weights import STATISTICS, read_weights, write_weights
 
 # Called with the name and the value of a tensor; what it returns, if anything, takes the tensor's place.
@@ -51,6 +51,7 @@ class Run(ABC):
     """
 
     side: str
+    skips_repeats: bool  # whether an output that two layers return in turn is shown once
 
     def __init__(
         self, model: Any, precision: str, seed: int, rename: Mapping[str, str], opaque: Sequence[str] = ()
@@ -60,7 +61,7 @@ class Run(ABC):
         try:
             self.model = copy.deepcopy(model)
         except Exception as error:
-            raise IncomparableError(f"the {self.side} cannot be copied: {_one_line(error)}") from error
+            raise IncomparableError(f"the {self.side} cannot be copied: {one_line(error)}") from error
         self._rename = rename
         self._cast()
         self.layers = {rename.get(path, path): layer for path, layer in self._named_layers()}
@@ -192,7 +193,7 @@ class Run(ABC):
             place = f"in layer {self._open[-1]}" if self._open else "outside of its layers"
             shapes = ", ".join(str(list(array.shape)) for array in inputs)
             raise IncomparableError(
-                f"the {self.side} raises {place} for inputs of shape {shapes}: {_one_line(error)}"
+                f"the {self.side} raises {place} for inputs of shape {shapes}: {one_line(error)}"
             ) from error
         finally:
             for handle in handles:
@@ -208,7 +209,7 @@ class Run(ABC):
             try:
                 return function(output, self.tensor(labels))
             except Exception as error:
-                raise IncomparableError(f"the {self.side}'s loss raises: {_one_line(error)}") from error
+                raise IncomparableError(f"the {self.side}'s loss raises: {one_line(error)}") from error
 
     def backward(self, loss: Any) -> None:
         """Computes the gradients of a loss."""
@@ -216,16 +217,12 @@ class Run(ABC):
             try:
                 loss.backward()
             except Exception as error:
-                raise IncomparableError(f"the {self.side} raises in backward: {_one_line(error)}") from error
+                raise IncomparableError(f"the {self.side} raises in backward: {one_line(error)}") from error
 
     def build_optimizer(self, factory: Callable) -> None:
         """Makes the run's optimizer from the caller's function of the model."""
         with self.context():
-            try:
-                built = factory(self.model)
-            except Exception as error:
-                raise IncomparableError(f"the {self.side}'s optimizer cannot be built: {_one_line(error)}") from error
-        self.optimization = built if isinstance(built, Optimization) else Optimization(built)
+            self.optimization = optimization_of(factory, self.model, self.side)
 
     def weights(self) -> dict[str, np.ndarray]:
         """Copies of parameters and statistics, by the reference's names in Paddle's form and layout."""
@@ -269,7 +266,7 @@ class Run(ABC):
     def _visit(self, name: str, output: Any, listener: Listener | None, gradients: Listener | None) -> Any:
         """Shows an output to the listeners; returns it with what the first one replaced, or None."""
         tensors = self.tensors_in(output)
-        if len(tensors) == 1 and tensors[0] is self._last:
+        if self.skips_repeats and len(tensors) == 1 and tensors[0] is self._last:
             return None  # a container that returns its last layer's output
         replaced = False
         shown = []
@@ -319,6 +316,7 @@ class TorchRun(Run):
     """A PyTorch model. Its BatchNorms keep their running variance by Paddle's rule if `biased_variance`."""
 
     side = "reference"
+    skips_repeats = True
 
     def __init__(self, model: Any, precision: str, seed: int, opaque: Sequence[str] = (), biased: bool = True) -> None:
         super().__init__(model, precision, seed, {}, opaque)
@@ -439,6 +437,7 @@ class PaddleRun(Run):
     """A Paddle layer."""
 
     side = "candidate"
+    skips_repeats = False  # a block that has lost its last operation returns what its last layer does
 
     def _cast(self) -> None:
         self.model.to(dtype=self.precision)
@@ -564,10 +563,3 @@ def _mask(layer: Any, draws: np.ndarray) -> np.ndarray:
     if type(layer).__name__.lower() in ("dropout2d", "dropout3d", "dropout1d"):
         return np.broadcast_to(draws[(slice(None), slice(None), *[slice(0, 1)] * (draws.ndim - 2))], draws.shape)
     return draws
-
-
-def _one_line(error: Exception) -> str:
-    """The last line with content of an error's message, which is where Paddle puts the reason."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    wanted = [line for line in lines if "Error" in line] or lines[-1:] or [""]
-    return f"{type(error).__name__}: {wanted[0]}"[:300]

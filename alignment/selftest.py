@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import re
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
+from alignment.command import prepare
 from alignment.mutants import MUTANTS, PAIRS, PIPELINE, Mutant
 from alignment.pair import IncomparableError, Pair
 from alignment.pipeline import compare_data, ours
@@ -41,13 +44,11 @@ class Trial:
         mutant: The planted bug.
         whole: What the whole suite says.
         numbers: What it says when it must not read the constants off the models.
-        seconds: Time taken.
     """
 
     mutant: Mutant
     whole: Blame
     numbers: Blame
-    seconds: float
 
     @property
     def caught(self) -> bool:
@@ -60,52 +61,48 @@ class Trial:
         return self.whole.names(self.mutant)
 
 
-def run_selftest(only: str = "", seeds: int = 20, show: Callable[[str], None] = print) -> bool:
+def run_selftest(only: str = "", seeds: int = 20, workers: int = 1, show: Callable[[str], None] = print) -> bool:
     """Runs all mutants and all unmutated pairs; prints a line for each mutant and the scores.
 
     Args:
         only: Regular expression that the names of mutants must contain.
         seeds: Unmutated runs of every pair.
+        workers: Processes to share the work.
         show: Takes the lines.
 
     Returns:
         Whether every mutant was caught, NAMED of them rightly named, and no unmutated pair failed.
     """
     began = time.perf_counter()
-    chosen = [mutant for mutant in MUTANTS if re.search(only, mutant.name)]
+    chosen = [index for index, mutant in enumerate(MUTANTS) if re.search(only, mutant.name)]
     if not chosen:
         raise IncomparableError(f"no mutant's name contains {only!r}; without --only there are {len(MUTANTS)}")
     trials = []
     show(f"{'mutant':<46} {'pair':<17} {'stage':<9} blamed")
-    for mutant in chosen:
-        trials.append(try_mutant(mutant))
-        show(trial_line(trials[-1]))
-    alarms = false_alarms(seeds)
-    for line in alarms:
-        show(f"false alarm: {line}")
-    show("")
-    for line in scores(trials):
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), prepare, (1,)) as pool:
+        for index, (whole, numbers) in zip(chosen, pool.map(try_mutant, chosen), strict=True):
+            trials.append(Trial(MUTANTS[index], whole, numbers))
+            show(trial_line(trials[-1]))
+        cases = [(name, seed) for seed in range(seeds) for name in PAIRS]
+        alarms = [line for line in pool.map(false_alarm, cases) if line]
+    for line in ["", *(f"false alarm: {alarm}" for alarm in alarms), *scores(trials)]:
         show(line)
-    show(
-        f"unmutated     {len(alarms)} of {seeds * len(PAIRS)} runs failed ({seeds} seeds of each of {len(PAIRS)} pairs)"
-    )
-    show(f"time          {time.perf_counter() - began:.0f} s")
+    show(f"unmutated     {len(alarms)} of {len(cases)} runs failed ({seeds} seeds of each of {len(PAIRS)} pairs)")
+    show(f"time          {time.perf_counter() - began:.0f} s in {workers} processes")
     named = sum(trial.named for trial in trials) >= NAMED * len(trials)
     return all(trial.caught for trial in trials) and named and not alarms
 
 
-def try_mutant(mutant: Mutant, seed: int = 0) -> Trial:
-    """Plants one bug and runs the suite until it sees a difference."""
-    began = time.perf_counter()
+def try_mutant(index: int, seed: int = 0) -> tuple[Blame, Blame]:
+    """Plants MUTANTS[index]; what the whole suite says up to the first difference, and what its numbers say alone."""
+    mutant = MUTANTS[index]
     if mutant.pair == PIPELINE:
         stage = compare_data(candidate=mutant.apply(ours()))
         blame = Blame() if stage.passed else Blame("data", stage.place, stage.sentence)
-        return Trial(mutant, blame, blame, time.perf_counter() - began)
+        return blame, blame
     pair = planted(mutant, seed)
-    constants = blame_of(pair, ("config",), seed)
-    numbers = blame_of(pair, NUMBERS, seed)
-    whole = constants if constants.stage else numbers
-    return Trial(mutant, whole, numbers, time.perf_counter() - began)
+    constants, numbers = blame_of(pair, ("config",), seed), blame_of(pair, NUMBERS, seed)
+    return constants if constants.stage else numbers, numbers
 
 
 def planted(mutant: Mutant, seed: int) -> Pair:
@@ -128,15 +125,11 @@ def blame_of(pair: Pair, steps: Sequence[str], seed: int) -> Blame:
     return Blame() if divergence is None else Blame(divergence.stage, divergence.place, divergence.sentence)
 
 
-def false_alarms(seeds: int) -> list[str]:
-    """Failures of pairs without a bug, with other weights and data for each seed."""
-    found = []
-    for seed in range(seeds):
-        for name, build in PAIRS.items():
-            blame = blame_of(build(seed), ("config", *NUMBERS, "guards"), seed)
-            if blame.stage:
-                found.append(f"{name}, seed {seed}: {blame.stage}, {blame.place}: {blame.sentence}")
-    return found
+def false_alarm(case: tuple[str, int]) -> str:
+    """What the suite finds in a pair without a bug, built from a seed; empty if nothing."""
+    name, seed = case
+    blame = blame_of(PAIRS[name](seed), ("config", *NUMBERS, "guards"), seed)
+    return f"{name}, seed {seed}: {blame.stage}, {blame.place}: {blame.sentence}" if blame.stage else ""
 
 
 def trial_line(trial: Trial) -> str:

@@ -6,7 +6,7 @@ import copy
 
 from alignment.audit import compare_models, compare_optimizers
 from alignment.compare import Stage
-from alignment.pair import Optimization
+from alignment.pair import optimization_of
 from alignment.session import Session, first_failure
 
 
@@ -18,10 +18,8 @@ def config(session: Session) -> Stage:
     candidate.train()
     stage.records = compare_models(reference, candidate, pair.candidate_name)
     if pair.optimizer is not None:
-        left, right = (
-            built if isinstance(built, Optimization) else Optimization(built)
-            for built in (pair.optimizer.reference(reference), pair.optimizer.candidate(candidate))
-        )
+        left = optimization_of(pair.optimizer.reference, reference, "reference")
+        right = optimization_of(pair.optimizer.candidate, candidate, "candidate")
         stage.records += compare_optimizers(left, right, reference, candidate, pair.candidate_name)
     failure = first_failure(stage.records)
     if failure:

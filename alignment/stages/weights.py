@@ -20,7 +20,7 @@ def weights(session: Session) -> Stage:
         IncomparableError: A weight of either side has no partner of its shape.
     """
     stage, pair = Stage("weights"), session.pair
-    source = renamed(pair)
+    source = pair.reference_weights()
     if pair.copy:
         try:
             write_weights(pair.candidate, source)
@@ -37,21 +37,6 @@ def weights(session: Session) -> Stage:
         stage.sentence = f"The weight {failure.name} is not the reference's: {failure.reason}. {_hint(source, failure)}"
     stage.notes = confusable(source, pair)
     return stage
-
-
-def renamed(pair: Pair) -> dict[str, np.ndarray]:
-    """The reference's weights under the candidate's names, in Paddle's layout.
-
-    Raises:
-        IncomparableError: Two names become one.
-    """
-    found: dict[str, np.ndarray] = {}
-    for name, array in read_weights(pair.reference).items():
-        new = pair.candidate_name(name)
-        if new in found:
-            raise IncomparableError(f"the renaming rules turn {name} into {new}, which another weight has taken")
-        found[new] = array
-    return found
 
 
 def require_pairs(source: Mapping[str, np.ndarray], target: Mapping[str, np.ndarray]) -> None:
