@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 import models
+from alignment.data.pipeline import compare_data
 from alignment.pair import IncomparableError
-from alignment.pipeline import compare_data
 from alignment.recognizers import CLASSES, recognizer_pair
 from alignment.report import Report
 from alignment.stages import STAGES
@@ -28,9 +28,9 @@ def certify(
     *,
     steps: Sequence[str],
     precisions: Sequence[str],
-    frames: int | None = None,
-    size: int | None = None,
-    batch: int = 2,
+    frames: int,
+    size: int,
+    batch: int,
     videos: Sequence[str] = (),
     train_steps: int = TRAIN_STEPS,
     seed: int = 0,
@@ -42,8 +42,7 @@ def certify(
         names: Keys of `models.MODELS`.
         steps: Stages; `data`, which no model takes part in, goes into the first report.
         precisions: Of `float64` and `float32`.
-        frames, size: Of a clip; None takes the recipe's.
-        batch: Clips.
+        frames, size, batch: Of the clips [batch, frames, 3, size, size].
         videos: Files to cut the clips from; without any, embedded ones are rendered.
         train_steps, seed, progress: See `align_pair`.
 
@@ -56,7 +55,7 @@ def certify(
     with_data = "data" in steps
     for name in names:
         recipe = preset_for_model(name)
-        clips, labels = real_clips(recipe, frames or recipe.num_frames, size or recipe.test_size, batch, videos)
+        clips, labels = real_clips(recipe, frames, size, batch, videos)
         for precision in precisions:
             model_steps = [step for step in steps if step in STAGES and step != "init"]
             pair = recognizer_pair(name, recipe, clips, labels, seed=seed)

@@ -16,6 +16,7 @@ from configs import UserError, cli
 
 PASSED, DIFFERS, INCOMPARABLE = 0, 1, 2
 CERTIFIED = ("mvf_r50", "mvf_r101", "tsn_r50", "tsm_r50", "tsm_r101", "tsm_mobilenet_v2")
+REAL = {"frames": 16, "size": 224, "batch": 1}
 REDUCED = {"frames": 4, "size": 64, "batch": 2}
 CHOICES = ("config", "weights", "forward", "metric", "loss", "backward", "train", "data", "init", "guards")
 
@@ -43,7 +44,7 @@ def compare(argv: Sequence[str]) -> int:
         epilog="further commands: python -m alignment report DIR --rtol 1e-6; python -m alignment selftest",
     )
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--model", help="a recognizer of models/, at the size of its recipe")
+    which.add_argument("--model", help=f"a recognizer of models/, at {REAL}")
     which.add_argument("--all", action="store_true", help=f"{', '.join(CERTIFIED)}, at {REDUCED}")
     _add_run_flags(parser)
     parser.add_argument("--steps", type=_names, default=CHOICES, help=f"of {','.join(CHOICES)} (default: all)")
@@ -105,9 +106,9 @@ def _add_run_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", choices=("float32", "float64", "both"), help="default: both with --all, else float32"
     )
-    parser.add_argument("--frames", type=cli.positive, help="frames of a clip (default: the recipe's)")
-    parser.add_argument("--size", type=cli.positive, help="height and width in pixels (default: the recipe's)")
-    parser.add_argument("--batch", type=cli.positive, help="clips (default: 1)")
+    parser.add_argument("--frames", type=cli.positive, help="frames of a clip")
+    parser.add_argument("--size", type=cli.positive, help="height and width in pixels")
+    parser.add_argument("--batch", type=cli.positive, help="clips")
     parser.add_argument("--video", nargs="+", default=(), metavar="FILE", help="clips to use instead of embedded ones")
     parser.add_argument("--train_steps", type=cli.positive, default=3, help="steps of the optimizer (default: 3)")
     parser.add_argument("--seed", type=cli.count, default=0, help="of weights and dropout masks")
@@ -120,18 +121,14 @@ def _reports(args: argparse.Namespace, names: Sequence[str]) -> list[Any]:
     prepare(args.threads)
     from alignment.certify import certify
 
-    if args.all:
-        for key, value in REDUCED.items():
-            setattr(args, key, getattr(args, key) or value)
+    shape = {key: getattr(args, key) or value for key, value in (REDUCED if args.all else REAL).items()}
     precision = args.precision or ("both" if args.all else "float32")
     found = []
     for one in certify(
         names,
         steps=args.steps,
         precisions=("float64", "float32") if precision == "both" else (precision,),
-        frames=args.frames,
-        size=args.size,
-        batch=args.batch or 1,
+        **shape,
         videos=args.video,
         train_steps=args.train_steps,
         seed=args.seed,
@@ -165,7 +162,8 @@ def prepare(threads: int) -> None:
 
     from engine import runtime
 
-    runtime.prepare("cpu", threads)
+    runtime.tune_mkl()
+    runtime.prepare("cpu", threads, tune=False)  # with freed blocks kept, two frameworks would need twice the memory
     import torch
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))

@@ -17,19 +17,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import paddle
-import torch
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from alignment.pair import IncomparableError, Optimization, one_line, optimization_of
-from alignment.weights import STATISTICS, read_weights, write_weights
+from alignment.weights import read_weights, write_weights
 
 # Called with the name and the value of a tensor; what it returns, if anything, takes the tensor's place.
 Listener = Callable[[str, np.ndarray], np.ndarray | None]
 OUTPUT = "output"  # name of what the whole model returns
 
-# Constants that Paddle hands to its kernels in float32, whatever the type of the tensors.
-SINGLE_PRECISION = ("eps", "negative_slope", "alpha", "lambd", "threshold", "value")
 SLOTS = {"momentum_buffer": "velocity", "exp_avg": "moment1", "exp_avg_sq": "moment2"}  # PyTorch's names: Paddle's
 
 
@@ -312,254 +307,18 @@ class Run(ABC):
         layer.forward = types.MethodType(forward, layer)
 
 
-class TorchRun(Run):
-    """A PyTorch model. Its BatchNorms keep their running variance by Paddle's rule if `biased_variance`."""
-
-    side = "reference"
-    skips_repeats = True
-
-    def __init__(self, model: Any, precision: str, seed: int, opaque: Sequence[str] = (), biased: bool = True) -> None:
-        super().__init__(model, precision, seed, {}, opaque)
-        if biased:
-            for _, layer in self._named_layers():
-                if isinstance(layer, _BatchNorm) and layer.track_running_stats:
-                    layer.register_forward_hook(keep_biased_variance)
-                    layer.register_forward_pre_hook(remember_variance)
-
-    def _cast(self) -> None:
-        self.model.to(getattr(torch, self.precision))
-        for layer in self.model.modules():
-            if hasattr(layer, "inplace"):
-                layer.inplace = False  # the output that a hook saw would change afterwards
-            for name in SINGLE_PRECISION:
-                if type(getattr(layer, name, None)) is float:
-                    setattr(layer, name, single(getattr(layer, name)))
-            if isinstance(layer, _BatchNorm) and layer.momentum is not None:
-                layer.momentum = 1 - single(1 - layer.momentum)
-
-    def _named_layers(self) -> Iterable[tuple[str, Any]]:
-        return [(path, layer) for path, layer in self.model.named_modules() if path]
-
-    def _hook(self, layer: Any, before: Callable, after: Callable) -> list[Any]:
-        return [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]
-
-    def _is_dropout(self, layer: Any) -> bool:
-        return isinstance(layer, torch.nn.modules.dropout._DropoutNd)
-
-    def _dropped(self, layer: Any, x: Any, draws: np.ndarray) -> Any:
-        if not layer.training:
-            return x
-        kept = torch.from_numpy(_mask(layer, draws) >= layer.p).to(x.dtype)
-        return x * kept / (1 - single(layer.p))
-
-    def _is_tensor(self, value: Any) -> bool:
-        return isinstance(value, torch.Tensor) and value.is_floating_point()
-
-    def tensor(self, array: np.ndarray, gradient: bool = False) -> Any:
-        tensor = torch.from_numpy(np.array(array))
-        if tensor.is_floating_point():
-            tensor = tensor.to(getattr(torch, self.precision)).requires_grad_(gradient)
-        return tensor
-
-    def array(self, tensor: Any) -> np.ndarray:
-        return np.array(tensor.detach().cpu().numpy())
-
-    def _needs_gradient(self, tensor: Any) -> bool:
-        return tensor.requires_grad
-
-    def _gradients_on(self, on: bool) -> contextlib.AbstractContextManager:
-        return torch.set_grad_enabled(on)
-
-    def set_mode(self, train: bool) -> None:
-        self.model.train(train)
-
-    def named_parameters(self) -> dict[str, Any]:
-        named = self.model.named_parameters(remove_duplicate=False)
-        return {name: parameter for name, parameter in named if parameter.requires_grad}
-
-    def gradients(self) -> dict[str, np.ndarray | None]:
-        return {name: self._in_layout(name, parameter.grad) for name, parameter in self.named_parameters().items()}
-
-    def _in_layout(self, name: str, tensor: Any) -> np.ndarray | None:
-        """A copy of what belongs to a parameter, in Paddle's layout."""
-        if tensor is None:
-            return None
-        array = self.array(tensor)
-        owner = self.model.get_submodule(name.rpartition(".")[0])
-        is_linear_weight = isinstance(owner, torch.nn.Linear) and name.endswith("weight")
-        return np.ascontiguousarray(array.T) if is_linear_weight else array
-
-    def clear_gradients(self) -> None:
-        self.model.zero_grad(set_to_none=True)
-
-    def build_optimizer(self, factory: Callable) -> None:
-        super().build_optimizer(factory)
-        assert self.optimization is not None
-        for group in self.optimization.optimizer.param_groups:
-            for name in ("momentum", "weight_decay"):
-                if name in group:
-                    group[name] = single(group[name])
-
-    def step(self, index: int) -> float:
-        assert self.optimization is not None
-        optimizer, rate = self.optimization.optimizer, self.optimization.rate
-        if rate is not None:
-            for group in optimizer.param_groups:
-                group["lr"] = rate(index) * group.get("factor", 1.0)
-        if self.optimization.clip_norm:
-            self._clip(self.optimization.clip_norm)
-        optimizer.step()
-        first = optimizer.param_groups[0]
-        return first["lr"] / first.get("factor", 1.0)
-
-    def _clip(self, limit: float) -> None:
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
-        for gradient in gradients:
-            gradient.mul_(limit / torch.clamp(norm, min=limit))
-
-    def slots(self) -> dict[str, np.ndarray]:
-        assert self.optimization is not None
-        state = self.optimization.optimizer.state
-        found = {}
-        for name, parameter in self.named_parameters().items():
-            for theirs, ours in SLOTS.items():
-                array = self._in_layout(name, state.get(parameter, {}).get(theirs))
-                if array is not None:
-                    found[f"{name} {ours}"] = array
-        return found
-
-    def context(self) -> contextlib.AbstractContextManager:
-        return contextlib.nullcontext()
-
-
-class PaddleRun(Run):
-    """A Paddle layer."""
-
-    side = "candidate"
-    skips_repeats = False  # a block that has lost its last operation returns what its last layer does
-
-    def _cast(self) -> None:
-        self.model.to(dtype=self.precision)
-
-    def _named_layers(self) -> Iterable[tuple[str, Any]]:
-        return list(self.model.named_sublayers())
-
-    def _hook(self, layer: Any, before: Callable, after: Callable) -> list[Any]:
-        return [layer.register_forward_pre_hook(before), layer.register_forward_post_hook(after)]
-
-    def _is_dropout(self, layer: Any) -> bool:
-        return isinstance(layer, (paddle.nn.Dropout, paddle.nn.Dropout2D, paddle.nn.Dropout3D))
-
-    def _dropped(self, layer: Any, x: Any, draws: np.ndarray) -> Any:
-        upscale = getattr(layer, "mode", "upscale_in_train") == "upscale_in_train"
-        kept_part = 1 - single(layer.p)
-        if not layer.training:
-            return x if upscale else x * kept_part
-        kept = self.tensor((_mask(layer, draws) >= layer.p).astype(self.precision))
-        return x * kept / kept_part if upscale else x * kept
-
-    def _is_tensor(self, value: Any) -> bool:
-        return isinstance(value, paddle.Tensor) and value.is_floating_point()
-
-    def tensor(self, array: np.ndarray, gradient: bool = False) -> Any:
-        is_float = array.dtype.kind == "f"
-        return paddle.to_tensor(
-            array.astype(self.precision) if is_float else array, stop_gradient=not (is_float and gradient)
-        )
-
-    def array(self, tensor: Any) -> np.ndarray:
-        return np.array(tensor.numpy())
-
-    def _needs_gradient(self, tensor: Any) -> bool:
-        return not tensor.stop_gradient
-
-    def _gradients_on(self, on: bool) -> contextlib.AbstractContextManager:
-        return paddle.set_grad_enabled(on)
-
-    def set_mode(self, train: bool) -> None:
-        self.model.train() if train else self.model.eval()
-
-    def named_parameters(self) -> dict[str, Any]:
-        found = {}
-        for path, layer in [("", self.model), *self._named_layers()]:
-            for name, parameter in layer.named_parameters(include_sublayers=False):
-                full = f"{path}.{name}".lstrip(".")
-                # Paddle's BatchNorm counts its statistics among its parameters.
-                if not parameter.stop_gradient and name not in STATISTICS.values():
-                    found[self._rename.get(full, full)] = parameter
-        return found
-
-    def gradients(self) -> dict[str, np.ndarray | None]:
-        named = self.named_parameters().items()
-        return {name: None if p.grad is None else self.array(p.grad) for name, p in named}
-
-    def clear_gradients(self) -> None:
-        for parameter in self.model.parameters():
-            parameter.clear_gradient(set_to_zero=False)
-
-    def step(self, index: int) -> float:
-        assert self.optimization is not None
-        optimizer = self.optimization.optimizer
-        with self.context():
-            if self.optimization.rate is not None:
-                optimizer.set_lr(self.optimization.rate(index))
-            rate = float(optimizer.get_lr())
-            optimizer.step()
-        return rate
-
-    def slots(self) -> dict[str, np.ndarray]:
-        assert self.optimization is not None
-        accumulators = self.optimization.optimizer._accumulators
-        found = {}
-        for name, parameter in self.named_parameters().items():
-            for slot in SLOTS.values():
-                for key, tensors in accumulators.items():
-                    if key.startswith(slot) and parameter.name in tensors:
-                        found[f"{name} {slot}"] = self.array(tensors[parameter.name])
-        return found
-
-    @contextlib.contextmanager
-    def context(self) -> Iterator[None]:
-        default = paddle.get_default_dtype()
-        paddle.set_default_dtype(self.precision)
-        try:
-            yield
-        finally:
-            paddle.set_default_dtype(default)
-
-
 def _inside(path: str, opaque: Sequence[str]) -> bool:
     """Whether a layer lies within one whose path matches a pattern."""
     parents = [path[: match.start()] for match in re.finditer(r"\.", path)]
     return any(re.fullmatch(pattern, parent) for pattern in opaque for parent in parents)
 
 
-def remember_variance(layer: Any, _inputs: Any) -> None:
-    """Pre-hook of a BatchNorm of PyTorch: keeps the running variance from before the pass."""
-    layer.variance_before = layer.running_var.clone() if layer.training else None
-
-
-def keep_biased_variance(layer: Any, inputs: Any, _output: Any) -> None:
-    """Hook of a BatchNorm of PyTorch: puts the batch's biased variance where PyTorch has put the unbiased one."""
-    if layer.variance_before is not None:
-        axes = [0, *range(2, inputs[0].dim())]
-        with torch.no_grad():
-            batch = torch.var(inputs[0].detach(), dim=axes, unbiased=False)
-            # Through .data: the backward pass does not read it and must not count it as a change.
-            layer.running_var.data.copy_((1 - layer.momentum) * layer.variance_before + layer.momentum * batch)
-
-
-def paddle_variance_is_biased() -> bool:
-    """Whether the running variance of this Paddle on this device divides by n (3.3 on CPU) or n - 1, by a trial."""
-    norm = paddle.nn.BatchNorm2D(1, momentum=0.0)
-    norm.train()
-    norm(paddle.to_tensor(np.array([[[[1.0, 3.0]]]], np.float32)))
-    return float(norm._variance[0]) < 1.5  # 1 or 2
-
-
-def _mask(layer: Any, draws: np.ndarray) -> np.ndarray:
-    """Draws for each element, or for each channel in a dropout of whole maps."""
-    if type(layer).__name__.lower() in ("dropout2d", "dropout3d", "dropout1d"):
-        return np.broadcast_to(draws[(slice(None), slice(None), *[slice(0, 1)] * (draws.ndim - 2))], draws.shape)
-    return draws
+def dropout_draws(layer: Any, draws: np.ndarray) -> np.ndarray:
+    """Draws for each element, for each channel in a dropout of whole maps, or along Paddle's argument `axis`."""
+    whole_maps = type(layer).__name__.lower() in ("dropout1d", "dropout2d", "dropout3d")
+    axis = (0, 1) if whole_maps else getattr(layer, "axis", None)
+    if axis is None:
+        return draws
+    kept = [i % draws.ndim for i in (axis if isinstance(axis, (tuple, list)) else (axis,))]
+    one_draw = draws[tuple(slice(None) if i in kept else slice(0, 1) for i in range(draws.ndim))]
+    return np.broadcast_to(one_draw, draws.shape)

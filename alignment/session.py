@@ -8,8 +8,10 @@ import numpy as np
 
 from alignment.compare import Record, measure
 from alignment.judge import SECOND_OPINIONS, Judge
+from alignment.paddle_run import PaddleRun, paddle_variance_is_biased
 from alignment.pair import IncomparableError, Pair, Sides
-from alignment.run import OUTPUT, Listener, PaddleRun, Run, TorchRun, paddle_variance_is_biased
+from alignment.run import OUTPUT, Listener, Run
+from alignment.torch_run import TorchRun
 from alignment.weights import COUNTER, paddle_name, read_weights
 
 SAME_AGAIN = {"float64": 1e-9, "float32": 1e-3}  # of the output's scale, between two passes of one model

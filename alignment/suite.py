@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from alignment.environment import environment
 from alignment.pair import IncomparableError, Pair, Sides
-from alignment.report import Report, environment
+from alignment.report import Report
 from alignment.session import Session
 from alignment.stages import STAGES
 from alignment.weights import is_torch

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-BUDGET = 1 << 28  # bytes that one tape keeps in memory
+BUDGET = 1 << 26  # bytes that one tape keeps in memory
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from alignment.data.pipeline import Pipeline
 from alignment.mutants.mutant import Mutant
-from alignment.pipeline import Pipeline
 from datasets.transforms import Box, Jitter
 
 

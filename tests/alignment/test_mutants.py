@@ -8,10 +8,9 @@ import paddle
 import pytest
 import torch
 
+from alignment.data.pipeline import ours
 from alignment.mutants import MUTANTS, PAIRS, PIPELINE, constants, network
 from alignment.mutants.mutant import override, rewrite
-from alignment.pipeline import ours
-from alignment.stages.weights import renamed
 from alignment.suite import align_pair
 from alignment.weights import write_weights
 
@@ -38,7 +37,7 @@ def one_thread():
 def build(key):
     """A pair with equal weights that will not be carried over again."""
     pair = PAIRS[key](0)
-    write_weights(pair.candidate, renamed(pair))
+    write_weights(pair.candidate, pair.reference_weights())
     pair.copy = False
     return pair
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from alignment.data.cases import Draws, render_media, sample_frames
+from alignment.data.pipeline import Pipeline, compare_data, ours, reference
 from alignment.pair import IncomparableError
-from alignment.pipeline import Pipeline, compare_data, ours, reference
-from alignment.pipeline_cases import Draws, render_media, sample_frames
 from configs import Recipe
 from datasets import transforms
 from datasets.dataset import load_views

@@ -14,8 +14,9 @@ import pytest
 
 from alignment import page
 from alignment.compare import Record, Stage, exact, missing, tensor
+from alignment.environment import environment
 from alignment.pair import Sides
-from alignment.report import BEGIN, END, Report, environment, rejudge, table, write_table
+from alignment.report import BEGIN, END, Report, rejudge, table, write_table
 from configs import UserError
 
 NASTY = "<script>alert('x')</script> & \"quotes\" \x1b[31m \ud800 Schicht"

@@ -16,8 +16,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from alignment import pipeline_verdicts as verdicts
 from alignment.compare import exact
+from alignment.data import verdicts as verdicts
 from configs import Recipe
 from datasets.demo import draw_clip, encode_video
 from datasets.transforms import Box, Jitter

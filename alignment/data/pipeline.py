@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from alignment.compare import Record, Stage
+from alignment.data.cases import Case, data_cases, render_media
 from alignment.pair import IncomparableError, Sides
-from alignment.pipeline_cases import Case, data_cases, render_media
 from alignment.reference import decode as reference_decode
 from alignment.reference import sampling as reference_sampling
 from alignment.reference import transforms as reference_transforms

@@ -1,0 +1,1 @@
+"""The way of a video to the network, function by function, on both sides."""
