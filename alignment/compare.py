@@ -115,15 +115,16 @@ class Stage:
         return bool(self.records) and not self.failures
 
 
-def measure(reference: np.ndarray, candidate: np.ndarray) -> Difference:
+def measure(reference: np.ndarray, candidate: np.ndarray, same_type: bool = True) -> Difference:
     """Compares two arrays.
 
     Args:
         reference: Of any shape and type.
         candidate: Must have the same shape and type and hold finite numbers, or the result has a `problem`.
+        same_type: Whether the type counts.
     """
     shape, dtype = reference.shape, str(reference.dtype)
-    problem = _problem(reference, candidate)
+    problem = _problem(reference, candidate, same_type)
     if problem:
         return Difference(shape, dtype, problem)
     if reference.size == 0:
@@ -131,10 +132,10 @@ def measure(reference: np.ndarray, candidate: np.ndarray) -> Difference:
     return _statistics(reference, candidate)
 
 
-def _problem(reference: np.ndarray, candidate: np.ndarray) -> str:
+def _problem(reference: np.ndarray, candidate: np.ndarray, same_type: bool) -> str:
     if reference.shape != candidate.shape:
         return f"shape {list(candidate.shape)}, the reference has {list(reference.shape)}"
-    if reference.dtype != candidate.dtype:
+    if same_type and reference.dtype != candidate.dtype:
         return f"type {candidate.dtype}, the reference has {reference.dtype}"
     for side, array in (("reference", reference), ("candidate", candidate)):
         if array.dtype.kind == "f":
@@ -158,7 +159,7 @@ def _statistics(reference: np.ndarray, candidate: np.ndarray) -> Difference:
     max_abs, worst, scale, offset = -1.0, 0, 0.0, 0
     squares = {"error": 0.0, "reference": 0.0, "candidate": 0.0, "product": 0.0}
     for left, right in zip(_chunks(reference), _chunks(candidate), strict=True):
-        a, b = left.astype(np.float64), right.astype(np.float64)
+        a, b = left.astype(np.float64, copy=False), right.astype(np.float64, copy=False)
         error = np.abs(b - a)
         place = int(error.argmax())
         if error[place] > max_abs:

@@ -21,7 +21,7 @@ from alignment.pair import IncomparableError
 from alignment.tape import Tape
 
 EXACT = 1e-12  # of a tensor's scale, in float64
-RATIO = 4.0  # errors of the candidate per error of the reference, in float32
+RATIO = 8.0  # errors of the candidate per error of the reference, in float32: sums run in another order
 FLOOR = 2.0**-22  # relative error that float32 may always have: four roundings
 ROUNDINGS = 2  # float32 runs of the reference where errors jump: in gradients and over steps of training
 SECOND_OPINIONS = 12  # further ones before such a verdict of float32 counts as a difference
@@ -57,7 +57,7 @@ class Judge:
         Raises:
             IncomparableError: It is not finite.
         """
-        scale = float(np.abs(array).max(initial=0.0))
+        scale = max(float(array.max()), -float(array.min())) if array.size else 0.0
         if not np.isfinite(scale):
             raise IncomparableError(
                 f"the reference itself gives NaN or infinity: {self.kind} {name}; repair its weights or the inputs"
@@ -69,7 +69,7 @@ class Judge:
     def calibrate(self, name: str, array: np.ndarray) -> None:
         """Takes a tensor of the reference in float32, of several such runs the one furthest off; a Listener."""
         if name in self.truth:
-            difference = measure(self.truth[name], array.astype(np.float64))
+            difference = measure(self.truth[name], array, same_type=False)
             if not difference.problem:
                 self.yardstick[name] = max(self._relative(difference), self.yardstick.get(name, 0.0))
                 self._usual = None
@@ -83,7 +83,7 @@ class Judge:
         truth = self.truth[name]
         if str(array.dtype) != self.precision:
             return Record(name, self.kind, False, f"type {array.dtype} where {self.precision} is computed")
-        difference = measure(truth, array.astype(np.float64))
+        difference = measure(truth, array, same_type=False)
         if difference.problem:
             return Record(name, self.kind, False, difference.problem, difference=difference)
         return self._verdict(name, self._relative(difference), difference)
