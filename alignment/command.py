@@ -6,6 +6,7 @@ Exit code 0: everything passed. 1: something differs. 2: the two sides could not
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -112,13 +113,15 @@ def _add_run_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--video", nargs="+", default=(), metavar="FILE", help="clips to use instead of embedded ones")
     parser.add_argument("--train_steps", type=cli.positive, default=3, help="steps of the optimizer (default: 3)")
     parser.add_argument("--seed", type=cli.count, default=0, help="of weights and dropout masks")
-    parser.add_argument("--threads", type=cli.count, default=0, help="threads of one operation; 0: all cores")
+    parser.add_argument(
+        "--threads", type=cli.count, default=0, help="threads of one operation (default: 1 with --all, else all cores)"
+    )
     parser.add_argument("--output", default="output/alignment", metavar="DIR", help="default: output/alignment")
 
 
 def _reports(args: argparse.Namespace, names: Sequence[str]) -> list[Any]:
     """Runs, prints and writes the comparisons of some models in the precisions that the flags ask for."""
-    prepare(args.threads)
+    prepare(args.threads or (1 if args.all else 0))
     from alignment.certify import certify
 
     shape = {key: getattr(args, key) or value for key, value in (REDUCED if args.all else REAL).items()}
@@ -158,10 +161,11 @@ def _show(line: str) -> None:
 
 def prepare(threads: int) -> None:
     """Sets up this process: Paddle, before anything imports it, and PyTorch with as many threads; 0: all cores."""
-    import os
-
     from engine import runtime
 
+    # Two frameworks bring two pools of threads; those that wait must not keep the cores from those that work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("KMP_BLOCKTIME", "0")
     runtime.tune_mkl()
     runtime.prepare("cpu", threads, tune=False)  # with freed blocks kept, two frameworks would need twice the memory
     import torch

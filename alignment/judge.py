@@ -24,7 +24,7 @@ EXACT = 1e-12  # of a tensor's scale, in float64
 RATIO = 8.0  # errors of the candidate per error of the reference, in float32: sums run in another order
 FLOOR = 2.0**-22  # relative error that float32 may always have: four roundings
 ROUNDINGS = 2  # float32 runs of the reference where errors jump: in gradients and over steps of training
-SECOND_OPINIONS = 12  # further ones before such a verdict of float32 counts as a difference
+SECOND_OPINIONS = 6  # further ones before such a verdict of float32 counts as a difference
 NOISE = 2.0**-10  # gradients this much smaller than the largest of their kind are judged by that size
 ROUNDING_AT_MOST = 1e-6  # larger errors of float64 are no matter of rounding, whatever the reference does
 
@@ -69,7 +69,7 @@ class Judge:
     def calibrate(self, name: str, array: np.ndarray) -> None:
         """Takes a tensor of the reference in float32, of several such runs the one furthest off; a Listener."""
         if name in self.truth:
-            difference = measure(self.truth[name], array, same_type=False)
+            difference = measure(self.truth[name], array, same_type=False, details=False)
             if not difference.problem:
                 self.yardstick[name] = max(self._relative(difference), self.yardstick.get(name, 0.0))
                 self._usual = None

@@ -88,6 +88,7 @@ class PaddleRun(Run):
     def step(self, index: int) -> float:
         assert self.optimization is not None
         optimizer = self.optimization.optimizer
+        self._changed |= self._initial.keys()
         with self.context():
             if self.optimization.rate is not None:
                 optimizer.set_lr(self.optimization.rate(index))

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from alignment.pair import IncomparableError, Optimization, one_line, optimization_of
-from alignment.weights import read_weights, write_weights
+from alignment.weights import STATISTICS, assign, read_weights
 
 # Called with the name and the value of a tensor; what it returns, if anything, takes the tensor's place.
 Listener = Callable[[str, np.ndarray], np.ndarray | None]
@@ -70,6 +70,7 @@ class Run(ABC):
             if self._is_dropout(layer):
                 self._inject_masks(path, layer)
         self._initial = self.weights()
+        self._changed: set[str] = set()  # names of weights that may differ from the initial ones
 
     # -----------------------------------------------------------------------------------------------------------------
     # What a framework supplies
@@ -163,6 +164,8 @@ class Run(ABC):
             IncomparableError: The model raises.
         """
         self.set_mode(train)
+        if train:
+            self._changed |= {name for name in self._initial if name.endswith(tuple(STATISTICS.values()))}
         self._calls.clear()
         self.seen_inputs, self._last = [], None
         self._open.clear()
@@ -224,15 +227,17 @@ class Run(ABC):
         return {self._rename.get(name, name): array for name, array in read_weights(self.model).items()}
 
     def set_weights(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Puts arrays by the reference's names into the model."""
+        """Puts arrays by the reference's names into the model, until `reset`; weights that are not named stay."""
         back = {new: old for old, new in self._rename.items()}
         dtype = np.dtype(self.precision)
         cast = {back.get(name, name): a.astype(dtype) if a.dtype.kind == "f" else a for name, a in arrays.items()}
-        write_weights(self.model, cast)
+        assign(self.model, cast)
+        self._changed |= arrays.keys()
 
     def reset(self) -> None:
         """Brings weights and statistics back to what they were when the run was made; drops gradients."""
-        self.set_weights(self._initial)
+        self.set_weights({name: self._initial[name] for name in self._changed})
+        self._changed.clear()
         self.clear_gradients()
 
     def nudge(self, seed: int, halves: int) -> None:

@@ -96,10 +96,9 @@ class Session:
             calibrate(index, halves=1)
         turn(self.candidate, judges, True)
         opinions = SECOND_OPINIONS if roundings > 1 or self.rounding is None else 0
-        for index in range(opinions):
-            if not any(judge.doubtful for judge in judges):
-                break
-            calibrate(roundings + index, halves=8 if self.rounding else 2)
+        if any(judge.doubtful for judge in judges):
+            for index in range(opinions):
+                calibrate(roundings + index, halves=8 if self.rounding else 2)
             for judge in judges:
                 judge.judge_again()
         for name, array in kept["candidate"].items():

@@ -107,6 +107,7 @@ class TorchRun(Run):
     def step(self, index: int) -> float:
         assert self.optimization is not None
         optimizer, rate = self.optimization.optimizer, self.optimization.rate
+        self._changed |= self._initial.keys()
         if rate is not None:
             for group in optimizer.param_groups:
                 group["lr"] = rate(index) * group.get("factor", 1.0)

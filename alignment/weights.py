@@ -51,19 +51,19 @@ def write_weights(model: Any, arrays: dict[str, np.ndarray]) -> None:
     Raises:
         ValueError: As `copy_weights`.
     """
-    expected = read_weights(model)
+    expected = _layout(model)
     problems = [f"{name} has no source" for name in expected.keys() - arrays.keys()]
     problems += [f"{name} has no target" for name in arrays.keys() - expected.keys()]
     for name in expected.keys() & arrays.keys():
-        old, new = expected[name], arrays[name]
-        if old.shape != new.shape:
-            problems.append(f"{name} is {list(new.shape)}, the target's {list(old.shape)}")
-        elif not np.can_cast(new.dtype, old.dtype, "safe"):
-            problems.append(f"{name} is {new.dtype}, the target's {old.dtype}")
+        (shape, dtype), new = expected[name], arrays[name]
+        if shape != new.shape:
+            problems.append(f"{name} is {list(new.shape)}, the target's {list(shape)}")
+        elif not np.can_cast(new.dtype, dtype, "safe"):
+            problems.append(f"{name} is {new.dtype}, the target's {dtype}")
     if problems:
         shown = "; ".join(sorted(problems)[:5])
         raise ValueError(f"{len(problems)} weights do not fit, build both models with the same options: {shown}")
-    _assign(model, {name: array.astype(expected[name].dtype) for name, array in arrays.items()})
+    assign(model, {name: array.astype(expected[name][1], copy=False) for name, array in arrays.items()})
 
 
 def paddle_name(torch_name: str) -> str:
@@ -85,16 +85,34 @@ def _transposed(model: Any) -> set[str]:
     return {f"{path}.weight".lstrip(".") for path, module in model.named_modules() if isinstance(module, nn.Linear)}
 
 
-def _assign(model: Any, arrays: dict[str, np.ndarray]) -> None:
+def _layout(model: Any) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Shape and type of each array that `read_weights` would return."""
+    if not is_torch(model):
+        found = model.state_dict().items()
+        return {name: (tuple(t.shape), np.dtype(str(t.dtype).rpartition(".")[2])) for name, t in found}
+    transposed = _transposed(model)
+    return {
+        paddle_name(name): (
+            tuple(t.shape)[:: -1 if name in transposed else 1],
+            np.dtype(str(t.dtype).rpartition(".")[2]),
+        )
+        for name, t in model.state_dict().items()
+        if not name.endswith(COUNTER)
+    }
+
+
+def assign(model: Any, arrays: dict[str, np.ndarray]) -> None:
+    """Puts arrays that are known to fit into a model; weights that are not among them stay."""
     if not is_torch(model):
         for name, tensor in model.state_dict().items():
-            tensor.set_value(arrays[name])
+            if name in arrays:
+                tensor.set_value(arrays[name])
         return
     import torch
 
     transposed = _transposed(model)
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
-            if not name.endswith(COUNTER):
+            if paddle_name(name) in arrays:
                 array = arrays[paddle_name(name)]
                 tensor.copy_(torch.from_numpy(np.ascontiguousarray(array.T if name in transposed else array)))

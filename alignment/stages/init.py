@@ -66,8 +66,8 @@ def _record(name: str, reference: float, candidate: float, standard_error: float
 
 
 def _kurtosis(values: np.ndarray) -> float:
-    centred = values - values.mean()
-    return float((centred**4).mean() / (centred**2).mean() ** 2)
+    squares = np.square(values - values.mean())
+    return float(np.square(squares).mean() / squares.mean() ** 2)
 
 
 def _shown(values: np.ndarray) -> str:
