@@ -145,12 +145,8 @@ def _reports(args: argparse.Namespace, names: Sequence[str]) -> list[Any]:
 
 
 def _write(one: Any, directory: Path) -> None:
-    from alignment.official import STEPS, write_official
-
-    files = one.write(directory)
-    if any(name.partition("/")[0] in STEPS for name in one.tensors):
-        write_official(one, directory)
-    print(f"written to {directory}: {', '.join(file.name for file in files)} and the files of reprod_log\n", flush=True)
+    names = [str(file.relative_to(directory)) for file in one.write(directory)]
+    print(f"written to {directory}: {', '.join(names)}\n", flush=True)
 
 
 def _show(line: str) -> None:

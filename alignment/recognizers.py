@@ -112,7 +112,7 @@ def randomize_weights(model: nn.Module, seed: int) -> None:
             arrays[name] = (array + 0.25 * rng.random(array.shape)).astype(array.dtype)
         elif name.endswith("new_fc.weight"):
             arrays[name] = rng.normal(0, 1 / np.sqrt(array.shape[0]), array.shape).astype(array.dtype)
-        if name.endswith(("bn3.weight", "bn2.weight")):
+        if name.endswith(("bn3.weight", "bn2.weight", "conv.3.weight")):
             arrays[name] *= np.float32(0.25)
     write_weights(model, arrays)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import math
 import re
@@ -132,10 +133,11 @@ class Report:
             raise UserError(f"it is no whole report of an alignment ({type(error).__name__}: {error})") from error
 
     def write(self, directory: str | Path) -> list[Path]:
-        """Writes report.json, report.html and, if there are any, the tensors.
+        """Writes report.json, report.html and, if there are any, the tensors, also as reprod_log has them.
 
         Args:
-            directory: Made if it is not there. Each tensor is in tensors.npz as NAME/reference and NAME/candidate.
+            directory: Made if it is not there. Each tensor is in tensors.npz as NAME/reference and NAME/candidate. The
+                files of the official review are left out where its package reprod_log is not installed.
 
         Returns:
             The files.
@@ -158,7 +160,16 @@ class Report:
                 files.append(directory / TENSORS_FILE)
         except OSError as error:
             raise UserError(f"cannot write the report to {directory}: {error.strerror or error}") from error
-        return files
+        return files + self._write_official(directory)
+
+    def _write_official(self, directory: Path) -> list[Path]:
+        """Writes the files of the official review; returns their logs."""
+        from alignment import official  # imports this module
+
+        has_steps = any(name.partition("/")[0] in official.STEPS for name in self.tensors)
+        if not has_steps or importlib.util.find_spec("reprod_log") is None:
+            return []
+        return [directory / "log" / f"{step}_diff.log" for step in official.write_official(self, directory)]
 
     @classmethod
     def read(cls, directory: str | Path) -> Report:

@@ -70,6 +70,8 @@ class Run(ABC):
             if self._is_dropout(layer):
                 self._inject_masks(path, layer)
         self._initial = self.weights()
+        self._noise: np.random.Generator | None = None  # moves the outputs of layers, see `nudge`
+        self._halves = 0
         self._changed: set[str] = set()  # names of weights that may differ from the initial ones
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -238,10 +240,13 @@ class Run(ABC):
         """Brings weights and statistics back to what they were when the run was made; drops gradients."""
         self.set_weights({name: self._initial[name] for name in self._changed})
         self._changed.clear()
+        self._noise = None
         self.clear_gradients()
 
     def nudge(self, seed: int, halves: int) -> None:
-        """Moves each weight up or down by so many halves of the precision's epsilon, until `reset`."""
+        """Moves each weight and each layer's output up or down by so many halves of epsilon, until `reset`."""
+        self._noise = np.random.default_rng([self.seed, seed, 1])
+        self._halves = halves
         rng = np.random.default_rng([self.seed, seed])
         step = halves * np.finfo(self.precision).eps / 2
         signs = {name: rng.integers(2, size=array.shape) * 2 - 1 for name, array in self._initial.items()}
@@ -275,11 +280,18 @@ class Run(ABC):
             answer = listener(key, self.array(tensor)) if listener else None
             if answer is not None:
                 tensor, replaced = self.tensor(answer), True
+            elif self._noise is not None:
+                tensor, replaced = tensor * self._factors(tensor.shape, self._noise), True
             if gradients is not None and self._needs_gradient(tensor):
                 self._watch_gradient(key, tensor, gradients)
             shown.append(tensor)
         self._last = shown[0] if len(shown) == 1 else None
         return self._rebuilt(output, iter(shown)) if replaced else None
+
+    def _factors(self, shape: Sequence[int], noise: np.random.Generator) -> Any:
+        """Factors a few roundings above or below 1; with them the gradient on the way back is moved too."""
+        step = self._halves * np.finfo(self.precision).eps / 2
+        return self.tensor(1 + step * (noise.integers(2, size=tuple(shape)) * 2 - 1))
 
     def _watch_gradient(self, name: str, tensor: Any, listener: Listener) -> None:
         tensor.register_hook(lambda gradient: listener(name, self.array(gradient)) and None)
