@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from alignment.compare import Difference, Record, measure, missing, ratio
-from alignment.pair import IncomparableError
+from alignment.pair import OUTPUT, IncomparableError
 from alignment.tape import Tape
 
 EXACT = 1e-12  # of a tensor's scale, in float64
@@ -26,6 +26,7 @@ FLOOR = 2.0**-22  # relative error that float32 may always have: four roundings
 ROUNDINGS = 2  # float32 runs of the reference where errors jump: in gradients and over steps of training
 SECOND_OPINIONS = 6  # further ones before such a verdict of float32 counts as a difference
 NOISE = 2.0**-10  # gradients this much smaller than the largest of their kind are judged by that size
+SINGLE = (1e-10, 1.5e-7)  # errors that a constant makes when it is rounded to float32
 ROUNDING_AT_MOST = 1e-6  # larger errors of float64 are no matter of rounding, whatever the reference does
 
 
@@ -75,9 +76,11 @@ class Judge:
                 self._usual = None
 
     def __call__(self, name: str, array: np.ndarray) -> None:
-        """Judges a tensor of the candidate; a Listener. What the truth does not have is passed over."""
+        """Judges a tensor of the candidate; a Listener. A layer that the truth does not have is passed over."""
         if name in self.truth:
             self.records[name] = self._judged(name, array)
+        elif name.startswith(OUTPUT):
+            self.records[name] = missing(name, self.kind, "reference")
 
     def _judged(self, name: str, array: np.ndarray) -> Record:
         truth = self.truth[name]
@@ -92,6 +95,8 @@ class Judge:
         tolerance = self._tolerance(name)
         passed = required <= tolerance
         reason = "" if passed else f"off by {required:.2g} of its scale, {tolerance:.2g} is allowed"
+        if not passed and self.precision == "float64" and SINGLE[0] < required < SINGLE[1]:
+            reason += " (the size of a constant that Paddle keeps in float32)"
         return Record(name, self.kind, passed, reason, required, tolerance, difference)
 
     @property
@@ -108,7 +113,10 @@ class Judge:
 
     def in_order(self) -> list[Record]:
         """The verdicts in the order of the truth."""
-        return [self.records[name] for name in self.truth if name in self.records]
+        found = [self.records[name] for name in self.truth if name in self.records]
+        absent = [name for name in self.truth if name not in self.records and name.startswith(OUTPUT)]
+        found += [missing(name, self.kind, "candidate") for name in absent]
+        return found + [record for name, record in self.records.items() if name not in self.truth]
 
     def all_in_order(self) -> list[Record]:
         """As `in_order`, with a failure for every tensor that the candidate has not shown."""

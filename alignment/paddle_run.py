@@ -22,9 +22,13 @@ class PaddleRun(Run):
     skips_repeats = False  # a block that has lost its last operation returns what its last layer does
 
     def _cast(self) -> None:
-        self.model.to(dtype=self.precision)
+        others = {name: t.numpy() for name, t in self.model.state_dict().items() if not t.is_floating_point()}
+        kinds = {name: t.dtype for name, t in self.model.state_dict().items() if not t.is_floating_point()}
+        self.model.to(dtype=self.precision)  # which would make floats of integers and truth values
+        _restore_buffers(self.model, others, kinds)
         for layer in self.model.sublayers():
-            if isinstance(layer, paddle.nn.AdaptiveAvgPool2D) and _as_pair(layer._output_size) == (1, 1):
+            is_global = type(layer) is paddle.nn.AdaptiveAvgPool2D and _as_pair(layer._output_size) == (1, 1)
+            if is_global and layer._data_format == "NCHW":
                 # Deviation: the gradient of Paddle's average pooling divides by the window in float32 on CPU, up to
                 # 7.5e-9 off in float64; the mean over the whole map is the same function without that.
                 layer.forward = types.MethodType(_global_mean, layer)
@@ -46,7 +50,7 @@ class PaddleRun(Run):
         kept = self.tensor((dropout_draws(layer, draws) >= layer.p).astype(self.precision))
         return x * kept / kept_part if upscale else x * kept
 
-    def _is_tensor(self, value: Any) -> bool:
+    def is_tensor(self, value: Any) -> bool:
         return isinstance(value, paddle.Tensor) and value.is_floating_point()
 
     def tensor(self, array: np.ndarray, gradient: bool = False) -> Any:
@@ -134,3 +138,12 @@ def _as_pair(size: Any) -> tuple[Any, ...]:
 
 def _global_mean(_layer: Any, x: Any) -> Any:
     return x.mean(axis=[2, 3], keepdim=True)
+
+
+def _restore_buffers(model: Any, arrays: dict[str, np.ndarray], kinds: dict[str, Any]) -> None:
+    """Puts buffers that are no floats back as they were before a change of type."""
+    for path, layer in [("", model), *model.named_sublayers()]:
+        for name in layer._buffers:
+            full = f"{path}.{name}".lstrip(".")
+            if full in arrays:
+                layer._buffers[name] = paddle.to_tensor(arrays[full], dtype=kinds[full])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ import numpy as np
 
 from alignment.weights import read_weights
 from configs import UserError
+
+OUTPUT = "output"  # name of what the whole model returns
 
 
 class IncomparableError(UserError):
@@ -58,7 +61,7 @@ class Pair:
         names: Pairs (pattern, replacement) for re.sub that turn a path of the reference into the candidate's.
         opaque: Patterns of the reference's paths of layers that both sides compute in different ways inside: their
             outputs are compared, those of the layers in them are not.
-        copy: Whether the reference's weights are carried to the candidate first; if not, they must be equal already.
+        carry: Whether the reference's weights are carried to the candidate first; if not, they must be equal already.
         title: What the report calls the pair.
     """
 
@@ -71,7 +74,7 @@ class Pair:
     metric: Sides | None = None
     names: tuple[tuple[str, str], ...] = ()
     opaque: tuple[str, ...] = ()
-    copy: bool = True
+    carry: bool = True
     title: str = ""
 
     def candidate_name(self, name: str) -> str:
@@ -95,6 +98,18 @@ class Pair:
         return found
 
 
+def copied(model: Any, side: str) -> Any:
+    """A deep copy of a model.
+
+    Raises:
+        IncomparableError: It cannot be copied.
+    """
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:
+        raise IncomparableError(f"the {side} cannot be copied: {one_line(error)}") from error
+
+
 def optimization_of(factory: Callable, model: Any, side: str) -> Optimization:
     """What a caller's function makes of a model, as an Optimization.
 
@@ -105,7 +120,24 @@ def optimization_of(factory: Callable, model: Any, side: str) -> Optimization:
         built = factory(model)
     except Exception as error:
         raise IncomparableError(f"the {side}'s optimizer cannot be built: {one_line(error)}") from error
-    return built if isinstance(built, Optimization) else Optimization(built)
+    optimization = built if isinstance(built, Optimization) else Optimization(built)
+    _require_own(optimization.optimizer, model, side)
+    return optimization
+
+
+def _require_own(optimizer: Any, model: Any, side: str) -> None:
+    """Raises IncomparableError unless the optimizer holds parameters of the model and nothing else."""
+    if hasattr(optimizer, "param_groups"):
+        held = [tensor for group in optimizer.param_groups for tensor in group["params"]]
+    else:
+        listed = getattr(optimizer, "_parameter_list", None) or []
+        held = [t for entry in listed for t in (entry["params"] if isinstance(entry, dict) else [entry])]
+    own = {id(parameter) for parameter in model.parameters()}
+    if not held or any(id(tensor) not in own for tensor in held):
+        raise IncomparableError(
+            f"the {side}'s optimizer does not hold the parameters of the model that its function was given: "
+            "build it as lambda model: Optimizer(..., parameters of model)"
+        )
 
 
 def one_line(error: Exception) -> str:

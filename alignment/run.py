@@ -6,7 +6,6 @@ The two frameworks differ in names and hooks only; `Run` holds what they share.
 from __future__ import annotations
 
 import contextlib
-import copy
 import functools
 import re
 import types
@@ -18,12 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from alignment.pair import IncomparableError, Optimization, one_line, optimization_of
-from alignment.weights import STATISTICS, assign, read_weights
+from alignment.pair import OUTPUT, IncomparableError, Optimization, copied, one_line, optimization_of
+from alignment.weights import assign, read_weights
 
 # Called with the name and the value of a tensor; what it returns, if anything, takes the tensor's place.
 Listener = Callable[[str, np.ndarray], np.ndarray | None]
-OUTPUT = "output"  # name of what the whole model returns
 
 SLOTS = {"momentum_buffer": "velocity", "exp_avg": "moment1", "exp_avg_sq": "moment2"}  # PyTorch's names: Paddle's
 
@@ -53,10 +51,7 @@ class Run(ABC):
     ) -> None:
         self.precision = precision
         self.seed = seed
-        try:
-            self.model = copy.deepcopy(model)
-        except Exception as error:
-            raise IncomparableError(f"the {self.side} cannot be copied: {one_line(error)}") from error
+        self.model = copied(model, self.side)
         self._rename = rename
         self._cast()
         self.layers = {rename.get(path, path): layer for path, layer in self._named_layers()}
@@ -67,9 +62,10 @@ class Run(ABC):
         self._calls: Counter[str] = Counter()
         self._open: list[str] = []  # paths of the layers that are running
         for path, layer in self.layers.items():
-            if self._is_dropout(layer):
+            if self._is_dropout(layer) and type(layer).__module__.partition(".")[0] in ("torch", "paddle"):
                 self._inject_masks(path, layer)
         self._initial = self.weights()
+        self._parameter_names = self.named_parameters().keys()
         self._noise: np.random.Generator | None = None  # moves the outputs of layers, see `nudge`
         self._halves = 0
         self._changed: set[str] = set()  # names of weights that may differ from the initial ones
@@ -95,7 +91,7 @@ class Run(ABC):
         """What a dropout layer makes of x in its present mode when chance draws these numbers from [0, 1)."""
 
     @abstractmethod
-    def _is_tensor(self, value: Any) -> bool: ...
+    def is_tensor(self, value: Any) -> bool: ...
 
     @abstractmethod
     def tensor(self, array: np.ndarray, gradient: bool = False) -> Any:
@@ -167,7 +163,7 @@ class Run(ABC):
         """
         self.set_mode(train)
         if train:
-            self._changed |= {name for name in self._initial if name.endswith(tuple(STATISTICS.values()))}
+            self._changed |= self._initial.keys() - self._parameter_names
         self._calls.clear()
         self.seen_inputs, self._last = [], None
         self._open.clear()
@@ -182,7 +178,8 @@ class Run(ABC):
                 tensors = [self.tensor(array, gradient_listener is not None) for array in inputs]
                 if gradient_listener is not None:
                     for i, tensor in enumerate(tensors):
-                        self._watch_gradient(f"input {i}", tensor, gradient_listener)
+                        if self._needs_gradient(tensor):
+                            self._watch_gradient(f"input {i}", tensor, gradient_listener)
                 output = self.model(*tensors)
                 self._last = None
                 replaced = self._visit(OUTPUT, output, listener, gradient_listener)
@@ -201,11 +198,18 @@ class Run(ABC):
 
     def first_array(self, output: Any) -> np.ndarray:
         """The first tensor in what a model returns."""
-        return self.array(self.tensors_in(output)[0])
+        tensors = self.tensors_in(output)
+        if not tensors:
+            raise IncomparableError(f"the {self.side} returns no float tensor but {type(output).__name__}")
+        return self.array(tensors[0])
+
+    def with_first(self, output: Any, tensor: Any) -> Any:
+        """What a model returns with another first tensor."""
+        return self._rebuilt(output, iter([tensor, *self.tensors_in(output)[1:]]))
 
     def loss(self, function: Callable, output: Any, labels: np.ndarray) -> Any:
         """The scalar that the side's own loss function makes of the model's output."""
-        with self.context():
+        with self.context(), self._gradients_on(True):
             try:
                 return function(output, self.tensor(labels))
             except Exception as error:
@@ -213,7 +217,7 @@ class Run(ABC):
 
     def backward(self, loss: Any) -> None:
         """Computes the gradients of a loss."""
-        with self.context():
+        with self.context(), self._gradients_on(True):
             try:
                 loss.backward()
             except Exception as error:
@@ -249,8 +253,8 @@ class Run(ABC):
         self._halves = halves
         rng = np.random.default_rng([self.seed, seed])
         step = halves * np.finfo(self.precision).eps / 2
-        signs = {name: rng.integers(2, size=array.shape) * 2 - 1 for name, array in self._initial.items()}
-        self.set_weights({name: a.astype(np.float64) * (1 + step * signs[name]) for name, a in self._initial.items()})
+        floats = {name: array.astype(np.float64) for name, array in self._initial.items() if array.dtype.kind == "f"}
+        self.set_weights({name: a * (1 + step * (rng.integers(2, size=a.shape) * 2 - 1)) for name, a in floats.items()})
 
     # -----------------------------------------------------------------------------------------------------------------
     # Hooks
@@ -270,13 +274,13 @@ class Run(ABC):
 
     def _visit(self, name: str, output: Any, listener: Listener | None, gradients: Listener | None) -> Any:
         """Shows an output to the listeners; returns it with what the first one replaced, or None."""
-        tensors = self.tensors_in(output)
-        if self.skips_repeats and len(tensors) == 1 and tensors[0] is self._last:
+        named = self._named_tensors(output)
+        if self.skips_repeats and len(named) == 1 and named[0][1] is self._last:
             return None  # a container that returns its last layer's output
         replaced = False
         shown = []
-        for i, tensor in enumerate(tensors):
-            key = name if len(tensors) == 1 else f"{name} [{i}]"
+        for suffix, tensor in named:
+            key = f"{name} {suffix}".rstrip()
             answer = listener(key, self.array(tensor)) if listener else None
             if answer is not None:
                 tensor, replaced = self.tensor(answer), True
@@ -298,19 +302,26 @@ class Run(ABC):
 
     def tensors_in(self, value: Any) -> list[Any]:
         """The float tensors in nested tuples, lists and dicts."""
-        if self._is_tensor(value):
-            return [value]
-        values = value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else ()
-        return [tensor for inner in values for tensor in self.tensors_in(inner)]
+        return [tensor for _, tensor in self._named_tensors(value)]
+
+    def _named_tensors(self, value: Any) -> list[tuple[str, Any]]:
+        """The same with their places, such as `[1]` or `['logits']`; a tensor by itself has none."""
+        if self.is_tensor(value):
+            return [("", value)]
+        items = (
+            value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (tuple, list)) else ()
+        )
+        return [(f"[{key!r}]{place}", tensor) for key, inner in items for place, tensor in self._named_tensors(inner)]
 
     def _rebuilt(self, value: Any, tensors: Iterator[Any]) -> Any:
         """The same nest with other tensors."""
-        if self._is_tensor(value):
+        if self.is_tensor(value):
             return next(tensors)
         if isinstance(value, dict):
             return {key: self._rebuilt(inner, tensors) for key, inner in value.items()}
         if isinstance(value, (tuple, list)):
-            return type(value)(self._rebuilt(inner, tensors) for inner in value)
+            inner = [self._rebuilt(part, tensors) for part in value]
+            return type(value)(*inner) if hasattr(value, "_fields") else type(value)(inner)
         return value
 
     def _inject_masks(self, path: str, layer: Any) -> None:
@@ -333,7 +344,8 @@ def _inside(path: str, opaque: Sequence[str]) -> bool:
 def dropout_draws(layer: Any, draws: np.ndarray) -> np.ndarray:
     """Draws for each element, for each channel in a dropout of whole maps, or along Paddle's argument `axis`."""
     whole_maps = type(layer).__name__.lower() in ("dropout1d", "dropout2d", "dropout3d")
-    axis = (0, 1) if whole_maps else getattr(layer, "axis", None)
+    channel = -1 if str(getattr(layer, "data_format", "NCHW")).endswith("C") else 1
+    axis = (0, channel) if whole_maps else getattr(layer, "axis", None)
     if axis is None:
         return draws
     kept = [i % draws.ndim for i in (axis if isinstance(axis, (tuple, list)) else (axis,))]

@@ -109,7 +109,7 @@ def planted(mutant: Mutant, seed: int) -> Pair:
     """The mutant's pair with equal weights and the bug in its candidate."""
     pair = PAIRS[mutant.pair](seed)
     weights(Session(pair, "float64", seed))
-    pair = dataclasses.replace(pair, copy=False)
+    pair = dataclasses.replace(pair, carry=False)
     mutant.apply(pair)
     return pair
 

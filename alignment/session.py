@@ -9,8 +9,8 @@ import numpy as np
 from alignment.compare import Record, measure
 from alignment.judge import SECOND_OPINIONS, Judge
 from alignment.paddle_run import PaddleRun, paddle_variance_is_biased
-from alignment.pair import IncomparableError, Pair, Sides
-from alignment.run import OUTPUT, Listener, Run
+from alignment.pair import OUTPUT, IncomparableError, Pair, Sides
+from alignment.run import Listener, Run
 from alignment.torch_run import TorchRun
 from alignment.weights import COUNTER, paddle_name, read_weights
 

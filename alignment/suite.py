@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from alignment.compare import Stage
 from alignment.environment import environment
 from alignment.pair import IncomparableError, Pair, Sides
 from alignment.report import Report
 from alignment.session import Session
 from alignment.stages import STAGES
-from alignment.weights import is_torch
+from alignment.weights import is_of
 
 STEPS = ("config", "weights", "forward", "metric", "loss", "backward", "train", "guards")
 PRECISIONS = ("float64", "float32")
@@ -70,13 +72,13 @@ def align(
         reference=reference,
         candidate=candidate,
         inputs=arrays,
-        labels=np.zeros(len(arrays[0]), np.int64) if labels is None else np.asarray(labels),
+        labels=np.zeros(arrays[0].shape[:1] if arrays else (), np.int64) if labels is None else np.asarray(labels),
         losses=_losses(loss),
-        optimizer=Sides(*optimizer) if optimizer else None,
-        metric=Sides(*metric) if metric else None,
+        optimizer=_sides(optimizer, "optimizer") if optimizer else None,
+        metric=_sides(metric, "metric") if metric else None,
         names=tuple(names),
         opaque=tuple(opaque),
-        copy=copy,
+        carry=copy,
         title=title or type(candidate).__name__,
     )
     return align_pair(pair, steps=steps, precision=precision, train_steps=train_steps, seed=seed)
@@ -102,8 +104,10 @@ def align_pair(
     """
     wanted = possible(pair) if steps is None else tuple(steps)
     _check(pair, wanted, precision)
+    if train_steps < 1 or seed < 0:
+        raise IncomparableError(f"train_steps must be 1 or more and seed 0 or more, got {train_steps} and {seed}")
     session = Session(pair, precision, seed, train_steps)
-    stages = []
+    stages: list[Stage] = []
     if "weights" not in wanted:
         STAGES["weights"](session)  # nothing else can be compared before
     for name in [name for name in STAGES if name in wanted]:
@@ -111,14 +115,23 @@ def align_pair(
         if name not in ("config", "weights", "init"):
             session.start()
         began = time.perf_counter()
-        stage = STAGES[name](session)
+        try:
+            stage = STAGES[name](session)
+        except IncomparableError as error:
+            failed = [earlier for earlier in stages if not earlier.passed]
+            if not failed:
+                raise
+            if failed[-1].name in ("config", "weights"):
+                raise IncomparableError(f"{error}. Before that: {failed[0].sentence}") from error
+            stages[-1].notes.append(f"the stages from {name} on were left out: {error}")
+            break
         stage.seconds = time.perf_counter() - began
         stages.append(stage)
         if until_failure and not stage.passed:
             break
     settings = {
         "seed": seed, "train_steps": train_steps, "inputs": [list(array.shape) for array in pair.inputs],
-        "labels": pair.labels.tolist(), "weights": "carried over" if pair.copy else "as given",
+        "labels": pair.labels.tolist(), "weights": "carried over" if pair.carry else "as given",
         "running_variance": "Paddle's rule (biased)" if session.biased_variance else "unbiased",
     }  # fmt: skip
     return Report(pair.title, precision, stages, environment(), settings, tensors=session.tensors)
@@ -139,7 +152,14 @@ def possible(pair: Pair) -> tuple[str, ...]:
 def _losses(loss: Any) -> dict[str, Sides]:
     if loss is None:
         return {}
-    return {name: Sides(*pair) for name, pair in (loss if isinstance(loss, Mapping) else {"loss": loss}).items()}
+    named = loss if isinstance(loss, Mapping) else {"loss": loss}
+    return {name: _sides(pair, "loss") for name, pair in named.items()}
+
+
+def _sides(pair: Any, name: str) -> Sides:
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise IncomparableError(f"{name} must be two functions, PyTorch's and Paddle's, got {pair!r}")
+    return Sides(*pair)
 
 
 def _check(pair: Pair, steps: Sequence[str], precision: str) -> None:
@@ -151,13 +171,41 @@ def _check(pair: Pair, steps: Sequence[str], precision: str) -> None:
         raise IncomparableError(f"steps is empty: name some of {', '.join(STAGES)}")
     if precision not in PRECISIONS:
         raise IncomparableError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
-    if not is_torch(pair.reference) or is_torch(pair.candidate):
+    if not is_of(pair.reference, "torch") or not is_of(pair.candidate, "paddle"):
         raise IncomparableError(
             f"reference must be a torch.nn.Module and candidate a paddle.nn.Layer, "
             f"got {type(pair.reference).__name__} and {type(pair.candidate).__name__}"
         )
+    _check_precision(pair)
+    _check_patterns(pair)
     for array in pair.inputs:
+        if array.ndim == 0 or array.dtype.kind not in "fiub":
+            raise IncomparableError(
+                f"inputs must be arrays of numbers with a batch axis, got {array.dtype} {array.shape}"
+            )
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise IncomparableError("inputs hold NaN or infinity")
+    if not pair.inputs or pair.labels.ndim == 0:
+        raise IncomparableError("inputs and labels must be arrays with a batch axis, one input at least")
     if len(pair.labels) != len(pair.inputs[0]):
         raise IncomparableError(f"there are {len(pair.labels)} labels for a batch of {len(pair.inputs[0])}")
+
+
+def _check_precision(pair: Pair) -> None:
+    kinds = {str(p.dtype).rpartition(".")[2] for model in (pair.reference, pair.candidate) for p in model.parameters()}
+    if len(kinds) > 1 or not kinds <= set(PRECISIONS):
+        raise IncomparableError(
+            f"both models must be in float32 (or both in float64), found {', '.join(sorted(kinds))}"
+        )
+
+
+def _check_patterns(pair: Pair) -> None:
+    try:
+        for pattern, _replacement in pair.names:
+            re.compile(pattern)
+        for pattern in pair.opaque:
+            re.compile(pattern)
+    except (re.error, ValueError, TypeError) as error:
+        raise IncomparableError(
+            f"names must be pairs (pattern, replacement) and opaque patterns, as re takes them: {error}"
+        ) from error

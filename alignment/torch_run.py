@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from alignment.run import SLOTS, Run, dropout_draws, single
 
 # Constants that Paddle hands to its kernels in float32, whatever the type of the tensors.
-SINGLE_PRECISION = ("eps", "negative_slope", "alpha", "lambd", "threshold", "value")
+SINGLE_PRECISION = ("eps", "alpha", "lambd", "threshold", "value")
 
 
 class TorchRun(Run):
@@ -25,8 +25,8 @@ class TorchRun(Run):
     def __init__(self, model: Any, precision: str, seed: int, opaque: Sequence[str] = (), biased: bool = True) -> None:
         super().__init__(model, precision, seed, {}, opaque)
         if biased:
-            for _, layer in self._named_layers():
-                if isinstance(layer, _BatchNorm) and layer.track_running_stats:
+            for layer in self.model.modules():
+                if isinstance(layer, _BatchNorm) and layer.track_running_stats and layer.momentum is not None:
                     layer.register_forward_hook(keep_biased_variance)
                     layer.register_forward_pre_hook(remember_variance)
 
@@ -35,7 +35,7 @@ class TorchRun(Run):
         for layer in self.model.modules():
             if hasattr(layer, "inplace"):
                 layer.inplace = False  # the output that a hook saw would change afterwards
-            for name in SINGLE_PRECISION:
+            for name in SINGLE_PRECISION if type(layer).__module__.startswith("torch.nn") else ():
                 if type(getattr(layer, name, None)) is float:
                     setattr(layer, name, single(getattr(layer, name)))
             if isinstance(layer, _BatchNorm) and layer.momentum is not None:
@@ -56,7 +56,7 @@ class TorchRun(Run):
         kept = torch.from_numpy(dropout_draws(layer, draws) >= layer.p).to(x.dtype)
         return x * kept / (1 - single(layer.p))
 
-    def _is_tensor(self, value: Any) -> bool:
+    def is_tensor(self, value: Any) -> bool:
         return isinstance(value, torch.Tensor) and value.is_floating_point()
 
     def tensor(self, array: np.ndarray, gradient: bool = False) -> Any:
@@ -114,8 +114,8 @@ class TorchRun(Run):
         if self.optimization.clip_norm:
             self._clip(self.optimization.clip_norm)
         optimizer.step()
-        first = optimizer.param_groups[0]
-        return first["lr"] / first.get("factor", 1.0)
+        # The rate before the groups' own factors, or where they have none the largest: Paddle's base rate.
+        return max(group["lr"] / group.get("factor", 1.0) for group in optimizer.param_groups)
 
     def _clip(self, limit: float) -> None:
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]

@@ -75,7 +75,12 @@ def paddle_name(torch_name: str) -> str:
 
 def is_torch(model: Any) -> bool:
     """Whether a model is of PyTorch rather than of Paddle, found without importing either."""
-    return any(cls.__module__.partition(".")[0] == "torch" for cls in type(model).__mro__)
+    return is_of(model, "torch")
+
+
+def is_of(model: Any, framework: str) -> bool:
+    """Whether an object's class, or one that it inherits from, is of a framework."""
+    return any(cls.__module__.partition(".")[0] == framework for cls in type(model).__mro__)
 
 
 def _transposed(model: Any) -> set[str]:

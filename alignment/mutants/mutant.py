@@ -26,7 +26,7 @@ class Mutant:
         pair: A key of PAIRS that it is planted in; `pipeline` for the data.
         expect: The report blames the right place if its first divergence names one of these.
         apply: Plants it in the candidate's side of a Pair, in place. The weights are the reference's already and are
-            not carried over again (`copy` of the pair is off). Of the pair `pipeline` it is given a Pipeline and
+            not carried over again (`carry` of the pair is off). Of the pair `pipeline` it is given a Pipeline and
             returns another.
     """
 

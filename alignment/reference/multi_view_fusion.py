@@ -68,7 +68,11 @@ class MultiViewFusion(TemporalModule):
             y = y + (self.w_conv(x) if self.w_conv else self._time_kernel_along(x, 4))
         if self.bn is None:
             return y
-        y = self.bn(y)
+        # PyTorch 2.13 computes a wrong gradient of BatchNorm3d on a CPU when maps have one pixel and the memory of the
+        # input and of the output's gradient is laid out differently.
+        y = self.bn(y.contiguous())
+        if y.requires_grad:
+            y.register_hook(torch.Tensor.contiguous)
         return y * F.relu6(y + 3) / 6
 
     def _time_kernel_along(self, x: torch.Tensor, axis: int) -> torch.Tensor:

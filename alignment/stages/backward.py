@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from alignment.compare import Record, Stage, missing
 from alignment.judge import ROUNDINGS, Judge
 from alignment.run import Listener, Run
@@ -32,13 +34,57 @@ def backward(session: Session) -> Stage:
     kinds = ["loss", "activation gradient", "gradient"]
     losses, activations, parameters = session.each(each, kinds, keep="backward", roundings=ROUNDINGS)
     session.gradients, session.activation_gradients = parameters, activations
-    absent = _absent(parameters)
+    absent = _one_sided(untouched, parameters, activations)
     stage.records = losses.in_order() + in_backward_order(activations, parameters) + absent
     if untouched["reference"]:
         names = sorted(untouched["reference"])
         stage.notes.append(f"{len(names)} trainable weights take no part in the loss: {', '.join(names[:3])}")
     _explain(stage, session, activations)
+    wrong = [record for record in stage.failures if record.kind == "gradient" and record.difference is not None]
+    if wrong and session.precision == "float64":
+        stage.notes.append(arbitrate(session, max(wrong, key=lambda record: record.required).name))
     return stage
+
+
+def arbitrate(session: Session, name: str) -> str:
+    """Which side's gradient of a parameter is right, by finite differences of the reference's own loss.
+
+    The parameter is moved along the difference of the two gradients, where they disagree most.
+    """
+    function = session.objective()
+
+    def loss(run: Run, gradients: bool = False) -> float:
+        output = run.forward(session.pair.inputs, train=True, gradients=True)
+        value = run.loss(getattr(function, run.side), output, session.pair.labels)
+        if gradients:
+            run.backward(value)
+        return float(run.array(value))
+
+    found: dict[str, np.ndarray] = {}
+    for run in (session.truth, session.candidate):
+        run.reset()
+        loss(run, gradients=True)
+        gradient = run.gradients()[name]
+        assert gradient is not None  # a parameter without one has no record with a difference
+        found[run.side] = gradient
+        run.reset()
+    direction = found["reference"] - found["candidate"]
+    direction /= np.linalg.norm(direction)
+    weight = session.truth.weights()[name]
+    step = 1e-6 * max(1.0, float(np.linalg.norm(weight)))
+    values = []
+    for sign in (1, -1):
+        session.truth.set_weights({name: weight + sign * step * direction})
+        values.append(loss(session.truth))
+        session.truth.reset()
+    slope = (values[0] - values[1]) / (2 * step)
+    slopes = {side: float(np.vdot(gradient, direction)) for side, gradient in found.items()}
+    nearer = min(slopes, key=lambda side: abs(slopes[side] - slope))
+    return (
+        f"finite differences: along the difference of the two gradients of {name} the reference's loss rises by "
+        f"{slope:.4g}; its own gradient says {slopes['reference']:.4g}, the candidate's {slopes['candidate']:.4g}: "
+        f"the {nearer}'s is right"
+    )
 
 
 def in_backward_order(activations: Judge, parameters: Judge) -> list[Record]:
@@ -53,9 +99,12 @@ def in_backward_order(activations: Judge, parameters: Judge) -> list[Record]:
     return ordered + list(left.values())[::-1]
 
 
-def _absent(parameters: Judge) -> list[Record]:
-    """Parameters that received a gradient in the reference only."""
-    return [missing(name, "gradient", "candidate") for name in parameters.truth if name not in parameters.records]
+def _one_sided(untouched: dict[str, set[str]], parameters: Judge, activations: Judge) -> list[Record]:
+    """Parameters and inputs that received a gradient on one side only."""
+    records = [missing(name, "gradient", "candidate") for name in parameters.truth if name not in parameters.records]
+    records += [missing(name, "gradient", "reference") for name in untouched["reference"] - untouched["candidate"]]
+    inputs = [name for name in activations.truth if name.startswith("input ") and name not in activations.records]
+    return records + [missing(name, "activation gradient", "candidate") for name in inputs]
 
 
 def _explain(stage: Stage, session: Session, activations: Judge) -> None:

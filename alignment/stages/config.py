@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import copy
+from typing import Any
 
 from alignment.audit import compare_models, compare_optimizers
-from alignment.compare import Stage
-from alignment.pair import optimization_of
+from alignment.compare import Stage, exact
+from alignment.pair import Pair, copied, optimization_of
 from alignment.session import Session, first_failure
+from alignment.weights import is_torch
 
 
 def config(session: Session) -> Stage:
     """Compares what the two models and their optimizers are set to, before any number is computed."""
     stage, pair = Stage("config"), session.pair
-    reference, candidate = copy.deepcopy(pair.reference), copy.deepcopy(pair.candidate)
+    reference, candidate = copied(pair.reference, "reference"), copied(pair.candidate, "candidate")
+    stage.records.append(
+        exact("frozen layers", "constant", *(_frozen(model, pair) for model in (reference, candidate)))
+    )
     reference.train()
     candidate.train()
-    stage.records = compare_models(reference, candidate, pair.candidate_name)
+    stage.records += compare_models(reference, candidate, pair.candidate_name)
     if pair.optimizer is not None:
         left = optimization_of(pair.optimizer.reference, reference, "reference")
         right = optimization_of(pair.optimizer.candidate, candidate, "candidate")
@@ -26,3 +30,11 @@ def config(session: Session) -> Stage:
         stage.place = failure.name
         stage.sentence = f"The constant {failure.name} differs: {failure.reason}. Set it as in the reference."
     return stage
+
+
+def _frozen(model: Any, pair: Pair) -> list[str]:
+    """The candidate's paths of norms that evaluate while their model trains, as a caller may have set them."""
+    is_reference = is_torch(model)
+    named = model.named_modules() if is_reference else model.named_sublayers()
+    paths = [path for path, layer in named if model.training and not layer.training and "Norm" in type(layer).__name__]
+    return sorted(pair.candidate_name(path) if is_reference else path for path in paths)

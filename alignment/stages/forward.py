@@ -8,8 +8,8 @@ import numpy as np
 
 from alignment.compare import Stage, measure
 from alignment.judge import Judge
-from alignment.pair import Sides
-from alignment.run import OUTPUT, Listener, Run
+from alignment.pair import OUTPUT, Sides
+from alignment.run import Listener, Run
 from alignment.session import Session, first_failure, layer_of
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from alignment.compare import Stage, tensor
-from alignment.pair import IncomparableError, Sides
+from alignment.pair import IncomparableError, Sides, one_line
 from alignment.session import Session, first_failure
 
 SAMPLES = 96
@@ -21,11 +21,13 @@ def metric(session: Session) -> Stage:
     if session.pair.metric is None:
         raise IncomparableError("the stage metric needs metric=(reference, candidate), two functions (scores, labels)")
     stage = Stage("metric")
+    if session.logits().reference.ndim != 2:
+        raise IncomparableError("the stage metric needs a first output [N, K], leave it out with steps=")
     own, candidate = (softmax(logits) for logits in session.logits())
     for case, (left, right, labels) in cases(own, candidate, session.pair.labels, session.seed).items():
-        figures = Sides(session.pair.metric.reference(left, labels), session.pair.metric.candidate(right, labels))
-        for name in sorted(figures.reference.keys() | figures.candidate.keys()):
-            left_value, right_value = (np.asarray(side.get(name, np.nan), np.float64) for side in figures)
+        figures = _figures(session.pair.metric, (left, right), labels)
+        for name in sorted(figures[0].keys() | figures[1].keys()):
+            left_value, right_value = (np.asarray(figure.get(name, np.nan), np.float64) for figure in figures)
             # The two sides' own scores differ by rounding; every figure but a count of ranks could show it.
             stage.records.append(tensor(f"{name}, {case}", "metric", left_value, right_value, EQUAL, floor=1.0))
             session.tensors[f"metric/{name}, {case}"] = Sides(left_value, right_value)
@@ -36,6 +38,19 @@ def metric(session: Session) -> Stage:
             f"The metric {failure.name} differs: {failure.reason}. Look at how it ranks and what it averages."
         )
     return stage
+
+
+def _figures(metric: Sides, scores: tuple[np.ndarray, np.ndarray], labels: np.ndarray) -> list[dict[str, float]]:
+    """What both sides' functions return."""
+    found = []
+    for side, function, values in zip(Sides._fields, metric, scores, strict=True):
+        try:
+            found.append(dict(function(values, labels)))
+        except Exception as error:
+            raise IncomparableError(
+                f"the {side}'s metric must turn scores [N, K] and labels [N] into a dict: {one_line(error)}"
+            ) from error
+    return found
 
 
 def cases(

@@ -21,7 +21,7 @@ def weights(session: Session) -> Stage:
     """
     stage, pair = Stage("weights"), session.pair
     source = pair.reference_weights()
-    if pair.copy:
+    if pair.carry:
         try:
             write_weights(pair.candidate, source)
         except ValueError as error:
@@ -29,7 +29,7 @@ def weights(session: Session) -> Stage:
     else:
         require_pairs(source, read_weights(pair.candidate))
     stage.records = [exact(name, "weight", source[name], array) for name, array in read_weights(pair.candidate).items()]
-    if pair.copy:
+    if pair.carry:
         stage.records += _way_back(pair)
     failure = first_failure(stage.records)
     if failure:

@@ -38,7 +38,7 @@ def build(key):
     """A pair with equal weights that will not be carried over again."""
     pair = PAIRS[key](0)
     write_weights(pair.candidate, pair.reference_weights())
-    pair.copy = False
+    pair.carry = False
     return pair
 
 

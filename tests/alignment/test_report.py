@@ -215,7 +215,8 @@ class TestFiles:
         report.tensors["forward/logits"] = Sides(rng.standard_normal((2, 3)), rng.standard_normal((2, 3)))
         report.tensors["loss/cross entropy"] = Sides(np.float32(1.5), np.asarray(math.nan))
         files = report.write(tmp_path / "new" / "out")
-        assert [file.name for file in files] == ["report.json", "report.html", "tensors.npz"]
+        logs = ["forward_diff.log", "loss_diff.log"]
+        assert [file.name for file in files] == ["report.json", "report.html", "tensors.npz", *logs]
         assert all(file.stat().st_size for file in files)
         again = Report.read(tmp_path / "new" / "out")
         assert again.to_json() == report.to_json()

@@ -334,4 +334,4 @@ def test_several_inputs_and_outputs():
     )  # fmt: skip
     assert report.passed, report.text()
     names = {record.name for stage in report.stages for record in stage.records}
-    assert {"left (call 2)", "output [0]", "output [1]", "input 0", "input 1"} <= names
+    assert {"left (call 2)", "output [0]", "output [1]['left']", "input 0", "input 1"} <= names
