@@ -1,0 +1,211 @@
+"""What a user's models may bring along: other outputs, integers, strangers in the optimizer, one-sided gradients."""
+
+import numpy as np
+import paddle
+import pytest
+import torch
+
+from alignment import IncomparableError, align
+
+CROSS_ENTROPY = (torch.nn.functional.cross_entropy, paddle.nn.functional.cross_entropy)
+LABELS = np.array([0, 1, 2, 3])
+VECTORS = np.random.default_rng(0).normal(size=(4, 5)).astype("float32")
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(threads)
+
+
+def torch_model(forward, **layers):
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            for name, layer in layers.items():
+                setattr(self, name, layer)
+
+    Net.forward = forward
+    return Net()
+
+
+def paddle_model(forward, **layers):
+    class Net(paddle.nn.Layer):
+        def __init__(self):
+            super().__init__()
+            for name, layer in layers.items():
+                setattr(self, name, layer)
+
+    Net.forward = forward
+    return Net()
+
+
+def linear_pair(theirs, ours):
+    return {
+        "reference": torch_model(theirs, fc=torch.nn.Linear(5, 4)),
+        "candidate": paddle_model(ours, fc=paddle.nn.Linear(5, 4)),
+        "inputs": VECTORS,
+    }
+
+
+def place(**pair):
+    divergence = align(**pair).first_divergence
+    return divergence and divergence.place
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (lambda s, x: s.fc(x), lambda s, x: (s.fc(x) * 2, s.fc(x) * 2)),
+        (lambda s, x: (s.fc(x), s.fc(x) * 3), lambda s, x: s.fc(x) * 2),
+        (lambda s, x: {"a": s.fc(x), "b": 2 * s.fc(x)}, lambda s, x: {"b": s.fc(x), "a": 2 * s.fc(x)}),
+        (lambda s, x: (s.fc(x), s.fc(x)), lambda s, x: (s.fc(x),)),
+        (lambda s, x: (s.fc(x),), lambda s, x: (s.fc(x), s.fc(x))),
+    ],
+)
+def test_outputs_of_another_structure_differ(theirs, ours):
+    assert place(**linear_pair(theirs, ours)) == "output"
+
+
+def test_dicts_are_compared_by_key_and_reach_the_loss():
+    def second(f):
+        return lambda output, labels: f(output["logits"], labels)
+
+    pair = linear_pair(
+        lambda s, x: {"logits": s.fc(x), "twice": 2 * s.fc(x)}, lambda s, x: {"twice": 2 * s.fc(x), "logits": s.fc(x)}
+    )
+    report = align(**pair, labels=LABELS, steps=("forward", "backward"), loss=tuple(map(second, CROSS_ENTROPY)))
+    assert report.passed, report.text()
+    pair = linear_pair(lambda s, x: {"logits": s.fc(x)}, lambda s, x: {"logits": s.fc(x)})
+    report = align(**pair, labels=LABELS, loss=tuple(map(second, CROSS_ENTROPY)))
+    assert report.passed, report.text()
+
+
+def test_integers_in_inputs_and_buffers():
+    def build(scale=1.0):
+        theirs = torch_model(
+            lambda s, x: s.fc(s.emb(x + s.shift)).mean(1), emb=torch.nn.Embedding(9, 5), fc=torch.nn.Linear(5, 4)
+        )
+        theirs.register_buffer("shift", torch.tensor([1, 0, 2]))
+        ours = paddle_model(
+            lambda s, x: s.fc(s.emb(x + s.shift)).mean(axis=1) * scale, emb=paddle.nn.Embedding(9, 5), fc=paddle.nn.Linear(5, 4)
+        )  # fmt: skip
+        ours.register_buffer("shift", paddle.to_tensor([1, 0, 2]))
+        return {"reference": theirs, "candidate": ours}
+
+    ids = np.random.default_rng(0).integers(0, 7, size=(4, 3))
+    options = {"inputs": ids, "labels": LABELS, "loss": CROSS_ENTROPY, "steps": ("forward", "loss", "backward")}
+    for precision in ("float64", "float32"):
+        report = align(**build(), **options, precision=precision)
+        assert report.passed, report.text()
+        assert not align(**build(scale=1.01), **options, precision=precision).passed
+
+
+def test_an_optimizer_of_another_model_is_refused():
+    theirs, ours = (lambda s, x: s.fc(x)), (lambda s, x: s.fc(x))
+    pair = linear_pair(theirs, ours)
+    strangers = (
+        lambda model: torch.optim.SGD(pair["reference"].parameters(), lr=0.1),
+        lambda model: paddle.optimizer.SGD(0.1, parameters=pair["candidate"].parameters()),
+    )
+    with pytest.raises(IncomparableError, match="does not hold the parameters of the model"):
+        align(**pair, labels=LABELS, loss=CROSS_ENTROPY, optimizer=strangers)
+
+
+def test_a_gradient_on_one_side_only_differs():
+    def build(theirs, ours):
+        layers = {"a": (5, 5), "fc": (5, 4)}
+        return {
+            "reference": torch_model(theirs, **{k: torch.nn.Linear(*v) for k, v in layers.items()}),
+            "candidate": paddle_model(ours, **{k: paddle.nn.Linear(*v) for k, v in layers.items()}),
+            "inputs": VECTORS, "labels": LABELS, "loss": CROSS_ENTROPY, "steps": ("forward", "backward"),
+        }  # fmt: skip
+
+    def plain(s, x):
+        return s.fc(s.a(x) + x)
+
+    assert place(**build(plain, plain)) is None
+    assert place(**build(lambda s, x: s.fc(s.a(x).detach() + x), plain)) is not None
+    assert place(**build(plain, lambda s, x: s.fc(s.a(x).detach() + x))) is not None
+    assert place(**build(plain, lambda s, x: s.fc(s.a(x.detach()) + x.detach()))) == "a"
+
+
+def test_a_wrong_stride_leaves_a_report():
+    def build(stride):
+        theirs = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, 2, 1), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+        ours = paddle.nn.Sequential(
+            paddle.nn.Conv2D(3, 4, 3, stride, 1), paddle.nn.AdaptiveAvgPool2D(1), paddle.nn.Flatten()
+        )
+        inputs = np.random.default_rng(0).normal(size=(4, 3, 6, 6)).astype("float32")
+        return {"reference": theirs, "candidate": ours, "inputs": inputs, "labels": LABELS, "loss": CROSS_ENTROPY}
+
+    assert align(**build(2)).passed  # windows of 9 pixels too: see differences.py on average pooling
+    report = align(**build(1))
+    assert report.first_divergence.place == "0.stride"
+    assert {"config", "forward"} <= {stage.name for stage in report.failed_stages}
+
+
+def test_finite_differences_say_whose_gradient_is_right():
+    class Halved(paddle.autograd.PyLayer):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1.0
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient * 0.5
+
+    pair = linear_pair(lambda s, x: s.fc(x), lambda s, x: Halved.apply(s.fc(x)))
+    report = align(**pair, labels=LABELS, loss=CROSS_ENTROPY, steps=("forward", "backward"))
+    assert [stage.name for stage in report.failed_stages] == ["backward"]
+    assert any("the reference's is right" in note for note in report.stages[1].notes)
+
+
+def test_layers_with_other_constants_than_batch_norm():
+    theirs = torch.nn.Sequential(
+        torch.nn.Linear(5, 8), torch.nn.LeakyReLU(0.1), torch.nn.LayerNorm(8), torch.nn.Linear(8, 4)
+    )
+    ours = paddle.nn.Sequential(
+        paddle.nn.Linear(5, 8), paddle.nn.LeakyReLU(0.1), paddle.nn.LayerNorm(8), paddle.nn.Linear(8, 4)
+    )
+    report = align(reference=theirs, candidate=ours, inputs=VECTORS, labels=LABELS, loss=CROSS_ENTROPY)
+    assert report.passed, report.text()
+
+
+def test_a_norm_that_the_caller_has_frozen_on_one_side():
+    def build():
+        return {
+            "reference": torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.BatchNorm1d(4)),
+            "candidate": paddle.nn.Sequential(paddle.nn.Linear(5, 4), paddle.nn.BatchNorm1D(4)),
+            "inputs": VECTORS,
+        }
+
+    pair = build()
+    pair["candidate"][1].eval()
+    assert place(**pair) == "frozen layers"
+    assert place(**build()) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"loss": CROSS_ENTROPY[0]}, "loss must be two functions"),
+        ({"optimizer": lambda model: None}, "optimizer must be two functions"),
+        ({"names": ("ab", "c")}, "names must be pairs"),
+        ({"opaque": ("(",)}, "opaque patterns"),
+        ({"labels": np.array(3)}, "with a batch axis"),
+        ({"inputs": ()}, "one input at least"),
+        ({"candidate": 3}, "got Net and int"),
+        ({"train_steps": 0}, "train_steps must be 1 or more"),
+        ({"seed": -1}, "seed 0 or more"),
+        ({"metric": (lambda s, y: 1 / 0, lambda s, y: {})}, "the reference's metric must turn scores"),
+        ({"reference": torch_model(lambda s, x: s.fc(x), fc=torch.nn.Linear(5, 4)).half()}, "found float16, float32"),
+    ],
+)
+def test_arguments_that_make_no_comparison(change, message):
+    pair = {**linear_pair(lambda s, x: s.fc(x), lambda s, x: s.fc(x)), "labels": LABELS, "loss": CROSS_ENTROPY}
+    with pytest.raises(IncomparableError, match=message):
+        align(**{**pair, **change})
