@@ -90,9 +90,8 @@ def test_integers_in_inputs_and_buffers():
             lambda s, x: s.fc(s.emb(x + s.shift)).mean(1), emb=torch.nn.Embedding(9, 5), fc=torch.nn.Linear(5, 4)
         )
         theirs.register_buffer("shift", torch.tensor([1, 0, 2]))
-        ours = paddle_model(
-            lambda s, x: s.fc(s.emb(x + s.shift)).mean(axis=1) * scale, emb=paddle.nn.Embedding(9, 5), fc=paddle.nn.Linear(5, 4)
-        )  # fmt: skip
+        layers = {"emb": paddle.nn.Embedding(9, 5), "fc": paddle.nn.Linear(5, 4)}
+        ours = paddle_model(lambda s, x: s.fc(s.emb(x + s.shift)).mean(axis=1) * scale, **layers)
         ours.register_buffer("shift", paddle.to_tensor([1, 0, 2]))
         return {"reference": theirs, "candidate": ours}
 
