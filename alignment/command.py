@@ -6,12 +6,12 @@ Exit code 0: everything passed. 1: something differs. 2: the two sides could not
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from alignment import process
 from alignment.pair import IncomparableError
 from configs import UserError, cli
 
@@ -97,7 +97,7 @@ def selftest(argv: Sequence[str]) -> int:
     parser.add_argument("--seeds", type=cli.count, default=20, help="unmutated runs that must all pass (default: 20)")
     parser.add_argument("--workers", type=cli.positive, default=2, help="processes, of one thread each (default: 2)")
     args = parser.parse_args(argv)
-    prepare(threads=1)
+    process.prepare(threads=1)
     from alignment.selftest import run_selftest
 
     return PASSED if run_selftest(args.only, args.seeds, args.workers) else DIFFERS
@@ -121,7 +121,7 @@ def _add_run_flags(parser: argparse.ArgumentParser) -> None:
 
 def _reports(args: argparse.Namespace, names: Sequence[str]) -> list[Any]:
     """Runs, prints and writes the comparisons of some models in the precisions that the flags ask for."""
-    prepare(args.threads or (1 if args.all else 0))
+    process.prepare(args.threads or (1 if args.all else 0))
     from alignment.certify import certify
 
     shape = {key: getattr(args, key) or value for key, value in (REDUCED if args.all else REAL).items()}
@@ -153,20 +153,6 @@ def _show(line: str) -> None:
     """What is running now, on a line that the next one overwrites; only where somebody looks on."""
     if sys.stderr.isatty():
         print(f"\r{line:<60}", end="\r", file=sys.stderr, flush=True)
-
-
-def prepare(threads: int) -> None:
-    """Sets up this process: Paddle, before anything imports it, and PyTorch with as many threads; 0: all cores."""
-    from engine import runtime
-
-    # Two frameworks bring two pools of threads; those that wait must not keep the cores from those that work.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("KMP_BLOCKTIME", "0")
-    runtime.tune_mkl()
-    runtime.prepare("cpu", threads, tune=False)  # with freed blocks kept, two frameworks would need twice the memory
-    import torch
-
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
 def _names(text: str) -> tuple[str, ...]:

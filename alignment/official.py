@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from alignment.compare import measure
-from alignment.report import Report
+from alignment.pair import Sides
 from configs import UserError
 
 Arrays = Mapping[str, np.ndarray]
@@ -37,12 +37,14 @@ PASSED, FAILED = "diff check passed", "diff check failed"  # the last line of th
 COMPARED = "fiub"  # kinds of NumPy types: real numbers and truth values
 
 
-def write_official(report: Report, directory: str | Path, threshold: float = THRESHOLD) -> dict[str, bool]:
-    """Writes and compares the files of every step that the report has tensors of.
+def write_official(
+    tensors: Mapping[str, Sides], directory: str | Path, threshold: float = THRESHOLD
+) -> dict[str, bool]:
+    """Writes and compares the files of every step that there are tensors of.
 
     Args:
-        report: Its tensors `forward/...`, `metric/...`, `loss/...` and `backward/...` are taken; what follows the slash
-            becomes the key in the file.
+        tensors: Of a report; `forward/...`, `metric/...`, `loss/...` and `backward/...` are taken; what follows is
+            the key in the file.
         directory: Gets the pairs of `.npy` files, and `log/STEP_diff.log`.
         threshold: See `diff`.
 
@@ -50,18 +52,18 @@ def write_official(report: Report, directory: str | Path, threshold: float = THR
         The verdict by step.
 
     Raises:
-        UserError: There are no such tensors, reprod_log is not installed, or a file cannot be written.
+        UserError: There are none of these, reprod_log is not installed, or a file cannot be written.
     """
     verdicts = {}
     for step, (candidate, reference) in STEPS.items():
-        named = [(name.partition("/"), sides) for name, sides in report.tensors.items()]
-        tensors = {key: sides for (before, _, key), sides in named if before == step}
-        if tensors:
-            save(directory, candidate, {key: sides.candidate for key, sides in tensors.items()})
-            save(directory, reference, {key: sides.reference for key, sides in tensors.items()})
+        named = [(name.partition("/"), sides) for name, sides in tensors.items()]
+        chosen = {key: sides for (before, _, key), sides in named if before == step}
+        if chosen:
+            save(directory, candidate, {key: sides.candidate for key, sides in chosen.items()})
+            save(directory, reference, {key: sides.reference for key, sides in chosen.items()})
             verdicts[step] = diff(directory, step, f"{candidate}.npy", f"{reference}.npy", threshold)
     if not verdicts:
-        raise UserError(f"the report holds no tensors of {', '.join(STEPS)}: run at least one of these steps")
+        raise UserError(f"there are no tensors of {', '.join(STEPS)}: run at least one of these steps")
     return verdicts
 
 

@@ -164,12 +164,12 @@ class Report:
 
     def _write_official(self, directory: Path) -> list[Path]:
         """Writes the files of the official review; returns their logs."""
-        from alignment import official  # imports this module
+        from alignment import official  # needs reprod_log
 
         has_steps = any(name.partition("/")[0] in official.STEPS for name in self.tensors)
         if not has_steps or importlib.util.find_spec("reprod_log") is None:
             return []
-        return [directory / "log" / f"{step}_diff.log" for step in official.write_official(self, directory)]
+        return [directory / "log" / f"{step}_diff.log" for step in official.write_official(self.tensors, directory)]
 
     @classmethod
     def read(cls, directory: str | Path) -> Report:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
-from alignment.command import prepare
 from alignment.data.pipeline import compare_data, ours
 from alignment.mutants import MUTANTS, PAIRS, PIPELINE, Mutant
 from alignment.pair import IncomparableError, Pair
+from alignment.process import prepare
 from alignment.session import Session
 from alignment.stages.weights import weights
 from alignment.suite import align_pair, possible
