@@ -137,4 +137,6 @@ def test_the_differences_of_the_frameworks_are_still_there():
     assert "0.968750 of PyTorch's" in found["running variance of BatchNorm (CPU)"]
     assert "(1, 1) instead of (0.6, 0.8)" in found["ClipGradByGlobalNorm with parameter groups"]
     assert "becomes (0 6 3 4)" in found["F.temporal_shift"]
+    assert "PyTorch's own mistake" in found["BatchNorm3d of PyTorch on maps of one pixel (CPU)"]
+    assert "change the result by 0.0" not in found["BatchNorm3d of PyTorch on maps of one pixel (CPU)"]
     assert "off by 7.5e-09" in found["gradient of average pooling in float64 (CPU)"]
