@@ -108,8 +108,8 @@ def align_pair(
         raise IncomparableError(f"train_steps must be 1 or more and seed 0 or more, got {train_steps} and {seed}")
     session = Session(pair, precision, seed, train_steps)
     stages: list[Stage] = []
-    if "weights" not in wanted:
-        STAGES["weights"](session)  # nothing else can be compared before
+    if "weights" not in wanted and not set(wanted) <= {"config", "init"}:
+        STAGES["weights"](session)  # numbers can only be compared with equal weights
     for name in [name for name in STAGES if name in wanted]:
         progress(name)
         if name not in ("config", "weights", "init"):

@@ -132,6 +132,15 @@ def test_a_gradient_on_one_side_only_differs():
     assert place(**build(plain, lambda s, x: s.fc(s.a(x.detach()) + x.detach()))) == "a"
 
 
+def test_reading_constants_leaves_the_weights_alone():
+    pair = linear_pair(lambda s, x: s.fc(x), lambda s, x: s.fc(x))
+    before = pair["candidate"].fc.weight.numpy()
+    assert align(**pair, steps=("config", "init")).stages[0].passed
+    assert np.array_equal(before, pair["candidate"].fc.weight.numpy())
+    align(**pair, steps=("forward",))
+    assert np.array_equal(pair["reference"].fc.weight.detach().numpy().T, pair["candidate"].fc.weight.numpy())
+
+
 def test_a_wrong_stride_leaves_a_report():
     def build(stride):
         theirs = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, 2, 1), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
