@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 import numpy as np
 
 from alignment.compare import SAMPLE, Record, Stage
 from alignment.judge import Judge
-from alignment.pair import IncomparableError
+from alignment.pair import OUTPUT, IncomparableError
 from alignment.session import Session, first_failure, layer_of
 from alignment.stages.forward import run_isolated
 
@@ -26,9 +27,8 @@ def guards(session: Session) -> Stage:
     if session.activations is None:
         raise IncomparableError("the stage guards needs the stage forward before it: name both in steps")
     stage = Stage("guards")
-    names = session.candidate.weights().keys()
-    for suffix in [suffix for suffix in SUFFIXES if any(name.endswith(suffix) for name in names)]:
-        stage.records += _noticed(session, session.activations.truth, suffix)
+    for weights in _by_suffix(session.candidate.weights()):
+        stage.records += _noticed(session, session.activations.truth, weights)
     if session.gradients is not None and session.activation_gradients is not None:
         stage.records += [_reached(name, array) for name, array in session.gradients.truth.items()]
         stage.records += _samples(session.activation_gradients)
@@ -39,24 +39,52 @@ def guards(session: Session) -> Stage:
     return stage
 
 
-def _noticed(session: Session, truth: Mapping[str, np.ndarray], suffix: str) -> list[Record]:
-    """Nudges all weights of a suffix at once; each owner, fed with the reference's activations, must differ."""
+def _by_suffix(weights: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """The float weights in groups in which no layer has two, as far as their names are usual."""
+    groups: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
+    for name, array in weights.items():
+        if array.dtype.kind == "f":
+            groups[next((suffix for suffix in SUFFIXES if name.endswith(suffix)), "")][name] = array
+    return list(groups.values())
+
+
+def _noticed(session: Session, truth: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray]) -> list[Record]:
+    """Nudges some weights at once; each owner, fed with the reference's activations, must differ."""
     rng = np.random.default_rng(session.seed)
-    weights = session.candidate.weights()
-    chosen = {name: array for name, array in weights.items() if name.endswith(suffix)}
-    seen, changed = set(), set()
+    nudged = {name: _nudged(array, rng) for name, array in weights.items()}
+    changed = _changed(session, truth, nudged, alone=True)
+    return [_record(session, truth, name, array, changed) for name, array in nudged.items()]
+
+
+def _changed(
+    session: Session, truth: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray], alone: bool
+) -> dict[str, bool]:
+    """Whether each layer's output differs from the truth with these weights in the candidate."""
+    found: dict[str, bool] = {}
 
     def notice(name: str, array: np.ndarray) -> None:
-        expected = truth.get(name)
-        seen.add(layer_of(name))
-        if expected is not None and _differs(expected, array):
-            changed.add(layer_of(name))
+        expected, layer = truth.get(name), layer_of(name)
+        found[layer] = found.get(layer, False) or (expected is not None and _differs(expected, array))
 
     session.candidate.reset()
-    session.candidate.set_weights({**weights, **{name: _nudged(array, rng) for name, array in chosen.items()}})
-    run_isolated(session.candidate, session.pair.inputs, truth, notice, "eval")
+    session.candidate.set_weights(weights)
+    if alone:
+        run_isolated(session.candidate, session.pair.inputs, truth, notice, "eval")
+    else:
+        session.candidate.forward(session.pair.inputs, notice)
     session.candidate.reset()
-    return [_owner(name, seen, changed) for name in chosen]
+    return found
+
+
+def _record(
+    session: Session, truth: Mapping[str, np.ndarray], name: str, nudged: np.ndarray, changed: Mapping[str, bool]
+) -> Record:
+    """Whether the nearest observed layer around a weight has noticed; without one, the weight is tried by itself."""
+    owner = name.rpartition(".")[0]
+    while owner and owner not in changed:
+        owner = owner.rpartition(".")[0]
+    noticed = changed[owner] if owner else _changed(session, truth, {name: nudged}, alone=False).get(OUTPUT, False)
+    return Record(name, "guard", noticed, "" if noticed else "another value of it changes no output in evaluation")
 
 
 def _differs(expected: np.ndarray, array: np.ndarray) -> bool:
@@ -71,15 +99,6 @@ def _differs(expected: np.ndarray, array: np.ndarray) -> bool:
 def _nudged(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     size = float(np.sqrt(np.mean(np.square(array)))) or 1.0
     return array + NUDGE * size * np.abs(rng.normal(1.0, 0.25, array.shape)).astype(array.dtype)
-
-
-def _owner(name: str, seen: set[str], changed: set[str]) -> Record:
-    """Whether the nearest observed layer around a weight has noticed."""
-    owner = name.rpartition(".")[0]
-    while owner and owner not in seen:
-        owner = owner.rpartition(".")[0]
-    passed = (owner or "output") in changed
-    return Record(name, "guard", passed, "" if passed else "another value of it changes no output in evaluation")
 
 
 def _reached(name: str, gradient: np.ndarray) -> Record:

@@ -11,7 +11,7 @@ from alignment.run import Listener, Run
 from alignment.session import Session, first_failure
 
 SPREAD = 2.0  # standard deviation of the logits: far from an even guess, far from certainty
-TRIVIAL = 1e-3  # nearer to 0 or to an even guess, as a part of it, a loss tells nothing
+ZERO, EVEN = 1e-9, 1e-3  # so near to 0, or to an even guess as a part of it, a loss tells nothing
 
 
 def loss(session: Session) -> Stage:
@@ -59,6 +59,6 @@ def loss(session: Session) -> Stage:
 def not_trivial(name: str, value: float, classes: int) -> Record:
     """A guard against a loss that cannot tell: zero, or that of an even guess."""
     even = math.log(classes) if classes > 1 else math.inf
-    trivial = abs(value) < TRIVIAL or abs(value - even) < TRIVIAL * even
+    trivial = abs(value) < ZERO or abs(value - even) < EVEN * even
     reason = f"the loss is {value:.4g}, that of an even guess {even:.4g}: it cannot show a mistake" if trivial else ""
     return Record(name, "guard", not trivial, reason)

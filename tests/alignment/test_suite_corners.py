@@ -141,6 +141,20 @@ def test_reading_constants_leaves_the_weights_alone():
     assert np.array_equal(pair["reference"].fc.weight.detach().numpy().T, pair["candidate"].fc.weight.numpy())
 
 
+def test_weights_of_the_model_itself_are_guarded():
+    theirs = torch_model(
+        lambda s, x: s.fc(torch.tanh(s.a(x) * s.scale)), a=torch.nn.Linear(5, 5), fc=torch.nn.Linear(5, 4)
+    )
+    theirs.scale = torch.nn.Parameter(torch.rand(5) + 0.5)
+    ours = paddle_model(
+        lambda s, x: s.fc(paddle.tanh(s.a(x) * s.scale)), a=paddle.nn.Linear(5, 5), fc=paddle.nn.Linear(5, 4)
+    )
+    ours.scale = ours.create_parameter([5])
+    report = align(reference=theirs, candidate=ours, inputs=VECTORS, labels=LABELS, loss=CROSS_ENTROPY)
+    assert report.passed, report.text()
+    assert "scale" in {record.name for record in report.stages[-1].records}
+
+
 def test_a_wrong_stride_leaves_a_report():
     def build(stride):
         theirs = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, 2, 1), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
