@@ -254,7 +254,12 @@ class Run(ABC):
         rng = np.random.default_rng([self.seed, seed])
         step = halves * np.finfo(self.precision).eps / 2
         floats = {name: array.astype(np.float64) for name, array in self._initial.items() if array.dtype.kind == "f"}
-        self.set_weights({name: a * (1 + step * (rng.integers(2, size=a.shape) * 2 - 1)) for name, a in floats.items()})
+        self.set_weights(
+            {
+                name: a * (1 + step * (rng.integers(2, size=a.shape, dtype=np.int8) * 2 - 1))
+                for name, a in floats.items()
+            }
+        )
 
     # -----------------------------------------------------------------------------------------------------------------
     # Hooks
@@ -295,7 +300,7 @@ class Run(ABC):
     def _factors(self, shape: Sequence[int], noise: np.random.Generator) -> Any:
         """Factors a few roundings above or below 1; with them the gradient on the way back is moved too."""
         step = self._halves * np.finfo(self.precision).eps / 2
-        return self.tensor(1 + step * (noise.integers(2, size=tuple(shape)) * 2 - 1))
+        return self.tensor(1 + step * (noise.integers(2, size=tuple(shape), dtype=np.int8) * 2 - 1))
 
     def _watch_gradient(self, name: str, tensor: Any, listener: Listener) -> None:
         tensor.register_hook(lambda gradient: listener(name, self.array(gradient)) and None)
