@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -70,15 +69,8 @@ def certify(
                 report.stages += align_pair(fresh, steps=["init"], seed=seed, progress=show).stages
             if with_data:
                 with_data = False
-                report.stages.append(_timed_data(seed))
+                report.stages.append(compare_data(seed=seed))
             yield report
-
-
-def _timed_data(seed: int):
-    began = time.perf_counter()
-    stage = compare_data(seed=seed)
-    stage.seconds = time.perf_counter() - began
-    return stage
 
 
 def real_clips(
@@ -102,11 +94,7 @@ def real_clips(
         if not videos:
             count = -(-batch // CLASSES)
             root = write_demo_dataset(Path(folder) / "scenes", train_per_class=1, val_per_class=count, size=112)
-            entries = load_annotation(str(root), "val").entries
-            videos = [
-                str(root / "val" / entry.path) if not Path(entry.path).is_absolute() else entry.path
-                for entry in entries
-            ]
+            videos = [entry.path for entry in load_annotation(str(root), "val").entries]
         views = [load_views(videos[i % len(videos)], view, "val")[0] for i in range(batch)]
     grain = np.random.default_rng(0).normal(0.0, GRAIN, (batch, *views[0].shape))
     return (np.stack(views) + grain).astype(np.float32), np.arange(batch) % CLASSES

@@ -25,10 +25,15 @@ CHOICES = ("config", "weights", "forward", "metric", "loss", "backward", "train"
 def run(argv: Sequence[str]) -> int:
     """Runs one command; returns its exit code and prints one line for whatever goes wrong."""
     commands: dict[str, Callable[[Sequence[str]], int]] = {"report": report, "selftest": selftest}
+    if argv and argv[0] in commands:
+        return _exit_code(commands[argv[0]], argv[1:])
+    return _exit_code(compare, argv)
+
+
+def _exit_code(command: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
+    """The command's own, or that of what went wrong, which is printed in one line."""
     try:
-        if argv and argv[0] in commands:
-            return commands[argv[0]](argv[1:])
-        return compare(argv)
+        return command(argv)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return INCOMPARABLE
@@ -59,21 +64,21 @@ def compare(argv: Sequence[str]) -> int:
         from alignment.report import write_table
 
         write_table(args.table, reports, " ".join(["python -m alignment", *argv]))
-    return PASSED if all(one.passed for one in reports) else DIFFERS
+    return _verdict(reports)
 
 
-def classic(step: str, argv: Sequence[str] | None = None) -> int:
+def classic(step: str) -> int:
     """One of the four steps of the official guide by itself: forward, metric, loss or backward."""
-    parser = argparse.ArgumentParser(description=f"The step {step} of the official guide, with its file names.")
-    parser.add_argument("--model", default="mvf_r50", help="a recognizer of models/ (default: mvf_r50)")
-    _add_run_flags(parser)
-    try:
+
+    def command(argv: Sequence[str]) -> int:
+        parser = argparse.ArgumentParser(description=f"The step {step} of the official guide, with its file names.")
+        parser.add_argument("--model", default="mvf_r50", help="a recognizer of models/ (default: mvf_r50)")
+        _add_run_flags(parser)
         args = parser.parse_args(argv)
         args.steps, args.all = (step,) if step != "backward" else ("backward", "train"), False
-        return PASSED if all(one.passed for one in _reports(args, (args.model,))) else DIFFERS
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return INCOMPARABLE
+        return _verdict(_reports(args, (args.model,)))
+
+    return _exit_code(command, sys.argv[1:])
 
 
 def report(argv: Sequence[str]) -> int:
@@ -101,6 +106,10 @@ def selftest(argv: Sequence[str]) -> int:
     from alignment.selftest import run_selftest
 
     return PASSED if run_selftest(args.only, args.seeds, args.workers) else DIFFERS
+
+
+def _verdict(reports: Sequence[Any]) -> int:
+    return PASSED if all(one.passed for one in reports) else DIFFERS
 
 
 def _add_run_flags(parser: argparse.ArgumentParser) -> None:

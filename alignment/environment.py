@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +24,15 @@ def environment() -> dict[str, str]:
     import torch
 
     flags = paddle.get_flags([name for name in PADDLE_FLAGS if _has_flag(name)])
+    name, reported = processor(PROCESSOR_FLAGS)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        **_processor(),
+        "processor": name,
+        "processor flags": " ".join(reported) or "unknown",
         "cores": str(cores),
         "paddle": paddle.__version__,
         "paddle device": paddle.get_device(),
@@ -67,16 +70,15 @@ def _commit() -> str:
         return "unknown"
 
 
-def _processor() -> dict[str, str]:
+def processor(flags: Sequence[str]) -> tuple[str, list[str]]:
+    """The processor's name, and which of these flags it reports."""
     path = Path("/proc/cpuinfo")
     info = path.read_text(encoding="utf-8") if path.exists() else ""
     model = re.search(r"model name\s*: (.*)", info)
-    flags = re.search(r"flags\s*: (.*)", info)
-    found = flags.group(1).split() if flags else []
-    return {
-        "processor": model.group(1).strip() if model else platform.processor() or platform.machine(),
-        "processor flags": " ".join(flag for flag in PROCESSOR_FLAGS if flag in found) or "unknown",
-    }
+    found = re.search(r"flags\s*: (.*)", info)
+    reported = found.group(1).split() if found else []
+    name = model.group(1).strip() if model else platform.processor() or platform.machine()
+    return name, [flag for flag in flags if flag in reported]
 
 
 def _version(*distributions: str) -> str:

@@ -102,13 +102,16 @@ class Judge:
     @property
     def doubtful(self) -> bool:
         """Whether tensors fail by so little that rounding might be the reason."""
+        return any(map(self._in_doubt, self.records.values()))
+
+    def _in_doubt(self, record: Record) -> bool:
         limit = ROUNDING_AT_MOST if self.precision == "float64" else np.inf
-        return any(not record.passed and record.required < limit for record in self.records.values())
+        return not record.passed and record.required < limit
 
     def judge_again(self) -> None:
         """Gives the records that failed by a number their verdict anew, after further runs of `calibrate`."""
         for name, record in self.records.items():
-            if not record.passed and record.required < (ROUNDING_AT_MOST if self.precision == "float64" else np.inf):
+            if self._in_doubt(record):
                 self.records[name] = self._verdict(name, record.required, record.difference)
 
     def in_order(self) -> list[Record]:

@@ -67,7 +67,7 @@ def recognizer_pair(
         candidate=ours,
         inputs=(clips,),
         labels=labels,
-        losses=losses(settings["num_classes"], seed),
+        losses=losses(settings["num_classes"]),
         optimizer=optimizers(exercised(recipe)),
         # As matrices of bands the fusion never calls its convolutions, and its `net` in two parts.
         opaque=(FUSED,) if name.startswith("mvf") and arrangement == "banded" else (),
@@ -117,7 +117,7 @@ def randomize_weights(model: nn.Module, seed: int) -> None:
     write_weights(model, arrays)
 
 
-def losses(classes: int, seed: int) -> dict[str, Sides]:
+def losses(classes: int) -> dict[str, Sides]:
     """Cross entropy as trained with: smoothed (minimized by the stages backward and train), plain, and mixed."""
 
     def mixed(logits: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 STATISTICS = {"running_mean": "_mean", "running_var": "_variance"}
+Layout = dict[str, tuple[tuple[int, ...], np.dtype]]  # shape and type of each array
 COUNTER = "num_batches_tracked"  # PyTorch counts batches for a rule that needs no momentum; Paddle has no such rule
 
 
@@ -51,6 +52,16 @@ def write_weights(model: Any, arrays: dict[str, np.ndarray]) -> None:
     Raises:
         ValueError: As `copy_weights`.
     """
+    layout = require_fit(model, arrays)
+    assign(model, {name: array.astype(layout[name][1], copy=False) for name, array in arrays.items()})
+
+
+def require_fit(model: Any, arrays: dict[str, np.ndarray]) -> Layout:
+    """The layout of a model, which has exactly these arrays.
+
+    Raises:
+        ValueError: As `copy_weights`.
+    """
     expected = _layout(model)
     problems = [f"{name} has no source" for name in expected.keys() - arrays.keys()]
     problems += [f"{name} has no target" for name in arrays.keys() - expected.keys()]
@@ -63,7 +74,7 @@ def write_weights(model: Any, arrays: dict[str, np.ndarray]) -> None:
     if problems:
         shown = "; ".join(sorted(problems)[:5])
         raise ValueError(f"{len(problems)} weights do not fit, build both models with the same options: {shown}")
-    assign(model, {name: array.astype(expected[name][1], copy=False) for name, array in arrays.items()})
+    return expected
 
 
 def paddle_name(torch_name: str) -> str:
@@ -90,7 +101,7 @@ def _transposed(model: Any) -> set[str]:
     return {f"{path}.weight".lstrip(".") for path, module in model.named_modules() if isinstance(module, nn.Linear)}
 
 
-def _layout(model: Any) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+def _layout(model: Any) -> Layout:
     """Shape and type of each array that `read_weights` would return."""
     if not is_torch(model):
         found = model.state_dict().items()

@@ -15,7 +15,6 @@ import math
 import multiprocessing
 import os
 import platform
-import re
 import resource
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from alignment.environment import processor
 from configs import UserError
 
 PACKAGES = ("paddlepaddle", "torch", "numpy")
@@ -346,14 +346,11 @@ def _parse(description: str, engines: dict[str, Engine], argv: Sequence[str] | N
 
 def machine() -> dict[str, Any]:
     """Date, processor and versions, as far as they can be found."""
-    path = Path("/proc/cpuinfo")
-    info = path.read_text() if path.exists() else ""
-    model = re.search(r"model name\s*: (.*)", info)
-    flags = re.search(r"flags\s*: (.*)", info)
+    name, flags = processor(FLAGS)
     return {
         "date": datetime.date.today().isoformat(),
-        "processor": model.group(1).strip() if model else platform.processor() or platform.machine(),
-        "flags": [flag for flag in FLAGS if flags and flag in flags.group(1).split()],
+        "processor": name,
+        "flags": flags,
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),

@@ -24,17 +24,11 @@ def loss(session: Session) -> Stage:
     shape = session.logits().reference.shape
     logits = np.random.default_rng(session.seed).normal(0.0, SPREAD, shape).astype(np.float32)
 
-    nests = {}
-    for run in (session.truth, session.candidate):
-        output = run.forward(session.pair.inputs)
-        if not run.is_tensor(output):
-            nests[run.side] = output
-
     def each(run: Run, values: Listener, gradients: Listener) -> None:
+        nest = run.forward(session.pair.inputs)  # the loss may want more of it than its first tensor
         for name, functions in session.losses().items():
             tensor = run.tensor(logits, gradient=True)
-            output = run.with_first(nests[run.side], tensor) if run.side in nests else tensor
-            value = run.loss(getattr(functions, run.side), output, session.pair.labels)
+            value = run.loss(getattr(functions, run.side), run.with_first(nest, tensor), session.pair.labels)
             run.backward(value)
             values(name, run.array(value))
             gradients(name, run.array(tensor.grad))

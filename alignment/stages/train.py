@@ -49,14 +49,12 @@ def train(session: Session) -> Stage:
                 listener(f"{name}, step {index + 1}", array)
 
     judges = session.each(each, ["loss", "slot", "parameter", "buffer"], roundings=ROUNDINGS)
-    records = [
-        _rate(index, *pair) for index, pair in enumerate(zip(rates["reference"], rates["candidate"], strict=True))
-    ]
+    both = [Sides(*rates_of_step) for rates_of_step in zip(rates["reference"], rates["candidate"], strict=True)]
+    records = [_rate(index, *sides) for index, sides in enumerate(both)]
     stage.records = by_step([*records, *(record for judge in judges for record in judge.all_in_order())])
     stage.records += _schedule(session.truth.optimization, session.candidate.optimization)
     stage.notes += _loose(judges)
-    for index, pair in enumerate(zip(rates["reference"], rates["candidate"], strict=True)):
-        session.tensors[f"backward/lr_{index}"] = Sides(*(np.asarray(rate) for rate in pair))
+    session.tensors |= {f"backward/lr_{index}": Sides(*map(np.asarray, sides)) for index, sides in enumerate(both)}
     failure = first_failure(stage.records)
     if failure:
         stage.place = failure.name.split(",")[0]

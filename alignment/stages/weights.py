@@ -10,7 +10,7 @@ import numpy as np
 from alignment.compare import Record, Stage, exact
 from alignment.pair import IncomparableError, Pair
 from alignment.session import Session, first_failure
-from alignment.weights import read_weights, write_weights
+from alignment.weights import read_weights, require_fit, write_weights
 
 
 def weights(session: Session) -> Stage:
@@ -21,13 +21,10 @@ def weights(session: Session) -> Stage:
     """
     stage, pair = Stage("weights"), session.pair
     source = pair.reference_weights()
-    if pair.carry:
-        try:
-            write_weights(pair.candidate, source)
-        except ValueError as error:
-            raise IncomparableError(f"the weights of the two sides do not pair off: {error}") from error
-    else:
-        require_pairs(source, read_weights(pair.candidate))
+    try:
+        (write_weights if pair.carry else require_fit)(pair.candidate, source)
+    except ValueError as error:
+        raise IncomparableError(f"the weights of the two sides do not pair off: {error}") from error
     stage.records = [exact(name, "weight", source[name], array) for name, array in read_weights(pair.candidate).items()]
     if pair.carry:
         stage.records += _way_back(pair)
@@ -37,19 +34,6 @@ def weights(session: Session) -> Stage:
         stage.sentence = f"The weight {failure.name} is not the reference's: {failure.reason}. {_hint(source, failure)}"
     stage.notes = confusable(source, pair)
     return stage
-
-
-def require_pairs(source: Mapping[str, np.ndarray], target: Mapping[str, np.ndarray]) -> None:
-    """Raises IncomparableError unless both hold the same names and shapes."""
-    problems = [f"{name} is missing in the candidate" for name in source.keys() - target.keys()]
-    problems += [f"{name} is missing in the reference" for name in target.keys() - source.keys()]
-    for name in source.keys() & target.keys():
-        if source[name].shape != target[name].shape:
-            shapes = list(target[name].shape), list(source[name].shape)
-            problems.append(f"{name} is {shapes[0]}, the reference's {shapes[1]}")
-    if problems:
-        shown = "; ".join(sorted(problems)[:5])
-        raise IncomparableError(f"{len(problems)} weights of the two sides do not pair off: {shown}")
 
 
 def _way_back(pair: Pair) -> list[Record]:

@@ -25,15 +25,6 @@ SLICE = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-    paddle.set_default_dtype("float32")
-
-
 def build(key):
     """A pair with equal weights that will not be carried over again."""
     pair = PAIRS[key](0)

@@ -16,14 +16,6 @@ from datasets.dataset import load_views
 from datasets.transforms import Box
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def video(tmp_path_factory):
     """One small video, for the tests that need not look at all media."""

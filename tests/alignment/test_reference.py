@@ -41,11 +41,8 @@ CASES = [pytest.param(name, options, id=f"{name}-{options}") for name in OPTIONS
 
 
 @pytest.fixture(autouse=True)
-def one_thread_and_default_type():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # more only wait for each other on clips this small
+def default_type():
     yield
-    torch.set_num_threads(threads)
     paddle.set_default_dtype("float32")
 
 

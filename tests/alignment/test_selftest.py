@@ -3,18 +3,9 @@
 import re
 
 import pytest
-import torch
 
 from alignment import selftest
 from alignment.mutants import MUTANTS, PAIRS
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("index", range(len(MUTANTS)), ids=lambda i: re.sub(r"\W+", "-", MUTANTS[i].name))

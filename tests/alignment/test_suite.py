@@ -15,15 +15,6 @@ SGD = (
 )
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-    assert paddle.get_default_dtype() == "float32"
-
-
 class Theirs(torch.nn.Module):
     def __init__(self, eps=1e-5):
         super().__init__()

@@ -1,5 +1,7 @@
 """What a user's models may bring along: other outputs, integers, strangers in the optimizer, one-sided gradients."""
 
+import functools
+
 import numpy as np
 import paddle
 import pytest
@@ -14,15 +16,13 @@ VECTORS = np.random.default_rng(0).normal(size=(4, 5)).astype("float32")
 
 @pytest.fixture(autouse=True)
 def seeded():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
 
 
-def torch_model(forward, **layers):
-    class Net(torch.nn.Module):
+def model(base, forward, **layers):
+    """A model of either framework with some layers."""
+
+    class Net(base):
         def __init__(self):
             super().__init__()
             for name, layer in layers.items():
@@ -32,15 +32,8 @@ def torch_model(forward, **layers):
     return Net()
 
 
-def paddle_model(forward, **layers):
-    class Net(paddle.nn.Layer):
-        def __init__(self):
-            super().__init__()
-            for name, layer in layers.items():
-                setattr(self, name, layer)
-
-    Net.forward = forward
-    return Net()
+torch_model = functools.partial(model, torch.nn.Module)
+paddle_model = functools.partial(model, paddle.nn.Layer)
 
 
 def linear_pair(theirs, ours):

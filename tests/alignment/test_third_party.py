@@ -36,12 +36,8 @@ imported.libraries = []
 
 @pytest.fixture(autouse=True)
 def seeded():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     torch.manual_seed(0)
     paddle.seed(0)
-    yield
-    torch.set_num_threads(threads)
 
 
 def aligned(theirs, ours, **options):
