@@ -85,12 +85,12 @@ def _small_bottlenecks(settings: dict[str, Any]) -> tuple[paddle.nn.Layer, nn.Mo
     """TSM on a ResNet-50 of a quarter of its width and four blocks: Bottlenecks at the price of a tiny network."""
     built = []
     for side, shift, head, whole in (
-        (resnet, temporal_shift.insert_temporal_shift, heads.tsm_head, models.Recognizer2D),
-        (twin_resnet, twin_shift.insert_temporal_shift, twin_heads.tsm_head, twins.Recognizer2D),
+        (resnet, temporal_shift.insert_temporal_shift, heads.FrameHead, models.Recognizer2D),
+        (twin_resnet, twin_shift.insert_temporal_shift, twin_heads.FrameHead, twins.Recognizer2D),
     ):
         backbone = side.ResNet(side.Bottleneck, (1, 1, 1, 1), width=16)
         shift(backbone, settings["num_frames"])
-        built.append(whole(backbone, head(backbone.out_channels, settings["num_classes"], settings["dropout"])))
+        built.append(whole(backbone, head(backbone.out_channels, settings["num_classes"], settings["dropout"], 0.001)))
     return built[0], built[1]
 
 

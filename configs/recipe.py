@@ -51,6 +51,13 @@ class Recipe:
     mvf_use_hs: bool = _field(True, "MVF: BatchNorm and hard-swish after the sum of views")
     mvf_stages: tuple[int, ...] = _field((0, 0, 1, 1), "MVF: 1 for each of the four stages that gets it")
     partial_bn: bool = _field(False, "freeze every BatchNorm but the first")
+    norm_eps: float = _field(1e-5, "epsilon of every BatchNorm; TensorFlow's MobileNetV2 has 1e-3")
+    same_padding: bool = _field(False, "MobileNetV2: pad strided convolutions as TensorFlow does")
+    consensus: str = _field(
+        "family",
+        "averaged over frames: features before the classifier, scores behind it, or as the model's family does",
+        ("family", "features", "scores"),
+    )
 
     # Frames of one view: num_segments * clip_len
     split: int = _field(1, "split of the dataset's annotation files", None)
@@ -58,11 +65,14 @@ class Recipe:
     clip_len: int = _field(16, "consecutive frames of a clip")
     frame_interval: int = _field(4, "step between the frames of a clip")
     sampling: str = _field(
-        "mmaction0", "rule that places the clips", ("mmaction0", "mmaction1", "mit", "dense", "uniform")
+        "mmaction0", "rule that places the clips", ("mmaction0", "mmaction1", "mit", "paddlevideo", "dense", "uniform")
     )
     out_of_bound: str = _field("loop", "frames past the end: start again or repeat the last", ("loop", "repeat_last"))
     test_segments: int = _field(0, "num_segments while testing; 0 keeps the training value")
     test_clips: int = _field(10, "temporal views while testing")
+    average_views: str = _field(
+        "probabilities", "averaged over views: each one's softmax, or scores before it", ("probabilities", "scores")
+    )
 
     # Pixels
     short_side: int = _field(256, "short side after the first resize, pixels")
@@ -149,7 +159,8 @@ class Recipe:
         for name in ("mvf_alpha", "flip", "warmup_ratio", "gamma", "max_bad_samples"):
             self._require(name, 0 <= getattr(self, name) <= 1, "between 0 and 1")
         self._require("split", self.split in (1, 2, 3), "1, 2 or 3")
-        self._require("lr", self.lr > 0, "above 0")
+        for name in ("lr", "norm_eps"):
+            self._require(name, getattr(self, name) > 0, "above 0")
         self._require("crop_points", self.crop_points in (5, 13), "5 or 13")
         stages_are_bits = len(self.mvf_stages) == 4 and set(self.mvf_stages) <= {0, 1}
         self._require("mvf_stages", stages_are_bits, "four of 0 or 1")

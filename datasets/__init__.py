@@ -2,15 +2,18 @@
 
 from datasets.annotation import Annotation, DataError, Entry, load_annotation, read_class_names
 from datasets.dataset import VideoDataset, load_views
+from datasets.labels import KNOWN_LABELS, known_class_names
 from datasets.loader import Batch, ClipLoader
 
 __all__ = [
+    "KNOWN_LABELS",
     "Annotation",
     "Batch",
     "ClipLoader",
     "DataError",
     "Entry",
     "VideoDataset",
+    "known_class_names",
     "load_annotation",
     "load_views",
     "read_class_names",

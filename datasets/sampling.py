@@ -3,7 +3,8 @@
 K clips of L frames, I frames apart, out of N frames. A random generator is an argument wherever there is chance.
 
 Source: mmaction2 0.x and 1.x `SampleFrames`, `DenseSampleFrames`, `UniformSample`; MIT temporal-shift-module
-`ops/dataset.py`; PaddleMVF, which samples as mmaction2 0.x.
+`ops/dataset.py`; PaddleMVF, which samples as mmaction2 0.x; PaddleVideo `loader/pipelines/sample.py`, whose `Sampler`
+is the rule `paddlevideo` as it comes, and `mit` with select_left.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ def check_sampling(recipe: Recipe) -> None:
         RecipeError: The combination of sampling, num_segments, clip_len and test_clips has no meaning.
     """
     rule, segments = recipe.sampling, max(recipe.num_segments, recipe.test_num_segments)
+    if rule == "paddlevideo":
+        for name, only in (("frame_interval", 1), ("test_clips", 1), ("out_of_bound", "loop")):
+            if getattr(recipe, name) != only:
+                raise RecipeError(f"{name} must be {only} for sampling paddlevideo, got {getattr(recipe, name)}")
     if rule == "mit" and recipe.clip_len > 1:
         raise RecipeError(f"sampling mit places single frames: clip_len must be 1, got {recipe.clip_len}")
     if rule == "dense" and segments > DENSE_RANGE:
@@ -57,6 +62,8 @@ def train_indices(num_frames: int, recipe: Recipe, rng: np.random.Generator) -> 
         offsets = dense_offsets(n, k, dense_start(n, rng))
     elif recipe.sampling == "mit":
         offsets = mit_train(n, k, rng)
+    elif recipe.sampling == "paddlevideo":
+        offsets = paddlevideo_train(n, k, length, rng)
     else:
         offsets = mmaction_train(n, k, length, step, rng)
     return expand_clips(offsets, length, step, n, recipe.out_of_bound).reshape(-1)  # [T]
@@ -102,8 +109,7 @@ def _views(n: int, recipe: Recipe, num_clips: int, num_segments: int) -> np.ndar
         spread_clips = length > 1 and num_segments == 1
         k = num_clips if spread_clips else num_segments
         twice = num_clips == 2 and not spread_clips
-        rule = {"mmaction0": mmaction0_test, "mmaction1": mmaction1_test, "mit": mit_test}[recipe.sampling]
-        offsets = rule(n, k, length, step, twice)
+        offsets = TEST_RULES[recipe.sampling](n, k, length, step, twice)
     return expand_clips(offsets, length, step, n, recipe.out_of_bound).reshape(num_clips, -1)  # [clips, T]
 
 
@@ -174,6 +180,34 @@ def mit_test(n: int, k: int, length: int, step: int, twice: bool) -> np.ndarray:
     left = np.arange(k) * part
     offsets = np.concatenate([part / 2.0 + left, left]) if twice else part / 2.0 + left
     return offsets.astype(np.int64)
+
+
+def paddlevideo_train(n: int, k: int, length: int, rng: np.random.Generator) -> np.ndarray:
+    """PaddleVideo: a random place inside each of k parts of whole frames; where a clip fills its part, the left end."""
+    free = n // k - length
+    return _paddlevideo_parts(n, k) + (rng.integers(free + 1, size=k) if free >= 0 else 0)
+
+
+def paddlevideo_test(n: int, k: int, length: int, step: int, twice: bool) -> np.ndarray:
+    """PaddleVideo: clips start at the middle frame of each of k parts of whole frames, the left of two in the middle.
+
+    Where a part is shorter than a clip they start at its left end. `step` is 1 and `twice` does not occur.
+    """
+    part = n // k
+    return _paddlevideo_parts(n, k) + ((part - 1) // 2 if part >= length else 0)
+
+
+def _paddlevideo_parts(n: int, k: int) -> np.ndarray:
+    """Left ends of the parts; a video of fewer frames than parts is run through from the start, again and again."""
+    return np.arange(k) * max(n // k, 1)
+
+
+TEST_RULES = {
+    "mmaction0": mmaction0_test,
+    "mmaction1": mmaction1_test,
+    "mit": mit_test,
+    "paddlevideo": paddlevideo_test,
+}
 
 
 def dense_offsets(n: int, k: int, start: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Scores of a data set: views in chunks, softmax of each view, mean over the views of a video."""
+"""Scores of a data set: views in chunks, the mean over the views of a video of their probabilities or logits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from engine.metrics import class_accuracy, confusion_matrix
 FRAMES_PER_PASS = 64
 
 
-def view_scores(model: nn.Layer, clips: np.ndarray, views_per_pass: int = 0) -> np.ndarray:
+def view_scores(
+    model: nn.Layer, clips: np.ndarray, views_per_pass: int = 0, average: str = "probabilities"
+) -> np.ndarray:
     """Class probabilities of each video, averaged over its views.
 
     Args:
@@ -28,6 +30,9 @@ def view_scores(model: nn.Layer, clips: np.ndarray, views_per_pass: int = 0) -> 
         clips: float32 [N, V, T, 3, H, W].
         views_per_pass: Views that one forward pass takes, so that memory is bounded however many there are; 0 takes
             as many as hold 64 frames. The result does not depend on it beyond rounding.
+        average: What is averaged: `probabilities`, the softmax of each view (TSM in mmaction2, MVFNet), or `scores`,
+            the logits, with one softmax at the end (TSM's repository; TSN in mmaction2, whose mean over the features
+            of all views comes to the same, as the classifier is linear).
 
     Returns:
         float32 [N, K], each row sums to 1.
@@ -46,19 +51,25 @@ def view_scores(model: nn.Layer, clips: np.ndarray, views_per_pass: int = 0) -> 
         logits = paddle.concat(parts)  # [N*V, K]
         if not bool(paddle.isfinite(logits).all()):  # Paddle's softmax would make them an even guess
             raise UserError("the model gives scores that are not finite: its weights are damaged, or lr was too high")
-        scores = F.softmax(logits, axis=1).numpy()
-    return scores.reshape(batch, views, -1).mean(axis=1)  # [N, K]
+        scores = logits.reshape([batch, views, -1])  # [N, V, K]
+        if average == "scores":
+            return F.softmax(scores.mean(axis=1), axis=1).numpy()  # [N, K]
+        return F.softmax(scores, axis=2).mean(axis=1).numpy()  # [N, K]
 
 
 def score_dataset(
     model: nn.Layer, loader: ClipLoader, views_per_pass: int = 0, title: str = "test"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scores float32 [num, K] and labels int64 [num] of a data set, in its order; leaves the model in eval mode."""
+    """Scores float32 [num, K] and labels int64 [num] of a data set, in its order; leaves the model in eval mode.
+
+    Views are averaged as the recipe of the data set says.
+    """
     model.eval()
+    average = loader.dataset.recipe.average_views
     scores, labels = [], []
     with progress(len(loader), title) as bar:
         for batch in loader.epoch(0):
-            scores.append(view_scores(model, batch.clips, views_per_pass))
+            scores.append(view_scores(model, batch.clips, views_per_pass, average))
             labels.append(batch.labels)
             bar.update()
     return np.concatenate(scores), np.concatenate(labels)

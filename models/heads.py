@@ -54,6 +54,5 @@ class FrameHead(TSNHead):
         return scores.reshape([-1, num_frames, scores.shape[1]]).mean(axis=1)  # [N, K]
 
 
-def tsm_head(in_channels: int, num_classes: int, dropout: float) -> FrameHead:
-    """The head of TSM, whose classifier starts ten times smaller."""
-    return FrameHead(in_channels, num_classes, dropout, init_std=0.001)
+# what is averaged over the frames -> head
+CONSENSUS: dict[str, type[TSNHead]] = {"features": TSNHead, "scores": FrameHead}

@@ -1,7 +1,7 @@
 """MobileNetV2 for single frames, in torchvision's layout of names.
 
 Source: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018, table 2; torchvision
-`models/mobilenetv2.py` (width multiplier 1).
+`models/mobilenetv2.py` (width multiplier 1); TensorFlow's manual, `tf.nn`, for the rule of its padding SAME.
 """
 
 from __future__ import annotations
@@ -17,22 +17,26 @@ STEM_CHANNELS = 32
 OUT_CHANNELS = 1280
 
 
-def _conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2D:
+def _conv(
+    in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1, same_padding: bool = False
+) -> nn.Conv2D:
     std = math.sqrt(2.0 / (kernel * kernel * out_channels))  # Kaiming normal over fan_out
     return nn.Conv2D(
         in_channels,
         out_channels,
         kernel,
         stride=stride,
-        padding=kernel // 2,
+        padding="SAME" if same_padding and stride > 1 else kernel // 2,
         groups=groups,
         weight_attr=paddle.ParamAttr(initializer=nn.initializer.Normal(0.0, std)),
         bias_attr=False,
     )
 
 
-def _conv_bn_relu6(in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
-    conv = _conv(in_channels, out_channels, kernel, stride, groups)
+def _conv_bn_relu6(
+    in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1, same_padding: bool = False
+) -> nn.Sequential:
+    conv = _conv(in_channels, out_channels, kernel, stride, groups, same_padding)
     return nn.Sequential(conv, nn.BatchNorm2D(out_channels), nn.ReLU6())
 
 
@@ -41,14 +45,16 @@ class InvertedResidual(nn.Layer):
 
     first_conv = "conv.0.0"  # the 1x1 expansion, or the depthwise convolution of a block without one
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, expansion: int, same_padding: bool = False
+    ) -> None:
         super().__init__()
         hidden = in_channels * expansion
         self.has_shortcut = stride == 1 and in_channels == out_channels
         expand = [] if expansion == 1 else [_conv_bn_relu6(in_channels, hidden, 1)]
         self.conv = nn.Sequential(
             *expand,
-            _conv_bn_relu6(hidden, hidden, 3, stride, groups=hidden),
+            _conv_bn_relu6(hidden, hidden, 3, stride, hidden, same_padding),
             _conv(hidden, out_channels, 1),
             nn.BatchNorm2D(out_channels),
         )
@@ -63,14 +69,18 @@ class MobileNetV2(nn.Layer):
 
     `block_paths` groups the residual blocks by the resolution they put out (56, 28, 14 and 7 at an input of 224), as
     the four stages of a ResNet are; `features.1`, alone at 112 and without an expansion, belongs to none.
+
+    Args:
+        same_padding: Pad the strided convolutions as TensorFlow's `SAME` does, by the size of their input: an even
+            side gets nothing before and 1 behind, an odd one 1 at both ends. Without it all get 1 at both ends.
     """
 
     out_channels = OUT_CHANNELS
     stage_paths = None  # a stage is a run of blocks, not a layer of its own
 
-    def __init__(self) -> None:
+    def __init__(self, same_padding: bool = False) -> None:
         super().__init__()
-        layers: list[nn.Layer] = [_conv_bn_relu6(3, STEM_CHANNELS, 3, stride=2)]
+        layers: list[nn.Layer] = [_conv_bn_relu6(3, STEM_CHANNELS, 3, stride=2, same_padding=same_padding)]
         self.block_paths: list[list[str]] = []
         channels = STEM_CHANNELS
         for expansion, out_channels, depth, first_stride in GROUPS:
@@ -80,7 +90,7 @@ class MobileNetV2(nn.Layer):
                     self.block_paths.append([])
                 if self.block_paths:
                     self.block_paths[-1].append(f"features.{len(layers)}")
-                layers.append(InvertedResidual(channels, out_channels, stride, expansion))
+                layers.append(InvertedResidual(channels, out_channels, stride, expansion, same_padding))
                 channels = out_channels
         layers.append(_conv_bn_relu6(channels, OUT_CHANNELS, 1))
         self.features = nn.Sequential(*layers)

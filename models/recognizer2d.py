@@ -59,6 +59,11 @@ class Recognizer2D(nn.Layer):
         return self
 
 
+def batch_norms(model: nn.Layer) -> list[_BatchNormBase]:
+    """The BatchNorm layers of a network, in its order."""
+    return [layer for layer in model.sublayers() if isinstance(layer, _BatchNormBase)]
+
+
 def freeze_batch_norm(model: nn.Layer, keep_first: bool = True) -> None:
     """Makes BatchNorm layers use their running statistics and stop learning, until `model.train()`.
 
@@ -67,8 +72,7 @@ def freeze_batch_norm(model: nn.Layer, keep_first: bool = True) -> None:
         keep_first: Leave the first one as it is: the statistics of pixels differ most between data sets
             (Wang et al., TSN, section 3.2, "partial BN").
     """
-    norms = [layer for layer in model.sublayers() if isinstance(layer, _BatchNormBase)]
-    for norm in norms[1:] if keep_first else norms:
+    for norm in batch_norms(model)[1 if keep_first else 0 :]:
         norm.eval()
         norm.weight.stop_gradient = True
         norm.bias.stop_gradient = True

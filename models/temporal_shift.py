@@ -1,7 +1,8 @@
 """Temporal Shift Module: a part of the channels looks one frame ahead, a part one frame back, at no multiplication.
 
 Source: Lin et al., "TSM: Temporal Shift Module for Efficient Video Understanding", ICCV 2019, section 3; the authors'
-repository mit-han-lab/temporal-shift-module, `ops/temporal_shift.py` (names of parameters, which blocks are wrapped).
+repository mit-han-lab/temporal-shift-module, `ops/temporal_shift.py` (names of parameters, which blocks are wrapped);
+Paddle, `phi/kernels/cpu/temporal_shift_kernel.cc` (where the direction `paddle` cuts the channels).
 """
 
 from __future__ import annotations
@@ -18,78 +19,97 @@ from configs.errors import UserError
 from models.temporal_module import TemporalModule, find_layer, gather_rows, replace_layer
 
 PLACES = ("blockres", "block")
-# direction -> for each fold of channels, which frame it takes: the next (1) or the previous (-1)
+# direction -> for each group of channels, which frame it takes: the next (1) or the previous (-1)
 DIRECTIONS = {"mit": (1, -1), "paddle": (-1, 1), "online": (-1,)}
 DEEP_STAGE = 23  # blocks of the third stage from which on only every second block shifts
 
+Bounds = tuple[int, ...]
 
-def shift_by_slices(x: paddle.Tensor, num_frames: int, fold: int, direction: str) -> paddle.Tensor:
+
+def channel_bounds(channels: int, shift_div: int, direction: str) -> Bounds:
+    """Where each group of channels that moves one way begins, and where the last one ends: (0, ..., end).
+
+    Every group holds C // shift_div channels. Paddle's operator multiplies C and 2 * C by the ratio 1 / shift_div in
+    single precision and cuts off the fractions, so that the second group can be a channel larger: of 128 channels
+    with a shift_div of 10 it moves 12 and 13.
+    """
+    groups = range(len(DIRECTIONS[direction]) + 1)
+    if direction == "paddle":
+        return tuple(int(np.float32(i * channels) * np.float32(1 / shift_div)) for i in groups)
+    return tuple(i * (channels // shift_div) for i in groups)
+
+
+def shift_by_slices(x: paddle.Tensor, num_frames: int, bounds: Bounds, direction: str) -> paddle.Tensor:
     """`shift` in operations that every inference engine knows, for a batch of any size."""
     channels, height, width = x.shape[1:]
     x = x.reshape([-1, num_frames, channels, height, width])  # [N, T, C, H, W]
-    steps = DIRECTIONS[direction]
     pieces = []
-    for i, step in enumerate(steps):
-        piece = x[:, :, i * fold : (i + 1) * fold]
-        zeros = paddle.zeros_like(piece[:, :1])
-        pieces.append(paddle.concat([piece[:, 1:], zeros] if step == 1 else [zeros, piece[:, :-1]], axis=1))
-    rest = [x[:, :, len(steps) * fold :]] if channels > len(steps) * fold else []
-    x = paddle.concat([*pieces, *rest], axis=2)
+    for i, step in enumerate(DIRECTIONS[direction]):
+        if bounds[i] < bounds[i + 1]:
+            piece = x[:, :, bounds[i] : bounds[i + 1]]
+            zeros = paddle.zeros_like(piece[:, :1])
+            pieces.append(paddle.concat([piece[:, 1:], zeros] if step == 1 else [zeros, piece[:, :-1]], axis=1))
+    if channels > bounds[-1]:
+        pieces.append(x[:, :, bounds[-1] :])
+    x = paddle.concat(pieces, axis=2)
     return x.reshape([-1, channels, height, width])  # [N*T, C, H, W]
 
 
 @functools.lru_cache(maxsize=256)
-def shift_index(num_videos: int, num_frames: int, num_groups: int, fold: int, direction: str) -> tuple[np.ndarray, int]:
-    """Where each group of channels of each frame comes from.
+def shift_index(
+    num_videos: int, num_frames: int, num_runs: int, bounds: Bounds, direction: str
+) -> tuple[np.ndarray, int]:
+    """Where each run of channels of each frame comes from.
 
     Args:
         num_videos, num_frames: N and T.
-        num_groups: Groups G that the channels are cut into.
-        fold: Groups that move each way.
+        num_runs: Runs R that the channels are cut into.
+        bounds: As of `channel_bounds`, counted in runs.
         direction: A key of DIRECTIONS.
 
     Returns:
-        int64 [N*T*G], the source of each group among all groups, and the number that stands for zeros in it: a
-        group that has moved out of the clip and therefore is nobody's source.
+        int64 [N*T*R], the source of each run among all runs, and the number that stands for zeros in it: a run that
+        has moved out of the clip and therefore is nobody's source.
     """
-    groups = np.arange(num_videos * num_frames * num_groups).reshape(num_videos, num_frames, num_groups)
-    index = groups.copy()
+    runs = np.arange(num_videos * num_frames * num_runs).reshape(num_videos, num_frames, num_runs)
+    index = runs.copy()
     for i, step in enumerate(DIRECTIONS[direction]):
-        part = slice(i * fold, (i + 1) * fold)
+        part = slice(bounds[i], bounds[i + 1])
         index[:, :, part] = -1
         if step == 1:
-            index[:, :-1, part] = groups[:, 1:, part]
+            index[:, :-1, part] = runs[:, 1:, part]
         else:
-            index[:, 1:, part] = groups[:, :-1, part]
-    unused = int(np.setdiff1d(groups, index)[0])
+            index[:, 1:, part] = runs[:, :-1, part]
+    unused = int(np.setdiff1d(runs, index)[0])
     return np.where(index < 0, unused, index).reshape(-1), unused
 
 
-def shift_by_rows(x: paddle.Tensor, num_frames: int, fold: int, direction: str) -> paddle.Tensor:
-    """`shift` by one copy of memory in runs of as many channels as the folds allow."""
+def shift_by_rows(x: paddle.Tensor, num_frames: int, bounds: Bounds, direction: str) -> paddle.Tensor:
+    """`shift` by one copy of memory in runs of as many channels as the bounds allow."""
     images, channels, height, width = x.shape
-    run = math.gcd(channels, fold)
-    index, zero = shift_index(images // num_frames, num_frames, channels // run, fold // run, direction)
-    rows = x.reshape([-1, run * height * width])  # [N*T*G, L]
+    run = math.gcd(channels, *bounds)
+    in_runs = tuple(bound // run for bound in bounds)
+    index, zero = shift_index(images // num_frames, num_frames, channels // run, in_runs, direction)
+    rows = x.reshape([-1, run * height * width])  # [N*T*R, L]
     return gather_rows(rows, index, zero).reshape(x.shape)  # [N*T, C, H, W]
 
 
-def shift(x: paddle.Tensor, num_frames: int, fold: int, direction: str) -> paddle.Tensor:
+def shift(x: paddle.Tensor, num_frames: int, bounds: Bounds, direction: str) -> paddle.Tensor:
     """Moves the first channels of each video along its frames; the ends are filled with zeros.
 
     Args:
         x: [N*T, C, H, W].
         num_frames: T.
-        fold: Channels that move each way.
-        direction: `mit`: channels [0, fold) take the next frame, [fold, 2*fold) the previous one. `paddle`, as
-            `paddle.nn.functional.temporal_shift`: the opposite. `online`: [0, fold) take the previous frame, and no
-            channel looks ahead.
+        bounds: Of the groups of channels that move, as of `channel_bounds`; one at least must move.
+        direction: `mit`: the first group takes the next frame, the second the previous one. `paddle`, as
+            `paddle.nn.functional.temporal_shift`: the opposite. `online`: the only group takes the previous frame,
+            and no channel looks ahead.
 
     Returns:
         The shifted tensor, [N*T, C, H, W].
     """
     arrange = shift_by_rows if paddle.in_dynamic_mode() else shift_by_slices
-    return arrange(x, num_frames, fold, direction)
+    return arrange(x, num_frames, bounds, direction)
 
 
 class TemporalShift(TemporalModule):
@@ -98,7 +118,7 @@ class TemporalShift(TemporalModule):
     Args:
         net: A convolution (place `blockres`: the shortcut stays unshifted) or a whole block.
         num_frames: Frames T of a video.
-        shift_div: One part in `shift_div` of the channels moves each way.
+        shift_div: One part in `shift_div` of the channels moves each way, see `channel_bounds`.
         direction: One of DIRECTIONS.
         frame_divisor: See TemporalModule.
     """
@@ -112,19 +132,21 @@ class TemporalShift(TemporalModule):
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Maps [N*T, C, H, W] to what `net` makes of it, shifted."""
-        fold = x.shape[1] // self.shift_div
-        if fold and not paddle.in_dynamic_mode() and isinstance(self.net, nn.Conv2D):
-            return self._in_two_parts(x, fold)
-        return self.net(shift(x, self.num_frames, fold, self.direction) if fold else x)
+        bounds = channel_bounds(x.shape[1], self.shift_div, self.direction)
+        if not bounds[-1]:
+            return self.net(x)
+        if not paddle.in_dynamic_mode() and isinstance(self.net, nn.Conv2D):
+            return self._in_two_parts(x, bounds)
+        return self.net(shift(x, self.num_frames, bounds, self.direction))
 
-    def _in_two_parts(self, x: paddle.Tensor, fold: int) -> paddle.Tensor:
+    def _in_two_parts(self, x: paddle.Tensor, bounds: Bounds) -> paddle.Tensor:
         """`net` of the shifted input for inference engines: only the channels that move are copied.
 
         A convolution is a sum over its input channels: the channels that stay are read from x as it is, under a kernel
         that is zero for those that move, and these go through a convolution of their own.
         """
-        moving = fold * len(DIRECTIONS[self.direction])
-        moved = shift_by_slices(x[:, :moving], self.num_frames, fold, self.direction)  # [N*T, moving, H, W]
+        moving = bounds[-1]
+        moved = shift_by_slices(x[:, :moving], self.num_frames, bounds, self.direction)  # [N*T, moving, H, W]
         weight = self.net.weight
         staying = paddle.concat([paddle.zeros_like(weight[:, :moving]), weight[:, moving:]], axis=1)
         options = {"stride": self.net._stride, "padding": self.net._updated_padding}
@@ -165,7 +187,7 @@ def insert_temporal_shift(
     Args:
         backbone: ResNet or MobileNetV2.
         num_frames: Frames T of a video.
-        shift_div: One part in `shift_div` of the channels moves each way; 2 at least.
+        shift_div: One part in `shift_div` of the channels moves each way, see `channel_bounds`; 2 at least.
         place: `blockres` wraps the first convolution of a block, `block` the block.
         direction: One of DIRECTIONS.
         temporal_pool: Halve the frames before the second stage.

@@ -132,6 +132,8 @@ def sampling_recipes() -> list[Recipe]:
             for segments, length, interval, views in ((1, 16, 4, 10), (1, 8, 8, 3), (1, 4, 2, 1), (3, 5, 2, 1)):
                 clips = {"num_segments": segments, "clip_len": length, "frame_interval": interval, "test_clips": views}
                 recipes.append(Recipe(sampling=rule, out_of_bound=end).with_(**clips))
+    for segments, length in ((1, 1), (8, 1), (1, 16), (3, 5), (25, 2)):
+        recipes.append(frames.with_(sampling="paddlevideo", num_segments=segments, clip_len=length))
     for views in (1, 2, 10):
         recipes.append(frames.with_(sampling="dense", num_segments=8, test_clips=views))
         recipes.append(Recipe(sampling="dense", clip_len=32, frame_interval=2, test_clips=views))

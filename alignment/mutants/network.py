@@ -12,10 +12,11 @@ from paddle import nn
 
 from alignment.mutants.mutant import Mutant, layers_of, override, rewrite, rewriting, rewriting_all
 from alignment.pair import Pair
+from models import temporal_shift
 from models.heads import TSNHead
 from models.multi_view_fusion import MultiViewFusion
 from models.temporal_module import find_layer
-from models.temporal_shift import TemporalPool, TemporalShift, shift
+from models.temporal_shift import TemporalPool, TemporalShift
 
 Tensor = Any
 
@@ -120,6 +121,11 @@ def with_shift(move: Callable[[TemporalShift, Tensor, int], Tensor]) -> Callable
         return layer.net(move(layer, x, x.shape[1] // layer.shift_div))
 
     return rewriting_all(TemporalShift, forward)
+
+
+def shift(x: Tensor, num_frames: int, fold: int, direction: str) -> Tensor:
+    """The shift as it should be, of two folds of one size."""
+    return temporal_shift.shift(x, num_frames, (0, fold, 2 * fold), direction)
 
 
 def rolled(layer: TemporalShift, x: Tensor, fold: int) -> Tensor:

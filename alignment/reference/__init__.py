@@ -10,17 +10,17 @@ from collections.abc import Callable
 
 from torch import nn
 
-from alignment.reference.heads import FrameHead, TSNHead, tsm_head
+from alignment.reference.heads import FrameHead, TSNHead
 from alignment.reference.mobilenet_v2 import MobileNetV2
 from alignment.reference.multi_view_fusion import insert_multi_view_fusion
-from alignment.reference.recognizer2d import Recognizer2D, freeze_batch_norm
+from alignment.reference.recognizer2d import Recognizer2D, batch_norms, freeze_batch_norm
 from alignment.reference.resnet import resnet18, resnet34, resnet50, resnet101, tiny
 from alignment.reference.temporal_shift import insert_temporal_shift
 
 __all__ = ["BACKBONES", "FAMILIES", "Recognizer2D", "create_model", "freeze_batch_norm"]
 
-# name -> function without arguments that returns the backbone
-BACKBONES: dict[str, Callable[[], nn.Module]] = {
+# name -> function that returns the backbone
+BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "r18": resnet18,
     "r34": resnet34,
     "r50": resnet50,
@@ -29,11 +29,11 @@ BACKBONES: dict[str, Callable[[], nn.Module]] = {
     "tiny": tiny,
 }
 
-# family -> function that wraps modules of a backbone in place or None, and head
-FAMILIES: dict[str, tuple[Callable[..., None] | None, Callable[..., nn.Module]]] = {
-    "tsn": (None, TSNHead),
-    "tsm": (insert_temporal_shift, tsm_head),
-    "mvf": (insert_multi_view_fusion, FrameHead),
+# family -> function that wraps modules of a backbone in place or None, head, and the spread of its first weights
+FAMILIES: dict[str, tuple[Callable[..., None] | None, type[TSNHead], float]] = {
+    "tsn": (None, TSNHead, 0.01),
+    "tsm": (insert_temporal_shift, FrameHead, 0.001),
+    "mvf": (insert_multi_view_fusion, FrameHead, 0.01),
 }
 
 
@@ -53,6 +53,9 @@ def create_model(
     mvf_use_hs: bool = True,
     mvf_stages: tuple[int, ...] = (0, 0, 1, 1),
     partial_bn: bool = False,
+    norm_eps: float = 1e-5,
+    same_padding: bool = False,
+    consensus: str = "family",
 ) -> Recognizer2D:
     """Builds a recognizer with random weights.
 
@@ -64,6 +67,9 @@ def create_model(
         shift_div, shift_place, shift_direction, temporal_pool: See `temporal_shift.insert_temporal_shift`.
         mvf_mode, mvf_alpha, mvf_share, mvf_use_hs, mvf_stages: See `multi_view_fusion.insert_multi_view_fusion`.
         partial_bn: Freeze every BatchNorm but the first.
+        norm_eps: Epsilon of every BatchNorm.
+        same_padding: See `mobilenet_v2.MobileNetV2`; the ResNets do not have it.
+        consensus: `features` averages frames before the classifier, `scores` behind it, `family` as published.
 
     Raises:
         ValueError: The name is unknown, or an option is out of its range.
@@ -86,9 +92,14 @@ def create_model(
             "stages": mvf_stages,
         },
     }
-    insert, head = FAMILIES[family]
-    backbone = BACKBONES[backbone_name]()
+    insert, head, init_std = FAMILIES[family]
+    if consensus != "family":
+        head = {"features": TSNHead, "scores": FrameHead}[consensus]
+    backbone = BACKBONES[backbone_name](same_padding=True) if same_padding else BACKBONES[backbone_name]()
     if insert:
         insert(backbone, num_frames, **options[family])
-    cls_head = head(backbone.out_channels, num_classes, dropout)
-    return Recognizer2D(backbone, cls_head, frame_divisor=2 if temporal_pool else 1, partial_bn=partial_bn)
+    cls_head = head(backbone.out_channels, num_classes, dropout, init_std)
+    model = Recognizer2D(backbone, cls_head, frame_divisor=2 if temporal_pool else 1, partial_bn=partial_bn)
+    for norm in batch_norms(model):
+        norm.eps = norm_eps
+    return model

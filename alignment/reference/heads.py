@@ -33,8 +33,3 @@ class FrameHead(TSNHead):
         """Maps the features [N*T, C, h, w] of videos of T frames to logits [N, K]."""
         x = self.new_fc(self.dropout(features.mean(dim=(2, 3))))
         return x.unflatten(0, (-1, num_frames)).mean(dim=1)  # [N, K]
-
-
-def tsm_head(in_channels: int, num_classes: int, dropout: float) -> FrameHead:
-    """The head of TSM, whose classifier starts ten times smaller."""
-    return FrameHead(in_channels, num_classes, dropout, init_std=0.001)

@@ -1,23 +1,50 @@
 """MobileNetV2 for single frames in PyTorch.
 
 Source: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018, figure 4d and table 2;
-torchvision's names of parameters.
+torchvision's names of parameters; TensorFlow's manual, `tf.nn`, for the rule of its padding SAME.
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 
-def _conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
+class SameConv2d(nn.Conv2d):
+    """A convolution that puts out ceil(size / stride) values of each side, padded evenly or with the odd one last."""
+
+    def __init__(self, *args: int, **options: int | bool) -> None:
+        super().__init__(*args, **options)
+        self.padding = "same"
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps [B, C, H, W] to [B, out_channels, ceil(H / stride), ceil(W / stride)]."""
+        ends: list[int] = []
+        for size, kernel, stride in zip(x.shape[2:], self.kernel_size, self.stride, strict=True):
+            needed = (math.ceil(size / stride) - 1) * stride + kernel
+            total = max(needed - size, 0)
+            ends = [total // 2, total - total // 2, *ends]  # F.pad begins at the last axis
+        return F.conv2d(F.pad(x, ends), self.weight, self.bias, self.stride, groups=self.groups)
+
+
+def _conv(
+    in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1, same_padding: bool = False
+) -> nn.Conv2d:
+    if same_padding:
+        conv: nn.Conv2d = SameConv2d(in_channels, out_channels, kernel, stride, groups=groups, bias=False)
+    else:
+        conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out")
     return conv
 
 
-def _conv_bn_relu6(in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
-    conv = _conv(in_channels, out_channels, kernel, stride, groups)
+def _conv_bn_relu6(
+    in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1, same_padding: bool = False
+) -> nn.Sequential:
+    conv = _conv(in_channels, out_channels, kernel, stride, groups, same_padding)
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU6())
 
 
@@ -26,14 +53,16 @@ class InvertedResidual(nn.Module):
 
     first_conv = "conv.0.0"
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, expansion: int, same_padding: bool = False
+    ) -> None:
         super().__init__()
         self.has_shortcut = stride == 1 and in_channels == out_channels
         hidden = expansion * in_channels
         layers: list[nn.Module] = []
         if expansion > 1:
             layers.append(_conv_bn_relu6(in_channels, hidden, 1))
-        layers.append(_conv_bn_relu6(hidden, hidden, 3, stride, groups=hidden))
+        layers.append(_conv_bn_relu6(hidden, hidden, 3, stride, hidden, same_padding))
         layers.append(_conv(hidden, out_channels, 1))
         layers.append(nn.BatchNorm2d(out_channels))
         self.conv = nn.Sequential(*layers)
@@ -44,7 +73,11 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """The convolutional part of MobileNetV2 at width 1."""
+    """The convolutional part of MobileNetV2 at width 1.
+
+    Args:
+        same_padding: Pad as TensorFlow's `SAME` does.
+    """
 
     out_channels = 1280
     stage_paths = None
@@ -56,10 +89,11 @@ class MobileNetV2(nn.Module):
         [f"features.{i}" for i in range(14, 18)],
     )
 
-    def __init__(self) -> None:
+    def __init__(self, same_padding: bool = False) -> None:
         super().__init__()
+        self.same_padding = same_padding
         self.features = nn.Sequential(
-            _conv_bn_relu6(3, 32, 3, stride=2),
+            _conv_bn_relu6(3, 32, 3, stride=2, same_padding=same_padding),
             *self._group(32, 16, depth=1, stride=1, expansion=1),
             *self._group(16, 24, depth=2, stride=2),
             *self._group(24, 32, depth=3, stride=2),
@@ -70,11 +104,13 @@ class MobileNetV2(nn.Module):
             _conv_bn_relu6(320, 1280, 1),
         )
 
-    @staticmethod
-    def _group(in_channels: int, out_channels: int, depth: int, stride: int, expansion: int = 6) -> list[nn.Module]:
+    def _group(
+        self, in_channels: int, out_channels: int, depth: int, stride: int, expansion: int = 6
+    ) -> list[nn.Module]:
         """One row of table 2: `depth` blocks, of which the first has the stride."""
-        rest = [InvertedResidual(out_channels, out_channels, 1, expansion) for _ in range(depth - 1)]
-        return [InvertedResidual(in_channels, out_channels, stride, expansion), *rest]
+        same = self.same_padding
+        rest = [InvertedResidual(out_channels, out_channels, 1, expansion, same) for _ in range(depth - 1)]
+        return [InvertedResidual(in_channels, out_channels, stride, expansion, same), *rest]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps images float [B, 3, H, W] to features [B, 1280, H / 32, W / 32]."""

@@ -4,7 +4,7 @@ Wherever chance decides, `draw(low, high)` gives a whole number from low up to b
 each number, in the order of the frames.
 
 Source: mmaction2 0.x and 1.x `SampleFrames`, `DenseSampleFrames` and `UniformSample`; MIT temporal-shift-module
-`ops/dataset.py`.
+`ops/dataset.py`; PaddleVideo `loader/pipelines/sample.py`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def train_indices(
     Args:
         num_frames: Frames of the video.
         draw: The source of chance.
-        sampling: `mmaction0`, `mmaction1`, `mit`, `dense` or `uniform`.
+        sampling: `mmaction0`, `mmaction1`, `mit`, `paddlevideo`, `dense` or `uniform`.
         num_segments: Clips of the view.
         clip_len: Frames of a clip.
         frame_interval: Step between them.
@@ -43,6 +43,8 @@ def train_indices(
         starts = _dense_starts(num_frames, num_segments, start)
     elif sampling == "mit":
         starts = _mit_train(num_frames, num_segments, draw)
+    elif sampling == "paddlevideo":
+        starts = _paddlevideo(num_frames, num_segments, clip_len, lambda highest: draw(0, highest + 1))
     else:
         starts = _mmaction_train(num_frames, num_segments, clip_len * frame_interval, draw)
     return _frames_of(starts, clip_len, frame_interval, num_frames, out_of_bound)
@@ -85,6 +87,8 @@ def test_indices(
         return _uniform_test(num_frames, num_segments * clip_len, num_clips)
     if sampling == "dense":
         views = [_dense_starts(num_frames, num_segments, start) for start in _dense_windows(num_frames, num_clips)]
+    elif sampling == "paddlevideo":
+        views = [_paddlevideo(num_frames, num_segments, clip_len, lambda _: (num_frames // num_segments - 1) // 2)]
     elif clip_len > 1 and num_segments == 1:
         views = [[start] for start in _clip_starts(sampling, num_frames, num_clips, clip_len, frame_interval)]
     else:
@@ -127,6 +131,20 @@ def _mit_train(num_frames: int, num_segments: int, draw: Draw) -> list[int]:
     if duration > 0:
         return [i * duration + draw(0, duration) for i in range(num_segments)]
     return [0] * num_segments
+
+
+def _paddlevideo(num_frames: int, num_segments: int, clip_len: int, place: Callable[[int], int]) -> list[int]:
+    """A start in each of equal parts of whole frames; `place` chooses one that leaves the clip inside its part."""
+    part = int(num_frames / num_segments)
+    starts = []
+    for i in range(num_segments):
+        if part >= clip_len:
+            starts.append(i * part + place(part - clip_len))
+        elif part >= 1:
+            starts.append(i * part)
+        else:
+            starts.append(i)
+    return starts
 
 
 def _clip_starts(

@@ -13,16 +13,19 @@ from torch import nn
 from alignment.reference.temporal_module import TemporalModule
 
 
-def shift(x: torch.Tensor, num_frames: int, fold: int, direction: str) -> torch.Tensor:
+def shift(x: torch.Tensor, num_frames: int, shift_div: int, direction: str) -> torch.Tensor:
     """Moves the first channels of [N*T, C, H, W] by one frame; zeros come in, what goes out is lost.
 
     Args:
         x: [N*T, C, H, W].
         num_frames: T.
-        fold: Channels that move each way.
-        direction: `mit`: the first fold takes the next frame and the second the previous one. `paddle`: the reverse.
+        shift_div: One part in `shift_div` of the channels, a fold, moves each way.
+        direction: `mit`: the first fold takes the next frame and the second the previous one. `paddle`: the reverse,
+            and both folds together end where a float32 product cut to a whole number ends, as in Paddle's operator.
             `online`: the first fold takes the previous frame, and no other channel moves.
     """
+    channels = x.shape[1]
+    fold = channels // shift_div
     x = x.view(-1, num_frames, *x.shape[1:])  # [N, T, C, H, W]
     out = torch.zeros_like(x)
     if direction == "mit":
@@ -30,9 +33,11 @@ def shift(x: torch.Tensor, num_frames: int, fold: int, direction: str) -> torch.
         out[:, 1:, fold : 2 * fold] = x[:, :-1, fold : 2 * fold]
         out[:, :, 2 * fold :] = x[:, :, 2 * fold :]
     elif direction == "paddle":
+        ratio = torch.tensor(1 / shift_div, dtype=torch.float32)
+        fold, end = int(channels * ratio), int(2 * channels * ratio)
         out[:, 1:, :fold] = x[:, :-1, :fold]
-        out[:, :-1, fold : 2 * fold] = x[:, 1:, fold : 2 * fold]
-        out[:, :, 2 * fold :] = x[:, :, 2 * fold :]
+        out[:, :-1, fold:end] = x[:, 1:, fold:end]
+        out[:, :, end:] = x[:, :, end:]
     elif direction == "online":
         out[:, 1:, :fold] = x[:, :-1, :fold]
         out[:, :, fold:] = x[:, :, fold:]
@@ -53,7 +58,7 @@ class TemporalShift(TemporalModule):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps [N*T, C, H, W] to what `net` makes of it, shifted."""
-        return self.net(shift(x, self.num_frames, x.shape[1] // self.shift_div, self.direction))
+        return self.net(shift(x, self.num_frames, self.shift_div, self.direction))
 
 
 class TemporalPool(TemporalModule):

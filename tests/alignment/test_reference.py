@@ -12,15 +12,18 @@ from alignment.weights import copy_weights, paddle_name, read_weights, write_wei
 # Paddle stores the constants of BatchNorm in float32, which holds these exactly.
 EPSILON, MOMENTUM = 2.0**-17, 0.875
 OPTIONS = {
-    "tsn_tiny": [{}, {"partial_bn": True}],
+    "tsn_tiny": [{}, {"partial_bn": True}, {"consensus": "scores", "norm_eps": 2.0**-10}],
     "tsm_tiny": [
         {},
         {"shift_direction": "paddle"},
+        {"shift_direction": "paddle", "shift_div": 6},
+        {"shift_direction": "mit", "shift_div": 6},
         {"shift_direction": "online"},
         {"shift_place": "block", "shift_div": 4},
         {"temporal_pool": True},
         {"temporal_pool": True, "shift_place": "block", "shift_direction": "online"},
         {"partial_bn": True},
+        {"consensus": "features"},
     ],
     "mvf_tiny": [
         {},
@@ -33,9 +36,11 @@ OPTIONS = {
         {"mvf_share": True, "mvf_mode": "TH", "mvf_use_hs": False},
         {"mvf_alpha": 1.0},
         {"partial_bn": True},
+        {"consensus": "features", "norm_eps": 2.0**-10},
     ],
-    "tsm_mobilenet_v2": [{}, {"shift_place": "block", "shift_direction": "online"}],
-    "mvf_mobilenet_v2": [{}],
+    "tsn_mobilenet_v2": [{"same_padding": True, "norm_eps": 2.0**-10}],  # sides of 48, 24, 12, 6 and 3
+    "tsm_mobilenet_v2": [{}, {"shift_place": "block", "shift_direction": "online"}, {"same_padding": True}],
+    "mvf_mobilenet_v2": [{}, {"same_padding": True}],
 }
 CASES = [pytest.param(name, options, id=f"{name}-{options}") for name in OPTIONS for options in OPTIONS[name]]
 
@@ -49,7 +54,7 @@ def default_type():
 def twins(name, options, dtype="float64", num_frames=4):
     """A Paddle model with weights and statistics that are nowhere 0 or 1, and its twin with the same."""
     paddle.set_default_dtype(dtype)
-    settings = {"num_classes": 5, "num_frames": num_frames, "dropout": 0.0, **options}
+    settings = {"num_classes": 5, "num_frames": num_frames, "dropout": 0.0, "norm_eps": EPSILON, **options}
     ours = models.create_model(name, **settings)
     settings.pop("mvf_arrangement", None)  # the reference knows one way only
     theirs = reference.create_model(name, **settings).to(getattr(torch, dtype))
@@ -63,9 +68,9 @@ def twins(name, options, dtype="float64", num_frames=4):
     copy_weights(ours, theirs)
     for layer in [*ours.sublayers(), *theirs.modules()]:
         if hasattr(layer, "_epsilon"):
-            layer._epsilon, layer._momentum = EPSILON, MOMENTUM
+            layer._momentum = MOMENTUM
         elif hasattr(layer, "eps"):
-            layer.eps, layer.momentum = EPSILON, 1 - MOMENTUM
+            layer.momentum = 1 - MOMENTUM
     return ours, theirs
 
 
@@ -81,6 +86,7 @@ def difference(ours, theirs):
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_double_precision(name, options):
     ours, theirs = twins(name, options)
+    assert type(ours.cls_head).__name__ == type(theirs.cls_head).__name__
     x = clips("float64")
     assert difference(ours.eval()(paddle.to_tensor(x)).numpy(), theirs.eval()(torch.tensor(x)).detach().numpy()) < 1e-10
 

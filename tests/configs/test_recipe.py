@@ -29,6 +29,8 @@ def test_json_round_trip_keeps_every_field(tmp_path):
     [
         ({"split": 4}, "split must be 1, 2 or 3, got 4"),
         ({"lr": 0.0}, "lr must be above 0, got 0"),
+        ({"norm_eps": 0.0}, "norm_eps must be above 0, got 0"),
+        ({"consensus": "mean"}, "consensus must be one of family, features, scores, got 'mean'"),
         ({"lr": float("nan")}, "lr must be a finite number"),
         ({"sampling": "random"}, "sampling must be one of mmaction0, .*got 'random'"),
         ({"batch_size": "16"}, "batch_size must be int, got '16'"),

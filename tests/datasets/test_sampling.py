@@ -81,6 +81,28 @@ def test_mit_short_videos():
     assert train_indices(7, recipe, rng()).tolist() == [0] * 8
 
 
+def test_paddlevideo_cuts_whole_frames_and_takes_the_left_of_two_middles():
+    recipe = frames_recipe("paddlevideo")
+    assert sampling.test_indices(20, recipe, 1).tolist() == [[0, 2, 4, 6, 8, 10, 12, 14]]  # 20 / 8: parts of 2
+    assert val_indices(31, recipe).tolist() == [[1, 4, 7, 10, 13, 16, 19, 22]]  # parts of 3
+    assert val_indices(8, recipe).tolist() == [list(range(8))]
+    assert val_indices(5, recipe).tolist() == [[0, 1, 2, 3, 4, 0, 1, 2]]
+    views = draws(200, 31, recipe)
+    assert views.min(axis=0).tolist() == list(range(0, 24, 3))
+    assert views.max(axis=0).tolist() == list(range(2, 24, 3))
+
+
+def test_paddlevideo_clips_of_neighbouring_frames():
+    recipe = frames_recipe("paddlevideo", 3, clip_len=4)
+    assert val_indices(20, recipe).tolist() == [[2, 3, 4, 5, 8, 9, 10, 11, 14, 15, 16, 17]]  # parts of 6
+    assert val_indices(10, recipe).tolist() == [[0, 1, 2, 3, 3, 4, 5, 6, 6, 7, 8, 9]]  # parts of 3: left ends
+    assert val_indices(7, recipe).tolist() == [[0, 1, 2, 3, 2, 3, 4, 5, 4, 5, 6, 0]]
+    starts = draws(200, 20, recipe)[:, ::4]
+    assert starts.min(axis=0).tolist() == [0, 6, 12]
+    assert starts.max(axis=0).tolist() == [2, 8, 14]  # a clip of 4 stays inside its part of 6
+    assert draws(20, 10, recipe)[:, ::4].tolist() == [[0, 3, 6]] * 20
+
+
 def test_train_takes_one_frame_of_each_segment():
     for rule in ("mmaction0", "mmaction1", "mit"):
         views = draws(200, 20, frames_recipe(rule))  # parts of 20 // 8 = 2 frames
@@ -169,6 +191,9 @@ def test_a_video_without_frames_is_refused():
         (frames_recipe("dense", segments=65), "64 segments at most"),
         (clip_recipe("uniform", num_segments=2), "num_segments 1 or clip_len 1"),
         (clip_recipe("mmaction0", num_segments=2), "test_clips must be 1 when"),
+        (clip_recipe("paddlevideo"), "frame_interval must be 1 for sampling paddlevideo, got 4"),
+        (frames_recipe("paddlevideo", test_clips=2), "test_clips must be 1 for sampling paddlevideo, got 2"),
+        (frames_recipe("paddlevideo", out_of_bound="repeat_last"), "out_of_bound must be loop"),
     ],
 )
 def test_what_no_source_defines_is_refused(recipe, message):

@@ -7,6 +7,7 @@ import pytest
 
 from configs.recipe import Recipe
 from models import BACKBONES, MODELS, create_model, from_recipe
+from models.heads import TSNHead
 from models.multi_view_fusion import MultiViewFusion
 from models.temporal_shift import TemporalPool, TemporalShift
 
@@ -76,6 +77,9 @@ def test_mvf_r50_has_the_keys_of_paddle_mvf():
         ({"dropout": -0.5}, "dropout must be at least 0 and below 1, got -0.5"),
         ({"name": "mvf_tiny", "temporal_pool": True}, "temporal_pool must be off for mvf_tiny"),
         ({"name": "tsn_tiny", "temporal_pool": True}, "temporal_pool must be off for tsn_tiny"),
+        ({"norm_eps": 0.0}, "norm_eps must be above 0, got 0.0"),
+        ({"same_padding": True}, "same_padding must be off for tsm_tiny: it belongs to mobilenet_v2"),
+        ({"consensus": "videos"}, "consensus must be one of family, features, scores, got 'videos'"),
     ],
 )
 def test_wrong_options_are_named(options, message):
@@ -111,6 +115,18 @@ def test_recipe_sets_every_fusion_option():
     fusions = modules(from_recipe(recipe), MultiViewFusion)
     assert [(m.mode, m.channels, m.h_conv, m.bn) for m in fusions] == [("TH", 4, None, None)] * 2
     assert fusions[0].num_frames == recipe.num_frames == 16
+
+
+def test_recipe_sets_what_every_model_has():
+    model = from_recipe(Recipe(model="mvf_mobilenet_v2", norm_eps=1e-3, same_padding=True, consensus="features"), 7)
+    norms = [layer for layer in model.sublayers() if hasattr(layer, "_epsilon")]
+    assert {type(norm).__name__ for norm in norms} == {"BatchNorm2D", "BatchNorm3D"}
+    assert {norm._epsilon for norm in norms} == {1e-3}
+    strided = {name for name, m in model.named_sublayers() if getattr(m, "_stride", None) == [2, 2]}
+    padded = {name for name, m in model.named_sublayers() if getattr(m, "_padding_algorithm", None) == "SAME"}
+    assert padded == strided
+    assert len(padded) == 5
+    assert type(model.cls_head) is TSNHead
 
 
 def test_classes_of_the_dataset_fill_an_open_recipe():

@@ -4,7 +4,8 @@ import numpy as np
 import paddle
 import pytest
 
-from models.heads import FrameHead, TSNHead, tsm_head
+from models import create_model
+from models.heads import FrameHead, TSNHead
 
 
 @pytest.mark.parametrize("head_class", [TSNHead, FrameHead])
@@ -46,10 +47,13 @@ def test_fully_convolutional_logits_are_the_same_and_leave_no_parameters(head_cl
     assert set(head.state_dict()) == {"new_fc.weight", "new_fc.bias"}
 
 
-@pytest.mark.parametrize(("build", "std"), [(TSNHead, 0.01), (FrameHead, 0.01), (tsm_head, 0.001)])
-def test_classifier_starts_normal_with_bias_zero(build, std):
+@pytest.mark.parametrize(
+    ("family", "usual", "std"), [("tsn", TSNHead, 0.01), ("tsm", FrameHead, 0.001), ("mvf", FrameHead, 0.01)]
+)
+@pytest.mark.parametrize("consensus", ["family", "features", "scores"])
+def test_consensus_chooses_the_head_and_the_family_its_start(family, usual, std, consensus):
     paddle.seed(0)
-    head = build(512, 100, 0.5)
+    head = create_model(f"{family}_tiny", num_classes=400, num_frames=4, consensus=consensus).cls_head
+    assert type(head) is {"family": usual, "features": TSNHead, "scores": FrameHead}[consensus]
     assert head.new_fc.weight.numpy().std() == pytest.approx(std, rel=0.02)
     assert (head.new_fc.bias.numpy() == 0).all()
-    assert isinstance(head, FrameHead) == (build is not TSNHead)

@@ -10,7 +10,7 @@ VARIANTS = [
     ("tsn_tiny", {}),
     ("tsm_tiny", {}),
     ("tsm_tiny", {"shift_place": "block", "shift_direction": "online"}),
-    ("tsm_tiny", {"shift_direction": "paddle", "temporal_pool": True}),
+    ("tsm_tiny", {"shift_direction": "paddle", "temporal_pool": True, "shift_div": 6}),
     ("tsm_mobilenet_v2", {}),
     ("mvf_tiny", {}),
     ("mvf_tiny", {"mvf_arrangement": "conv3d"}),

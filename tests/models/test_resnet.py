@@ -2,6 +2,7 @@
 
 import numpy as np
 import paddle
+import paddle.nn.functional as F
 import pytest
 
 from models.mobilenet_v2 import MobileNetV2
@@ -74,6 +75,30 @@ def test_features_are_a_32nd_of_the_image(build, channels):
     net = build()
     assert net.out_channels == channels
     assert net(paddle.zeros([2, 3, 64, 96])).shape == [2, channels, 2, 3]
+
+
+@pytest.mark.parametrize("size", [(32, 48), (33, 47), (35, 50)])
+def test_same_padding_is_a_row_behind_even_sides_and_one_at_both_ends_of_odd(size):
+    x = paddle.randn([2, 8, *size], dtype="float64")
+    conv = MobileNetV2(same_padding=True).to(dtype="float64").features[2].conv[1][0]  # 3x3 depthwise, stride 2
+    before = [0 if side % 2 == 0 else 1 for side in reversed(size)]
+    padded = F.pad(x.tile([1, 12, 1, 1]), [before[0], 1, before[1], 1])
+    expected = F.conv2d(padded, conv.weight, stride=2, groups=96)
+    np.testing.assert_allclose(conv(x.tile([1, 12, 1, 1])), expected, rtol=0, atol=1e-12)
+
+
+def test_same_padding_holds_in_a_static_graph_for_images_of_any_size(tmp_path):
+    net = MobileNetV2(same_padding=True)
+    net.eval()
+    spec = paddle.static.InputSpec([-1, 3, -1, -1], "float32")
+    path = str(tmp_path / "net")
+    paddle.jit.save(paddle.jit.to_static(net, input_spec=[spec], full_graph=True), path)
+    loaded = paddle.jit.load(path)
+    for size in ((64, 48), (51, 38), (33, 65)):
+        images = paddle.randn([2, 3, *size])
+        features = net(images).numpy()
+        assert features.shape[2:] == tuple(-(-side // 32) for side in size)
+        np.testing.assert_allclose(loaded(images), features, rtol=0, atol=1e-5 * np.abs(features).max())
 
 
 def test_the_stride_of_a_bottleneck_sits_on_its_3x3_convolution():

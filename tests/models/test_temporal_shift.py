@@ -15,11 +15,16 @@ from models.temporal_shift import (
     DIRECTIONS,
     TemporalPool,
     TemporalShift,
+    channel_bounds,
     insert_temporal_shift,
     shift,
     shift_by_rows,
     shift_by_slices,
 )
+
+
+def folds(fold, direction):
+    return tuple(i * fold for i in range(len(DIRECTIONS[direction]) + 1))
 
 
 def shift_by_hand(x, num_frames, fold, direction):
@@ -49,7 +54,8 @@ def test_shift_moves_what_the_loop_moves(direction, num_frames, channels, fold):
     x = np.random.default_rng(0).standard_normal((2 * num_frames, channels, 3, 2), dtype=np.float32)
     expected = shift_by_hand(x, num_frames, fold, direction)
     for arrange in (shift_by_rows, shift_by_slices):
-        np.testing.assert_array_equal(arrange(paddle.to_tensor(x), num_frames, fold, direction), expected)
+        bounds = folds(fold, direction)
+        np.testing.assert_array_equal(arrange(paddle.to_tensor(x), num_frames, bounds, direction), expected)
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -60,23 +66,60 @@ def test_both_arrangements_have_the_same_gradient(direction, num_frames):
     gradients = []
     for arrange in (shift_by_rows, shift_by_slices):
         leaf = paddle.to_tensor(x, stop_gradient=False)
-        (arrange(leaf * 1.0, num_frames, 3, direction) * weight).sum().backward()
+        (arrange(leaf * 1.0, num_frames, folds(3, direction), direction) * weight).sum().backward()
         gradients.append(leaf.grad.numpy())
     np.testing.assert_array_equal(*gradients)
     assert np.count_nonzero(gradients[0]) or num_frames == 1
 
 
-def test_the_paddle_direction_is_that_of_its_own_operator():
-    x = paddle.randn([6, 16, 2, 2])
-    np.testing.assert_array_equal(shift(x, 3, 2, "paddle"), F.temporal_shift(x, 3, 1 / 8))
-    assert not np.array_equal(shift(x, 3, 2, "mit"), F.temporal_shift(x, 3, 1 / 8))
+def operator_bounds(channels, shift_div):
+    """Which channels Paddle's operator takes from the previous frame and from the next, seen from the middle of 3."""
+    x = paddle.arange(1, 4, dtype="float32").reshape([3, 1, 1, 1]).expand([3, channels, 1, 1])
+    came_from = F.temporal_shift(x, 3, 1 / shift_div)[1].flatten().numpy().tolist()
+    first, second = came_from.count(1), came_from.count(3)
+    assert came_from == [1] * first + [3] * second + [2] * (channels - first - second)
+    return 0, first, first + second
+
+
+@pytest.mark.parametrize("shift_div", range(3, 17))  # the operator takes no ratio of 1 / 2
+def test_the_paddle_direction_cuts_the_channels_where_its_operator_does(shift_div):
+    for channels in [*range(1, 70), 96, 100, 128, 144, 160, 192, 256, 320, 384, 512, 576, 960, 1024, 1000, 2048]:
+        assert channel_bounds(channels, shift_div, "paddle") == operator_bounds(channels, shift_div), channels
+    fold = 128 // shift_div
+    assert channel_bounds(128, shift_div, "mit") == (0, fold, 2 * fold)
+    assert channel_bounds(128, shift_div, "online") == (0, fold)
+
+
+def test_the_folds_of_the_paddle_direction_may_differ():
+    assert channel_bounds(128, 10, "paddle") == (0, 12, 25)
+    assert channel_bounds(10, 16, "paddle") == (0, 0, 1)
+
+
+@pytest.mark.parametrize(("channels", "shift_div"), [(16, 8), (128, 10), (30, 16), (10, 16), (9, 4), (20, 3)])
+def test_the_paddle_direction_is_that_of_its_own_operator(channels, shift_div):
+    x = np.random.default_rng(0).standard_normal((6, channels, 2, 3))
+    factors = paddle.to_tensor(np.random.default_rng(1).standard_normal(x.shape))
+    bounds = channel_bounds(channels, shift_div, "paddle")
+
+    def value_and_gradient(move):
+        leaf = paddle.to_tensor(x, stop_gradient=False)
+        y = move(leaf)
+        (y * factors).sum().backward()
+        return y.numpy(), leaf.grad.numpy()
+
+    expected = value_and_gradient(lambda leaf: F.temporal_shift(leaf, 3, 1 / shift_div))
+    for arrange in (shift, shift_by_rows, shift_by_slices):
+        found = value_and_gradient(lambda leaf, arrange=arrange: arrange(leaf, 3, bounds, "paddle"))
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    assert not np.array_equal(shift(paddle.to_tensor(x), 3, bounds, "mit"), expected[0])
 
 
 def test_online_never_looks_ahead():
     x = np.random.default_rng(0).standard_normal((5, 8, 1, 1), dtype=np.float32)
     changed = x.copy()
     changed[3:] += 1
-    before, after = (shift(paddle.to_tensor(v), 5, 2, "online").numpy() for v in (x, changed))
+    before, after = (shift(paddle.to_tensor(v), 5, (0, 2), "online").numpy() for v in (x, changed))
     np.testing.assert_array_equal(before[:3], after[:3])
 
 
