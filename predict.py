@@ -31,11 +31,11 @@ def main(argv: list[str] | None = None) -> None:
     from engine.evaluation import view_scores
     from engine.inference import class_names_beside, load_recognizer
 
-    model, recipe = load_recognizer(args)
+    model, recipe, _ = load_recognizer(args)
     names = class_names_beside(args.pretrained, recipe.num_classes, names_file=args.classes)
     for video in args.video:
         clips = load_views(video, recipe, "test" if args.views == "full" else "val")
-        probabilities = view_scores(model, clips[None], args.views_per_pass)[0]  # [K]
+        probabilities = view_scores(model, clips[None], args.views_per_pass, recipe.average_views)[0]  # [K]
         best = probabilities.argsort()[::-1][: args.top]
         if len(args.video) > 1:
             print(video)

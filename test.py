@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     from engine.log import metric_lines
     from engine.metrics import summarize
 
-    model, recipe = load_recognizer(args)
+    model, recipe, _ = load_recognizer(args)
     annotation = load_annotation(args.dataset_root, "val", recipe.split, recipe.num_classes, args.val_list)
     dataset = VideoDataset(annotation, recipe, "test" if args.views == "full" else "val")
     names = class_names_beside(args.pretrained, recipe.num_classes, annotation.class_names)

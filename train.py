@@ -40,10 +40,11 @@ def main(argv: list[str] | None = None) -> None:
 
     from datasets import ClipLoader, VideoDataset, load_annotation
     from engine import checkpoint
+    from engine.inference import adopt_network
     from engine.plan import training_plan
     from engine.trainer import Trainer
-    from engine.weights import load_weights
     from models import from_recipe
+    from weights import PARTS, assign, read
 
     runtime.check_precision(recipe.amp)
     checkpoint.prepare_directory(directory)
@@ -52,6 +53,10 @@ def main(argv: list[str] | None = None) -> None:
     seen = load_annotation(args.dataset_root, "train", recipe.split, recipe.num_classes, args.train_list)
     recipe = recipe.with_(num_classes=recipe.num_classes or seen.num_classes)
     held_out = load_annotation(args.dataset_root, "val", recipe.split, recipe.num_classes, args.val_list)
+    start = read(args.pretrained) if args.pretrained and not args.resume else None
+    if start:
+        recipe, adopted = adopt_network(recipe, start, cli.given_fields(args))
+        notes += [f"recipe    taken from the weights: {adopted}"] if adopted else []
     provenance = checkpoint.provenance(args, seen, held_out)
     if args.resume:
         checkpoint.check_provenance(directory, provenance)
@@ -63,8 +68,8 @@ def main(argv: list[str] | None = None) -> None:
     ):
         paddle.seed(recipe.seed)
         model = from_recipe(recipe)
-        if args.pretrained and not args.resume:
-            notes.append(f"weights   {args.pretrained}: {load_weights(model, args.pretrained, finetune=True)}")
+        if start:
+            notes.append(f"weights   {args.pretrained}: {assign(model, start, partial=PARTS)}")
         if not args.resume:
             checkpoint.write_run_files(directory, recipe, seen.class_names)
         notes.append(f"output    {directory}")

@@ -22,7 +22,7 @@ from paddle.optimizer import Optimizer
 
 from configs import Recipe
 from datasets import Annotation
-from engine.weight_files import CheckpointError, read_pickle
+from weights.files import CheckpointError, read_pickle
 
 _PROTOCOL = 4
 _PARTS = ("last.pdparams", "last.pdopt")
@@ -98,7 +98,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def save_weights(path: Path, model: nn.Layer) -> None:
     """Writes a model's parameters and buffers in Paddle's own format, so that `paddle.load` reads them too."""
-    write_atomically(path, _pickled(_arrays(model.state_dict())))
+    write_atomically(path, pickled(_arrays(model.state_dict())))
 
 
 def save_last(directory: Path, model: nn.Layer, optimizer: Optimizer, state: dict[str, Any]) -> None:
@@ -114,8 +114,8 @@ def save_last(directory: Path, model: nn.Layer, optimizer: Optimizer, state: dic
         CheckpointError: Something cannot be written; the previous checkpoint is as it was.
     """
     contents = {
-        "last.pdparams": _pickled(_arrays(model.state_dict())),
-        "last.pdopt": _pickled(_slots_by_structured_name(model, optimizer)),
+        "last.pdparams": pickled(_arrays(model.state_dict())),
+        "last.pdopt": pickled(_slots_by_structured_name(model, optimizer)),
     }
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     try:
@@ -194,7 +194,8 @@ def _slots_by_structured_name(model: nn.Layer, optimizer: Optimizer) -> dict[tup
     return slots
 
 
-def _pickled(content: Any) -> bytes:
+def pickled(content: Any) -> bytes:
+    """The content of a `.pdparams` or `.pdopt` file, as `paddle.load` reads it."""
     return pickle.dumps(content, protocol=_PROTOCOL)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from engine.weight_files import CheckpointError
+from weights.files import CheckpointError
 
 
 class RunLog:

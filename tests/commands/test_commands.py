@@ -18,8 +18,8 @@ import pytest
 
 from configs import Recipe, get_preset
 from datasets.decode import open_source
-from engine.weight_files import read_weights
 from models import from_recipe
+from weights import read_file
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
@@ -177,8 +177,8 @@ def test_fine_tuning_starts_from_the_weights(trained, motion_videos, command, tm
         "--lr", 1e-9, "--pretrained", run / "last.pdparams",
     )  # fmt: skip
     assert code == 0, out
-    assert re.search(r"weights +\S+: \d+ tensors loaded\n", out)
-    before, after = read_weights(run / "last.pdparams"), read_weights(tmp_path / "run" / "last.pdparams")
+    assert re.search(r"weights +\S+: \d+ tensors loaded \(layout ours\)\n", out)
+    before, after = read_file(run / "last.pdparams"), read_file(tmp_path / "run" / "last.pdparams")
     for name, value in before.items():
         if "_mean" not in name and "_variance" not in name:
             np.testing.assert_allclose(after[name], value, atol=1e-6, err_msg=name)
@@ -386,7 +386,7 @@ def test_a_checkpoint_of_another_class_count_or_model(trained, motion_videos, co
     assert "best.pdparams has 8 classes, the recipe 5" in code
     code, _ = command("test.py", *flags, "--pretrained", run / "best.pdparams", "--model", "mvf_tiny")
     assert code.startswith("error: ")
-    assert "does not fit the model: it lacks" in code
+    assert "does not fit the model: the file lacks" in code
     other = save_model(tmp_path / "other.pdparams", get_preset("demo_tsm").with_(num_classes=5))
     code, _ = command("test.py", *flags, "--pretrained", other, "--preset", "demo_tsm")
     assert "num_classes is 5, but" in code

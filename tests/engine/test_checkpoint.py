@@ -13,7 +13,7 @@ from paddle import nn
 from configs import Recipe
 from engine import checkpoint
 from engine.optim import build_optimizer
-from engine.weight_files import CheckpointError, read_weights
+from weights import CheckpointError, read_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,7 +50,7 @@ def test_a_resumed_run_goes_on_bit_for_bit(tmp_path):
 def test_paddle_reads_our_weights_and_we_read_them_back(tmp_path):
     model, _ = make(0)
     checkpoint.save_weights(tmp_path / "best.pdparams", model)
-    theirs, ours = paddle.load(str(tmp_path / "best.pdparams")), read_weights(tmp_path / "best.pdparams")
+    theirs, ours = paddle.load(str(tmp_path / "best.pdparams")), read_file(tmp_path / "best.pdparams")
     for name, value in values(model).items():
         np.testing.assert_array_equal(np.asarray(theirs[name]), value)
         np.testing.assert_array_equal(ours[name], value)

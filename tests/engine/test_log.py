@@ -5,7 +5,7 @@ import json
 import pytest
 
 from engine.log import EpochMeter, RunLog
-from engine.weight_files import CheckpointError
+from weights import CheckpointError
 
 
 def test_a_resumed_log_forgets_what_the_checkpoint_does_not_know(tmp_path):

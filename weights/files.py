@@ -9,11 +9,13 @@ import pickle
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import safetensors
+from safetensors import SafetensorError
 
 from configs.errors import UserError
 
@@ -24,11 +26,18 @@ class CheckpointError(UserError):
     """A weight file that cannot be read, or that does not belong to the model."""
 
 
-def read_weights(path: str | Path) -> Arrays:
-    """Reads `.pdparams`, `.npz`, and PyTorch's `.pt`, `.pth`, `.tar` files.
+# What the readers raise at a file that ends too early or is not what its suffix says.
+_DAMAGE = (
+    pickle.UnpicklingError, zipfile.BadZipFile, SafetensorError, EOFError, KeyError, ValueError, TypeError,
+    AttributeError, IndexError, struct.error, OSError, MemoryError, ImportError, OverflowError,
+)  # fmt: skip
+
+
+def read_file(path: str | Path) -> Arrays:
+    """Reads `.pdparams`, `.npz`, `.safetensors`, and PyTorch's `.pt`, `.pth`, `.tar` files.
 
     Returns:
-        Arrays by the file's own names, in Paddle's layout: a PyTorch matrix `[out, in]` comes back transposed.
+        Arrays by the file's own names, in the file's own arrangement; bfloat16 comes back as float32.
 
     Raises:
         CheckpointError: The file is absent, truncated, of an unknown format, or a pickle that asks for anything but
@@ -38,20 +47,17 @@ def read_weights(path: str | Path) -> Arrays:
     if not path.is_file():
         raise CheckpointError(f"there is no weight file {path}")
     readers: dict[str, Callable[[Path], Any]] = {
-        ".pdparams": read_pickle, ".npz": _read_npz, ".pt": _read_torch, ".pth": _read_torch, ".tar": _read_torch,
+        ".pdparams": read_pickle, ".npz": _read_npz, ".safetensors": _read_safetensors,
+        ".pt": _read_torch, ".pth": _read_torch, ".tar": _read_torch,
     }  # fmt: skip
     if path.suffix not in readers:
         raise CheckpointError(f"{path}: the weight formats are {', '.join(readers)}, got {path.suffix or 'no suffix'}")
     try:
-        arrays = _arrays_in(readers[path.suffix](path), path)
+        return _arrays_in(readers[path.suffix](path), path)
     except CheckpointError:
         raise
-    except (pickle.UnpicklingError, zipfile.BadZipFile, EOFError, KeyError, ValueError, TypeError, AttributeError,
-            IndexError, struct.error, OSError, MemoryError, ImportError, OverflowError) as error:  # fmt: skip
+    except _DAMAGE as error:
         raise CheckpointError(f"{path} is not a whole weight file: {error or type(error).__name__}") from error
-    if path.suffix in (".pt", ".pth", ".tar"):
-        arrays = {name: value.T if value.ndim == 2 else value for name, value in arrays.items()}
-    return arrays
 
 
 def read_pickle(path: Path) -> Any:
@@ -90,12 +96,31 @@ def _read_npz(path: Path) -> Arrays:
         return {name: archive[name] for name in archive.files}
 
 
+_SAFETENSORS_DTYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1",
+    "U8": "<u1", "BOOL": "?",
+}  # fmt: skip
+
+
+def _read_safetensors(path: Path) -> Arrays:
+    arrays = {}
+    for name, tensor in safetensors.deserialize(path.read_bytes()):
+        data = np.frombuffer(tensor["data"], _SAFETENSORS_DTYPES[tensor["dtype"]])
+        arrays[name] = (_from_bfloat16(data) if tensor["dtype"] == "BF16" else data).reshape(tensor["shape"])
+    return arrays
+
+
+def _from_bfloat16(bits: np.ndarray) -> np.ndarray:
+    """The float32 numbers whose upper halves are given as uint16."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
 # PyTorch's two formats. Both hold one pickle, whose tensors name their storages by "persistent" identities; in the
 # zip format (1.6 and later) each storage is a member of the archive, in the older one they follow the pickle.
 # Source: documentation of torch.save and of torch.serialization.
 _TORCH_DTYPES = {
     "DoubleStorage": "<f8", "FloatStorage": "<f4", "HalfStorage": "<f2", "LongStorage": "<i8", "IntStorage": "<i4",
-    "ShortStorage": "<i2", "CharStorage": "<i1", "ByteStorage": "<u1", "BoolStorage": "?",
+    "ShortStorage": "<i2", "CharStorage": "<i1", "ByteStorage": "<u1", "BoolStorage": "?", "BFloat16Storage": "<V2",
 }  # fmt: skip
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 
@@ -104,7 +129,14 @@ _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 class _Storage:
     dtype: np.dtype
     size: int
-    data: np.ndarray | None = None
+    data: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+    def fill(self, content: bytes) -> None:
+        """Takes the bytes of the file; bfloat16, which NumPy does not have, is widened."""
+        if self.dtype.kind == "V":
+            self.data, self.dtype = _from_bfloat16(np.frombuffer(content, "<u2")), np.dtype("<f4")
+        else:
+            self.data = np.frombuffer(content, self.dtype)
 
 
 @dataclass
@@ -117,12 +149,18 @@ class _TorchTensor:
     def numpy(self) -> np.ndarray:
         last = self.offset + sum((n - 1) * s for n, s in zip(self.shape, self.stride, strict=True))
         data = self.storage.data
-        if data is None or min((self.offset, *self.shape, *self.stride), default=0) < 0 or last >= max(len(data), 1):
+        if min((self.offset, *self.shape, *self.stride), default=0) < 0 or last >= max(len(data), 1):
             raise ValueError("a tensor reaches past the end of its storage")
         bytes_per_step = tuple(s * self.storage.dtype.itemsize for s in self.stride)
         if 0 in self.shape:
             return np.empty(self.shape, self.storage.dtype)
         return np.lib.stride_tricks.as_strided(data[self.offset :], self.shape, bytes_per_step).copy()
+
+
+class _Ignored:
+    """Stands for an object that a file holds beside its weights, and takes whatever state it had."""
+
+    def __init__(self, *_: Any) -> None: ...
 
 
 class _TorchUnpickler(_ArrayUnpickler):
@@ -132,6 +170,10 @@ class _TorchUnpickler(_ArrayUnpickler):
             storage, offset, tuple(shape), tuple(stride)
         ),
         ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
+        ("torch", "Size"): tuple,
+        # What mmengine and training scripts keep beside the weights: it is not read, so nothing has to be built.
+        ("mmengine.logging.history_buffer", "HistoryBuffer"): _Ignored,
+        ("argparse", "Namespace"): _Ignored,
         **{("torch", name): np.dtype(dtype) for name, dtype in _TORCH_DTYPES.items()},
     }
 
@@ -157,7 +199,7 @@ def _read_torch_zip(path: Path) -> Any:
         content = unpickler.load()
         folder = pickles[0].removesuffix("data.pkl")
         for key, storage in unpickler.storages.items():
-            storage.data = np.frombuffer(archive.read(f"{folder}data/{key}"), storage.dtype)
+            storage.fill(archive.read(f"{folder}data/{key}"))
     return content
 
 
@@ -174,7 +216,9 @@ def _read_torch_legacy(path: Path) -> Any:
             (size,) = struct.unpack("<q", file.read(8))
             if size != storage.size:
                 raise ValueError(f"storage {key} has {size} elements where {storage.size} are declared")
-            storage.data = np.frombuffer(file.read(size * storage.dtype.itemsize), storage.dtype, size)
+            storage.fill(file.read(size * storage.dtype.itemsize))
+            if len(storage.data) != size:
+                raise ValueError(f"storage {key} ends after {len(storage.data)} of {size} elements")
     return content
 
 

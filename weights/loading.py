@@ -1,0 +1,152 @@
+"""Puts weights into a model by name: whole, or without the parts that the caller names, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from paddle import nn
+
+from weights.files import CheckpointError
+from weights.translation import Translation, folded, read, translate
+
+# What may be left as initialized, by the name under which a caller allows it.
+PARTS = {"head": "the classifier", "modules": "the temporal modules", "marks": "the marks of wrapped layers (.net)"}
+
+
+@dataclass
+class Coverage:
+    """What became of each tensor of the file and of the model.
+
+    Attributes:
+        layout: The file's.
+        loaded: Our names -> what was done to the array.
+        new: Our names that were left as initialized -> the reason.
+        skipped: The file's names that were left out -> the reason.
+        unmarked: Our names of layers that a temporal module wraps and that the file, against its habit, does not mark.
+    """
+
+    layout: str
+    loaded: dict[str, str] = field(default_factory=dict)
+    new: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    unmarked: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        parts = [f"{len(self.loaded)} tensors loaded (layout {self.layout})"]
+        parts += [f"{len(names)} left as initialized: {reason}" for reason, names in _by_reason(self.new)]
+        parts += [f"{len(names)} skipped: {reason}" for reason, names in _by_reason(self.skipped)]
+        if self.unmarked:
+            parts.append(f"the file does not show the temporal modules around {len(self.unmarked)} layers")
+        return "; ".join(parts)
+
+    def table(self) -> str:
+        """A line for each thing that became of tensors: how many, why, and the first of them."""
+        lines = []
+        for title, reasons in (
+            ("matched", self.loaded), ("only in the file", self.skipped), ("only in the model", self.new),
+        ):  # fmt: skip
+            for reason, names in _by_reason(reasons) or [("", [])]:
+                example = f" ({names[0]}{', ...' if len(names) > 1 else ''})" if names else ""
+                lines.append(f"{title:<18}{len(names):>5}  {reason}{example}".rstrip())
+        if self.unmarked:
+            lines.append(f"{'not shown':<18}{len(self.unmarked):>5}  temporal modules around ({self.unmarked[0]}, ...)")
+        return "\n".join(lines)
+
+
+def _by_reason(reasons: Mapping[str, str]) -> list[tuple[str, list[str]]]:
+    groups: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        groups.setdefault(reason, []).append(name)
+    return list(groups.items())
+
+
+def load_weights(model: nn.Layer, path: str | Path, partial: Collection[str] = ()) -> Coverage:
+    """Reads a weight file of any known layout and assigns it: `read`, then `assign`, whose errors and result it has."""
+    return assign(model, read(path), partial)
+
+
+def load_state(
+    model: nn.Layer, arrays: Mapping[str, np.ndarray], source: str = "auto", *, origin: str = "the state"
+) -> Coverage:
+    """As `load_weights` for arrays that are no file, and nothing may be left out."""
+    return assign(model, translate(arrays, origin, source))
+
+
+def assign(model: nn.Layer, found: Translation, partial: Collection[str] = ()) -> Coverage:
+    """Puts weights into a model by name; nothing is assigned unless everything fits.
+
+    Args:
+        model: A recognizer whose parts are `backbone` and `cls_head`.
+        found: As `translate` gives it.
+        partial: Keys of PARTS. `head`: the file may lack the classifier, or have one of another size; `modules`: it may
+            lack the tensors of temporal modules; `marks`: it may be silent about which layers they wrap. What is left
+            out is named in the result.
+
+    Raises:
+        CheckpointError: A tensor of the model is absent from the file, one of the file is unknown to the model, a
+            shape differs, or other layers are wrapped, beyond what `partial` accepts.
+    """
+    target = {folded(name): (name, tensor) for name, tensor in model.state_dict().items()}
+    source = {folded(name): (name, array) for name, array in found.arrays.items()}
+    coverage = Coverage(found.layout, skipped=dict(found.dropped))
+    for key, (name, tensor) in target.items():
+        theirs, array = source.get(key, ("", None))
+        if array is None:
+            _leave_out(coverage, found, model, name, f"the file lacks {name} {list(tensor.shape)}", partial)
+        elif list(array.shape) != list(tensor.shape):
+            why = f"{name} is {list(array.shape)} in the file and {list(tensor.shape)} in the model"
+            _leave_out(coverage, found, model, name, why, partial)
+            coverage.skipped[found.names[theirs]] = coverage.new[name]
+        else:
+            _check_marks(coverage, found, theirs, name, partial)
+            coverage.loaded[name] = found.reshaped.get(theirs, "as they are")
+    for key, (theirs, _) in source.items():
+        if key not in target:
+            raise _misfit(found, f"the file holds {found.names[theirs]}, which the model does not have")
+    for name in coverage.loaded:
+        tensor, (_, array) = target[folded(name)][1], source[folded(name)]
+        tensor.set_value(array.astype(str(tensor.dtype).rpartition(".")[2]))
+    return coverage
+
+
+def _leave_out(
+    coverage: Coverage, found: Translation, model: nn.Layer, name: str, why: str, partial: Collection[str]
+) -> None:
+    """Notes that a tensor of the model stays as initialized; raises CheckpointError if it must not."""
+    part = "head" if name.startswith("cls_head.") else "modules" if _is_of_module(name, model) else ""
+    if part not in partial:
+        raise _misfit(found, why, part)
+    coverage.new[name] = PARTS[part] if "in the model" not in why else f"{PARTS[part]} of another size: {why}"
+
+
+def _check_marks(coverage: Coverage, found: Translation, theirs: str, ours: str, partial: Collection[str]) -> None:
+    """Notes a layer that a temporal module wraps in the model only; raises CheckpointError if that must not be."""
+    if theirs == ours or not found.wraps:
+        return
+    if theirs != folded(theirs):
+        raise _misfit(found, f"a temporal module stands at {theirs} in the file, and not there in the model")
+    if "marks" not in partial:
+        raise _misfit(found, f"a temporal module wraps {ours} in the model, and not in the file", "marks")
+    coverage.unmarked.append(ours)
+
+
+def _misfit(found: Translation, why: str, part: str = "") -> CheckpointError:
+    models = " or ".join(found.models) if part != "head" else ""
+    looks = f" (by its names it is {models})" if models else ""
+    way_out = f"; {PARTS[part]} may be left out where training starts, or by --partial {part}" if part else ""
+    return CheckpointError(f"{found.origin} does not fit the model: {why}{looks}{way_out}")
+
+
+def _is_of_module(name: str, model: nn.Layer) -> bool:
+    """Whether a tensor belongs to a temporal module itself and not to the layer that the module wraps."""
+    layer: Any = model
+    for part in name.split(".")[:-1]:
+        inside = hasattr(layer, "net")
+        layer = getattr(layer, part) if hasattr(layer, part) else layer[int(part)]
+        if inside and part != "net":
+            return True
+    return False
