@@ -60,19 +60,27 @@ def has_one_kernel(arrays: Arrays) -> bool:
 
 
 def _fusion_fields(arrays: Arrays) -> dict[str, Any]:
-    kernels = {name: array for name, array in arrays.items() if name.endswith(".shift_conv.weight")}
-    wrapped = {name: arrays.get(name.replace("shift_conv", "net"), np.empty((0, 0))) for name in kernels}
-    parts = {len(array) / max(wrapped[name].shape[1], 1) for name, array in kernels.items()}
-    if len(parts) != 1:
-        raise CheckpointError(f"the parts of the channels that are fused differ from layer to layer: {sorted(parts)}")
+    kernels = [name for name in arrays if name.endswith(".shift_conv.weight")]
     fields: dict[str, Any] = {
-        "mvf_alpha": parts.pop(),
+        "mvf_alpha": _fused_part(arrays, kernels),
         "mvf_stages": tuple(int(any(_stage_of(name) == stage for name in kernels)) for stage in range(4)),
+        "mvf_use_hs": any(name.replace("shift_conv", "bn") in arrays for name in kernels),
     }
     if not has_one_kernel(arrays):
         wide = any(".w_conv." in name for name in arrays)
         fields |= {"mvf_mode": "THW" if wide else "TH", "mvf_share": False}
     return fields
+
+
+def _fused_part(arrays: Arrays, kernels: list[str]) -> float:
+    """The part of the channels, of which each layer fuses the whole number below it."""
+    wrapped = [arrays.get(name.replace("shift_conv", "net"), np.empty((0, 0))).shape[1] for name in kernels]
+    fused = [len(arrays[name]) for name in kernels]
+    least = max(n / max(channels, 1) for n, channels in zip(fused, wrapped, strict=True))
+    for part in (least, float(np.nextafter(least, 1))):
+        if all(int(channels * part) == n for n, channels in zip(fused, wrapped, strict=True)):
+            return part
+    raise CheckpointError(f"no part of the channels is fused in all layers: {fused} of {wrapped}")
 
 
 def _stage_of(name: str) -> int:

@@ -148,10 +148,32 @@ def test_two_classifiers_are_one_too_many():
 def test_what_a_file_tells_of_its_model(tmp_path):
     found = read(save(tmp_path, arrays_of(model("mvf_tiny", num_classes=6))))
     assert (found.layout, found.model, found.num_classes) == ("ours", "mvf_tiny", 6)
-    options = {"mvf_alpha": 0.125, "mvf_stages": (0, 0, 1, 1), "mvf_mode": "THW", "mvf_share": False}
+    options = {
+        "mvf_alpha": 0.125,
+        "mvf_stages": (0, 0, 1, 1),
+        "mvf_use_hs": True,
+        "mvf_mode": "THW",
+        "mvf_share": False,
+    }
     assert found.options == options
     shared = create_model("mvf_tiny", num_classes=2, num_frames=4, mvf_share=True)
     assert translate(arrays_of(shared), "x").one_kernel
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.1, 0.3, 1 / 3, 0.7, 1.0])
+def test_a_network_is_rebuilt_from_its_tensors_whatever_part_is_fused(alpha):
+    options = {"mvf_alpha": alpha, "mvf_use_hs": False, "mvf_mode": "TH", "mvf_stages": (0, 1, 0, 1)}
+    arrays = arrays_of(create_model("mvf_mobilenet_v2", num_classes=2, num_frames=4, **options))
+    found = translate(arrays, "x")
+    again = create_model("mvf_mobilenet_v2", num_classes=2, num_frames=4, **found.options)
+    assert len(load_state(again, arrays).loaded) == len(arrays)
+
+
+def test_a_damaged_fusion_is_refused():
+    arrays = arrays_of(model("mvf_tiny"))
+    del arrays["backbone.layer3.0.conv1.net.weight"]
+    with pytest.raises(CheckpointError, match="no part of the channels is fused in all layers"):
+        assert translate(arrays, "x").options
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the shared ImageNet weights are not beside this checkout")
