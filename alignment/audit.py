@@ -64,25 +64,30 @@ def compare_models(reference: Any, candidate: Any, rename: Rename = str) -> list
         Records of kind `constant`, named in the reference's paths such as `backbone.bn1.eps`.
     """
     theirs, ours = layer_constants(reference), layer_constants(candidate)
-    twins = {path: _twin(path, rename, ours) for path in theirs}
+    twins = {path: _twin(path, layer, rename, ours) for path, layer in theirs.items()}
+    taken = {twins[path] for path, layer in theirs.items() if layer.parameters}
     records = []
     for path, layer in theirs.items():
         twin = ours.get(twins[path])
-        if twin is not None:
-            records += _compare_layers(path, layer, twin)
-        elif layer.parameters:
+        if twin is None and layer.parameters:
             records.append(missing(path, "constant", "candidate"))
+        elif twin is not None and (layer.parameters or twins[path] not in taken):
+            records += _compare_layers(path, layer, twin)
     extra = [path for path in ours if path not in twins.values() and ours[path].parameters]
     records += [missing(path, "constant", "reference") for path in extra]
     return records + _compare_parameters(reference, candidate, rename)
 
 
-def _twin(path: str, rename: Rename, candidate: dict[str, Any], suffix: str = ".weight") -> str:
-    """The candidate's path of a layer; a rule may be written for names of tensors and not fit the bare path."""
-    if not path:
-        return path
-    renamed = rename(path)
-    return renamed if renamed in candidate else rename(path + suffix).removesuffix(suffix)
+def _twin(path: str, layer: LayerConstants, rename: Rename, candidate: dict[str, Any]) -> str:
+    """The candidate's path of a layer: where its parameters go.
+
+    That may not be where its output is: a norm with an activation in it has the output of a Sequential of both.
+    """
+    for name in layer.parameters if path else ():
+        owner = rename(_join(path, name)).rpartition(".")[0]
+        if owner in candidate:
+            return owner
+    return rename(path) if path else path
 
 
 def _compare_layers(path: str, reference: LayerConstants, candidate: LayerConstants) -> list[Record]:

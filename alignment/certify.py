@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -10,11 +11,12 @@ import numpy as np
 
 import models
 from alignment.data.pipeline import compare_data
-from alignment.pair import IncomparableError
+from alignment.pair import IncomparableError, Pair
 from alignment.recognizers import CLASSES, recognizer_pair
 from alignment.report import Report
 from alignment.stages import STAGES
 from alignment.suite import TRAIN_STEPS, align_pair
+from alignment.third_party import described, find_source, third_party_pair
 from configs import Recipe
 from configs.presets import preset_for_model
 from datasets import load_annotation
@@ -35,21 +37,27 @@ def certify(
     videos: Sequence[str] = (),
     train_steps: int = TRAIN_STEPS,
     seed: int = 0,
+    reference: str = "",
     progress: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Report]:
     """Compares each model in each precision.
 
     Args:
-        names: Keys of `models.MODELS`.
-        steps: Stages; `data`, which no model takes part in, goes into the first report.
+        names: Keys of `models.MODELS`; none for all that a third-party reference has.
+        steps: Stages; `data`, which no model takes part in, goes into the first report. `init` is left out for models
+            that a third-party reference draws from other distributions.
         precisions: Of `float64` and `float32`.
         frames, size, batch: Of the clips [batch, frames, 3, size, size].
         videos: Files to cut the clips from; without any, embedded ones are rendered.
         train_steps, seed, progress: See `align_pair`.
+        reference: Third-party code to compare with, see `third_party.find_source`; empty for our PyTorch twins.
 
     Raises:
-        IncomparableError: A name is unknown.
+        IncomparableError: A name is unknown, or the reference is not there.
     """
+    build: Callable[..., Pair] = functools.partial(third_party_pair, reference) if reference else recognizer_pair
+    source = find_source(reference)[1] if reference else None
+    names = names or (source.models if source else ())
     unknown = [name for name in names if name not in models.MODELS]
     if unknown:
         raise IncomparableError(f"--model must be one of {', '.join(models.MODELS)}, got {', '.join(unknown)}")
@@ -59,13 +67,16 @@ def certify(
         clips, labels = real_clips(recipe, frames, size, batch, videos)
         for precision in precisions:
             model_steps = [step for step in steps if step in STAGES and step != "init"]
-            pair = recognizer_pair(name, recipe, clips, labels, seed=seed)
+            pair = build(name, recipe, clips, labels, seed=seed)
             show = lambda line, head=f"{name} {precision}": progress(f"{head}: {line}")  # noqa: E731
             report = align_pair(
                 pair, steps=model_steps, precision=precision, train_steps=train_steps, seed=seed, progress=show
             )
-            if "init" in steps and precision == precisions[0]:
-                fresh = recognizer_pair(name, recipe, clips, labels, seed=seed, randomize=False)
+            if reference:
+                report.settings["reference"] = described(reference)
+            alike = source is None or name in source.drawn_alike
+            if "init" in steps and alike and precision == precisions[0]:
+                fresh = build(name, recipe, clips, labels, seed=seed, randomize=False)
                 report.stages += align_pair(fresh, steps=["init"], seed=seed, progress=show).stages
             if with_data:
                 with_data = False

@@ -19,6 +19,7 @@ PASSED, DIFFERS, INCOMPARABLE = 0, 1, 2
 CERTIFIED = ("mvf_r50", "mvf_r101", "tsn_r50", "tsm_r50", "tsm_r101", "tsm_mobilenet_v2")
 REAL = {"frames": 16, "size": 224, "batch": 1}
 REDUCED = {"frames": 4, "size": 64, "batch": 2}
+REFERENCES = ("mmaction2", "mit-tsm:PATH", "mvfnet:PATH", "torchvision", "timm")
 CHOICES = ("config", "weights", "forward", "metric", "loss", "backward", "train", "data", "init", "guards")
 
 
@@ -51,16 +52,26 @@ def compare(argv: Sequence[str]) -> int:
     )
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--model", help=f"a recognizer of models/, at {REAL}")
-    which.add_argument("--all", action="store_true", help=f"{', '.join(CERTIFIED)}, at {REDUCED}")
+    which.add_argument(
+        "--all", action="store_true", help=f"{', '.join(CERTIFIED)}, or all that --reference has, at {REDUCED}"
+    )
     _add_run_flags(parser)
-    parser.add_argument("--steps", type=_names, default=CHOICES, help=f"of {','.join(CHOICES)} (default: all)")
-    parser.add_argument("--table", metavar="FILE", help="put the table of results between the marks in this file")
+    parser.add_argument("--steps", type=_names, help=f"of {','.join(CHOICES)} (default: all)")
+    parser.add_argument("--table", metavar="FILE", help="put the results into the table between the marks in this file")
     args = parser.parse_args(argv)
+    if args.reference and "data" in (args.steps or ()):
+        raise IncomparableError(f"--steps data has no model in it: leave it out with --reference {args.reference}")
+    args.steps = args.steps or [step for step in CHOICES if not (args.reference and step == "data")]
     unknown = [step for step in args.steps if step not in CHOICES]
     if unknown:
         raise IncomparableError(f"--steps must be among {', '.join(CHOICES)}, got {', '.join(unknown)}")
-    reports = _reports(args, CERTIFIED if args.all else (args.model,))
-    if args.table:
+    everything = () if args.reference else CERTIFIED
+    reports = _reports(args, everything if args.all else (args.model,))
+    if args.table and args.reference:
+        from alignment.third_party.table import update_table
+
+        update_table(args.table, reports)
+    elif args.table:
         from alignment.report import write_table
 
         write_table(args.table, reports, " ".join(["python -m alignment", *argv]))
@@ -114,6 +125,9 @@ def _verdict(reports: Sequence[Any]) -> int:
 
 def _add_run_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
+        "--reference", default="", metavar="SOURCE", help=f"compare with third-party code: {', '.join(REFERENCES)}"
+    )
+    parser.add_argument(
         "--precision", choices=("float32", "float64", "both"), help="default: both with --all, else float32"
     )
     parser.add_argument("--frames", type=cli.positive, help="frames of a clip")
@@ -144,6 +158,7 @@ def _reports(args: argparse.Namespace, names: Sequence[str]) -> list[Any]:
         videos=args.video,
         train_steps=args.train_steps,
         seed=args.seed,
+        reference=args.reference,
         progress=_show,
     ):
         _show("")

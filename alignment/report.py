@@ -289,12 +289,7 @@ def write_table(path: str | Path, reports: Sequence[Report], command: str) -> No
     Raises:
         UserError: The file is not there or does not have the two lines once each, in this order.
     """
-    path = Path(path)
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    before, begin, rest = text.partition(f"{BEGIN}\n")
-    _, end, after = rest.partition(f"{END}\n")
-    if not (begin and end) or text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise UserError(f"{path} must have the lines {BEGIN} and {END} once each: the table goes between them")
+    before, _, after = between_marks(path, BEGIN, END)
     facts = [report.environment for report in reports]
     date = " / ".join(sorted({fact.get("date", "unknown date")[:10] for fact in facts}))
     versions = [f"{name} {_joined(facts, name)}" for name in ("paddle", "torch", "numpy", "opencv", "python")]
@@ -302,7 +297,22 @@ def write_table(path: str | Path, reports: Sequence[Report], command: str) -> No
     legend = (
         "Each cell: what came nearest to its limit, mostly an error as a part of its tensor's scale, and that limit."
     )
-    path.write_text(f"{before}{begin}{head}\n{legend}\n\n{table(reports)}{end}{after}", encoding="utf-8")
+    Path(path).write_text(f"{before}{head}\n{legend}\n\n{table(reports)}{after}", encoding="utf-8")
+
+
+def between_marks(path: str | Path, begin: str, end: str) -> tuple[str, str, str]:
+    """A file's text up to the line `begin`, which is included, from there to the line `end`, and from that on.
+
+    Raises:
+        UserError: The file is not there or does not have the two lines once each, in this order.
+    """
+    path = Path(path)
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    before, first, rest = text.partition(f"{begin}\n")
+    inside, last, after = rest.partition(f"{end}\n")
+    if not (first and last) or text.count(begin) != 1 or text.count(end) != 1:
+        raise UserError(f"{path} must have the lines {begin} and {end} once each: the table goes between them")
+    return before + first, inside, last + after
 
 
 def _cell(stage: Stage) -> str:

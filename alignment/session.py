@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -55,7 +56,7 @@ class Session:
         self.rounding = None
         if self.precision == "float32":
             self.rounding = TorchRun(pair.reference, "float32", seed, pair.opaque, biased)
-        self.candidate = PaddleRun(pair.candidate, self.precision, seed, self._names_back(), pair.opaque)
+        self.candidate = PaddleRun(pair.candidate, self.precision, seed, self._names_back, pair.opaque)
 
     @property
     def own(self) -> TorchRun:
@@ -153,6 +154,14 @@ class Session:
         difference = measure(first, second)
         return not difference.problem and difference.rel_max <= SAME_AGAIN[self.precision]
 
+    def around(self, weight: str) -> Iterator[str]:
+        """The layers of the candidate that a weight lies in, by the reference's names, the innermost first."""
+        path = self.pair.candidate_name(weight).rpartition(".")[0]
+        while path:
+            yield self._names_back.get(path, path)
+            path = path.rpartition(".")[0]
+
+    @functools.cached_property
     def _names_back(self) -> dict[str, str]:
         """From the candidate's names of layers and weights to the reference's, in Paddle's form."""
         layers = [path for path, _ in self.pair.reference.named_modules()]

@@ -38,8 +38,10 @@ class TorchRun(Run):
             for name in SINGLE_PRECISION if type(layer).__module__.startswith("torch.nn") else ():
                 if type(getattr(layer, name, None)) is float:
                     setattr(layer, name, single(getattr(layer, name)))
-            if isinstance(layer, _BatchNorm) and layer.momentum is not None:
-                layer.momentum = 1 - single(1 - layer.momentum)
+            if isinstance(layer, _BatchNorm):
+                layer.eps = single(layer.eps)
+                if layer.momentum is not None:
+                    layer.momentum = 1 - single(1 - layer.momentum)
 
     def _named_layers(self) -> Iterable[tuple[str, Any]]:
         return [(path, layer) for path, layer in self.model.named_modules() if path]

@@ -25,6 +25,7 @@ def config(session: Session) -> Stage:
         left = optimization_of(pair.optimizer.reference, reference, "reference")
         right = optimization_of(pair.optimizer.candidate, candidate, "candidate")
         stage.records += compare_optimizers(left, right, reference, candidate, pair.candidate_name)
+    stage.notes = _alone(pair)
     failure = first_failure(stage.records)
     if failure:
         stage.place = failure.name
@@ -38,3 +39,24 @@ def _frozen(model: Any, pair: Pair) -> list[str]:
     named = model.named_modules() if is_reference else model.named_sublayers()
     paths = [path for path, layer in named if model.training and not layer.training and "Norm" in type(layer).__name__]
     return sorted(pair.candidate_name(path) if is_reference else path for path in paths)
+
+
+def _alone(pair: Pair) -> list[str]:
+    """Notes on layers that the other side does not have, such as a container around some, or a function there."""
+    theirs, ours = dict(pair.reference.named_modules()), dict(pair.candidate.named_sublayers())
+    twins = {path: pair.candidate_name(path) for path in theirs if path}
+    alone = {
+        "reference": [path for path, twin in twins.items() if twin not in ours and not _weights(theirs[path])],
+        "candidate": [path for path in ours if path not in twins.values() and not _weights(ours[path])],
+    }
+    return [
+        f"layers that the {side} alone has ({len(paths)}, none with weights, such as {', '.join(paths[:3])}) are seen "
+        "in the layers around them"
+        for side, paths in alone.items()
+        if paths
+    ]
+
+
+def _weights(layer: Any) -> list[Any]:
+    """The layer's own parameters."""
+    return [parameter for parameter in layer._parameters.values() if parameter is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -122,7 +123,7 @@ def _worst(reference: list[np.ndarray], candidate: list[np.ndarray]) -> float:
 def _unseen(session: Session, judge: Judge) -> list[str]:
     """Layers with weights that ran on one side only: their work is judged by the layer around them."""
     seen = {layer_of(name) for name in judge.records}
-    owners = {name.rpartition(".")[0] for name in session.candidate.weights()} - {""}
+    owners = {layer for name in session.candidate.weights() for layer in itertools.islice(session.around(name), 1)}
     unseen = sorted(owners - seen)
     if not unseen:
         return []

@@ -80,9 +80,7 @@ def _record(
     session: Session, truth: Mapping[str, np.ndarray], name: str, nudged: np.ndarray, changed: Mapping[str, bool]
 ) -> Record:
     """Whether the nearest observed layer around a weight has noticed; without one, the weight is tried by itself."""
-    owner = name.rpartition(".")[0]
-    while owner and owner not in changed:
-        owner = owner.rpartition(".")[0]
+    owner = next((layer for layer in session.around(name) if layer in changed), None)
     noticed = changed[owner] if owner else _changed(session, truth, {name: nudged}, alone=False).get(OUTPUT, False)
     return Record(name, "guard", noticed, "" if noticed else "another value of it changes no output in evaluation")
 

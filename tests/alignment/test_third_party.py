@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from alignment import align
+from alignment.pair import IncomparableError
+from alignment.third_party.torchvision import torchvision
 
 CLASSES = 10
 LOSS = (torch.nn.functional.cross_entropy, paddle.nn.functional.cross_entropy)
@@ -15,23 +17,15 @@ OPTIMIZER = (
         0.01, 0.9, parameters=model.parameters(), weight_decay=1e-4, use_nesterov=True
     ),
 )
-# Operators of torchvision's binary part, which does not load beside a PyTorch without CUDA. Its Python part only wants
-# to find them declared.
-OPERATORS = ("nms", "qnms", "roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool", "deform_conv2d")
 
 
 def imported(package):
     """torchvision.models or timm; skips with the reason where the package is absent or does not import."""
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in [f"{prefix}{operator}" for operator in OPERATORS for prefix in ("", "_")]:
-        name = f"{name}_backward" if name.startswith("_") else name
-        if not hasattr(torch.ops.torchvision, name):
-            library.define(f"{name}(Tensor x) -> Tensor")
-    imported.libraries.append(library)  # what it declares lives as long as it does
+    try:
+        torchvision()
+    except IncomparableError as error:
+        pytest.skip(str(error))
     return pytest.importorskip(package, reason=f"{package} is not installed", exc_type=ImportError)
-
-
-imported.libraries = []
 
 
 @pytest.fixture(autouse=True)
