@@ -23,6 +23,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     run.add_argument("--num_workers", type=cli.count, default=2, help="processes that read videos; 0 reads in this one")
     run.add_argument("--log_iters", type=cli.positive, default=10, help="batches between two lines of the log")
     run.add_argument("--checkpoint_iters", type=cli.count, default=0, help="batches between checkpoints; 0: each epoch")
+    run.add_argument("--max_iters", type=cli.count, default=0, help="only time so many batches; saves nothing")
+    run.add_argument("--to_static", action="store_true", help="train through a static graph: same numbers")
     cli.add_device_flags(parser)
     cli.add_recipe_flags(parser)
     return parser.parse_args(argv)
@@ -42,12 +44,15 @@ def main(argv: list[str] | None = None) -> None:
     from engine import checkpoint
     from engine.inference import adopt_network
     from engine.plan import training_plan
+    from engine.processes import Processes
     from engine.trainer import Trainer
     from models import from_recipe
     from weights import PARTS, assign, read
 
-    runtime.check_precision(recipe.amp)
-    checkpoint.prepare_directory(directory)
+    runtime.check_precision(recipe.amp, args.to_static)
+    processes = Processes.join()
+    if processes.is_first:
+        checkpoint.prepare_directory(directory)
     if args.resume:
         checkpoint.adopt_provenance(directory, args)
     seen = load_annotation(args.dataset_root, "train", recipe.split, recipe.num_classes, args.train_list)
@@ -62,24 +67,27 @@ def main(argv: list[str] | None = None) -> None:
         checkpoint.check_provenance(directory, provenance)
     train, val = VideoDataset(seen, recipe, "train"), VideoDataset(held_out, recipe, "val")
     options = {"num_workers": args.num_workers, "seed": recipe.seed}
+    shuffled = {**options, "shuffle": True, "drop_last": True, "part": (processes.rank, processes.size)}
     with (
-        ClipLoader(train, recipe.batch_size, shuffle=True, drop_last=True, on_error="drop", **options) as train_loader,
+        ClipLoader(train, recipe.batch_size, on_error="drop", **shuffled) as train_loader,
         ClipLoader(val, recipe.batch_size, **options) as val_loader,
     ):
         paddle.seed(recipe.seed)
         model = from_recipe(recipe)
         if start:
             notes.append(f"weights   {args.pretrained}: {assign(model, start, partial=PARTS)}")
-        if not args.resume:
+        if processes.is_first and not args.resume:
             checkpoint.write_run_files(directory, recipe, seen.class_names)
+        notes += ["step      as a static graph"] if args.to_static else []
         notes.append(f"output    {directory}")
-        plan = training_plan(recipe, model, train, val, len(train_loader), notes)
+        plan = training_plan(recipe, model, train_loader, val_loader, notes, processes)
         trainer = Trainer(
             recipe, model, train_loader, val_loader, directory, args.log_iters, args.checkpoint_iters,
-            provenance,
+            provenance, processes, args.to_static, args.max_iters,
         )  # fmt: skip
-        result = trainer.fit(plan, resume=args.resume)
-    print(f"done: best {recipe.best_metric} {result['best']:.4f}; weights in {directory}/best.pdparams")
+        last_line = trainer.fit(plan, resume=args.resume)
+    if processes.is_first:
+        print(last_line)
 
 
 def run_directory_and_recipe(args: argparse.Namespace) -> tuple[Path, Recipe]:

@@ -60,6 +60,8 @@ class ClipLoader:
         seed: Seed of the order.
         on_error: What a sample that does not decode does: "raise" its DataError, or "drop" out of its batch into
             `Batch.failures`.
+        part: (rank, size) of processes that share each batch of size * batch_size samples: this one gets the rank-th
+            run of batch_size of them.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class ClipLoader:
         num_workers: int = 0,
         seed: int = 0,
         on_error: str = "raise",
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         if on_error not in ("raise", "drop"):
             raise DataError(f"on_error must be raise or drop, got {on_error!r}")
@@ -84,12 +87,18 @@ class ClipLoader:
         self._drop_last = drop_last
         self._seed = seed
         self._on_error = on_error
+        self._rank, self._size = part
         self._workers: _Workers | None = None
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        count = len(self.dataset) / self.batch_size
+        count = len(self.dataset) / (self.batch_size * self._size)
         return math.floor(count) if self._drop_last else math.ceil(count)
+
+    @property
+    def left_out(self) -> int:
+        """Samples that each epoch leaves out, of all processes."""
+        return max(0, len(self.dataset) - len(self) * self.batch_size * self._size)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, from batch `start` on. A new epoch ends the iteration of the one before.
@@ -103,7 +112,8 @@ class ClipLoader:
         if self._shuffle:
             order = np.random.default_rng([self._seed, epoch]).permutation(len(self.dataset))
         size = self.batch_size
-        batches = [order[i * size : (i + 1) * size] for i in range(start, len(self))]
+        firsts = [(i * self._size + self._rank) * size for i in range(start, len(self))]
+        batches = [order[first : first + size] for first in firsts]
         if not self.num_workers:
             return (self._load(batch, epoch) for batch in batches)
         if self._workers is None:

@@ -23,9 +23,7 @@ def recompute_statistics(model: nn.Layer, batches: Iterable[Batch]) -> int:
     Source: Wu and Johnson, Rethinking "Batch" in BatchNorm, 2021; fvcore precise_bn.
     """
     model.train()
-    layers = [
-        layer for layer in model.sublayers() if isinstance(layer, nn.layer.norm._BatchNormBase) and layer.training
-    ]
+    layers = _training_norms(model)
     momenta = [layer._momentum for layer in layers]
     sums = [(np.zeros(layer._mean.shape), np.zeros(layer._variance.shape)) for layer in layers]
     used = 0
@@ -49,6 +47,15 @@ def recompute_statistics(model: nn.Layer, batches: Iterable[Batch]) -> int:
             layer._mean.set_value((mean / used).astype("float32"))
             layer._variance.set_value((variance / used).astype("float32"))
     return used
+
+
+def training_statistics(model: nn.Layer) -> list[paddle.Tensor]:
+    """The running means and variances that training changes."""
+    return [statistic for layer in _training_norms(model) for statistic in (layer._mean, layer._variance)]
+
+
+def _training_norms(model: nn.Layer) -> list[nn.Layer]:
+    return [layer for layer in model.sublayers() if isinstance(layer, nn.layer.norm._BatchNormBase) and layer.training]
 
 
 def fold_views(clips: np.ndarray) -> paddle.Tensor:

@@ -63,6 +63,19 @@ class RunLog:
             ) from error
 
 
+class SilentLog(RunLog):
+    """The log of a process that is not the first of its run: it says and writes nothing."""
+
+    def __init__(self) -> None:
+        pass
+
+    def line(self, text: str = "") -> None:
+        """Drops the line."""
+
+    def event(self, **values: Any) -> None:
+        """Drops the event."""
+
+
 def progress(total: int, description: str, initial: int = 0) -> tqdm:
     """A progress bar with ETA on a terminal; silent where standard error is a file."""
     return tqdm(
@@ -119,6 +132,30 @@ class EpochMeter:
     def _restart_window(self) -> None:
         self._reader = self._total = 0.0
         self._batches = self._window_samples = 0
+
+
+class Speed:
+    """Clips in a second over a number of batches, the first fifth (ten at most) left out as warm-up."""
+
+    def __init__(self, batches: int) -> None:
+        self.batches, self.done, self.samples = batches, 0, 0
+        self.warm_up = min(10, batches // 5)
+        self._mark = time.perf_counter()
+
+    def batch_done(self, samples: float) -> None:
+        """Call after each step, with the clips of all processes."""
+        self.done += 1
+        self.samples += int(samples)
+        if self.done == self.warm_up:
+            self.samples, self._mark = 0, time.perf_counter()
+
+    def line(self) -> str:
+        """The only line of a run that has `benchmark` and one number called avg_ips in it."""
+        seconds = time.perf_counter() - self._mark
+        return (
+            f"benchmark: {self.done} batches, the first {min(self.warm_up, self.done)} not counted, "
+            f"avg_ips: {self.samples / max(seconds, 1e-9):.3f} images/sec"
+        )
 
 
 def metric_lines(metrics: dict[str, float]) -> list[str]:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import paddle
 import paddle.nn.functional as F
+from paddle import nn
+from paddle.static import InputSpec
 
-from configs.errors import UserError
+from configs import Recipe, UserError
 
 
 class DivergenceError(UserError):
@@ -47,3 +49,31 @@ def cross_entropy(logits: paddle.Tensor, target: paddle.Tensor) -> paddle.Tensor
     if logits.dtype in (paddle.float16, paddle.bfloat16):
         logits = logits.astype("float32")
     return -(target * F.log_softmax(logits, axis=1)).sum(axis=1).mean()
+
+
+class TrainingStep(nn.Layer):
+    """What is differentiated in a step.
+
+    Args:
+        model: Recognizer in train mode.
+    """
+
+    def __init__(self, model: nn.Layer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, clips: paddle.Tensor, target: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
+        """Maps clips [N, T, 3, H, W] and distributions [N, K] to the loss and the logits [N, K]."""
+        logits = self.model(clips)
+        return cross_entropy(logits, target), logits
+
+
+def as_graph(step: TrainingStep, recipe: Recipe) -> nn.Layer:
+    """The step as a static graph, which Paddle traces at the first batch, for batches of any size N.
+
+    Models may arrange a computation in another way than step by step; the numbers are the same but for rounding.
+    """
+    kind = paddle.get_default_dtype()
+    clips = InputSpec([None, recipe.num_frames, 3, recipe.crop_size, recipe.crop_size], kind)
+    target = InputSpec([None, recipe.num_classes], kind)
+    return paddle.jit.to_static(step, input_spec=[clips, target], full_graph=True)

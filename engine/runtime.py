@@ -28,7 +28,8 @@ def prepare(device: str = "auto", threads: int = 0, tune: bool = True) -> list[s
 
     Args:
         device: `cpu`, `gpu`, `gpu:N` or `auto` (a GPU if this Paddle has one).
-        threads: Threads of one operation; 0 takes OMP_NUM_THREADS, or else every core that this process may use.
+        threads: Threads of one operation; 0 takes OMP_NUM_THREADS, or else every core that this process may use,
+            shared with the other processes of a run that has several.
         tune: Set the allocator and, on AMD, the MKL vector path. An environment variable of the user's goes first.
 
     Returns:
@@ -38,7 +39,8 @@ def prepare(device: str = "auto", threads: int = 0, tune: bool = True) -> list[s
         UserError: The device does not exist here.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count = str(threads or os.environ.get("OMP_NUM_THREADS") or cores)
+    share = max(1, cores // int(os.environ.get("PADDLE_LOCAL_SIZE", "1")))
+    count = str(threads or os.environ.get("OMP_NUM_THREADS") or share)
     os.environ["OMP_NUM_THREADS"] = count
     settings = [f"threads {count}"]
     if tune:
@@ -51,14 +53,16 @@ def prepare(device: str = "auto", threads: int = 0, tune: bool = True) -> list[s
     return [f"paddle {paddle.__version__} on {name}", *settings]
 
 
-def check_precision(amp: str) -> None:
-    """Raises UserError if the device cannot compute in the precision that the recipe asks for."""
+def check_precision(amp: str, to_static: bool = False) -> None:
+    """Raises UserError if the device, or a static graph, cannot compute in the precision that the recipe asks for."""
     import paddle
 
     if amp != "none" and paddle.get_device() == "cpu":
         raise UserError(
             f"--amp {amp} needs a GPU: on a processor Paddle computes in float32 all the same; take --amp none"
         )
+    if amp != "none" and to_static:
+        raise UserError(f"--to_static trains in float32: leave out --amp {amp}, or --to_static")
 
 
 def mkl_vector_path(cpuinfo: str) -> str | None:
@@ -111,6 +115,7 @@ def _import_paddle():
         logging.getLogger("paddle").setLevel(logging.ERROR)
         import paddle
     warnings.filterwarnings("ignore", message="When training, we now always track")  # of each BatchNorm that evaluates
+    warnings.filterwarnings("ignore", message="Tensor do not have 'place' interface")  # Paddle's own, of each to_static
     return paddle
 
 
@@ -118,8 +123,10 @@ def _device_name(device: str) -> str:
     import paddle
 
     has_gpu = paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
+    # The launcher of several processes gives each its own GPU.
+    own = os.environ.get("FLAGS_selected_gpus", "0").split(",")[0]  # noqa: SIM112
     if device == "auto":
-        return "gpu:0" if has_gpu else "cpu"
+        return f"gpu:{own}" if has_gpu else "cpu"
     kind, _, index = device.partition(":")
     if kind not in ("cpu", "gpu") or (index and not index.isdigit()):
         raise UserError(f"--device must be cpu, gpu, gpu:N or auto, got {device}")
@@ -127,4 +134,6 @@ def _device_name(device: str) -> str:
         raise UserError(
             f"--device {device}: this Paddle has no GPU to use; take --device cpu or install paddlepaddle-gpu"
         )
-    return device
+    if index and os.environ.get("PADDLE_TRAINERS_NUM", "1") != "1":
+        raise UserError(f"--device {device} is one GPU for several processes: take --device gpu, each gets its own")
+    return f"gpu:{own}" if device == "gpu" else device

@@ -17,10 +17,11 @@ from datasets import ClipLoader
 from datasets.loader import Batch
 from engine import checkpoint, evaluation
 from engine.batch_norm import fold_views, recompute_statistics
-from engine.log import EpochMeter, RunLog, metric_lines, progress
+from engine.log import EpochMeter, RunLog, SilentLog, Speed, metric_lines, progress
 from engine.metrics import summarize
-from engine.objective import DivergenceError, Mix, cross_entropy, targets
+from engine.objective import DivergenceError, Mix, TrainingStep, as_graph, targets
 from engine.optim import build_optimizer, learning_rate
+from engine.processes import Processes
 
 
 @dataclass
@@ -36,6 +37,9 @@ class Trainer:
         log_iters: Batches between two lines of the log.
         checkpoint_iters: Batches between two checkpoints inside an epoch; 0 only writes at the end of each.
         provenance: What else goes into `state.json`: where data and weights came from.
+        processes: Of the run; `recipe.batch_size` is what each of them takes.
+        to_static: Run the step as a static graph: the same numbers, but for rounding.
+        max_iters: Stop after so many batches and only say how fast they were; 0 trains to the end.
     """
 
     recipe: Recipe
@@ -46,13 +50,22 @@ class Trainer:
     log_iters: int = 10
     checkpoint_iters: int = 0
     provenance: dict[str, Any] = field(default_factory=dict)
+    processes: Processes = field(default_factory=Processes)
+    to_static: bool = False
+    max_iters: int = 0
 
     def __post_init__(self) -> None:
         if not len(self.train_loader):
-            size, videos = self.recipe.batch_size, len(self.train_loader.dataset)
-            raise UserError(f"batch_size {size} is more than the {videos} training videos: lower --batch_size")
+            many = f" in each of {self.processes.size} processes" if self.processes.size > 1 else ""
+            videos = len(self.train_loader.dataset)
+            raise UserError(
+                f"batch_size {self.recipe.batch_size}{many} is more than the {videos} training videos: "
+                "lower --batch_size"
+            )
         # A checkpoint holds no gradients, so it waits for the step that ends a group of accumulation.
         self.checkpoint_iters = math.ceil(self.checkpoint_iters / self.recipe.accumulate) * self.recipe.accumulate
+        step = TrainingStep(self.model)
+        self.step = as_graph(step, self.recipe) if self.to_static else step
         self.optimizer = build_optimizer(self.model, self.recipe)
         self.scaler = paddle.amp.GradScaler(enable=self.recipe.amp == "float16")
         self.epoch = self.batch = 0
@@ -63,30 +76,36 @@ class Trainer:
     # -----------------------------------------------------------------------------------------------------------------
     # The run
 
-    def fit(self, plan: Sequence[str] = (), resume: bool = False) -> dict[str, float]:
-        """Trains to the last epoch.
+    def fit(self, plan: Sequence[str] = (), resume: bool = False) -> str:
+        """Trains to the last epoch, or for `max_iters` batches, which leave neither evaluation nor checkpoint.
 
         Args:
             plan: Lines that the log begins with.
             resume: Continue from the checkpoint in the run directory.
 
         Returns:
-            The metrics of the last evaluation, and `best`.
+            The last line of the run: its best evaluation, or its speed.
 
         Raises:
             DivergenceError: The loss is not finite.
             UserError: More samples fail to decode than the recipe allows.
             CheckpointError: A checkpoint cannot be read or written.
+            LostProcessError: Another process of the run has ended.
         """
         metrics_size = self._restore() if resume else None
-        self.log = RunLog(self.directory, metrics_size)
-        metrics: dict[str, float] = {}
+        self.log = RunLog(self.directory, metrics_size) if self.processes.is_first else SilentLog()
         for line in plan:
             self.log.line(line)
+        self.speed = Speed(self.max_iters)
         while self.epoch < self.recipe.max_epochs:
+            self.processes.wait()  # for the evaluation of the first
             self._train_epoch()
-            metrics = self._finish_epoch()
-        return {**metrics, "best": self.best}
+            if self._is_benchmark_over:
+                break
+            self._finish_epoch()
+        if self.max_iters:
+            return self.speed.line()
+        return f"done: best {self.recipe.best_metric} {self.best:.4f}; weights in {self.directory}/best.pdparams"
 
     def _train_epoch(self) -> None:
         self.model.train()
@@ -103,6 +122,8 @@ class Trainer:
                 bar.set_postfix(loss=f"{self.meter.loss:.4f}", acc=f"{self.meter.accuracy:.3f}")
                 if self._global_batch % self.log_iters == 0:
                     self.log.line(self._train_line())
+                if self._is_benchmark_over:
+                    return
                 if self.checkpoint_iters and self.batch % self.checkpoint_iters == 0 and self.batch < total:
                     self._save()
 
@@ -110,19 +131,27 @@ class Trainer:
         """Forward, backward, and a step at the end of each group of `accumulate` batches."""
         if self.batch % self.recipe.accumulate == 0:
             self.optimizer.set_lr(self._rate())
+        paddle.seed(self._seed())
         samples = len(batch.labels)
-        if samples:
-            paddle.seed(self._seed())
-            loss, hits = self._backward(batch)
-            self.meter.batch_done(loss, hits, samples)
+        loss, value, hits = self._forward(batch) if samples else (None, 0.0, 0.0)
+        value, hits, total = self.processes.sums([value * samples, hits, samples])
+        if not math.isfinite(value):
+            raise DivergenceError(self._divergence(value, batch))
+        if loss is not None:
+            # The mean over the samples of all processes, as if one had seen them all.
+            self.scaler.scale(loss / (self._group_size() * (total / samples))).backward()
+        if total:
+            self.meter.batch_done(value / total, hits, int(total))
+        self.speed.batch_done(total)
         last_of_epoch = self.batch + 1 == len(self.train_loader)
         if (self.batch + 1) % self.recipe.accumulate == 0 or last_of_epoch:
+            self.processes.merge_step(self.model)
             self.scaler.step(self.optimizer)
             self.scaler.update()
             self.optimizer.clear_grad()
 
-    def _backward(self, batch: Batch) -> tuple[float, float]:
-        """Adds the batch's gradients; returns its loss and its number of right answers."""
+    def _forward(self, batch: Batch) -> tuple[paddle.Tensor, float, float]:
+        """The mean loss of the batch, also as a number, and its number of right answers."""
         recipe = self.recipe
         clips, labels = fold_views(batch.clips), paddle.to_tensor(batch.labels)
         with paddle.amp.auto_cast(enable=recipe.amp != "none", dtype=_amp_type(recipe), level="O1"):
@@ -131,22 +160,27 @@ class Trainer:
                 rng = np.random.default_rng([recipe.seed, self.epoch, self.batch, 1])
                 mix = Mix.draw(recipe.mixup_alpha, len(batch.labels), rng)
                 clips, target = mix(clips), mix(target)
-            logits = self.model(clips)
-        loss = cross_entropy(logits, target)
-        value = float(loss)
-        if not math.isfinite(value):
-            raise DivergenceError(self._divergence(value, batch))
-        self.scaler.scale(loss / self._group_size()).backward()
-        return value, float((logits.argmax(axis=1) == labels).sum())
+            loss, logits = self.step(clips, target)
+        return loss, float(loss), float((logits.argmax(axis=1) == labels).sum())
 
-    def _finish_epoch(self) -> dict[str, float]:
-        """Statistics, evaluation, best and last checkpoint."""
+    def _finish_epoch(self) -> None:
+        """Statistics, evaluation, best and last checkpoint; nothing but batches count in a benchmark."""
+        if self.max_iters:
+            self.epoch, self.batch = self.epoch + 1, 0
+            return
         recipe = self.recipe
-        done = self.epoch + 1
-        if recipe.precise_bn_epochs and done % recipe.precise_bn_epochs == 0:
+        if recipe.precise_bn_epochs and (self.epoch + 1) % recipe.precise_bn_epochs == 0:
             count = min(recipe.precise_bn_batches, len(self.train_loader))
             batches = (batch for _, batch in zip(range(count), self.train_loader.epoch(self.epoch), strict=False))
             self.log.line(f"Precise BatchNorm over {recompute_statistics(self.model, batches)} batches")
+            self.processes.merge_statistics(self.model)
+        if self.processes.is_first:
+            self._evaluate()
+        self.epoch, self.batch = self.epoch + 1, 0
+        self._save()
+
+    def _evaluate(self) -> None:
+        recipe, done = self.recipe, self.epoch + 1
         scores, labels = evaluation.score_dataset(self.model, self.val_loader, title="eval")
         metrics = summarize(scores, labels)
         self.log.line(f"[EVAL] epoch={done}")
@@ -160,9 +194,6 @@ class Trainer:
             self.best = metrics[recipe.best_metric]
             checkpoint.save_weights(self.directory / "best.pdparams", self.model)
             self.log.line("Save best model.")
-        self.epoch, self.batch = done, 0
-        self._save()
-        return metrics
 
     # -----------------------------------------------------------------------------------------------------------------
     # Where the run stands
@@ -171,8 +202,13 @@ class Trainer:
     def _global_batch(self) -> int:
         return self.epoch * len(self.train_loader) + self.batch
 
+    @property
+    def _is_benchmark_over(self) -> bool:
+        return 0 < self.max_iters <= self.speed.done
+
     def _rate(self) -> float:
-        return learning_rate(self.recipe, self._global_batch / len(self.train_loader))
+        rate = learning_rate(self.recipe, self._global_batch / len(self.train_loader))
+        return rate * self.processes.rate_factor(self.recipe)
 
     def _group_size(self) -> int:
         """Batches in this group of accumulation; the last group of an epoch may be smaller."""
@@ -180,8 +216,9 @@ class Trainer:
         return min(self.recipe.accumulate, len(self.train_loader) - first)
 
     def _seed(self) -> int:
-        """Seed of this batch's dropout."""
-        return int(np.random.SeedSequence([self.recipe.seed, self.epoch, self.batch]).generate_state(1)[0])
+        """Seed of this batch's dropout in this process; that of the first is the one of a run without others."""
+        entropy = [self.recipe.seed, self.epoch, self.batch, *([self.processes.rank] if self.processes.rank else [])]
+        return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
     def _train_line(self) -> str:
         left = self.recipe.max_epochs * len(self.train_loader) - self._global_batch
@@ -195,20 +232,23 @@ class Trainer:
         )
 
     def _count_failures(self, batch: Batch) -> None:
-        for message in batch.failures:
+        failures = self.processes.gather(batch.failures)
+        for message in failures:
             self.bad_samples += 1
             self.log.line(f"[SKIPPED] {message}")
         allowed = self.recipe.max_bad_samples * len(self.train_loader.dataset)
         if self.bad_samples > allowed:
             raise UserError(
                 f"{self.bad_samples} of {len(self.train_loader.dataset)} training samples do not decode, "
-                f"--max_bad_samples {self.recipe.max_bad_samples:g} allows {allowed:g}; the last: {batch.failures[-1]}"
+                f"--max_bad_samples {self.recipe.max_bad_samples:g} allows {allowed:g}; the last: {failures[-1]}"
             )
 
     # -----------------------------------------------------------------------------------------------------------------
     # Checkpoints
 
     def _save(self) -> None:
+        if not self.processes.is_first:
+            return
         meter = self.meter
         state = {
             "epoch": self.epoch,
@@ -219,12 +259,23 @@ class Trainer:
             "scaler": {key: float(np.asarray(value).item()) for key, value in self.scaler.state_dict().items()},
             "metrics_size": self.log.metrics_size,
             "provenance": self.provenance,
+            "processes": self.processes.size,
         }
         checkpoint.save_last(self.directory, self.model, self.optimizer, state)
 
     def _restore(self) -> int:
         """Puts the last checkpoint back; returns the size of `metrics.jsonl` at that moment."""
+        before = checkpoint.read_state(self.directory).get("processes", 1)
+        if before != self.processes.size:
+            raise checkpoint.CheckpointError(
+                f"the run in {self.directory} has {before} process(es), this is {self.processes.size}: resume it with "
+                f"as many (python -m paddle.distributed.launch --nproc_per_node {before}), or start a new run"
+            )
+        if not self.processes.is_first:
+            self.processes.wait()  # the first may have to finish the renames of a checkpoint
         state = checkpoint.load_last(self.directory, self.model, self.optimizer)
+        if self.processes.is_first:
+            self.processes.wait()
         self.epoch, self.batch = state["epoch"], state["batch"]
         self.best, self.bad_samples = state["best"], state["bad_samples"]
         self.meter = EpochMeter()

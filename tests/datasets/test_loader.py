@@ -266,3 +266,24 @@ def test_workers_start_light():
 def test_bad_arguments(good_dataset, arguments, message):
     with pytest.raises(DataError, match=message):
         ClipLoader(good_dataset, **arguments)
+
+
+def test_processes_share_each_batch(good_dataset):
+    """Nine samples in batches of two by two: no sample twice, none left out but the one that fills no batch."""
+    options = {"shuffle": True, "drop_last": True, "seed": 3}
+    whole = ClipLoader(good_dataset, 4, **options)
+    parts = [ClipLoader(good_dataset, 2, part=(rank, 2), **options) for rank in range(2)]
+    assert [len(loader) for loader in (whole, *parts)] == [2, 2, 2]
+    assert [loader.left_out for loader in (whole, *parts)] == [1, 1, 1]
+    for epoch, start in ((0, 0), (1, 1)):
+        for batch, *ours in zip(whole.epoch(epoch, start), *(part.epoch(epoch, start) for part in parts), strict=True):
+            assert np.array_equal(np.concatenate([part.clips for part in ours]), batch.clips)
+            assert np.concatenate([part.indices for part in ours]).tolist() == batch.indices.tolist()
+
+
+def test_what_is_not_dropped_is_not_left_out(good_dataset):
+    loaders = [ClipLoader(good_dataset, 2, part=(rank, 2)) for rank in range(2)]
+    assert [len(loader) for loader in loaders] == [3, 3]
+    assert loaders[0].left_out == 0
+    indices = [batch.indices.tolist() for loader in loaders for batch in loader.epoch(0)]
+    assert indices == [[0, 1], [4, 5], [8], [2, 3], [6, 7], []]

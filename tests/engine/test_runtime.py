@@ -50,6 +50,32 @@ def test_threads_are_set_before_paddle_sets_one():
     assert "PLEASE USE OMP_NUM_THREADS WISELY" not in err
 
 
+def test_the_processes_of_a_run_share_the_cores():
+    cores = len(os.sched_getaffinity(0))
+    out, _ = _prepare("", PADDLE_LOCAL_SIZE="2")
+    assert f"threads {max(1, cores // 2)}'" in out
+    out, _ = _prepare("", PADDLE_LOCAL_SIZE=str(2 * cores))
+    assert "threads 1'" in out
+
+
+def test_each_process_has_its_own_gpu(monkeypatch):
+    import paddle
+
+    monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: True)
+    monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 2)
+    assert [runtime._device_name(name) for name in ("auto", "gpu", "gpu:1", "cpu")] == [
+        "gpu:0",
+        "gpu:0",
+        "gpu:1",
+        "cpu",
+    ]
+    monkeypatch.setenv("FLAGS_selected_gpus", "1")
+    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
+    assert [runtime._device_name(name) for name in ("auto", "gpu", "cpu")] == ["gpu:1", "gpu:1", "cpu"]
+    with pytest.raises(UserError, match="--device gpu:1 is one GPU for several processes"):
+        runtime._device_name("gpu:1")
+
+
 def test_no_tune_leaves_the_processor_alone():
     out, _ = _prepare("tune=False")
     assert "as they come" in out
@@ -77,3 +103,13 @@ def test_a_gpu_that_is_not_there_is_refused():
     for amp in ("float16", "bfloat16"):
         with pytest.raises(UserError, match=f"--amp {amp} needs a GPU"):
             runtime.check_precision(amp)
+
+
+def test_a_static_graph_is_not_mixed(monkeypatch):
+    import paddle
+
+    monkeypatch.setattr(paddle, "get_device", lambda: "gpu:0")
+    runtime.check_precision("float16")
+    runtime.check_precision("none", to_static=True)
+    with pytest.raises(UserError, match="--to_static trains in float32: leave out --amp float16"):
+        runtime.check_precision("float16", to_static=True)

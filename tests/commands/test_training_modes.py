@@ -1,0 +1,287 @@
+"""Ways to run one training: as a static graph, in several processes, for a few batches to see how fast it is."""
+
+import hashlib
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = (
+    "--preset", "demo_tsm", "--short_side", 40, "--crop_size", 32, "--test_size", 32, "--batch_size", 4, "--threads", 1,
+)  # fmt: skip
+
+
+def train_flags(data, run, *more):
+    return [str(flag) for flag in ("--dataset_root", data, "--output_dir", run, "--num_workers", 1, *SMALL, *more)]
+
+
+def start(processes, logs, *command):
+    """A program under Paddle's launcher, in so many processes."""
+    launcher = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", str(processes)]
+    return subprocess.Popen(
+        [*launcher, "--log_dir", str(logs), *map(str, command)],
+        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def launch(processes, logs, *command):
+    """Its exit code and what the launcher printed, when it has ended."""
+    process = start(processes, logs, *command)
+    out, _ = process.communicate(timeout=240)
+    return process.returncode, out
+
+
+def arrays_of(path):
+    with path.open("rb") as file:
+        content = pickle.load(file)
+    return {name: value for name, value in content.items() if isinstance(value, np.ndarray)}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A static graph
+
+
+def losses(run):
+    return [float(loss) for loss in re.findall(r" loss=([\d.]+)", (run / "train.log").read_text())]
+
+
+@pytest.mark.parametrize("model", ["tsn_tiny", "tsm_tiny", "mvf_tiny"])
+def test_a_static_graph_begins_with_the_losses_of_dygraph(motion_videos, command, tmp_path, model):
+    """With dropout: the masks of both are the same. The rate is small, as rounding grows with each step."""
+    more = ("--model", model, "--max_epochs", 2, "--warmup_epochs", 1, "--lr", 0.001, "--log_iters", 1)
+    runs = {}
+    for mode in ((), ("--to_static",)):
+        run = tmp_path / f"run{len(mode)}"
+        assert command("train.py", *train_flags(motion_videos, run, *more, *mode))[0] == 0
+        runs[mode] = losses(run)
+    assert len(runs[()]) == 16
+    assert runs[("--to_static",)] == pytest.approx(runs[()], rel=1e-5)
+
+
+def test_a_run_goes_on_as_a_static_graph(motion_videos, command, tmp_path):
+    more = ("--max_epochs", 2, "--warmup_epochs", 1, "--lr", 0.001, "--log_iters", 1, "--checkpoint_iters", 1)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    process = subprocess.Popen([sys.executable, "train.py", *train_flags(motion_videos, killed, *more)], cwd=ROOT)
+    wait_for_line(killed / "train.log", "[TRAIN] epoch=1, batch_id=4")
+    process.kill()
+    process.wait()
+    done = len(losses(killed))
+    assert done < 16
+    code, _ = command("train.py", "--output_dir", killed, "--resume", "--to_static", "--log_iters", 1, "--threads", 1)
+    assert code == 0
+    assert command("train.py", *train_flags(motion_videos, whole, *more))[0] == 0
+    assert losses(killed)[-8:] == pytest.approx(losses(whole)[-8:], rel=1e-5)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Speed
+
+
+@pytest.mark.parametrize(("batches", "counted"), [(5, 5), (11, 11), (100, 16)])
+def test_a_benchmark_ends_with_one_number(motion_videos, command, tmp_path, batches, counted):
+    flags = train_flags(motion_videos, tmp_path / "run", "--max_epochs", 2, "--warmup_epochs", 0)
+    code, out = command("train.py", *flags, "--max_iters", batches)
+    assert code == 0
+    warm_up = min(10, batches // 5)
+    line = rf"benchmark: {counted} batches, the first {warm_up} not counted, avg_ips: ([\d.]+) images/sec"
+    assert float(re.fullmatch(line, out.splitlines()[-1])[1]) > 0
+    files = {path.name for path in (tmp_path / "run").iterdir()}
+    assert files == {"recipe.json", "classes.txt", "metrics.jsonl", "train.log"}
+    assert "[EVAL]" not in out
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Several processes
+
+TRAINING = """
+import hashlib, sys
+from pathlib import Path
+from engine import runtime
+runtime.prepare("cpu", 1)
+import paddle
+from configs import get_preset
+from datasets import ClipLoader, VideoDataset, load_annotation
+from engine.processes import Processes
+from engine.trainer import Trainer
+from models import freeze_batch_norm, from_recipe
+
+data, run, batch_size, frozen = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "frozen"
+processes = Processes.join()
+run.mkdir(exist_ok=True)
+recipe = get_preset("demo_tsm").with_(
+    short_side=40, crop_size=32, test_size=32, batch_size=batch_size, num_classes=8, dropout=0.0, max_epochs=2,
+    warmup_epochs=0.0, max_bad_samples=0.1, precise_bn_epochs=0 if frozen else 2, precise_bn_batches=2, accumulate=2,
+)
+train = VideoDataset(load_annotation(data, "train", 1, 8, ""), recipe, "train")
+val = VideoDataset(load_annotation(data, "val", 1, 8, ""), recipe, "val")
+paddle.seed(recipe.seed)
+model = from_recipe(recipe)
+if frozen:
+    learn = model.train
+    model.train = lambda: (learn(), freeze_batch_norm(model, keep_first=False))
+part = (processes.rank, processes.size)
+with ClipLoader(train, batch_size, shuffle=True, drop_last=True, on_error="drop", seed=1, part=part) as loader:
+    Trainer(recipe, model, loader, ClipLoader(val, 8), run, log_iters=1, processes=processes).fit()
+state = b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
+(run / f"digest{processes.rank}").write_text(hashlib.sha256(state).hexdigest())
+"""
+
+
+@pytest.fixture(scope="module")
+def damaged_videos(tmp_path_factory):
+    """Thirty-two training videos, of which one does not decode."""
+    from datasets.demo import write_demo_dataset
+
+    data = write_demo_dataset(tmp_path_factory.mktemp("damaged") / "data", train_per_class=4, val_per_class=1)
+    broken = sorted((data / "train" / "moving_left").iterdir())[0]
+    broken.write_bytes(broken.read_bytes()[:300])
+    return data
+
+
+@pytest.mark.parametrize("norms", ["frozen", "training"])
+def test_two_processes_are_one_with_twice_the_batch(damaged_videos, tmp_path, norms):
+    """With frozen BatchNorm; statistics of a batch are those of one process, so else only the processes are equal."""
+    script = tmp_path / "training.py"
+    script.write_text(TRAINING)
+    one, two = tmp_path / "one", tmp_path / "two"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, script, damaged_videos, one, "8", norms], cwd=ROOT, env=environment, check=True)
+    code, out = launch(2, tmp_path / "logs", script, damaged_videos, two, 4, norms)
+    assert code == 0, out
+    digests = [(two / f"digest{rank}").read_text() for rank in range(2)]
+    assert digests[0] == digests[1]
+    assert (two / "train.log").read_text().count("[SKIPPED]") == 2  # once in each epoch, whoever read it
+    ours, theirs = arrays_of(two / "last.pdparams"), arrays_of(one / "last.pdparams")
+    gap = max(float(np.abs(ours[name] - theirs[name]).max()) for name in theirs)
+    velocities = arrays_of(two / "last.pdopt").values()
+    assert max(float(np.abs(velocity).max()) for velocity in velocities) > 1e-3  # the steps were not empty
+    if norms == "frozen":
+        assert gap < 1e-6
+        assert losses(two) == pytest.approx(losses(one), rel=1e-5)
+    else:
+        assert gap > 1e-6
+
+
+MESSAGES = """
+import sys, time
+import paddle
+paddle.set_device("cpu")
+from paddle import nn
+from engine.processes import Processes
+
+processes = Processes.join()
+rank = processes.rank
+if processes.is_first:
+    time.sleep(float(sys.argv[1]))
+processes.wait()
+assert processes.sums([rank, 0.5]) == [3.0, 1.5]
+assert processes.gather([]) == []
+assert processes.gather(["one", "two"] if rank == 1 else []) == ["one", "two"]
+model = nn.Sequential(nn.Linear(4, 3, bias_attr=False), nn.BatchNorm1D(3), nn.BatchNorm1D(3))
+model[2].eval()
+model[1]._mean.set_value(paddle.full([3], float(rank)))
+model[2]._mean.set_value(paddle.full([3], 0.1))
+if rank:  # the first has read no sample and has no gradient
+    (model[0].weight * rank).sum().backward()
+processes.merge_step(model)
+assert model[0].weight.grad.numpy().tolist() == [[3.0] * 3] * 4
+assert model[1]._mean.numpy().tolist() == [1.0] * 3
+assert (model[2]._mean.numpy() == paddle.full([3], 0.1).numpy()).all()
+if processes.is_first:
+    print("all as it should be")
+"""
+
+
+@pytest.mark.parametrize("late", [0, pytest.param(40, marks=pytest.mark.slow)])
+def test_three_processes_tell_each_other(tmp_path, late):
+    """Also where the first comes later than the 30 seconds after which gloo gives up, as after an evaluation."""
+    script = tmp_path / "messages.py"
+    script.write_text(MESSAGES)
+    code, out = launch(3, tmp_path / "logs", script, late)
+    assert code == 0, out
+    assert "all as it should be" in out
+
+
+MORE = ("--max_epochs", 3, "--checkpoint_iters", 1, "--log_iters", 1, "--dropout", 0.5, "--mixup_alpha", 0.2)
+
+
+@pytest.fixture(scope="module")
+def broken_run(motion_videos, tmp_path_factory):
+    """A run of two processes, the second of which loses its loader worker in the second epoch."""
+    root = tmp_path_factory.mktemp("broken")
+    process = start(2, root / "logs", "train.py", *train_flags(motion_videos, root / "run", *MORE))
+    wait_for_line(root / "run" / "train.log", "[TRAIN] epoch=2, batch_id=2")
+    second = next(pid for pid in children_of(process.pid) if b"PADDLE_TRAINER_ID=1\0" in environment_of(pid))
+    workers = [pid for pid in children_of(second) if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+    os.kill(workers[0], signal.SIGKILL)
+    out, _ = process.communicate(timeout=120)
+    return root / "run", process.returncode, out
+
+
+def children_of(pid):
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+def environment_of(pid):
+    return Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def wait_for_line(path, beginning, seconds=120):
+    for _ in range(seconds * 50):
+        if path.is_file() and beginning in path.read_text():
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{path} never said {beginning}")
+
+
+def test_a_process_that_fails_ends_all_and_is_named(broken_run):
+    _, code, out = broken_run
+    assert code != 0
+    assert re.search(r"Container rank 1 status failed .* code 1 ", out)
+    assert re.search(r"^error: loader worker 0 .* ended by signal SIGKILL", out, flags=re.M)
+
+
+def test_a_plan_of_two_processes_says_so(broken_run):
+    _, _, out = broken_run
+    assert "schedule  3 epochs of 4 batches of 4 in each of 2 processes, BatchNorm by process, cosine" in out
+    assert "rate      0.025 (0.05 at batch 16, scaled to 8)" in out
+
+
+def test_a_run_resumes_with_as_many_processes_only(broken_run, command):
+    run, *_ = broken_run
+    before = hashlib.sha256((run / "last.pdparams").read_bytes()).digest()
+    code, _ = command("train.py", "--output_dir", run, "--resume", "--num_workers", 0, "--threads", 1)
+    assert code.startswith(f"error: the run in {run} has 2 process(es), this is 1: resume it with as many")
+    assert hashlib.sha256((run / "last.pdparams").read_bytes()).digest() == before
+
+
+def test_a_broken_run_of_two_processes_resumes_to_the_same_bits(broken_run, motion_videos, tmp_path):
+    run, *_ = broken_run
+    whole = tmp_path / "whole"
+    code, out = launch(2, tmp_path / "logs", "train.py", *train_flags(motion_videos, whole, *MORE))
+    assert code == 0, out
+    assert out.count("[EVAL]") == 3
+    resume = ("--output_dir", run, "--resume", "--threads", 1, "--num_workers", 0)
+    code, out = launch(2, tmp_path / "logs", "train.py", *resume)
+    assert code == 0, out
+    assert (run / "metrics.jsonl").read_text() == (whole / "metrics.jsonl").read_text()
+    for name in ("last.pdparams", "last.pdopt", "best.pdparams"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_a_batch_that_two_processes_cannot_fill(motion_videos, tmp_path):
+    code, out = launch(
+        2, tmp_path / "logs", "train.py", *train_flags(motion_videos, tmp_path / "run", "--batch_size", 17)
+    )
+    assert code != 0
+    assert "error: batch_size 17 in each of 2 processes is more than the 32 training videos" in out
