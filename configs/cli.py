@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from configs.errors import UserError
 from configs.presets import PRESETS, get_preset, preset_for_model
-from configs.recipe import FIELDS, Recipe
+from configs.recipe import FIELDS, Recipe, RecipeError
 
 # Each group of flags begins at the field named here and ends before the next group's.
 GROUPS = {"model": "model", "frames": "split", "pixels": "short_side", "optimization": "max_epochs"}
@@ -40,7 +40,21 @@ def recipe_from_flags(args: argparse.Namespace, base: Recipe | None = None) -> R
     if "warmup_epochs" not in given and base.schedule == "cosine" and base.warmup_epochs >= epochs:
         # A run that is shorter than the warm-up of its recipe warms up for the same part of it.
         given["warmup_epochs"] = base.warmup_epochs * epochs / base.max_epochs
-    return base.with_(**given)
+    recipe = base.with_(**given)
+    _require_modules(recipe, given)
+    return recipe
+
+
+# Beginning of a field's name -> the family of models that has what it sets.
+MODULES = {"shift_": "tsm", "temporal_pool": "tsm", "mvf_": "mvf"}
+
+
+def _require_modules(recipe: Recipe, given: Collection[str]) -> None:
+    """Raises RecipeError for a flag of a temporal module that the model does not have."""
+    for name in given:
+        family = next((family for start, family in MODULES.items() if name.startswith(start)), "")
+        if family and not recipe.model.startswith(f"{family}_"):
+            raise RecipeError(f"--{name} belongs to {family} models, and the model is {recipe.model}: add --model")
 
 
 def given_fields(args: argparse.Namespace) -> dict[str, Any]:

@@ -10,10 +10,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from configs import Recipe, cli
-from configs.presets import preset_for_model
-from datasets import known_class_names, read_class_names
+from configs.presets import PRESETS, preset_for_model
+from datasets import KNOWN_LABELS, known_class_names, read_class_names
 from models import Recognizer2D, from_recipe
 from weights import LAYOUTS, CheckpointError, Coverage, Translation, assign, read
+
+# Recipe fields that decide what numbers weights turn pixels into: those of any network, and those of its modules.
+PIXELS = ("norm_eps", "same_padding", "mean", "std")
+NETWORK = (
+    "shift_div", "shift_place", "shift_direction", "temporal_pool", "mvf_mode", "mvf_alpha", "mvf_share", "mvf_use_hs",
+    "mvf_stages",
+)  # fmt: skip
 
 
 class Loaded(NamedTuple):
@@ -44,10 +51,22 @@ def load_recognizer(args: argparse.Namespace, source: str = "auto", partial: Col
         recipe = recipe.with_(num_classes=_classes_of(found, recipe))
     model = from_recipe(recipe, recipe.num_classes or found.num_classes or 1)
     coverage = assign(model, found, partial)
-    if coverage.unmarked:
-        print(f"note: {args.pretrained}: {coverage}", file=sys.stderr)
+    if "cls_head.new_fc.bias" in coverage.loaded:
+        recipe = recipe.with_(num_classes=found.num_classes)
+    if found.layout != "ours" or coverage.unmarked:
+        print(f"note: {args.pretrained}: {coverage}; {_assumed(recipe)}", file=sys.stderr)
     model.eval()
     return Loaded(model, recipe, coverage)
+
+
+def _assumed(recipe: Recipe) -> str:
+    """What a file of another repository is taken for, of which it may say little: flags change it."""
+    shift = f", shift_div {recipe.shift_div}, shift_direction {recipe.shift_direction}"
+    return (
+        f"taken as {recipe.model} of {recipe.test_num_segments} x {recipe.clip_len} frames, interval "
+        f"{recipe.frame_interval}, sampling {recipe.sampling}{shift if recipe.model.startswith('tsm') else ''}, "
+        f"{recipe.test_clips} x {recipe.test_crops} views of {recipe.test_size}"
+    )
 
 
 def adopt_network(recipe: Recipe, found: Translation, given: Collection[str]) -> tuple[Recipe, str]:
@@ -66,67 +85,102 @@ def adopt_network(recipe: Recipe, found: Translation, given: Collection[str]) ->
     return recipe.with_(**changed), ", ".join(f"{name} {value}" for name, value in changed.items())
 
 
-def class_names_beside(weights: str, num_classes: int, *args: Any, **options: Any) -> list[str]:
+def class_names_beside(
+    weights: str, num_classes: int, of_dataset: Sequence[str] = (), names: str | None = None
+) -> list[str]:
     """As `names_of_weights`, and numbers where no names are known."""
-    return names_of_weights(weights, num_classes, *args, **options) or [str(label) for label in range(num_classes)]
+    return names_of_weights(weights, num_classes, of_dataset, names) or [str(i) for i in range(num_classes)]
 
 
 def names_of_weights(
-    weights: str, num_classes: int, of_dataset: Sequence[str] = (), names_file: str | None = None
+    weights: str, num_classes: int, of_dataset: Sequence[str] = (), names: str | None = None
 ) -> list[str]:
-    """Class names from a named file, else from `classes.txt` beside the weights, else from the data set, else from the
-    label list of the data set that the name of the weight file speaks of; empty if there are none.
+    """Class names of weights; empty if none are known.
+
+    Args:
+        weights: Their file.
+        num_classes: Classes that they tell apart.
+        of_dataset: Names of the data set that they are tested on.
+        names: A file of names, or one of `datasets.KNOWN_LABELS`.
+
+    Returns:
+        The names that `names` says, else those of `classes.txt` beside the weights, else of the data set that the name
+        of the file speaks of, else of the data set that they are tested on.
 
     Raises:
         CheckpointError: The names are not as many as the classes, or not those of the data set.
     """
-    beside = Path(weights).parent / "classes.txt"
-    source = Path(names_file) if names_file else beside
-    names = list(read_class_names(str(source))) if names_file or beside.is_file() else list(of_dataset)
-    for label, (ours, theirs) in enumerate(zip(names, of_dataset, strict=False)):
-        if ours != theirs:
+    source, found = _names_by(weights, num_classes, names)
+    for label, (ours, theirs) in enumerate(zip(found, of_dataset, strict=False)):
+        if _plain(ours) != _plain(theirs):
             raise CheckpointError(
-                f"class {label} is {ours} in {source} and {theirs} in the data set: take its own weights"
+                f"class {label} is {ours} in {source} and {theirs} in the data set: take its own weights, or list its "
+                "videos in the order of these"
             )
-    if names and len(names) != num_classes:
-        raise CheckpointError(f"{source} names {len(names)} classes where {weights} has {num_classes}")
-    return names or _names_by_file(Path(weights).name.lower(), num_classes)
+    found = found or list(of_dataset)
+    if found and len(found) != num_classes:
+        raise CheckpointError(f"{source} names {len(found)} classes where {weights} has {num_classes}")
+    return found
 
 
-# What file names call a data set -> its label list. Jester is not among them: its labels have two orders.
+def _names_by(weights: str, num_classes: int, names: str | None) -> tuple[str, list[str]]:
+    """Where the names come from, and the names."""
+    beside = Path(weights).parent / "classes.txt"
+    if names in KNOWN_LABELS:
+        return f"the list {names}", list(known_class_names(names))
+    if names:
+        return names, list(read_class_names(names))
+    labels = _dataset_of(weights)
+    known = list(known_class_names(labels)) if labels in KNOWN_LABELS else []
+    known = known if len(known) == num_classes else []
+    if beside.is_file():
+        found = list(read_class_names(str(beside)))
+        if known and list(map(_plain, found)) != list(map(_plain, known)):
+            raise CheckpointError(
+                f"{beside} has other names than {labels}, of which the name of {weights} speaks: which?"
+            )
+        return str(beside), found
+    return f"the list {labels}, of which the file name speaks", known
+
+
+def _plain(name: str) -> str:
+    """A class name without what lists and folders write in different ways: case, spaces, punctuation."""
+    return re.sub(r"[\W_]+", "", name).lower()
+
+
+# What file names call a data set -> its label list. Jester's labels have two orders, so that it has no one list here.
 _DATASETS = {
-    r"kinetics(400)?(?!\d)|k400": "kinetics400",
-    r"ucf-?101": "ucf101",
-    r"hmdb-?51": "hmdb51",
-    r"(sth|something)(-something)?-?v2": "something_v2",
-    r"(sth|something)(-something)?-?(v1)?(?!-?v2)": "something_v1",
+    r"kinetics[-_]?(400)?(?!\d)|k400": "kinetics400",
+    r"ucf[-_]?101": "ucf101",
+    r"hmdb[-_]?51": "hmdb51",
+    r"(sth|something)([-_]?something)?[-_]?v2": "something_v2",
+    r"(sth|something)([-_]?something)?[-_]?v1|tsm_something_rgb": "something_v1",
+    r"jester": "jester",
 }
+# label list -> beginning of the names of its presets, where that is another
+_PRESET_OF = {"something_v1": "sthv1", "something_v2": "sthv2"}
 
 
-def _names_by_file(file_name: str, num_classes: int) -> list[str]:
-    for pattern, labels in _DATASETS.items():
-        if re.search(pattern, file_name) and len(names := known_class_names(labels)) == num_classes:
-            return list(names)
-    return []
+def _dataset_of(weights: str) -> str:
+    """Label list of the data set that the name of a file speaks of; empty if it speaks of none."""
+    name = Path(weights).name.lower()
+    return next((labels for pattern, labels in _DATASETS.items() if re.search(pattern, name)), "")
 
 
 def _recipe_of(args: argparse.Namespace, found: Translation) -> Recipe:
-    """The recipe beside the weights if there is one and the flags let it stand, else what the file itself tells."""
+    """The recipe beside weights of ours if the flags let it stand, else what the file itself tells."""
     given = cli.given_fields(args)
-    beside = _recipe_beside(args)
-    if beside:
+    beside = recipe_beside(args.pretrained) if found.layout == "ours" else None
+    if beside and not args.preset and given.get("model", beside.model) == beside.model:
         return cli.recipe_from_flags(args, beside)
     recipe = cli.recipe_from_flags(args, None if args.preset or "model" in given else _recipe_for(found))
     return adopt_network(recipe.with_(**_open_ones(found.protocol, given)), found, given)[0]
 
 
-def _recipe_beside(args: argparse.Namespace) -> Recipe | None:
-    """The recipe in the folder of the weights; None if there is none, or the flags name a preset or another model."""
-    path = Path(args.pretrained).parent / "recipe.json"
-    if args.preset or not path.is_file():
-        return None
-    recipe = Recipe.from_json(path)
-    return recipe if cli.given_fields(args).get("model", recipe.model) == recipe.model else None
+def recipe_beside(weights: str) -> Recipe | None:
+    """The recipe in the folder of weights of ours, if there is one."""
+    path = Path(weights).parent / "recipe.json"
+    return Recipe.from_json(path) if path.is_file() else None
 
 
 def _recipe_for(found: Translation) -> Recipe:
@@ -139,7 +193,11 @@ def _recipe_for(found: Translation) -> Recipe:
         names = " or ".join(found.models)
         what = f"it may be {names}" if names else "its image network is none of ours"
         raise CheckpointError(f"{found.origin} ({found.layout}) does not say which model it is, {what}: add --model")
-    return Recipe() if found.model == Recipe().model and found.layout == "ours" else preset_for_model(found.model)
+    if found.model == Recipe().model and found.layout == "ours":
+        return Recipe()
+    labels = _dataset_of(found.origin)
+    preset = PRESETS.get(f"{_PRESET_OF.get(labels, labels)}_{found.model.partition('_')[0]}_r50")
+    return preset().with_(model=found.model, num_classes=0, flip_pairs=()) if preset else preset_for_model(found.model)
 
 
 def _network_of(found: Translation, recipe: Recipe) -> dict[str, Any]:
@@ -149,9 +207,13 @@ def _network_of(found: Translation, recipe: Recipe) -> dict[str, Any]:
         CheckpointError: The tensors leave the network open and the recipe does not say it, or it is none of ours.
     """
     fields = dict(LAYOUTS[found.layout].network)
+    beside = recipe_beside(found.origin) if found.layout == "ours" else None
+    if beside:
+        names = PIXELS + (NETWORK if beside.model == recipe.model else ())
+        fields |= {name: getattr(beside, name) for name in names}
     if found.model == recipe.model:
         fields |= found.options
-        if found.one_kernel and recipe.mvf_mode != "T" and not recipe.mvf_share:
+        if found.one_kernel and not beside and recipe.mvf_mode != "T" and not recipe.mvf_share:
             raise CheckpointError(
                 f"the tensors of {found.origin} fit --mvf_mode T and --mvf_share alike: add one of them"
             )
@@ -161,7 +223,7 @@ def _network_of(found: Translation, recipe: Recipe) -> dict[str, Any]:
                 f"{found.origin}: {found.layout} shifts in every block of ResNet-101, ours in every second, as the "
                 "authors do: these weights would give other scores"
             )
-        fields["shift_div"] = recipe.num_segments
+        fields.setdefault("shift_div", recipe.num_segments)
     return fields
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
@@ -40,6 +41,8 @@ def main(argv: list[str] | None = None) -> None:
     """Reads, checks, prints the coverage, writes."""
     args = parse_args(argv)
     out = Path(args.out)
+    if args.labels and args.target != "ours":
+        raise CheckpointError(f"--labels {args.labels}: the layout {args.target} keeps no class names, leave it out")
     formats = [".pdparams"] if args.target == "ours" else list(WRITERS)
     if out.suffix not in formats:
         raise CheckpointError(f"OUT must be {', '.join(formats)}, got {out}")
@@ -52,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
 
     runtime.prepare("cpu", 0)
 
-    from engine.inference import load_recognizer
+    from engine.inference import load_recognizer, names_of_weights
 
     model, recipe, coverage = load_recognizer(args, args.source, args.partial)
     _require_same_network(recipe, args.target)
@@ -61,10 +64,12 @@ def main(argv: list[str] | None = None) -> None:
     contents = {out: WRITERS[out.suffix](to_layout(arrays, args.target), LAYOUTS[args.target].key)}
     if args.target == "ours":
         contents[beside[0]] = recipe.to_json().encode()
-        if names := _class_names(args, recipe.num_classes):
+        if names := names_of_weights(args.pretrained, recipe.num_classes, names=args.labels):
             contents[beside[1]] = "".join(f"{name}\n" for name in names).encode()
         else:
             print("class names: not known from the file; --labels NAME gives them")
+    else:
+        print(f"build it there as: {_config_of(recipe)}")
     checkpoint.prepare_directory(out.parent)
     for path, content in contents.items():
         checkpoint.write_atomically(path, content)
@@ -73,33 +78,38 @@ def main(argv: list[str] | None = None) -> None:
 
 def _require_same_network(recipe: Recipe, target: str) -> None:
     """Raises CheckpointError if the target's own code would make another network of these weights."""
-    layout, fields = LAYOUTS[target], ["norm_eps", "same_padding"]
-    if recipe.model.startswith("tsm") and (layout.wraps or layout.segments_divide):
-        fields.append("shift_direction")
-    expected = {name: layout.network.get(name, FIELDS[name].default) for name in fields}
-    if layout.segments_divide and recipe.model.startswith("tsm"):
-        expected["shift_div"] = recipe.num_segments
+    layout, is_shifted = LAYOUTS[target], recipe.model.startswith("tsm")
+    if target == "ours":
+        return
+    if is_shifted and not (layout.wraps or layout.hides):
+        raise CheckpointError(f"{target} has no temporal shift: there the weights of {recipe.model} would be a TSN")
+    if layout.segments_divide and recipe.model == "tsm_r101":
+        raise CheckpointError(f"{target} shifts in every block of ResNet-101, ours in every second")
+    expected = {name: layout.network.get(name, FIELDS[name].default) for name in ("norm_eps", "same_padding")}
+    if is_shifted:
+        expected |= _built_in_shift(recipe, target)
     for name, value in expected.items():
-        if target != "ours" and getattr(recipe, name) != value:
+        if getattr(recipe, name) != value:
             raise CheckpointError(
                 f"{name} is {getattr(recipe, name)} in the recipe, and {value} is built into {target}: "
                 "there the weights would be another network"
             )
 
 
-def _class_names(args: argparse.Namespace, num_classes: int) -> Sequence[str]:
-    """The names that --labels says, else those that belong to the file; none if they are not known."""
-    from datasets import KNOWN_LABELS, known_class_names
-    from engine.inference import names_of_weights
+def _built_in_shift(recipe: Recipe, target: str) -> dict[str, Any]:
+    if LAYOUTS[target].segments_divide:
+        fixed = {"shift_direction": "paddle", "shift_div": recipe.num_segments}
+        return {**fixed, "shift_place": "blockres", "temporal_pool": False}
+    return {"shift_direction": "online" if LAYOUTS[target].hides else "mit"}
 
-    if args.labels not in KNOWN_LABELS:
-        return names_of_weights(args.pretrained, num_classes, names_file=args.labels)
-    names = known_class_names(args.labels)
-    if len(names) != num_classes:
-        raise CheckpointError(
-            f"--labels {args.labels} names {len(names)} classes where {args.pretrained} has {num_classes}"
-        )
-    return names
+
+def _config_of(recipe: Recipe) -> str:
+    """What a foreign model has to be built with so that the weights are the same network."""
+    fields = {
+        "tsm": ("num_frames", "shift_div", "shift_place", "temporal_pool"),
+        "mvf": ("num_frames", "mvf_alpha", "mvf_mode", "mvf_share", "mvf_use_hs", "mvf_stages"),
+    }.get(recipe.model.partition("_")[0], ())
+    return ", ".join(f"{name} {getattr(recipe, name)}" for name in ("model", *fields))
 
 
 def _pdparams(arrays: Arrays, key: str) -> bytes:

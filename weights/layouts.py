@@ -21,17 +21,18 @@ Rule = tuple[str, str]  # our template, theirs
 Table = tuple[Rule, ...]
 
 _BLOCK = r"layer[1-4](?:\.net)?\.\d+(?:\.net)?"
+_WRAPPED = r"net\.weight|(?:shift|h|w)_conv\.weight|bn\.\w+"
 # What a field of a template stands for.
 FIELDS = {
     "k": r"\d+",
     "j": r"\d+",
     "leaf": r"\w+",
     "net": r"(?:net\.)?",
-    "first": r"(?:net\.)?weight|(?:shift|h|w)_conv\.weight|bn\.\w+",  # of a convolution that a module may wrap
+    "first": rf"weight|{_WRAPPED}",  # of a convolution that a module may wrap
     "block": _BLOCK,
     "image": r"(?:conv1|bn1|layer[1-4]\.\d+\.(?:conv\d|bn\d|downsample\.\d))\.\w+",
     "shifted": rf"(?:conv1|bn1|{_BLOCK}\.(?:conv\d|bn\d|downsample\.\d))\.(?:net\.)?\w+",
-    "fused": r"(?:conv1|bn1|layer[1-4])\..+",
+    "fused": rf"(?:conv1|bn1)\.\w+|{_BLOCK}\.(?:conv\d|bn\d|downsample\.\d)\.(?:\w+|{_WRAPPED})",
     "any": r"(?:conv1|bn1|layer[1-4]|features)\..+",
 }
 
@@ -101,6 +102,7 @@ class Layout:
         file_name: Patterns whose named groups are recipe fields that its authors write into file names.
         prefix: What stands before every name in its authors' files.
         key: Where its authors' files of PyTorch keep the weights; empty if they are all of the file.
+        hides: Whether its files, which do not wrap, may be of a network with temporal shifts.
         segments_divide: Whether the shift moves one part of the channels in as many as there are segments.
     """
 
@@ -112,6 +114,7 @@ class Layout:
     file_name: tuple[str, ...] = ()
     prefix: str = ""
     key: str = ""
+    hides: bool = False
     segments_divide: bool = False
 
 
@@ -263,6 +266,8 @@ def _keras_stem(k: int) -> str:
     return f"block_{k}" if k else "expanded_conv"
 
 
+# A number in a file name that counts frames; sizes of images have three digits.
+_COUNT, _START, _END = r"[1-9]\d?", r"(?:^|[_/-])", r"(?=[_./-]|$)"
 _TENSORFLOW = {"norm_eps": 1e-3, "same_padding": True, "mean": (127.5,) * 3, "std": (127.5,) * 3}
 _IMAGENET = {"short_side": 256, "crop_size": 224, "test_size": 224, "test_crops": "center", "test_clips": 1}
 _TORCHVISION_RESNET = (_head("fc"), ("backbone.{image}", "{image}"))
@@ -281,7 +286,7 @@ LAYOUTS: dict[str, Layout] = {
         ),
         wraps=True,
         protocol={"sampling": "mmaction0"},
-        file_name=(r"(?P<clip_len>\d+)x(?P<frame_interval>\d+)(?!\d*x)",),
+        file_name=(rf"{_START}(?P<clip_len>{_COUNT})x(?P<frame_interval>{_COUNT}){_END}",),
         key="state_dict",
     ),
     # github.com/mit-han-lab/temporal-shift-module: ops/models.py, archs/mobilenet_v2.py. Without dropout the
@@ -294,7 +299,7 @@ LAYOUTS: dict[str, Layout] = {
         ),
         wraps=True,
         protocol={"sampling": "mit", "consensus": "scores", "average_views": "scores"},
-        file_name=(r"_shift(?P<shift_div>\d+)_", r"_segment(?P<num_segments>\d+)"),
+        file_name=(rf"_shift(?P<shift_div>{_COUNT})_", rf"_segment(?P<num_segments>{_COUNT}){_END}"),
         prefix="module.",
         key="state_dict",
     ),
@@ -303,7 +308,9 @@ LAYOUTS: dict[str, Layout] = {
         "torch",
         (_mmaction2_mobilenet(shifted=False), _mmaction2_mobilenet(shifted=True), _MMACTION2_RESNET),
         wraps=True,
-        file_name=(r"(?P<clip_len>\d+)x(?P<frame_interval>\d+)x(?P<num_segments>\d+)",),
+        file_name=(
+            rf"{_START}(?P<clip_len>{_COUNT})x(?P<frame_interval>{_COUNT})x(?P<num_segments>{_COUNT}){_END}",
+        ),
         key="state_dict",
     ),
     # github.com/PaddlePaddle/PaddleVideo: modeling/backbones/resnet.py, resnet_tsm.py
@@ -312,6 +319,7 @@ LAYOUTS: dict[str, Layout] = {
         (_paddlevideo_resnet((3, 4, 6, 3)), _paddlevideo_resnet((3, 4, 23, 3))),
         network={"shift_direction": "paddle"},
         protocol={"sampling": "mit"},
+        hides=True,
         segments_divide=True,
     ),
     # torchvision and timm's ResNet; torchvision's MobileNetV2
@@ -320,7 +328,7 @@ LAYOUTS: dict[str, Layout] = {
     # paddle.vision has torchvision's names
     "paddle.vision": Layout("paddle", _TORCHVISION, protocol=_IMAGENET),
     # github.com/tonylins/pytorch-mobilenet-v2, which the TSM authors build on and their online demo is
-    "tonylins": Layout("torch", ((_head("classifier"), *_flat_mobilenet("")),), protocol=_IMAGENET),
+    "tonylins": Layout("torch", ((_head("classifier"), *_flat_mobilenet("")),), protocol=_IMAGENET, hides=True),
     # keras.applications.mobilenet_v2, and the names of its first weights (2018)
     "keras": Layout(
         "keras",

@@ -96,16 +96,23 @@ def assign(model: nn.Layer, found: Translation, partial: Collection[str] = ()) -
     for key, (name, tensor) in target.items():
         theirs, array = source.get(key, ("", None))
         if array is None:
-            _leave_out(coverage, found, model, name, f"the file lacks {name} {list(tensor.shape)}", partial)
+            part = _part_of(name, model)
+            if part not in partial:
+                raise _misfit(found, f"the file lacks {name} {list(tensor.shape)}", part)
+            coverage.new[name] = PARTS[part]
         elif list(array.shape) != list(tensor.shape):
             why = f"{name} is {list(array.shape)} in the file and {list(tensor.shape)} in the model"
-            _leave_out(coverage, found, model, name, why, partial)
-            coverage.skipped[found.names[theirs]] = coverage.new[name]
+            part = _part_of(name, model)
+            if part not in partial:
+                raise _misfit(found, why, part)
+            coverage.new[name] = coverage.skipped[found.names[theirs]] = f"{PARTS[part]} of another size: {why}"
         else:
             _check_marks(coverage, found, theirs, name, partial)
             coverage.loaded[name] = found.reshaped.get(theirs, "as they are")
     for key, (theirs, _) in source.items():
-        if key not in target:
+        if key not in target and _is_dead(key, target):
+            coverage.skipped[found.names[theirs]] = "MVFNet's norm, which it does not use without hard-swish"
+        elif key not in target:
             raise _misfit(found, f"the file holds {found.names[theirs]}, which the model does not have")
     for name in coverage.loaded:
         tensor, (_, array) = target[folded(name)][1], source[folded(name)]
@@ -113,14 +120,17 @@ def assign(model: nn.Layer, found: Translation, partial: Collection[str] = ()) -
     return coverage
 
 
-def _leave_out(
-    coverage: Coverage, found: Translation, model: nn.Layer, name: str, why: str, partial: Collection[str]
-) -> None:
-    """Notes that a tensor of the model stays as initialized; raises CheckpointError if it must not."""
-    part = "head" if name.startswith("cls_head.") else "modules" if _is_of_module(name, model) else ""
-    if part not in partial:
-        raise _misfit(found, why, part)
-    coverage.new[name] = PARTS[part] if "in the model" not in why else f"{PARTS[part]} of another size: {why}"
+def _part_of(name: str, model: nn.Layer) -> str:
+    """Which of PARTS a tensor of the model belongs to; empty for the image network."""
+    if name.startswith("cls_head."):
+        return "head"
+    return "modules" if _is_of_module(name, model) else ""
+
+
+def _is_dead(key: str, target: Collection[str]) -> bool:
+    """Whether a tensor is of the norm that MVFNet makes for every fusion, and the model's fusion has none."""
+    layer, bn, _ = key.rpartition(".bn.")
+    return bool(bn) and f"{layer}.shift_conv.weight" in target
 
 
 def _check_marks(coverage: Coverage, found: Translation, theirs: str, ours: str, partial: Collection[str]) -> None:

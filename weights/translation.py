@@ -23,6 +23,10 @@ LEFT_OUT = {
 }
 
 
+# Networks whose tensors have a ResNet's names and shapes, by what file names call them.
+LOOK_ALIKES = re.compile(r"(?:^|[_-])(?:c2d|resnetaa|resnetblur|resnet\d+d)(?:[_.-]|\d|$)", re.IGNORECASE)
+
+
 @dataclass(frozen=True)
 class Translation:
     """The weights of a file in our names and arrangement, and what it tells of its model.
@@ -51,7 +55,7 @@ class Translation:
     @property
     def num_classes(self) -> int:
         """Classes of the classifier, 0 without one."""
-        return len(self.arrays.get("cls_head.new_fc.bias", ()))
+        return self.arrays["cls_head.new_fc.bias"].size if "cls_head.new_fc.bias" in self.arrays else 0
 
     @property
     def model(self) -> str:
@@ -69,7 +73,7 @@ class Translation:
 
     @property
     def _hides_modules(self) -> bool:
-        return LAYOUTS[self.layout].segments_divide
+        return LAYOUTS[self.layout].hides
 
     @property
     def one_kernel(self) -> bool:
@@ -79,16 +83,29 @@ class Translation:
     @property
     def options(self) -> dict[str, Any]:
         """Recipe fields without which the weights are not the network that they were."""
-        return {**LAYOUTS[self.layout].network, **evidence.network_fields(self.arrays)}
+        fields = {**LAYOUTS[self.layout].network, **evidence.network_fields(self.arrays)}
+        if self.layout == "mvfnet" and fields.get("mvf_use_hs"):
+            del fields["mvf_use_hs"]  # it has the norm even where it does not use it
+        named = self._named_fields
+        return fields | ({"shift_div": named["shift_div"]} if "shift_div" in named else {})
 
     @property
     def protocol(self) -> dict[str, Any]:
         """Recipe fields of how the authors sample and test, by the layout and by the name of the file."""
-        layout = LAYOUTS[self.layout]
-        found = dict(layout.protocol)
-        for pattern in layout.file_name:
-            if match := re.search(pattern, Path(self.origin).name):
-                found |= {name: int(value) for name, value in match.groupdict().items()}
+        fields = {**LAYOUTS[self.layout].protocol, **self._named_fields}
+        fields.pop("shift_div", None)
+        if self.layout in ("mit-tsm", "mmaction2") and re.search(r"[_-]dense[_.-]", self.origin):
+            fields |= {"sampling": "dense", "test_clips": 10}
+        return fields
+
+    @property
+    def _named_fields(self) -> dict[str, int]:
+        """Recipe fields in the name of the file, or of its folder, as its authors write them there."""
+        found: dict[str, int] = {}
+        for place in (Path(self.origin).parent.name, Path(self.origin).name):
+            for pattern in LAYOUTS[self.layout].file_name:
+                for match in re.finditer(pattern, place):
+                    found |= {name: int(value) for name, value in match.groupdict().items()}
         return found
 
 
@@ -114,13 +131,16 @@ def translate(arrays: Mapping[str, np.ndarray], origin: str, source: str = "auto
     dropped = {name: reason for name in arrays for pattern, reason in LEFT_OUT.items() if re.fullmatch(pattern, name)}
     wanted = [name for name in arrays if name not in dropped]
     layout, names = _recognize(wanted, origin, source)
+    _refuse_look_alikes(origin, layout)
     kind = KINDS[LAYOUTS[layout].kind]
     found: dict[str, np.ndarray] = {}
     reshaped: dict[str, str] = {}
     for theirs, ours in names.items():
         if ours in found:
             raise CheckpointError(f"{origin} holds {ours} twice, once as {theirs}")
-        if arrays[theirs].dtype.kind == "f" and not np.isfinite(arrays[theirs]).all():
+        if arrays[theirs].dtype.kind != "f":
+            raise CheckpointError(f"{origin}: {theirs} is of type {arrays[theirs].dtype}, and weights are of floats")
+        if not np.isfinite(arrays[theirs]).all():
             raise CheckpointError(f"{origin}: {theirs} holds values that are not finite; take an earlier checkpoint")
         found[ours] = kind.to_ours(theirs, arrays[theirs])
         if found[ours] is not arrays[theirs]:
@@ -184,6 +204,15 @@ def _recognize(names: list[str], origin: str, source: str) -> tuple[str, dict[st
         f"{origin} has the names of no known layout ({', '.join(LAYOUTS) if source == 'auto' else source}); {nearest} "
         f"{unknown} of {len(names)}, first {first}"
     )
+
+
+def _refuse_look_alikes(origin: str, layout: str) -> None:
+    look_alike = LOOK_ALIKES.search(Path(origin).name)
+    if look_alike and layout != "ours":
+        raise CheckpointError(
+            f"{origin} has the names of a ResNet, but a {look_alike[0].strip('_-.')} computes something else with them "
+            "(other pooling): none of ours does; rename the file if it is a plain ResNet all the same"
+        )
 
 
 def _tables(source: str) -> Iterator[tuple[str, Table]]:

@@ -1,0 +1,188 @@
+"""What a weight file is taken for: its recipe, its network, its class names."""
+
+import argparse
+
+import numpy as np
+import pytest
+import torch
+
+from configs import Recipe, RecipeError, cli
+from datasets import known_class_names
+from engine.inference import adopt_network, load_recognizer, names_of_weights
+from models import create_model
+from weights import CheckpointError, assign, read, to_layout, translate
+
+
+def arrays_of(net):
+    return {name: tensor.numpy() for name, tensor in net.state_dict().items()}
+
+
+def model(name="tsm_tiny", num_classes=5, **options):
+    return create_model(name, num_classes=num_classes, num_frames=8, **options)
+
+
+def save_as(path, net, layout):
+    path.parent.mkdir(exist_ok=True)
+    arrays = to_layout(arrays_of(net), layout)
+    torch.save({"state_dict": {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}}, path)
+    return path
+
+
+def ours(folder, recipe):
+    folder.mkdir()
+    (folder / "recipe.json").write_text(recipe.to_json())
+    options = {name: getattr(recipe, name) for name in ("shift_direction", "shift_div", "norm_eps")}
+    np.savez(folder / "best.npz", **arrays_of(model(recipe.model, **options)))
+    return folder / "best.npz"
+
+
+def flags(weights, *more):
+    parser = argparse.ArgumentParser()
+    cli.add_checkpoint_flags(parser)
+    return parser.parse_args(["--pretrained", str(weights), *more])
+
+
+PADDLE = Recipe(model="tsm_tiny", num_segments=8, clip_len=1, shift_direction="paddle", shift_div=4, norm_eps=1e-3)
+
+
+def test_a_run_that_starts_from_ours_takes_over_the_network_of_its_recipe(tmp_path):
+    found = read(ours(tmp_path / "run", PADDLE))
+    recipe, changes = adopt_network(Recipe(model="tsm_tiny"), found, ["shift_div"])
+    assert (recipe.shift_direction, recipe.shift_div, recipe.norm_eps) == ("paddle", 8, 1e-3)
+    assert "shift_direction paddle" in changes
+    assert adopt_network(Recipe(model="mvf_tiny"), found, [])[0].shift_direction == "mit"
+
+
+def test_a_recipe_beside_belongs_to_weights_of_ours_alone(tmp_path, capsys):
+    ours(tmp_path / "run", PADDLE)
+    path = save_as(tmp_path / "run" / "tsm_1x1x8_mine.pth", model(shift_div=8), "mmaction2")
+    recipe = load_recognizer(flags(path)).recipe
+    assert (recipe.shift_direction, recipe.norm_eps) == ("mit", 1e-5)
+    assert "taken as tsm_tiny of 8 x 1 frames" in capsys.readouterr().err
+    assert load_recognizer(flags(tmp_path / "run" / "best.npz")).recipe == PADDLE.with_(num_classes=5)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("TSM_x_RGB_resnet50_shift4_blockres_avg_segment16_e50.pth", {"shift_div": 4, "num_segments": 16}),
+        ("TSM_x_RGB_resnet50_shift4_blockres_avg_segment16_e50/ckpt.best.pth", {"shift_div": 4, "num_segments": 16}),
+        ("TSM_x_RGB_resnet50_shift8_blockres_avg_segment8_e100_dense.pth", {"sampling": "dense", "test_clips": 10}),
+    ],
+)
+def test_what_the_tsm_authors_write_into_names(tmp_path, name, fields):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    recipe = load_recognizer(flags(save_as(path, model(), "mit-tsm"))).recipe
+    assert {field: getattr(recipe, field) for field in fields} == fields
+    kept = adopt_network(Recipe(model="tsm_tiny"), read(path), [])[0]
+    assert kept.shift_div == fields.get("shift_div", 8)
+
+
+@pytest.mark.parametrize(
+    ("layout", "name", "found"),
+    [
+        ("mvfnet", "R50_16x4.pth", (16, 4, 1)),
+        ("mvfnet", "mvf_r50_320x256_8x8.pth", (8, 8, 1)),
+        ("mvfnet", "R50_224x224.pth", None),
+        ("mmaction2", "tsm_r50_1x1x16_50e.pth", (1, 1, 16)),
+        ("mmaction2", "tsm_8xb16-1x1x8-50e_256x256.pth", (1, 1, 8)),
+        ("mmaction2", "tsm_3x224x224.pth", None),
+        ("mmaction2", "tsm_0x0x0.pth", None),
+    ],
+)
+def test_clips_in_names_are_not_sizes_of_images(layout, name, found):
+    net = model("mvf_tiny" if layout == "mvfnet" else "tsm_tiny")
+    protocol = translate(to_layout(arrays_of(net), layout), name).protocol
+    fields = ("clip_len", "frame_interval", "num_segments")
+    expected = dict(zip(fields, found, strict=True)) if found else {}
+    if layout == "mvfnet":
+        expected.pop("num_segments", None)
+    assert {field: protocol[field] for field in fields if field in protocol} == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "labels"),
+    [
+        ("tsm_something-something_v2.pth", 174, "something_v2"),
+        ("tsm_r50_1x1x8_50e_sthv2_rgb.pth", 174, "something_v2"),
+        ("TSM_something_v2_x.pth", 174, "something_v2"),
+        ("TSM_somethingv2_RGB_x.pth", 174, "something_v2"),
+        ("TSM_something_RGB_resnet50.pth", 174, "something_v1"),
+        ("tsm_sthv1.pth", 174, "something_v1"),
+        ("something.pth", 174, None),
+        ("tsm_kinetics400_x.pth", 400, "kinetics400"),
+        ("tsm_kinetics600_x.pth", 400, None),
+        ("tsm_kinetics400_x.pth", 101, None),
+        ("tsm_jester.pth", 27, None),
+        ("tsn_ucf101.pth", 101, "ucf101"),
+    ],
+)
+def test_class_names_by_the_name_of_the_file(tmp_path, name, classes, labels):
+    assert names_of_weights(str(tmp_path / name), classes) == (list(known_class_names(labels)) if labels else [])
+
+
+def test_class_names_must_be_those_of_the_data_set(tmp_path):
+    names = list(known_class_names("ucf101"))
+    with pytest.raises(
+        CheckpointError, match=r"class 34 is Hammering in the list ucf101.* and HammerThrow in the data set"
+    ):
+        names_of_weights(str(tmp_path / "tsn_ucf101.pth"), 101, sorted(names))
+    kinetics = list(known_class_names("kinetics400"))
+    folders = [name.replace(" ", "_") for name in kinetics]
+    assert names_of_weights(str(tmp_path / "tsn_k400.pth"), 400, folders) == kinetics
+    (tmp_path / "classes.txt").write_text("\n".join(known_class_names("something_v1")))
+    with pytest.raises(CheckpointError, match=r"classes.txt has other names than something_v2"):
+        names_of_weights(str(tmp_path / "tsm_sthv2.pth"), 174)
+    assert (
+        names_of_weights(str(tmp_path / "mine.pth"), 174, names="something_v2")[0]
+        == known_class_names("something_v2")[0]
+    )
+
+
+def test_a_file_that_hides_its_shifts_asks_for_the_model(tmp_path):
+    net = model("tsm_mobilenet_v2", 27, shift_direction="online")
+    path = save_as(tmp_path / "mobilenetv2_jester_online.pth", net, "tonylins")
+    with pytest.raises(CheckpointError, match="it may be tsn_mobilenet_v2 or tsm_mobilenet_v2: add --model"):
+        load_recognizer(flags(path))
+    loaded = load_recognizer(flags(path, "--model", "tsm_mobilenet_v2", "--shift_direction", "online"))
+    assert loaded.recipe.shift_direction == "online"
+    with pytest.raises(RecipeError, match="--shift_direction belongs to tsm models, and the model is tsn_mobilenet_v2"):
+        load_recognizer(flags(path, "--model", "tsn_mobilenet_v2", "--shift_direction", "online"))
+
+
+def test_the_preset_is_that_of_the_data_set_in_the_name(tmp_path):
+    path = save_as(tmp_path / "tsm_1x1x8_50e_sthv2.pth", model(num_classes=174), "mmaction2")
+    recipe = load_recognizer(flags(path)).recipe
+    assert (recipe.test_crops, recipe.test_clips, recipe.test_size) == ("three", 2, 256)
+
+
+def test_the_norm_that_mvfnet_does_not_use_is_left_out_by_name():
+    net = model("mvf_tiny", mvf_use_hs=True)
+    theirs = translate(to_layout(arrays_of(net), "mvfnet"), "R50.pth")
+    assert "mvf_use_hs" not in theirs.options
+    without = model("mvf_tiny", mvf_use_hs=False)
+    coverage = assign(without, theirs)
+    assert set(coverage.skipped.values()) == {
+        "PyTorch's counter of batches, which Paddle does not keep",
+        "MVFNet's norm, which it does not use without hard-swish",
+    }
+
+
+@pytest.mark.parametrize("name", ["c2d_r50.pth", "resnetaa50_a1h.pth", "timm_resnetblur50.pth", "resnet50d.pth"])
+def test_a_network_that_only_looks_like_a_resnet_is_refused(name):
+    arrays = to_layout(arrays_of(model("tsn_tiny")), "torchvision")
+    with pytest.raises(CheckpointError, match=r"has the names of a ResNet, but a \w+ computes something else"):
+        translate(arrays, name)
+
+
+def test_weights_are_floats():
+    arrays = arrays_of(model("tsn_tiny"))
+    arrays["backbone.bn1.weight"] = arrays["backbone.bn1.weight"].astype(np.int8)
+    with pytest.raises(CheckpointError, match=r"backbone.bn1.weight is of type int8, and weights are of floats"):
+        translate(arrays, "x")
+    arrays["backbone.bn1.weight"] = np.ones(16, np.float32)
+    arrays["cls_head.new_fc.bias"] = np.float32(0)[None][0].reshape(())
+    with pytest.raises(CheckpointError, match=r"new_fc.bias is \[\] in the file"):
+        assign(model("tsn_tiny"), translate(arrays, "x"))
