@@ -25,8 +25,8 @@ $(VENV)/.ready: requirements.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt requirements-third-party.txt
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt requirements-deploy.txt requirements-third-party.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -r requirements-deploy.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-third-party.txt
 	touch $@
 

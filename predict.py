@@ -14,7 +14,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     run = parser.add_argument_group("run")
     run.add_argument("--video", required=True, nargs="+", help="video files or folders of frames")
-    run.add_argument("--classes", help='file of class names: one a line, or JSON {"0": name}')
+    run.add_argument(
+        "--classes",
+        help='file of class names, one a line or JSON {"0": name}; or the name of a known list, such as kinetics400',
+    )
     run.add_argument("--top", type=cli.positive, default=5, help="classes to print")
     cli.add_checkpoint_flags(parser)
     return parser.parse_args(argv)
@@ -28,20 +31,18 @@ def main(argv: list[str] | None = None) -> None:
     runtime.prepare(args.device, args.threads, tune=not args.no_tune)
 
     from datasets import load_views
+    from datasets.scores import prediction_lines
     from engine.evaluation import view_scores
     from engine.inference import class_names_beside, load_recognizer
 
     model, recipe, _ = load_recognizer(args)
-    names = class_names_beside(args.pretrained, recipe.num_classes, names_file=args.classes)
+    names = class_names_beside(args.pretrained, recipe.num_classes, names=args.classes)
     for video in args.video:
         clips = load_views(video, recipe, "test" if args.views == "full" else "val")
         probabilities = view_scores(model, clips[None], args.views_per_pass, recipe.average_views)[0]  # [K]
-        best = probabilities.argsort()[::-1][: args.top]
         if len(args.video) > 1:
             print(video)
-        print(f"Top1 class:{names[best[0]]} prob:{probabilities[best[0]]:.6f}")
-        for rank, label in enumerate(best, start=1):
-            print(f"  {rank}. {names[label]} {probabilities[label]:.6f}")
+        print("\n".join(prediction_lines(probabilities, names, args.top)))
 
 
 if __name__ == "__main__":

@@ -9,52 +9,24 @@ from pathlib import Path
 
 import numpy as np
 import paddle
-import paddle.nn.functional as F
 from paddle import nn
 
-from configs import UserError
 from datasets import ClipLoader
+from datasets.scores import score_views
 from engine.log import progress
 from engine.metrics import class_accuracy, confusion_matrix
-
-FRAMES_PER_PASS = 64
 
 
 def view_scores(
     model: nn.Layer, clips: np.ndarray, views_per_pass: int = 0, average: str = "probabilities"
 ) -> np.ndarray:
-    """Class probabilities of each video, averaged over its views.
+    """Class probabilities float32 [N, K] of each video by `score_views`, for a recognizer in eval mode."""
 
-    Args:
-        model: Recognizer in eval mode.
-        clips: float32 [N, V, T, 3, H, W].
-        views_per_pass: Views that one forward pass takes, so that memory is bounded however many there are; 0 takes
-            as many as hold 64 frames. The result does not depend on it beyond rounding.
-        average: What is averaged: `probabilities`, the softmax of each view (TSM in mmaction2, MVFNet), or `scores`,
-            the logits, with one softmax at the end (TSM's repository; TSN in mmaction2, whose mean over the features
-            of all views comes to the same, as the classifier is linear).
+    def run(views: np.ndarray) -> np.ndarray:
+        return model(paddle.to_tensor(views)).astype("float32").numpy()  # [B, K]
 
-    Returns:
-        float32 [N, K], each row sums to 1.
-
-    Raises:
-        UserError: A logit is not finite.
-    """
-    batch, views = clips.shape[:2]
-    folded = clips.reshape(batch * views, *clips.shape[2:])  # [N*V, T, 3, H, W]
-    step = views_per_pass or max(1, FRAMES_PER_PASS // clips.shape[2])
     with paddle.no_grad():
-        parts = [
-            model(paddle.to_tensor(folded[start : start + step])).astype("float32")
-            for start in range(0, len(folded), step)
-        ]
-        logits = paddle.concat(parts)  # [N*V, K]
-        if not bool(paddle.isfinite(logits).all()):  # Paddle's softmax would make them an even guess
-            raise UserError("the model gives scores that are not finite: its weights are damaged, or lr was too high")
-        scores = logits.reshape([batch, views, -1])  # [N, V, K]
-        if average == "scores":
-            return F.softmax(scores.mean(axis=1), axis=1).numpy()  # [N, K]
-        return F.softmax(scores, axis=2).mean(axis=1).numpy()  # [N, K]
+        return score_views(run, clips, views_per_pass, average)
 
 
 def score_dataset(

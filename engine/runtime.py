@@ -8,19 +8,15 @@ of Paddle and before NumPy work of weight.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import io
 import logging
 import os
-import platform
-import sys
 import warnings
-from pathlib import Path
 
 from configs.errors import UserError
+from configs.processor import mkl_vector_path, tune_malloc, tune_mkl
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc malloc.h
-_CPUINFO = Path("/proc/cpuinfo")
+__all__ = ["check_precision", "mkl_vector_path", "prepare", "tune_malloc", "tune_mkl"]
 
 
 def prepare(device: str = "auto", threads: int = 0, tune: bool = True) -> list[str]:
@@ -63,48 +59,6 @@ def check_precision(amp: str, to_static: bool = False) -> None:
         )
     if amp != "none" and to_static:
         raise UserError(f"--to_static trains in float32: leave out --amp {amp}, or --to_static")
-
-
-def mkl_vector_path(cpuinfo: str) -> str | None:
-    """The value of `MKL_DEBUG_CPU_TYPE` for this processor, or None where the default is right.
-
-    Args:
-        cpuinfo: Text of /proc/cpuinfo.
-
-    Returns:
-        "7" (AVX-512) or "5" (AVX2) on AMD, by the flags that the processor reports; None on any other vendor.
-    """
-    fields = dict(line.split(":", 1) for line in cpuinfo.split("\n\n")[0].splitlines() if ":" in line)
-    fields = {key.strip(): value.strip() for key, value in fields.items()}
-    flags = set(fields.get("flags", "").split())
-    if fields.get("vendor_id") != "AuthenticAMD":
-        return None
-    if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= flags:
-        return "7"
-    return "5" if {"avx2", "fma"} <= flags else None
-
-
-def tune_mkl() -> str:
-    """Sets the MKL vector path by processor, unless the environment does; returns a line for the plan."""
-    if "MKL_DEBUG_CPU_TYPE" in os.environ:
-        return f"MKL_DEBUG_CPU_TYPE={os.environ['MKL_DEBUG_CPU_TYPE']} (from the environment)"
-    path = mkl_vector_path(_CPUINFO.read_text()) if _CPUINFO.exists() else None
-    if path is None:
-        return "MKL vector path as it comes"
-    os.environ["MKL_DEBUG_CPU_TYPE"] = path
-    return f"MKL_DEBUG_CPU_TYPE={path} ({'AVX-512' if path == '7' else 'AVX2'} on AMD)"
-
-
-def tune_malloc() -> str:
-    """Keeps freed blocks in the process: page faults of fresh blocks cost more than an element-wise operation.
-
-    Returns a line for the plan.
-    """
-    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
-        return "allocator as it comes (no glibc)"
-    libc = ctypes.CDLL("libc.so.6")
-    kept = [libc.mallopt(name, 2**31 - 1) for name in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD)]
-    return "malloc keeps freed blocks" if all(kept) else "malloc refused its settings"
 
 
 def _import_paddle():

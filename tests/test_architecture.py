@@ -17,13 +17,16 @@ MAY_IMPORT = {
     "models": {"configs"},
     "weights": {"configs"},
     "engine": {"configs", "datasets", "models", "weights"},
+    "deploy": {"configs", "datasets", "models", "weights", "engine"},
     "alignment": {"configs", "datasets", "models", "weights", "engine"},
     "tools": OURS,
     "train": {"configs", "datasets", "models", "weights", "engine"},
     "test": {"configs", "datasets", "models", "weights", "engine"},
     "predict": {"configs", "datasets", "models", "weights", "engine"},
 }
-NEVER_TORCH = ("configs", "datasets", "models", "weights", "engine", "train", "test", "predict")
+# The only files of deploy that know the network or Paddle; nothing that infers imports them.
+EXPORTING = ("export", "arrangement")
+NEVER_TORCH = ("configs", "datasets", "models", "weights", "engine", "deploy", "train", "test", "predict")
 FILES = sorted(p for p in ROOT.rglob("*.py") if not any(part.startswith(".") for part in p.relative_to(ROOT).parts))
 
 
@@ -43,6 +46,17 @@ def imports_of(path: Path) -> set[str]:
     return found
 
 
+def modules_of(path: Path) -> set[str]:
+    """Dotted names of what is imported, that of each name taken from a package among them."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
 @pytest.mark.parametrize("room", MAY_IMPORT)
 def test_imports_go_one_way(room):
     files = [path for path in FILES if room_of(path) == room]
@@ -56,6 +70,18 @@ def test_training_and_inference_never_import_torch():
     for path in FILES:
         if room_of(path) in NEVER_TORCH:
             assert "torch" not in imports_of(path), path
+
+
+def test_inference_from_an_artefact_needs_nothing_that_trained_it():
+    files = [path for path in FILES if room_of(path) == "deploy" and path.stem not in EXPORTING]
+    assert {"infer", "engines"} <= {path.stem for path in files}
+    for path in files:
+        assert not imports_of(path) & (OURS - {"configs", "datasets", "deploy"}), path
+        assert "paddle" not in imports_of(path), path
+        text = path.read_text(encoding="utf-8")
+        assert not [name for name in EXPORTING if f"deploy.{name} import" in text or f"import deploy.{name}" in text], (
+            path
+        )
 
 
 def test_references_import_nothing_of_ours():
@@ -75,6 +101,12 @@ def test_configs_is_standard_library_only():
 
 def test_data_workers_start_without_a_framework():
     code = "import datasets, sys; sys.exit('paddle' in sys.modules or 'torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("module", ["deploy.export", "deploy.infer"])
+def test_deployment_starts_without_a_framework(module):
+    code = f"import {module}, sys; sys.exit('paddle' in sys.modules or 'models' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

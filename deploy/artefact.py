@@ -1,0 +1,115 @@
+"""The folder that `deploy.export` writes: graphs, recipe, class names, and the record that certifies them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from configs import Recipe, UserError
+from datasets import read_class_names
+
+RECORD, RECIPE, CLASSES = "export.json", "recipe.json", "classes.txt"
+VERSION = 1  # of the record; raise it when its keys change their meaning
+# format -> the files of its graph
+GRAPHS: dict[str, tuple[str, ...]] = {
+    "paddle": ("inference.json", "inference.pdiparams"),
+    "legacy": ("inference.pdmodel", "inference.pdiparams"),
+    "onnx": ("inference.onnx",),
+}
+MODES = {"full": "test", "quick": "val"}  # --views -> mode of the data set
+
+
+class ArtefactError(UserError):
+    """An artefact folder that is incomplete, damaged, or not one for what is asked of it."""
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """An artefact folder whose record, recipe and class names have been read.
+
+    Attributes:
+        directory: The folder.
+        record: Content of `export.json`.
+        recipe: What the model was trained and is tested by; it names the classes' number.
+        class_names: K names.
+    """
+
+    directory: Path
+    record: dict[str, Any]
+    recipe: Recipe
+    class_names: tuple[str, ...]
+
+    @property
+    def clip_shape(self) -> tuple[int, ...]:
+        """(T, 3, H, W) of the clips that the graphs take."""
+        return tuple(self.record["input"]["shape"][1:])
+
+    @property
+    def precision(self) -> str:
+        """`fp32`, or `int8` where the weights are quantized."""
+        return self.record["precision"]
+
+    def graph(self, form: str) -> list[Path]:
+        """The files of the graph in one format, as they were certified.
+
+        Raises:
+            ArtefactError: The folder does not hold that format, or a file is not the one that was certified.
+        """
+        missing = [name for name in GRAPHS[form] if not (self.directory / name).is_file()]
+        if missing:
+            raise ArtefactError(f"{self.directory} has no {missing[0]}: export it with --formats {form}")
+        for name in GRAPHS[form]:
+            path, digest = self.directory / name, self.record["files"].get(name)
+            if sha256(path) != digest:
+                raise ArtefactError(
+                    f"{path} ({path.stat().st_size} bytes) is truncated or was changed: its sha256 is not the one in "
+                    f"{RECORD}; export again"
+                )
+        return [self.directory / name for name in GRAPHS[form]]
+
+
+def open_artefact(directory: str | Path) -> Artefact:
+    """Reads what stands beside the graphs.
+
+    Raises:
+        ArtefactError: The folder is none of `deploy.export`, or of a newer version.
+        RecipeError, DataError: The recipe or the class names cannot be read.
+    """
+    directory = Path(directory)
+    record = read_record(directory)
+    names = read_class_names(str(directory / CLASSES))
+    if len(names) != record["num_classes"]:
+        raise ArtefactError(f"{directory / CLASSES} names {len(names)} classes, the graph has {record['num_classes']}")
+    return Artefact(directory, record, Recipe.from_json(directory / RECIPE), names)
+
+
+def read_record(directory: Path) -> dict[str, Any]:
+    """Content of `export.json`; raises ArtefactError if there is none that this version understands."""
+    path = directory / RECORD
+    if not path.is_file():
+        raise ArtefactError(f"{directory} has no {RECORD}: make it with python -m deploy.export --output {directory}")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        version = record["version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtefactError(f"{path} is damaged ({error}): export again") from error
+    if version != VERSION:
+        raise ArtefactError(f"{path} has version {version}, this code reads {VERSION}: export again")
+    return record
+
+
+def write_record(directory: Path, record: dict[str, Any]) -> None:
+    """Writes `export.json` with the digests of the graphs that lie beside it."""
+    names = sorted({name for names in GRAPHS.values() for name in names})
+    files = {name: sha256(directory / name) for name in names if (directory / name).is_file()}
+    text = json.dumps({"version": VERSION, **record, "files": files}, indent=2)
+    (directory / RECORD).write_text(text + "\n", encoding="utf-8")
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

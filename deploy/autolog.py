@@ -1,0 +1,183 @@
+"""The benchmark report that TIPC's log readers read: AutoLog's own where it works, and ours, line for line, elsewhere.
+
+Source: LDOUBLEV/AutoLog 1.2.0, `auto_log/autolog.py` (blocks, keys, rounding, the misspelt `drivier_version`). It is
+not on PyPI, starts a process that samples the memory, waits for it without a limit (for ever, if that process failed,
+as it does where `gpu_ids` is set without an nvidia-smi), and ends the program when it has reported.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import resource
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+TIME_KEYS = ("preprocess_time", "inference_time", "postprocess_time")
+PATIENCE = 60.0  # seconds that the real one may take for its report
+
+
+@dataclass
+class Stopwatch:
+    """Seconds of each stage of each batch: `start`, then `stamp` at the end of each stage.
+
+    AutoLog's own, if there is one, hears the same calls.
+    """
+
+    theirs: Any = None
+    stages: list[list[float]] = field(default_factory=list)
+    _last: float = 0.0
+
+    def start(self) -> None:
+        """Begins a batch."""
+        if self.theirs:
+            self.theirs.times.start()
+        self.stages.append([])
+        self._last = time.perf_counter()
+
+    def stamp(self) -> None:
+        """Ends a stage."""
+        now = time.perf_counter()
+        self.stages[-1].append(now - self._last)
+        self._last = now
+        if self.theirs:
+            last = len(self.stages[-1]) == len(TIME_KEYS)
+            self.theirs.times.end(stamp=True) if last else self.theirs.times.stamp()
+
+
+@dataclass
+class Benchmark:
+    """What is measured and how it is reported.
+
+    Attributes:
+        model_name: For the block `Model info`.
+        precision: fp32, bf16 or int8.
+        batch_size: Videos in a batch.
+        input_shape: Of the views of a batch.
+        facts: Configuration of the engine, in AutoLog's words.
+    """
+
+    model_name: str
+    precision: str
+    batch_size: int
+    input_shape: tuple[int, ...]
+    facts: dict[str, Any]
+    watch: Stopwatch = field(default_factory=Stopwatch)
+
+    def __enter__(self) -> Benchmark:
+        """Enter before the first batch; the real AutoLog samples the memory from here on."""
+        self.watch.theirs = self._real_logger()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Ends AutoLog's sampling process, for which Python would wait at its end."""
+        sampler = getattr(getattr(self.watch.theirs, "get_mem", None), "mem_p", None)
+        if sampler is not None:
+            sampler.kill()
+
+    def report(self) -> None:
+        """Prints the blocks."""
+        if not (self.watch.theirs and _finishes(self.watch.theirs.report)):
+            for line in self.lines():
+                print(f"[{time.strftime('%Y/%m/%d %H:%M:%S')}] root INFO: {line}", flush=True)
+
+    def lines(self) -> list[str]:
+        """AutoLog's report by our own measurements."""
+        stages = self.watch.stages
+        mean = [1000 * sum(times) / max(len(stages), 1) for times in zip(*stages, strict=True)] or [0.0] * 3
+        perf = ", ".join(f"{key}(ms): {round(value, 4)}" for key, value in zip(TIME_KEYS, mean, strict=True))
+        rss = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 4)
+        version, commit = _paddle_version()
+        facts = {"enable_memory_optim": True, **self.facts}
+        conf = ("runtime_device", "ir_optim", "enable_memory_optim", "enable_tensorrt", "enable_mkldnn",
+                "cpu_math_library_num_threads")  # fmt: skip
+        blocks: dict[str, list[str]] = {
+            "---------------------- Env info ----------------------": [
+                f"OS_version: {_system()}", "CUDA_version: None", "CUDNN_version: None", "drivier_version: None",
+            ],
+            "---------------------- Paddle info ----------------------": [
+                f"paddle_version: {version}", f"paddle_commit: {commit}", "log_api_version: 1.0",
+            ],
+            "----------------------- Conf info -----------------------": [f"{key}: {facts[key]}" for key in conf],
+            "----------------------- Model info ----------------------": [
+                f"model_name: {self.model_name}", f"precision: {self.precision}",
+            ],
+            "----------------------- Data info -----------------------": [
+                f"batch_size: {self.batch_size}", f"input_shape: {self.input_shape}", f"data_num: {len(stages)}",
+            ],
+            "----------------------- Perf info -----------------------": [
+                f"cpu_rss(MB): {rss}, gpu_rss(MB): None, gpu_util: None%",
+                f"total time spent(s): {round(sum(map(sum, stages)), 4)}", perf,
+            ],
+        }  # fmt: skip
+        lines = ["\n"]
+        for title, rows in blocks.items():
+            lines += [title, *(f" {row}" for row in rows)]  # AutoLog leaves room for an identifier
+        return lines
+
+    def _real_logger(self) -> Any:
+        """AutoLog's logger, or None where it is not installed or cannot start."""
+        if importlib.util.find_spec("auto_log") is None:
+            return None
+        try:
+            from auto_log import AutoLogger
+
+            return AutoLogger(
+                model_name=self.model_name,
+                model_precision=self.precision,
+                batch_size=self.batch_size,
+                data_shape=self.input_shape,
+                save_path=None,
+                inference_config=self.facts,
+                pids=os.getpid(),
+                gpu_ids="auto" if self.facts["runtime_device"] == "gpu" and shutil.which("nvidia-smi") else None,
+                time_keys=list(TIME_KEYS),  # a list of its own: theirs is a default that all loggers share
+                warmup=0,
+            )
+        except Exception as error:  # whatever goes wrong in there, the measurement is ours to report
+            print(f"auto_log does not start ({error!r}): reporting without it", file=sys.stderr)
+            return None
+
+
+def _finishes(report: Callable[[], None]) -> bool:
+    """Whether AutoLog's report comes to its end in time; its `sys.exit(0)` ends no more than its thread."""
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            report()
+        except SystemExit:
+            done.set()
+        except Exception as error:
+            print(f"auto_log fails ({error!r}): reporting without it", file=sys.stderr)
+            return
+        done.set()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    if thread.is_alive():
+        print(f"auto_log gives no report within {PATIENCE:g} s: reporting without it", file=sys.stderr)
+    return done.is_set()
+
+
+def _paddle_version() -> tuple[str, str]:
+    paddle = sys.modules.get("paddle")
+    return (paddle.__version__, paddle.__git_commit__) if paddle else ("None", "None")
+
+
+def _system() -> str:
+    try:
+        release = platform.freedesktop_os_release()
+        return f"{release['NAME']} {release.get('VERSION_ID', '')}".strip()
+    except OSError:
+        return f"{platform.system()} {platform.release()}"

@@ -1,0 +1,212 @@
+"""Makes a certified artefact of a checkpoint: `python -m deploy.export --pretrained FILE --output DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import importlib.util
+import os
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from configs import Recipe, UserError, cli
+from deploy.artefact import CLASSES, GRAPHS, MODES, RECIPE, RECORD, ArtefactError, sha256, write_record
+from deploy.process import in_fresh_process
+
+if TYPE_CHECKING:
+    from models import Recognizer2D
+
+PACKAGES = ("paddlepaddle", "numpy", "onnx", "paddle2onnx", "onnxruntime", "openvino")
+LEGACY_FOLDER = "legacy"  # the older format has a folder of its own in the artefact: its weights are named alike
+OPSET = 17
+# format -> engines that must agree with the model; of several, those that are installed, one at least
+CHECKED_BY = {"paddle": ("paddle",), "legacy": ("paddle",), "onnx": ("onnxruntime", "openvino")}
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Flags of the command; the recipe beside the checkpoint decides what they leave open."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, usage="python -m deploy.export --pretrained FILE --output DIR [flags]"
+    )
+    run = parser.add_argument_group("run")
+    run.add_argument("--output", required=True, help="folder of the artefact; an artefact that is there is replaced")
+    run.add_argument(
+        "--formats", nargs="+", choices=tuple(GRAPHS), default=["paddle"],
+        help="paddle: Paddle 3; legacy: .pdmodel, in a folder of its own inside; onnx (default: paddle)",
+    )  # fmt: skip
+    run.add_argument("--video", nargs="+", default=[], help="videos to check with (default: two that are drawn)")
+    cli.add_checkpoint_flags(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Writes the artefact beside its place, checks every graph in it, and moves it there."""
+    args = parse_args(argv)
+    output = Path(args.output).absolute()
+    if output.exists() and not (output / RECORD).is_file() and (not output.is_dir() or any(output.iterdir())):
+        raise ArtefactError(f"{args.output} holds something else than an artefact: name another --output")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as folder:
+        unchecked = Path(folder) / "artefact"  # one level deeper, because the temporary folder is private to its user
+        export(args, unchecked)
+        if output.exists():
+            os.replace(output, Path(folder) / "replaced")
+        os.replace(unchecked, output)
+    print(f"artefact in {args.output}: {', '.join(sorted(path.name for path in output.iterdir()))}")
+
+
+def export(args: argparse.Namespace, folder: Path) -> None:
+    """Writes and checks an artefact in a new folder, and prints how well it agrees with the model.
+
+    Raises:
+        UserError: The checkpoint does not load, a format cannot be written, or its graph gives other logits.
+    """
+    _prepare(args)
+    from deploy.parity import check_spread, compare, parity_clips
+    from engine.inference import class_names_beside, load_recognizer
+
+    model, recipe, _ = load_recognizer(args)
+    clips = parity_clips(args.video, recipe, MODES[args.views])
+    expected = dygraph_logits(model, clips)
+    check_spread(expected, args.pretrained)
+    names = class_names_beside(args.pretrained, recipe.num_classes)
+    record = _record(args, recipe, clips.shape[1:])
+    for place, formats in _places(folder, args.formats).items():
+        place.mkdir(parents=True)
+        (place / RECIPE).write_text(recipe.to_json(), encoding="utf-8")
+        (place / CLASSES).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+        for form in formats:
+            write_graph(form, args, model, clips.shape[1:], place)
+        write_record(place, record)
+        parity = {}
+        for engine in [engine for form in formats for engine in _checkers(form)]:
+            parity[engine] = compare(engine, place, clips, expected)
+            print(_parity_line(f"{place.name}, " * (formats == ["legacy"]) + engine, parity[engine]), flush=True)
+        write_record(place, {**record, "parity": parity})
+
+
+def write_graph(form: str, args: argparse.Namespace, model: Recognizer2D, shape: Sequence[int], place: Path) -> None:
+    """Writes the graph of a model in one format.
+
+    Args:
+        form: A key of GRAPHS.
+        args: Where the model came from, for a format that is written by a process of its own.
+        model: In eval mode; left as it is.
+        shape: (T, 3, H, W) of the clips.
+        place: Folder.
+    """
+    stem = str(place / Path(GRAPHS[form][0]).stem)
+    if form == "paddle":
+        save_graph(model, shape, stem)
+    elif form == "legacy":
+        in_fresh_process(_save_legacy, args, shape, stem, FLAGS_enable_pir_api="0")
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            graph = str(Path(folder) / "graph")
+            save_graph(model, shape, graph)
+            in_fresh_process(_convert, graph, f"{stem}.onnx")
+
+
+def save_graph(model: Recognizer2D, shape: Sequence[int], stem: str) -> None:
+    """Writes the static graph of a model with any batch N: clips [N, *shape] -> logits [N, K]."""
+    import paddle
+
+    from deploy.arrangement import arranged
+
+    spec = paddle.static.InputSpec([None, *shape], "float32", "clips")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        paddle.jit.save(arranged(model), stem, input_spec=[spec])
+
+
+def dygraph_logits(model: Recognizer2D, clips: np.ndarray) -> np.ndarray:
+    """Logits float32 [n, K] of clips [n, T, 3, H, W], one clip after the other."""
+    import paddle
+
+    with paddle.no_grad():
+        return np.concatenate([model(paddle.to_tensor(clip[None])).numpy() for clip in clips])
+
+
+def _prepare(args: argparse.Namespace) -> None:
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    from engine import runtime
+
+    runtime.prepare(args.device, args.threads, tune=not args.no_tune)
+
+
+def _save_legacy(args: argparse.Namespace, shape: Sequence[int], stem: str) -> None:
+    """`save_graph` in the format of Paddle 2, for a process in which the new IR is off."""
+    _prepare(args)
+    from engine.inference import load_recognizer
+
+    save_graph(load_recognizer(args).model, shape, stem)
+    Path(f"{stem}.pdiparams.info").unlink(missing_ok=True)
+
+
+def _convert(stem: str, target: str) -> None:
+    """Turns a graph of Paddle 3 into ONNX; keeps the converter's many lines for the error that there may be."""
+    if importlib.util.find_spec("paddle2onnx") is None:
+        raise ArtefactError("--formats onnx needs paddle2onnx: pip install -r requirements-deploy.txt")
+    remarks = Path(f"{stem}.log")
+    file = os.open(remarks, os.O_WRONLY | os.O_CREAT)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    import paddle2onnx
+
+    paddle2onnx.export(f"{stem}.json", f"{stem}.pdiparams", target, opset_version=OPSET, optimize_tool="None")
+    if not Path(target).is_file():
+        reason = remarks.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+        raise UserError(f"paddle2onnx does not convert the graph: {''.join(reason)}")
+
+
+def _places(folder: Path, formats: Sequence[str]) -> dict[Path, list[str]]:
+    """Folder -> the formats in it."""
+    inner = [form for form in GRAPHS if form in formats and form != "legacy"]
+    places = {folder: inner} if inner else {}
+    return places | ({folder / LEGACY_FOLDER: ["legacy"]} if "legacy" in formats else {})
+
+
+def _checkers(form: str) -> list[str]:
+    """Engines that check a format: those that are installed."""
+    engines = [name for name in CHECKED_BY[form] if importlib.util.find_spec(name)]
+    if not engines:
+        names = " or ".join(CHECKED_BY[form])
+        raise ArtefactError(f"--formats {form} needs {names} to check it: pip install -r requirements-deploy.txt")
+    return engines
+
+
+def _record(args: argparse.Namespace, recipe: Recipe, shape: Sequence[int]) -> dict[str, Any]:
+    weights = Path(args.pretrained)
+    return {
+        "model": recipe.model,
+        "weights": {"file": weights.name, "sha256": sha256(weights)},
+        "input": {"name": "clips", "shape": [None, *shape], "dtype": "float32"},
+        "views": args.views,
+        "num_classes": recipe.num_classes,
+        "precision": "fp32",
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES if _is_installed(name)},
+    }
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        return bool(importlib.metadata.version(distribution))
+    except importlib.metadata.PackageNotFoundError:
+        return False
+
+
+def _parity_line(name: str, figures: dict[str, Any]) -> str:
+    return (
+        f"{name}: logits differ by {figures['max_difference']:.1e} at most ({figures['relative']:.1e} of the largest), "
+        f"{figures['top1']:.0%} of {figures['clips']} clips named alike, batches of 1, 2 and 5"
+    )
+
+
+if __name__ == "__main__":
+    with cli.clear_errors():
+        main()

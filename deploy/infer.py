@@ -1,0 +1,173 @@
+"""Names the actions in videos by an artefact: `python -m deploy.infer --model_dir DIR --video FILE_OR_FOLDER...`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from configs import UserError, cli
+from datasets import Annotation, Batch, ClipLoader, Entry, VideoDataset, read_class_names
+from datasets.annotation import VIDEO_SUFFIXES, DataError
+from datasets.scores import prediction_lines, score_views
+from deploy.artefact import MODES, Artefact, ArtefactError, open_artefact
+from deploy.autolog import Benchmark
+from deploy.engines import ENGINES, PRECISIONS, Engine, open_engine
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Flags of the command; the artefact decides what they leave open."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, usage="python -m deploy.infer --model_dir DIR --video FILE_OR_FOLDER... [flags]"
+    )
+    run = parser.add_argument_group("run")
+    run.add_argument("--model_dir", required=True, help="folder that deploy.export or deploy.quantize wrote")
+    run.add_argument("--video", required=True, nargs="+", help="video files, folders of frames, or of videos")
+    run.add_argument("--classes", help='file of class names: one a line, or JSON {"0": name}')
+    run.add_argument("--top", type=cli.positive, default=5, help="classes to print")
+    run.add_argument("--views", choices=tuple(MODES), help="test views, or one centre view (default: as exported)")
+    run.add_argument("--batch_size", type=cli.positive, default=1, help="videos in a pass")
+    run.add_argument("--num_workers", type=cli.count, default=1, help="processes that decode ahead; 0: none")
+    run.add_argument("--save_json", type=Path, help="file for the probabilities of every video")
+    add_engine_flags(parser)
+    bench = parser.add_argument_group("benchmark")
+    bench.add_argument(
+        "--enable_benchmark", type=boolean, nargs="?", const=True, default=False, help="report times as AutoLog does"
+    )
+    bench.add_argument("--benchmark", dest="enable_benchmark", action="store_true", help="the same")
+    bench.add_argument("--warmup", type=cli.count, default=1, help="passes before the clock starts")
+    bench.add_argument("--repeats", type=cli.positive, default=3, help="passes over all videos that are timed")
+    return parser.parse_args(argv)
+
+
+def add_engine_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds what chooses an engine and how it computes."""
+    section = parser.add_argument_group("engine")
+    section.add_argument("--engine", choices=tuple(ENGINES), default="paddle", help="what computes (default: paddle)")
+    section.add_argument("--precision", choices=PRECISIONS, help="of the computation (default: the artefact's)")
+    section.add_argument("--threads", "--cpu_threads", type=cli.count, default=0, help="of one operation; 0: all cores")
+    section.add_argument("--enable_mkldnn", type=boolean, default=True, help="oneDNN of --engine paddle")
+    section.add_argument("--use_gpu", type=boolean, default=False, help="first GPU; --engine paddle only")
+
+
+def boolean(text: str) -> bool:
+    """Parses True or False, as TIPC writes them."""
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"must be True or False, got {text}")
+    return text.lower() == "true"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Wires an artefact and videos into names and probabilities."""
+    args = parse_args(argv)
+    artefact = open_artefact(args.model_dir)
+    names = tuple(read_class_names(args.classes)) if args.classes else artefact.class_names
+    if len(names) != len(artefact.class_names):
+        raise ArtefactError(f"{args.classes} names {len(names)} classes, the graph has {len(artefact.class_names)}")
+    paths = find_videos(args.video)
+    engine = open_engine_of(args)
+    dataset = make_dataset(paths, artefact, args.views)
+    failures: list[str] = []
+    scores: dict[str, list[float]] = {}
+    for path, probabilities in predict(engine, dataset, args, failures):
+        if len(paths) > 1:
+            print(path)
+        print("\n".join(prediction_lines(probabilities, names, args.top)))
+        print(f"top-1 class: {probabilities.argmax()}\ntop-1 score: {probabilities.max():.8f}", flush=True)
+        scores[path] = probabilities.tolist()
+    if args.save_json:
+        _save(args.save_json, {"classes": names, "scores": scores, "failures": failures})
+    if failures:
+        raise DataError(f"{len(failures)} of {len(paths)} videos could not be read: they are named above")
+
+
+def open_engine_of(args: argparse.Namespace) -> Engine:
+    """The engine that the flags of `add_engine_flags` ask for."""
+    return open_engine(args.engine, args.model_dir, args.precision, args.threads, args.enable_mkldnn, args.use_gpu)
+
+
+def find_videos(names: Sequence[str]) -> list[str]:
+    """The videos behind names of files, of folders of frames, and of folders that hold videos at any depth.
+
+    Raises:
+        DataError: A folder holds neither.
+    """
+    paths = []
+    for name in names:
+        root = Path(name)
+        files = sorted(path for path in root.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+        paths += [str(path) for path in files if path.is_file()] or [name]
+    return paths
+
+
+def make_dataset(paths: Sequence[str], artefact: Artefact, views: str | None = None) -> VideoDataset:
+    """The views of videos, decoded, placed and transformed by the artefact's recipe as test.py does it."""
+    entries = tuple(Entry(path, -1) for path in paths)
+    mode = MODES[views or artefact.record["views"]]
+    return VideoDataset(Annotation(entries, artefact.class_names, str(artefact.directory)), artefact.recipe, mode)
+
+
+def predict(
+    engine: Engine, dataset: VideoDataset, args: argparse.Namespace, failures: list[str]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields the path and the probabilities [K] of each video while others decode the next ones.
+
+    Videos that do not decode are printed to standard error and added to `failures`.
+    """
+    alone = args.enable_benchmark or len(dataset) <= args.batch_size
+    with ClipLoader(dataset, args.batch_size, num_workers=0 if alone else args.num_workers, on_error="drop") as loader:
+        if args.enable_benchmark:
+            run_benchmark(engine, loader, args)
+        for batch in loader.epoch(0):
+            failures += batch.failures
+            for failure in batch.failures:
+                print(f"error: {failure}", file=sys.stderr, flush=True)
+            for index, probabilities in zip(batch.indices, score_batch(engine, batch, dataset), strict=True):
+                yield dataset.annotation.entries[index].path, probabilities
+
+
+def score_batch(engine: Engine, batch: Batch, dataset: VideoDataset) -> np.ndarray:
+    """Probabilities [N, K] of the videos of a batch, views averaged as the recipe says; no rows for no videos."""
+    if not len(batch.clips):
+        return np.empty((0, 0), np.float32)
+    return score_views(engine, batch.clips, average=dataset.recipe.average_views)
+
+
+def run_benchmark(engine: Engine, loader: ClipLoader, args: argparse.Namespace) -> None:
+    """Times passes over all videos, without decoding ahead, and prints AutoLog's report."""
+    dataset = loader.dataset
+    artefact = open_artefact(args.model_dir)
+    precision = args.precision or artefact.precision
+    name, shape = artefact.record["model"], (args.batch_size, *dataset.sample_shape)
+    for _ in range(args.warmup):
+        for batch in loader.epoch(0):
+            score_batch(engine, batch, dataset)
+    with Benchmark(name, precision, args.batch_size, shape, engine.facts) as benchmark:
+        for _ in range(args.repeats):
+            batches = loader.epoch(0)
+            for _ in range(len(loader)):
+                benchmark.watch.start()
+                batch = next(batches)
+                benchmark.watch.stamp()
+                probabilities = score_batch(engine, batch, dataset)
+                benchmark.watch.stamp()
+                probabilities.argsort(axis=-1)
+                benchmark.watch.stamp()
+        benchmark.report()
+
+
+def _save(path: Path, content: dict) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+
+
+if __name__ == "__main__":
+    with cli.clear_errors():
+        main()

@@ -1,0 +1,99 @@
+"""Whether an artefact computes what the trained model does: logits of real clips, engine against dygraph."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from configs import Recipe
+from datasets import load_views
+from datasets.demo import MOTIONS, draw_clip, encode_video
+from deploy.artefact import ArtefactError
+from deploy.engines import open_engine
+from deploy.process import in_fresh_process
+
+TOLERANCE = 1e-4  # largest difference of logits, in units of the largest logit, of 1 at least
+BATCHES = (1, 2, 5)
+
+
+def parity_clips(videos: Sequence[str], recipe: Recipe, mode: str) -> np.ndarray:
+    """One view of each video, float32 [n, T, 3, H, W]; two of the embedded data set for no video, one for one.
+
+    Args:
+        videos: Files or folders of frames.
+        recipe: Places and transforms the views.
+        mode: `test` or `val`, as of `VideoDataset`.
+
+    Raises:
+        DataError: A video cannot be decoded.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        paths = list(videos)
+        for seed in range(2 - len(paths)):
+            paths.append(str(Path(folder) / f"{seed}.mp4"))
+            encode_video(Path(paths[-1]), draw_clip(np.random.default_rng(seed), MOTIONS[seed][0], 33, 128))
+        return np.stack([load_views(path, recipe, mode)[0] for path in paths])
+
+
+def check_spread(logits: np.ndarray, origin: str) -> float:
+    """How far the logits [n, K] of different clips are apart.
+
+    Raises:
+        ArtefactError: They are not finite, or so near to each other that agreement would prove nothing.
+    """
+    if not np.isfinite(logits).all():
+        raise ArtefactError(f"{origin} gives logits that are not finite: its weights are damaged, or lr was too high")
+    spread = float(np.abs(logits - logits[:1]).max())
+    if spread <= 1e-6 * max(float(np.abs(logits).max()), 1e-30):
+        raise ArtefactError(f"{origin} gives the same scores to every clip, as untrained weights do: train it first")
+    return spread
+
+
+def compare(name: str, directory: Path, clips: np.ndarray, expected: np.ndarray) -> dict[str, Any]:
+    """Runs an engine on an artefact in a fresh process, in batches of 1, 2 and 5 clips.
+
+    Args:
+        name: A key of `deploy.engines.ENGINES`.
+        directory: The artefact.
+        clips: float32 [n, T, 3, H, W], n at least 2.
+        expected: Their logits by dygraph, [n, K].
+
+    Returns:
+        `max_difference`, `relative` (to the largest logit), `spread` of the clips' logits, `top1` (share of clips
+        that are named alike) and `clips`.
+
+    Raises:
+        ArtefactError: The engine does not run the graph or gives other logits.
+    """
+    rows = np.concatenate([np.arange(size) % len(clips) for size in BATCHES])
+    rows = np.concatenate([rows, np.arange(max(BATCHES), len(clips))])
+    found = in_fresh_process(_logits, name, str(directory), clips, rows)
+    wanted = expected[rows]
+    difference = float(np.abs(found - wanted).max())
+    scale = float(np.abs(expected).max())
+    figures = {
+        "max_difference": difference,
+        "relative": difference / scale,
+        "spread": float(np.abs(expected - expected[:1]).max()),
+        "top1": float((found.argmax(axis=1) == wanted.argmax(axis=1)).mean()),
+        "clips": len(clips),
+    }
+    # A difference that is small beside the logits must be so beside what tells the clips apart, too.
+    allowed = min(TOLERANCE * max(scale, 1.0), 0.1 * figures["spread"])
+    if not difference <= allowed or figures["top1"] < 1:
+        raise ArtefactError(
+            f"{name} differs from the trained model by {difference:.1e} (allowed: {allowed:.1e}) and names "
+            f"{figures['top1']:.0%} of the clips alike: the artefact is not kept"
+        )
+    return figures
+
+
+def _logits(name: str, directory: str, clips: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Logits [len(rows), K] of the clips of these rows, in batches of BATCHES and what is left one by one."""
+    engine = open_engine(name, directory)
+    ends = list(np.cumsum(BATCHES)) + list(range(sum(BATCHES) + 1, len(rows) + 1))
+    return np.concatenate([engine(clips[part]) for part in np.split(rows, ends[:-1])])

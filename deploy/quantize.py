@@ -1,0 +1,204 @@
+"""Makes an int8 artefact: `python -m deploy.quantize --model_dir EXPORTED --output DIR --dataset_root DIR`.
+
+Post-training quantization by ONNX Runtime: weights by output channel, activations by ranges that training clips show
+(`entropy`, the Kullback-Leibler rule of TIPC's KL chain, or `minmax`). What it costs is measured on the validation set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import io
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from configs import UserError, cli
+from datasets import ClipLoader, VideoDataset, load_annotation
+from datasets.scores import score_views
+from deploy.artefact import CLASSES, GRAPHS, MODES, RECIPE, RECORD, Artefact, ArtefactError, open_artefact, write_record
+from deploy.engines import Engine, open_engine
+
+METHODS = {"entropy": "Entropy", "minmax": "MinMax"}  # --method -> name of ONNX Runtime's
+GRAPH = GRAPHS["onnx"][0]
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Flags of the command; the artefact decides what they leave open."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="python -m deploy.quantize --model_dir EXPORTED --output DIR --dataset_root DIR [flags]",
+    )
+    parser.add_argument("--model_dir", required=True, help="folder that deploy.export wrote with --formats onnx")
+    parser.add_argument("--output", required=True, help="folder of the int8 artefact; one that is there is replaced")
+    parser.add_argument("--dataset_root", required=True, help="data set: calibrated on train, measured on val")
+    parser.add_argument("--train_list", default="", help="list file of the training videos, instead of the one found")
+    parser.add_argument("--val_list", default="", help="list file of the validation videos, instead of the one found")
+    parser.add_argument("--method", choices=tuple(METHODS), default="entropy", help="rule for the ranges (entropy)")
+    parser.add_argument("--clips", type=cli.positive, default=64, help="training clips to calibrate on, at most (64)")
+    parser.add_argument("--threads", type=cli.count, default=0, help="of one operation; 0: all cores")
+    parser.add_argument("--num_workers", type=cli.count, default=0, help="processes that read videos (0: this one)")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Quantizes beside the output's place, measures, and moves the artefact there."""
+    args = parse_args(argv)
+    artefact = open_artefact(args.model_dir)
+    if artefact.precision != "fp32":
+        raise ArtefactError(f"{args.model_dir} holds {artefact.precision} weights already: name the exported folder")
+    output = Path(args.output).absolute()
+    if output.exists() and not (output / RECORD).is_file() and (not output.is_dir() or any(output.iterdir())):
+        raise ArtefactError(f"{args.output} holds something else than an artefact: name another --output")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as folder:
+        unfinished = Path(folder) / "artefact"  # one level deeper: the temporary folder is private to its user
+        unfinished.mkdir()
+        for name in (RECIPE, CLASSES):
+            shutil.copy(artefact.directory / name, unfinished / name)
+        clips = calibration_clips(artefact, args)
+        quantize_graph(artefact, unfinished / GRAPH, clips, args.method)
+        kept = {name: value for name, value in artefact.record.items() if name not in ("files", "parity", "version")}
+        record = {**kept, "precision": "int8"}
+        write_record(unfinished, record)
+        accuracy = {
+            precision: top1_accuracy(open_engine("onnxruntime", place, threads=args.threads), artefact, args)
+            for precision, place in (("fp32", artefact.directory), ("int8", unfinished))
+        }
+        write_record(
+            unfinished,
+            {**record, "quantization": {"method": args.method, "clips": len(clips), "top1_acc": accuracy}},
+        )
+        print(f"calibrated by {args.method} on {len(clips)} training clips")
+        print(f"top1_acc fp32: {accuracy['fp32']:.4f}\ntop1_acc int8: {accuracy['int8']:.4f}")
+        if output.exists():
+            os.replace(output, Path(folder) / "replaced")
+        os.replace(unfinished, output)
+    print(f"artefact in {args.output}: {', '.join(sorted(path.name for path in output.iterdir()))}")
+
+
+def calibration_clips(artefact: Artefact, args: argparse.Namespace) -> list[np.ndarray]:
+    """Views of training videos, spread evenly over the list, each float32 [1, T, 3, H, W]; one view of each video.
+
+    Raises:
+        DataError: The data set cannot be read, or one of its videos.
+    """
+    dataset = _dataset(artefact, args, "train")
+    wanted = np.unique(np.linspace(0, len(dataset) - 1, min(args.clips, len(dataset))).round().astype(int))
+    views = (dataset.load(int(index))[0] for index in wanted)
+    return [view[number % len(view)][None].copy() for number, view in enumerate(views)]
+
+
+def quantize_graph(artefact: Artefact, target: Path, clips: list[np.ndarray], method: str) -> None:
+    """Writes an int8 ONNX graph (QDQ) of an artefact's float one.
+
+    Args:
+        artefact: In fp32.
+        target: ONNX file.
+        clips: What the ranges of activations are drawn from, each float32 [1, T, 3, H, W].
+        method: A key of METHODS.
+
+    Raises:
+        ArtefactError: ONNX Runtime's quantization is not installed, or refuses the graph.
+    """
+    quantization = _quantization()
+    (source,) = artefact.graph("onnx")
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        prepared = str(Path(folder) / "prepared.onnx")
+        try:
+            quantization.shape_inference.quant_pre_process(str(source), prepared, skip_symbolic_shape=True)
+            quantization.quantize_static(
+                prepared,
+                str(target),
+                _clip_reader(quantization, artefact.record["input"]["name"], clips),
+                per_channel=True,
+                activation_type=quantization.QuantType.QUInt8,
+                weight_type=quantization.QuantType.QInt8,
+                calibrate_method=getattr(quantization.CalibrationMethod, METHODS[method]),
+                # All activations of a clip are kept until its ranges are drawn: so many clips at once as memory bears.
+                extra_options={"CalibStridedMinMax": 1},
+            )
+        except (ValueError, RuntimeError, AssertionError) as error:
+            raise ArtefactError(f"ONNX Runtime cannot quantize {source}: {error}") from error
+
+
+def top1_accuracy(engine: Engine, artefact: Artefact, args: argparse.Namespace) -> float:
+    """Share of the validation videos that an engine names rightly.
+
+    Raises:
+        DataError: A video cannot be read.
+    """
+    dataset = _dataset(artefact, args, "val")
+    with ClipLoader(dataset, 1, num_workers=args.num_workers) as loader:
+        hits = [
+            score_views(engine, batch.clips, average=artefact.recipe.average_views).argmax(axis=1) == batch.labels
+            for batch in loader.epoch(0)
+        ]
+    return float(np.concatenate(hits).mean())
+
+
+def _dataset(artefact: Artefact, args: argparse.Namespace, split: str) -> VideoDataset:
+    """A split with the views that the artefact was exported for."""
+    recipe = artefact.recipe
+    names = args.train_list if split == "train" else args.val_list
+    annotation = load_annotation(args.dataset_root, split, recipe.split, recipe.num_classes, names)
+    if annotation.class_names and annotation.class_names != artefact.class_names:
+        raise UserError(f"the classes of {args.dataset_root} are not those of {artefact.directory}: take its own data")
+    return VideoDataset(annotation, recipe, MODES[artefact.record["views"]])
+
+
+def _clip_reader(quantization: Any, name: str, clips: list[np.ndarray]) -> Any:
+    """The clips as ONNX Runtime asks for them, for the graph's input of that name."""
+
+    class ClipReader(quantization.CalibrationDataReader):
+        def __init__(self) -> None:
+            self.set_range(0, len(clips))
+
+        def __len__(self) -> int:
+            return len(clips)
+
+        def set_range(self, start_index: int, end_index: int) -> None:
+            self._rest = iter(clips[start_index:end_index])
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            clip = next(self._rest, None)
+            return None if clip is None else {name: clip}
+
+    return ClipReader()
+
+
+def _quantization() -> Any:
+    try:
+        importlib.import_module("onnxruntime.quantization.shape_inference")
+        return importlib.import_module("onnxruntime.quantization")
+    except ImportError as error:
+        raise ArtefactError(
+            f"deploy.quantize needs onnxruntime and onnx ({error}): pip install -r requirements-deploy.txt"
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps off ONNX Runtime's hundreds of lines: a word on each clip, on each constant, and advice that is taken."""
+    runtime = importlib.import_module("onnxruntime")
+    runtime.set_default_logger_severity(3)
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+        runtime.set_default_logger_severity(2)
+
+
+if __name__ == "__main__":
+    with cli.clear_errors():
+        main()

@@ -1,0 +1,113 @@
+"""The copy that is exported computes what the trained model does, with every BatchNorm folded."""
+
+import numpy as np
+import paddle
+import pytest
+
+from configs import Recipe
+from deploy.arrangement import FusedConv, ShiftedConv, arranged, fold_batch_norm
+from deploy.artefact import RECIPE, write_record
+from deploy.engines import open_engine
+from deploy.export import dygraph_logits, save_graph
+from models import MODELS, create_model
+from models.recognizer2d import batch_norms
+
+
+def build(name, num_frames=4, **options):
+    """A model whose norms are far from the identity."""
+    paddle.seed(11)
+    model = create_model(name, num_classes=6, num_frames=num_frames, **options)
+    for norm in batch_norms(model):
+        norm._momentum = 0.0
+    with paddle.no_grad():
+        model(paddle.randn([4, num_frames, 3, 32, 32]))
+    for norm in batch_norms(model):
+        norm.weight.set_value(1 + 0.2 * paddle.rand(norm.weight.shape))
+        norm.bias.set_value(0.1 * paddle.randn(norm.bias.shape))
+    model.eval()
+    return model
+
+
+def noise(batch, num_frames=4, size=32):
+    return np.random.default_rng(2).standard_normal((batch, num_frames, 3, size, size), dtype=np.float32)
+
+
+def assert_same(found, wanted):
+    assert np.ptp(wanted, axis=0).max() > 1e-3 * np.abs(wanted).max()  # the clips are told apart
+    assert np.abs(found - wanted).max() < 1e-4 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name.endswith(("tiny", "mobilenet_v2"))])
+def test_arranged_model_gives_the_same_logits_without_any_norm(name):
+    model, clips = build(name), noise(2)
+    before = dygraph_logits(model, clips)
+    copy = arranged(model)
+    assert not batch_norms(copy)
+    assert_same(dygraph_logits(copy, clips), before)
+    assert (dygraph_logits(model, clips) == before).all()  # the model itself is left as it was
+
+
+OPTIONS = {
+    "mode T": ("mvf_tiny", {"mvf_mode": "T"}),
+    "mode TH": ("mvf_tiny", {"mvf_mode": "TH"}),
+    "shared kernel": ("mvf_tiny", {"mvf_share": True}),
+    "no hard-swish": ("mvf_tiny", {"mvf_use_hs": False}),
+    "all stages, half": ("mvf_tiny", {"mvf_stages": (1, 1, 1, 1), "mvf_alpha": 0.5}),
+    "all channels": ("mvf_tiny", {"mvf_alpha": 1.0}),
+    "shift of Paddle": ("tsm_tiny", {"shift_direction": "paddle", "shift_div": 10}),
+    "shift online": ("tsm_tiny", {"shift_direction": "online", "shift_div": 3}),
+    "shift of blocks": ("tsm_tiny", {"shift_place": "block"}),
+    "nothing moves": ("tsm_tiny", {"shift_div": 1000}),
+    "temporal pooling": ("tsm_tiny", {"temporal_pool": True}),
+    "epsilon, same padding": ("tsm_mobilenet_v2", {"norm_eps": 1e-3, "same_padding": True}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OPTIONS)
+def test_graph_of_every_option_gives_the_same_logits(case, tmp_path):
+    name, options = OPTIONS[case]
+    check_graph(build(name, **options), noise(2), tmp_path)
+
+
+QUICK = ("mvf_r18", "tsm_r50", "mvf_mobilenet_v2")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+)
+def test_graph_of_each_model_gives_the_same_logits(name, tmp_path):
+    check_graph(build(name), noise(2), tmp_path)
+
+
+@pytest.mark.parametrize("num_frames", [4, 8, 16])
+@pytest.mark.parametrize("family", ["tsn", "tsm", "mvf"])
+def test_graph_of_any_frame_count_takes_any_batch(family, num_frames, tmp_path):
+    check_graph(build(f"{family}_tiny", num_frames), noise(5, num_frames), tmp_path, batches=(1, 2, 5, 1))
+
+
+def check_graph(model, clips, folder, batches=(2,)):
+    """Saves the graph of a model beside the little that an engine reads, and runs it."""
+    save_graph(model, clips.shape[1:], str(folder / "inference"))
+    (folder / RECIPE).write_text(Recipe().to_json())
+    (folder / "classes.txt").write_text("a\nb\nc\nd\ne\nf\n")
+    shape = [None, *clips.shape[1:]]
+    write_record(folder, {"input": {"shape": shape}, "num_classes": 6, "precision": "fp32",
+                          "versions": {"paddlepaddle": paddle.__version__}})  # fmt: skip
+    engine = open_engine("paddle", folder, threads=1)
+    wanted = dygraph_logits(model, clips)
+    for batch in batches:
+        assert_same(np.concatenate([engine(clips[:batch]), wanted[batch:]]), wanted)
+
+
+def test_norms_are_folded_into_the_convolutions_before_them():
+    model = build("mvf_tiny")
+    norms = batch_norms(model)
+    assert fold_batch_norm(model) == len(norms) - 4  # all but those of the fusions, which follow a sum
+    convolutions = [layer for layer in model.sublayers() if isinstance(layer, paddle.nn.Conv2D)]
+    assert all(convolution.bias is not None for convolution in convolutions)
+
+
+def test_modules_are_replaced():
+    kinds = {name: [type(layer) for layer in arranged(build(name)).sublayers()] for name in ("tsm_tiny", "mvf_tiny")}
+    assert kinds["tsm_tiny"].count(ShiftedConv) == 8
+    assert kinds["mvf_tiny"].count(FusedConv) == 4

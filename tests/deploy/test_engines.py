@@ -1,0 +1,140 @@
+"""Engines agree with the model, and say in one line what they cannot do."""
+
+import json
+import sys
+
+import numpy as np
+import paddle
+import pytest
+
+from configs import UserError, cli
+from deploy import engines
+from deploy.engines import ENGINES, open_engine
+from engine.inference import load_recognizer
+
+NEEDED = {"paddle": "paddle", "onnxruntime": "onnxruntime", "openvino": "openvino"}
+
+
+@pytest.fixture(scope="session")
+def logits(checkpoint, clips):
+    """Of the clips, by dygraph, float32 [5, 8]."""
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    cli.add_checkpoint_flags(parser)
+    model = load_recognizer(parser.parse_args(["--pretrained", str(checkpoint)])).model
+    with paddle.no_grad():
+        return model(paddle.to_tensor(clips)).numpy()
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_engine_agrees_with_dygraph_in_any_batch(name, exported, clips, logits):
+    pytest.importorskip(NEEDED[name])
+    engine = open_engine(name, exported, threads=1)
+    for batch in (1, 2, 5, 1):
+        found = engine(clips[:batch])
+        assert found.dtype == np.float32
+        assert np.abs(found - logits[:batch]).max() < 1e-4
+        assert (found.argmax(axis=1) == logits[:batch].argmax(axis=1)).all()
+    assert np.ptp(logits, axis=0).max() > 0.1
+
+
+@pytest.mark.parametrize("onednn", [True, False])
+@pytest.mark.parametrize("folder", [".", "legacy"])
+def test_paddle_runs_both_formats_with_onednn_and_really_without(folder, onednn, exported, clips, logits):
+    engine = open_engine("paddle", exported / folder, threads=1, onednn=onednn)
+    assert engine.facts["enable_mkldnn"] is onednn
+    assert np.abs(engine(clips) - logits).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", ["paddle", "openvino"])
+def test_bf16_is_computed_only_when_asked_for(name, exported, clips, logits):
+    pytest.importorskip(NEEDED[name])
+    try:
+        engine = open_engine(name, exported, precision="bf16", threads=1)
+    except UserError as error:
+        pytest.skip(str(error))
+    error = np.abs(engine(clips) - logits).max()
+    assert 1e-4 < error < 0.1 * np.abs(logits).max()
+    assert engine.facts["precision"] == "bf16"
+
+
+def test_bf16_needs_a_processor_that_has_it(exported, tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, "_CPUINFO", tmp_path / "cpuinfo")
+    (tmp_path / "cpuinfo").write_text("flags : fpu avx2 avx512f\n")
+    with pytest.raises(UserError, match="needs a processor with avx512_bf16"):
+        open_engine("paddle", exported, precision="bf16")
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_an_engine_that_is_not_installed_names_the_command(name, exported, monkeypatch):
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(UserError, match=rf"--engine {name} is not installed here .*pip install {name}"):
+        open_engine(name, exported)
+
+
+def test_a_graph_of_another_paddle_is_refused(artefact):
+    record = json.loads((artefact / "export.json").read_text())
+    record["versions"]["paddlepaddle"] = "3.9.0"
+    (artefact / "export.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"exported by Paddle 3\.9\.0, this is .*pip install paddlepaddle==3\.9\.0"):
+        open_engine("paddle", artefact)
+
+
+@pytest.mark.parametrize(("name", "file"), [("paddle", "inference.pdiparams"), ("onnxruntime", "inference.onnx")])
+def test_a_truncated_file_is_named(name, file, artefact):
+    data = (artefact / file).read_bytes()
+    (artefact / file).write_bytes(data[: len(data) // 2])
+    with pytest.raises(UserError, match=rf"{file} \(\d+ bytes\) is truncated or was changed"):
+        open_engine(name, artefact)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "message"),
+    [
+        ("paddle", "inference.pdiparams", "has no inference.pdiparams: export it with --formats paddle"),
+        ("onnxruntime", "inference.onnx", "has no inference.onnx: export it with --formats onnx"),
+        ("paddle", "export.json", "has no export.json: make it with python -m deploy.export"),
+    ],
+)
+def test_a_missing_file_is_named(name, file, message, artefact):
+    (artefact / file).unlink()
+    with pytest.raises(UserError, match=message):
+        open_engine(name, artefact)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("{", "is damaged"), ("[]", "is damaged"), ('{"version": 99}', "has version 99")]
+)
+def test_a_record_that_is_none(text, message, artefact):
+    (artefact / "export.json").write_text(text)
+    with pytest.raises(UserError, match=message):
+        open_engine("paddle", artefact)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "tensorrt"}, "engine must be one of paddle, onnxruntime, openvino, got 'tensorrt'"),
+        ({"precision": "fp64"}, "precision must be one of"),
+        ({"precision": "int8"}, "holds fp32 weights, asked for int8: make int8 with deploy.quantize"),
+        ({"name": "onnxruntime", "precision": "bf16"}, "onnxruntime has no bf16"),
+        ({"precision": "bf16", "onednn": False}, "is oneDNN's"),
+        ({"name": "openvino", "use_gpu": True}, "computes on the processor"),
+    ],
+)
+def test_what_cannot_be_is_refused(options, message, exported):
+    with pytest.raises(UserError, match=message):
+        open_engine(**{"name": "paddle", "model_dir": exported, **options})
+
+
+@pytest.mark.skipif(paddle.is_compiled_with_cuda(), reason="this Paddle may have a GPU")
+def test_a_gpu_that_is_not_there(exported):
+    with pytest.raises(UserError, match="this Paddle has no GPU to use"):
+        open_engine("paddle", exported, use_gpu=True)
+
+
+def test_clips_of_another_size_name_the_flags(exported):
+    engine = open_engine("onnxruntime", exported, threads=1)
+    with pytest.raises(UserError, match=r"takes clips of 8 frames of 32x32, got \[4, 3, 32, 32\]"):
+        engine(np.zeros((1, 4, 3, 32, 32), np.float32))

@@ -1,0 +1,151 @@
+"""The command that exports: what it leaves, and that nothing is left of what does not agree with the model."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+from configs import UserError
+from deploy import arrangement, export
+from deploy.artefact import open_artefact
+from deploy.parity import check_spread, parity_clips
+from engine.checkpoint import pickled
+from weights import read_file
+
+
+def run(weights, folder, *flags):
+    export.main([str(flag) for flag in ("--pretrained", weights, "--output", folder, "--threads", 1, *flags)])
+
+
+def rewrite(weights, folder, change):
+    """A copy of a run directory with other tensors."""
+    folder.mkdir()
+    for name in ("recipe.json", "classes.txt"):
+        (folder / name).write_text((weights.parent / name).read_text())
+    (folder / "best.pdparams").write_bytes(pickled(change(read_file(weights))))
+    return folder / "best.pdparams"
+
+
+def test_artefact_is_whole_and_its_record_says_what_it_is(exported, checkpoint):
+    files = {"inference.json", "inference.pdiparams", "inference.onnx", "recipe.json", "classes.txt", "export.json"}
+    assert {path.name for path in exported.iterdir()} == {*files, "legacy"}
+    assert {path.name for path in (exported / "legacy").iterdir()} == {
+        "inference.pdmodel", "inference.pdiparams", "recipe.json", "classes.txt", "export.json",
+    }  # fmt: skip
+    record = json.loads((exported / "export.json").read_text())
+    assert record["model"] == "tsm_tiny"
+    assert record["input"] == {"name": "clips", "shape": [None, 8, 3, 32, 32], "dtype": "float32"}
+    assert record["weights"]["sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    for name, digest in record["files"].items():
+        assert hashlib.sha256((exported / name).read_bytes()).hexdigest() == digest
+    assert record["versions"]["paddlepaddle"].startswith("3.")
+    assert open_artefact(exported).class_names[7] == "class_7"
+
+
+def test_every_format_agrees_with_the_model(exported):
+    parity = json.loads((exported / "export.json").read_text())["parity"]
+    parity["legacy"] = json.loads((exported / "legacy" / "export.json").read_text())["parity"]["paddle"]
+    assert {"paddle", "legacy", "onnxruntime"} <= set(parity)
+    for figures in parity.values():
+        assert figures["top1"] == 1
+        assert figures["max_difference"] < 1e-4
+        assert figures["spread"] > 0.1
+
+
+@pytest.fixture
+def wrong_graph(monkeypatch):
+    """Exports a network in which one kernel is a little off."""
+
+    def planted(model):
+        copy = arrangement_of(model)
+        weight = copy.backbone.layer4[1].conv2.weight
+        weight.set_value(weight * 1.01)
+        return copy
+
+    arrangement_of = arrangement.arranged
+    monkeypatch.setattr(arrangement, "arranged", planted)
+
+
+def test_a_graph_that_differs_is_not_kept(checkpoint, tmp_path, wrong_graph):
+    with pytest.raises(UserError, match=r"paddle differs from the trained model by .*: the artefact is not kept"):
+        run(checkpoint, tmp_path / "new")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_older_artefact_survives_a_failing_export_and_is_replaced_by_a_good_one(
+    checkpoint, artefact, wrong_graph, monkeypatch
+):
+    before = (artefact / "export.json").read_text()
+    with pytest.raises(UserError, match="not kept"):
+        run(checkpoint, artefact)
+    assert (artefact / "export.json").read_text() == before
+    monkeypatch.undo()
+    run(checkpoint, artefact, "--views", "quick")
+    assert json.loads((artefact / "export.json").read_text())["views"] == "quick"
+    assert not (artefact / "inference.onnx").exists()
+    assert [path.name for path in artefact.parent.iterdir()] == [artefact.name]
+
+
+def test_other_files_are_never_replaced(checkpoint, tmp_path):
+    (tmp_path / "thesis.txt").write_text("words")
+    with pytest.raises(UserError, match="holds something else than an artefact"):
+        run(checkpoint, tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "words"
+
+
+def scaled(name, factor):
+    """A change that multiplies one tensor."""
+    return lambda arrays: {**arrays, f"cls_head.new_fc.{name}": arrays[f"cls_head.new_fc.{name}"] * np.float32(factor)}
+
+
+BAD = {
+    "without classifier": (
+        lambda arrays: {name: array for name, array in arrays.items() if "new_fc" not in name}, "holds no classifier",
+    ),
+    "never trained": (scaled("weight", 0), "the same scores to every clip, as untrained weights do"),
+    "not finite": (scaled("bias", np.nan), "not finite"),
+    "of another model": (
+        lambda arrays: {name: array for name, array in arrays.items() if "layer3.1.conv2" not in name}, "layer3",
+    ),
+    "of other classes": (
+        lambda arrays: {name: array[..., :5] if "new_fc" in name else array for name, array in arrays.items()},
+        "has 5 classes, the recipe 8",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_checkpoint_leaves_nothing(case, checkpoint, tmp_path):
+    change, message = BAD[case]
+    weights = rewrite(checkpoint, tmp_path / "run", change)
+    with pytest.raises(UserError, match=message):
+        run(weights, tmp_path / "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_onnx_without_an_engine_to_check_it_is_refused(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"needs onnxruntime or openvino .* requirements-deploy.txt"):
+        export._checkers("onnx")
+
+
+def test_parity_clips_are_the_users_videos_and_two_at_least(checkpoint, motion_videos):
+    recipe = open_recipe(checkpoint)
+    video = next((motion_videos / "val" / "moving_left").iterdir())
+    drawn, users = parity_clips([], recipe, "val"), parity_clips([str(video)], recipe, "val")
+    assert drawn.shape == users.shape == (2, 8, 3, 32, 32)
+    assert np.ptp(drawn, axis=0).max() > 0.5
+    assert not np.array_equal(drawn[0], users[0])
+
+
+def open_recipe(weights):
+    from configs import Recipe
+
+    return Recipe.from_json(weights.parent / "recipe.json")
+
+
+def test_spread_is_of_the_clips():
+    assert check_spread(np.array([[1.0, 2.0], [1.5, 2.0]]), "x") == 0.5
+    with pytest.raises(UserError, match="every clip"):
+        check_spread(np.array([[1.0, 2.0], [1.0, 2.0]]), "x")

@@ -1,0 +1,163 @@
+"""The command that infers: the lines of predict.py from an artefact alone, and what bad videos do to it."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from configs import UserError
+from deploy import infer
+from deploy.engines import ENGINES
+
+ROOT = Path(__file__).resolve().parents[2]
+CLIPS = ROOT.parent / "shared" / "data" / "clips"
+
+
+@pytest.fixture(scope="session")
+def videos(motion_videos):
+    return [str(path) for path in sorted((motion_videos / "val").rglob("*.mp4"))[::5]]
+
+
+@pytest.fixture
+def run(exported, capsys):
+    """Runs the command: flags -> (the error's message or "", printed lines)."""
+
+    def run(*flags):
+        words = [str(flag) for flag in ("--model_dir", exported, "--threads", 1, *flags)]
+        try:
+            infer.main(words)
+        except UserError as error:
+            return str(error), capsys.readouterr()
+        return "", capsys.readouterr()
+
+    return run
+
+
+@pytest.mark.parametrize("views", ["full", "quick"])
+@pytest.mark.parametrize("name", ENGINES)
+def test_prints_what_predict_prints(name, views, run, videos, checkpoint, command):
+    pytest.importorskip(name)
+    _, wanted = command(
+        "predict.py", "--video", *videos, "--pretrained", checkpoint, "--threads", 1, "--views", views, "--top", 3
+    )
+    error, said = run("--engine", name, "--video", *videos, "--views", views, "--top", 3)
+    lines = said.out.splitlines()
+    assert not error
+    assert len(videos) > 2
+    scores = [line for line in lines if line.startswith("top-1")]
+    same = [line for line in lines if not line.startswith("top-1")]
+    number = re.compile(r"\d+\.\d{6}")
+    assert [number.sub("", line) for line in same] == [number.sub("", line) for line in wanted.splitlines()]
+    found, expected = (np.array(number.findall(text), float) for text in ("\n".join(same), wanted))
+    assert np.abs(found - expected).max() < 1e-5
+    assert len(scores) == 2 * len(videos)
+    assert re.fullmatch(r"top-1 class: \d", scores[0])
+    assert float(scores[1].removeprefix("top-1 score: ")) == pytest.approx(expected[0], abs=1e-5)
+
+
+def test_scores_do_not_depend_on_batches_or_on_decoding_ahead(run, videos, tmp_path):
+    scores = []
+    for i, flags in enumerate([("--num_workers", 0), ("--batch_size", 2), ("--batch_size", 3, "--num_workers", 2)]):
+        file = tmp_path / f"{i}.json"
+        run("--engine", "onnxruntime", "--video", *videos, "--save_json", file, *flags)
+        record = json.loads(file.read_text())
+        assert list(record["scores"]) == videos
+        scores.append(np.array(list(record["scores"].values())))
+    assert scores[0].shape == (len(videos), 8)
+    assert np.allclose(scores[0].sum(axis=1), 1)
+    assert np.ptp(scores[0], axis=0).max() > 1e-3
+    for other in scores[1:]:
+        assert np.abs(other - scores[0]).max() < 1e-6
+
+
+def test_a_corrupt_video_is_named_and_counted_and_the_others_go_on(run, videos, tmp_path):
+    bad, empty = tmp_path / "bad.mp4", tmp_path / "empty.mp4"
+    bad.write_bytes(Path(videos[0]).read_bytes()[:900])
+    with av.open(str(empty), "w") as container:
+        container.add_stream("mpeg4", rate=10)
+    error, said = run("--engine", "onnxruntime", "--video", videos[0], bad, videos[1], empty, "--batch_size", 2)
+    assert error == "2 of 4 videos could not be read: they are named above"
+    assert said.out.count("Top1 class:") == 2
+    named = said.err.splitlines()
+    assert [line.split(" ")[0] for line in named] == ["error:", "error:"]
+    assert str(bad) in named[0]
+    assert str(empty) in named[1]
+
+
+def test_exit_code_is_1_after_a_failure(exported, videos, tmp_path):
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    words = ["--model_dir", exported, "--engine", "onnxruntime", "--video", tmp_path / "bad.mp4", videos[0]]
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy.infer", *map(str, words)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stdout.count("Top1 class:") == 1
+    assert done.stderr.endswith("error: 1 of 2 videos could not be read: they are named above\n")
+
+
+def test_inference_needs_neither_the_model_nor_a_framework(exported, videos):
+    code = (
+        "import sys; from deploy import infer; infer.main(sys.argv[1:])\n"
+        "print(sorted({'models', 'engine', 'weights', 'torch', 'paddle', 'alignment'} & set(sys.modules)))"
+    )
+    words = ["--model_dir", exported, "--engine", "onnxruntime", "--video", videos[0]]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_folder_stands_for_its_videos(motion_videos, tmp_path):
+    folder = motion_videos / "val" / "moving_left"
+    assert infer.find_videos([str(folder)]) == [str(path) for path in sorted(folder.iterdir())]
+    assert infer.find_videos([str(tmp_path), "x.mp4"]) == [str(tmp_path), "x.mp4"]
+
+
+def test_class_names_of_another_number_are_refused(run, videos, tmp_path):
+    (tmp_path / "names.txt").write_text("one\ntwo\n")
+    error, _ = run("--engine", "onnxruntime", "--video", videos[0], "--classes", tmp_path / "names.txt")
+    assert error.endswith("names 2 classes, the graph has 8")
+
+
+@pytest.mark.parametrize("flags", [["--benchmark"], ["--enable_benchmark", "True"], ["--enable_benchmark=True"]])
+def test_benchmark_reports_beside_the_predictions(flags, run, videos):
+    error, said = run("--engine", "onnxruntime", "--video", *videos[:3], "--batch_size", 2, "--repeats", 2, *flags)
+    assert not error
+    assert said.out.count("Top1 class:") == 3
+    assert "batch_size: 2" in said.out
+    assert "data_num: 4" in said.out  # two passes of two batches; those that warm up do not count
+    assert "model_name: tsm_tiny" in said.out
+
+
+def test_no_benchmark_without_the_flag(run, videos):
+    _, said = run("--engine", "onnxruntime", "--video", videos[0], "--enable_benchmark", "False")
+    assert "Perf info" not in said.out
+
+
+@pytest.mark.skipif(not CLIPS.is_dir(), reason="no real clips beside the repository")
+def test_real_clips_give_the_logits_of_dygraph(exported, checkpoint):
+    from deploy.engines import open_engine
+    from deploy.export import dygraph_logits
+    from deploy.parity import parity_clips
+    from engine.inference import load_recognizer
+
+    args = infer_flags(checkpoint)
+    model, recipe, _ = load_recognizer(args)
+    clips = parity_clips([str(path) for path in sorted(CLIPS.iterdir())], recipe, "test")
+    wanted = dygraph_logits(model, clips)
+    assert np.ptp(wanted, axis=0).max() > 0.1
+    for name in ENGINES:
+        found = open_engine(name, exported, threads=1)(clips)
+        assert np.abs(found - wanted).max() < 1e-4, name
+        assert (found.argmax(axis=1) == wanted.argmax(axis=1)).all(), name
+
+
+def infer_flags(weights):
+    from deploy import export
+
+    return export.parse_args(["--pretrained", str(weights), "--output", "unused"])

@@ -1,0 +1,83 @@
+"""Post-training quantization: the int8 artefact runs, is near to the float one, and says what it costs."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from configs import Recipe, UserError
+from datasets import load_views
+from datasets.demo import CLASS_NAMES
+from deploy import quantize
+from deploy.engines import open_engine
+
+pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture
+def named(artefact):
+    """The artefact under the class names of the embedded set."""
+    (artefact / "classes.txt").write_text("".join(f"{name}\n" for name in CLASS_NAMES))
+    return artefact
+
+
+def run(model_dir, output, data, *flags):
+    words = ["--model_dir", model_dir, "--output", output, "--dataset_root", data, "--threads", 1, "--clips", 8, *flags]
+    quantize.main([str(word) for word in words])
+
+
+@pytest.mark.parametrize("method", quantize.METHODS)
+def test_int8_is_near_to_fp32_and_not_equal(method, named, motion_videos, tmp_path, capsys):
+    run(named, tmp_path / "int8", motion_videos, "--method", method)
+    record = json.loads((tmp_path / "int8" / "export.json").read_text())
+    assert record["precision"] == "int8"
+    assert record["quantization"]["clips"] == 8
+    said = capsys.readouterr().out
+    for precision, accuracy in record["quantization"]["top1_acc"].items():
+        assert f"top1_acc {precision}: {accuracy:.4f}" in said
+    assert len(said.splitlines()) == 4  # none of ONNX Runtime's hundreds
+    videos = sorted((motion_videos / "val").rglob("*.mp4"))
+    recipe = Recipe.from_json(named / "recipe.json")
+    clips = np.concatenate([load_views(str(video), recipe) for video in videos])
+    exact, found = (open_engine("onnxruntime", folder, threads=1)(clips) for folder in (named, tmp_path / "int8"))
+    assert 1e-3 < np.abs(found - exact).mean() / exact.std(axis=0).mean() < 0.5
+    graph = "inference.onnx"
+    assert (tmp_path / "int8" / graph).stat().st_size < 0.5 * (named / graph).stat().st_size
+
+
+def test_accuracy_is_that_of_the_graph_on_the_validation_videos(named, motion_videos, tmp_path, monkeypatch):
+    monkeypatch.setattr(quantize, "score_views", lambda engine, clips, average: np.eye(8)[[3]])
+    run(named, tmp_path / "int8", motion_videos, "--method", "minmax")
+    record = json.loads((tmp_path / "int8" / "export.json").read_text())
+    assert record["quantization"]["top1_acc"] == {"fp32": 1 / 8, "int8": 1 / 8}
+
+
+def test_calibration_clips_are_spread_over_the_training_videos(named, motion_videos):
+    args = quantize.parse_args(["--model_dir", str(named), "--output", "o", "--dataset_root", str(motion_videos),
+                                "--clips", "5"])  # fmt: skip
+    clips = quantize.calibration_clips(quantize.open_artefact(named), args)
+    assert [clip.shape for clip in clips] == [(1, 8, 3, 32, 32)] * 5
+    assert len({clip.tobytes() for clip in clips}) == 5
+
+
+def test_what_cannot_be_quantized_is_refused(artefact, motion_videos, tmp_path, monkeypatch):
+    with pytest.raises(UserError, match=r"the classes of .* are not those of"):
+        run(artefact, tmp_path / "int8", motion_videos)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").touch()
+    with pytest.raises(UserError, match="holds something else than an artefact"):
+        run(artefact, tmp_path / "other", motion_videos)
+    record = json.loads((artefact / "export.json").read_text())
+    (artefact / "export.json").write_text(json.dumps(record | {"precision": "int8"}))
+    with pytest.raises(UserError, match="holds int8 weights already"):
+        run(artefact, tmp_path / "int8", motion_videos)
+    assert not (tmp_path / "int8").exists()
+    assert not list(tmp_path.glob(".int8*"))
+
+
+def test_a_missing_package_names_the_command(named, motion_videos, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime.quantization.shape_inference", None)
+    with pytest.raises(UserError, match=r"pip install -r requirements-deploy\.txt"):
+        run(named, tmp_path / "int8", motion_videos)
+    assert not (tmp_path / "int8").exists()
