@@ -1,7 +1,8 @@
-"""Times the forward pass of a clip, ours against PyTorch: `python -m tools.bench_infer`."""
+"""Times the forward pass of a clip, ours against PyTorch and every engine of deploy: `python -m tools.bench_infer`."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,9 +10,7 @@ from configs import cli
 from tools import measure
 from tools.measure import Engine, Job, Work
 
-GRAPH = "graph"
-# This pass makes the export of a 3-D convolution with a reshape before it fail to load (Paddle 3.3.1).
-BROKEN_PASS = "operator_reshape_onednn_fuse_pass"
+ARTEFACT = "artefact"
 
 
 def ours(job: Job) -> Work:
@@ -38,31 +37,12 @@ def _dynamic(job: Job, tune: bool) -> Work:
     return forward
 
 
-def ours_exported(job: Job) -> Work:
-    """The exported graph in Paddle Inference with oneDNN."""
-    import engine.runtime
+def exported(job: Job, engine: str, precision: str) -> Work:
+    """The artefact of `deploy.export` in one of its engines, as `deploy.infer` opens it."""
+    from deploy.engines import open_engine
 
-    engine.runtime.prepare("cpu", threads=1)
-    from paddle import inference
-
-    path = Path(job.directory) / GRAPH
-    config = inference.Config(f"{path}.json", f"{path}.pdiparams")
-    config.enable_new_ir(True)
-    config.enable_new_executor(True)
-    config.enable_mkldnn()
-    config.set_cpu_math_library_num_threads(1)
-    config.delete_pass(BROKEN_PASS)
-    config.disable_glog_info()
-    predictor = inference.create_predictor(config)
-    source = predictor.get_input_handle(predictor.get_input_names()[0])
-    source.copy_from_cpu(job.clips)
-    result = predictor.get_output_handle(predictor.get_output_names()[0])
-
-    def forward():
-        predictor.run()
-        return result.copy_to_cpu()
-
-    return forward
+    run = open_engine(engine, Path(job.directory) / ARTEFACT, precision, threads=1)
+    return lambda: run(job.clips)
 
 
 def torch_eager(job: Job) -> Work:
@@ -73,6 +53,26 @@ def torch_eager(job: Job) -> Work:
 def torch_channels_last(job: Job) -> Work:
     """PyTorch with what speeds it up without a compiler."""
     return _eager(job, keep_memory=True, channels_last=True)
+
+
+def torch_compiled(job: Job) -> Work:
+    """PyTorch compiled by inductor, with weights frozen into the code."""
+    import engine.runtime
+
+    engine.runtime.tune_malloc()
+    model = measure.torch_model(job).eval()
+    clips = measure.torch_clips(job)
+    import torch
+    import torch._inductor.config
+
+    torch._inductor.config.freezing = True
+    compiled = torch.compile(model)
+
+    def forward():
+        with torch.no_grad():  # freezing does nothing in inference mode
+            return compiled(clips).numpy()
+
+    return forward
 
 
 def _eager(job: Job, keep_memory: bool = False, channels_last: bool = False) -> Work:
@@ -87,36 +87,61 @@ def _eager(job: Job, keep_memory: bool = False, channels_last: bool = False) -> 
     return forward
 
 
+def _row(label: str, engine: str, precision: str = "fp32") -> Engine:
+    return Engine(label, functools.partial(exported, engine=engine, precision=precision))
+
+
+EXPORTED = {
+    "paddle": _row("ActionAlign exported, Paddle Inference", "paddle"),
+    "onnxruntime": _row("ActionAlign exported, ONNX Runtime", "onnxruntime"),
+    "openvino": _row("ActionAlign exported, OpenVINO", "openvino"),
+    "paddle_bf16": _row("ActionAlign exported, Paddle Inference, bf16", "paddle", "bf16"),
+    "openvino_bf16": _row("ActionAlign exported, OpenVINO, bf16", "openvino", "bf16"),
+}
 ENGINES = {
     "ours": Engine("ActionAlign", ours),
-    "ours_exported": Engine("ActionAlign, exported, oneDNN", ours_exported),
-    "ours_no_tune": Engine("ActionAlign --no_tune", ours_no_tune),
+    **EXPORTED,
+    "ours_no_tune": Engine("ActionAlign --no_tune", ours_no_tune, rounds=1),
     "torch": Engine("PyTorch eager", torch_eager),
     "torch_channels_last": Engine("PyTorch eager, channels last, allocator set", torch_channels_last),
+    "torch_compiled": Engine("PyTorch compiled and frozen, allocator set", torch_compiled),
 }
 
 
 def export(job: Job) -> None:
-    """Writes the static graph that `ours_exported` runs."""
-    model = measure.paddle_model(job, tune=True)
-    import paddle
+    """Writes the certified artefact that the exported engines run."""
+    from deploy import export
 
-    model.eval()
-    spec = paddle.static.InputSpec([None, *job.clips.shape[1:]], "float32")
-    paddle.jit.save(model, str(Path(job.directory) / GRAPH), input_spec=[spec])
+    family = job.model.partition("_")[0]
+    segments, length = (1, job.num_frames) if family == "mvf" else (job.num_frames, 1)
+    fields = {"model": job.model, "views": "quick", "num_segments": segments, "clip_len": length}
+    fields |= {"shift_div": 8} if family == "tsm" else {}
+    fields |= dict.fromkeys(("short_side", "crop_size", "test_size"), job.size)
+    flags = [word for name, value in fields.items() for word in (f"--{name}", str(value))]
+    folder = Path(job.directory)
+    export.main(["--pretrained", str(folder / "weights.npz"), "--output", str(folder / ARTEFACT), "--formats", "paddle",
+                 "onnx", *flags])  # fmt: skip
 
 
 def prepare(job: Job, names: Sequence[str]) -> None:
-    """Writes weights and, for the engine that needs it, the graph."""
+    """Writes weights and, for the engines that need it, the artefact."""
     measure.in_process(measure.make_weights, job)
-    if "ours_exported" in names:
+    if EXPORTED.keys() & set(names):
         measure.in_process(export, job)
+
+
+def multiply_adds(job: Job) -> int:
+    """Multiply-adds of convolutions and classifier for the job's clips."""
+    from tools import summary
+
+    costs = summary.measure(job.model, job.num_classes, job.num_frames, job.size)
+    return job.batch * sum(cost.multiply_adds for cost in costs.values())
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Prints the table."""
     title = "Inference: the forward pass of one clip"
-    measure.run(title, ENGINES, 1, "largest difference of logits, relative", prepare, argv)
+    measure.run(title, ENGINES, 1, "largest difference of logits, relative", prepare, argv, multiply_adds)
 
 
 if __name__ == "__main__":

@@ -30,8 +30,9 @@ import numpy as np
 
 from alignment.environment import processor
 from configs import UserError
+from deploy.process import in_fresh_process
 
-PACKAGES = ("paddlepaddle", "torch", "numpy")
+PACKAGES = ("paddlepaddle", "torch", "numpy", "onnxruntime", "openvino")
 SETTINGS = ("MKL_DEBUG_CPU_TYPE", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile")
 REFERENCE = "torch"
@@ -293,6 +294,7 @@ def run(
     value_names: str,
     prepare: Callable[[Job, Sequence[str]], None],
     argv: Sequence[str] | None = None,
+    multiply_adds: Callable[[Job], int] | None = None,
 ) -> None:
     """The command of a benchmark: parses flags, measures each model, prints a table.
 
@@ -303,6 +305,7 @@ def run(
         value_names: Title of the column that proves the engines to compute the same.
         prepare: Called with the job and the names of the engines before they open, writes the job's directory.
         argv: Flags.
+        multiply_adds: What the work costs; with it each row says what part of the machine's peak it reaches.
 
     Raises:
         UserError: A flag is not possible, or an engine fails.
@@ -313,6 +316,8 @@ def run(
         os.environ.pop(name, None)
     chosen = {name: engines[name] for name in args.engines}
     report: dict[str, Any] = {"title": description, "machine": machine(), "rounds": args.rounds, "models": {}}
+    peak = in_fresh_process(peak_gflops, OMP_NUM_THREADS="1") if multiply_adds else 0.0
+    report["peak_gflops"] = peak
     print("\n".join(header(report)), flush=True)
     print("\n" + "\n".join(table_head(value_names)), flush=True)
     for model in args.models:
@@ -322,10 +327,28 @@ def run(
             prepare(job, args.engines)
             rows = measure(job, chosen, args.rounds)
         report["models"][model] = {name: _as_json(row) for name, row in rows.items()}
-        print("\n".join(table_rows(job, engines, rows)), flush=True)
+        work = 2e-9 * in_fresh_process(multiply_adds, job) / peak if multiply_adds else 0.0
+        print("\n".join(table_rows(job, engines, rows, work)), flush=True)
     print(f"\nLoad average at the end: {os.getloadavg()[0]:.1f}")
     if args.json:
         args.json.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def peak_gflops(size: int = 2048, rounds: int = 5) -> float:
+    """The fastest float32 matrix product that PyTorch's oneDNN makes on one thread, 10^9 operations a second."""
+    import torch
+
+    torch.set_num_threads(1)
+    left, right = torch.randn(size, size), torch.randn(size, size)
+    conv = torch.nn.functional.conv2d  # a 1x1 convolution, as oneDNN is faster than the product's own library here
+    image, kernel = left.reshape(1, size, size, 1), right.reshape(size, size, 1, 1)
+    best = math.inf
+    for _ in range(rounds):
+        for product in (lambda: left @ right, lambda: conv(image, kernel)):
+            start = time.process_time()
+            product()
+            best = min(best, time.process_time() - start)
+    return 2e-9 * size**3 / best
 
 
 def _parse(description: str, engines: dict[str, Engine], argv: Sequence[str] | None) -> argparse.Namespace:
@@ -367,7 +390,8 @@ def header(report: dict[str, Any]) -> list[str]:
         "",
         f"{found['date']}, {found['processor']} ({', '.join(found['flags'])}), {found['cores']} cores, one thread "
         f"used, load average {found['load']} at the start. Python {found['python']}, {versions}.",
-        f"Smallest process CPU time of {report['rounds']} runs, the engines taking turns.",
+        f"Smallest process CPU time of {report['rounds']} runs, the engines taking turns."
+        + (f" Peak: {report['peak_gflops']:.0f} GFLOP/s, a product of 2048² in float32." * bool(report["peak_gflops"])),
     ]
 
 
@@ -379,8 +403,13 @@ def table_head(value_names: str) -> list[str]:
     ]
 
 
-def table_rows(job: Job, engines: dict[str, Engine], rows: dict[str, Row]) -> list[str]:
-    """One line for each engine; the difference is to REFERENCE, if that was measured."""
+def table_rows(job: Job, engines: dict[str, Engine], rows: dict[str, Row], work: float = 0.0) -> list[str]:
+    """One line for each engine; the difference is to REFERENCE, if that was measured.
+
+    Args:
+        job, engines, rows: What was measured.
+        work: Seconds that the work takes at the machine's peak; 0 leaves the share of it out.
+    """
     lines = []
     reference = rows.get(REFERENCE)
     shape = f"{job.batch} x {job.num_frames} x {job.size}²"
@@ -388,7 +417,8 @@ def table_rows(job: Job, engines: dict[str, Engine], rows: dict[str, Row]) -> li
         ratio = f"{min(reference.seconds) / min(row.seconds):.2f}" if reference else "-"
         label = engines[name].label + (" (1 run)" if engines[name].rounds == len(row.seconds) else "")
         lines.append(
-            f"| {job.model} | {shape} | {label} | {min(row.seconds):.3f} | {ratio} | {row.peak_mb:.0f} | "
+            f"| {job.model} | {shape} | {label} | {min(row.seconds):.3f}"
+            f"{f' ({work / min(row.seconds):.0%} of peak)' if work else ''} | {ratio} | {row.peak_mb:.0f} | "
             f"{_differences(row, reference)} |"
         )
     return lines
@@ -399,7 +429,10 @@ def _differences(row: Row, reference: Row | None) -> str:
     if reference is None or row is reference:
         return "-"
     pairs = zip(row.values, reference.values, strict=True)
-    return " / ".join(f"{np.abs(a - b).max() / max(np.abs(b).max(), math.ulp(0)):.0e}" for a, b in pairs)
+    text = " / ".join(f"{np.abs(a - b).max() / max(np.abs(b).max(), math.ulp(0)):.0e}" for a, b in pairs)
+    if row.values.ndim == 3 and (row.values.argmax(-1) != reference.values.argmax(-1)).any():
+        text += ", another top 1"
+    return text
 
 
 def _as_json(row: Row) -> dict[str, Any]:
