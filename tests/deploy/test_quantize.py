@@ -61,7 +61,7 @@ def test_calibration_clips_are_spread_over_the_training_videos(named, motion_vid
     assert len({clip.tobytes() for clip in clips}) == 5
 
 
-def test_what_cannot_be_quantized_is_refused(artefact, motion_videos, tmp_path, monkeypatch):
+def test_what_cannot_be_quantized_is_refused(artefact, motion_videos, tmp_path):
     with pytest.raises(UserError, match=r"the classes of .* are not those of"):
         run(artefact, tmp_path / "int8", motion_videos)
     (tmp_path / "other").mkdir()
