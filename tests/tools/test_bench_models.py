@@ -85,7 +85,10 @@ def test_no_rounds_are_refused():
 
 @pytest.mark.parametrize(
     ("command", "model", "engines"),
-    [(bench_infer, "mvf_tiny", ["ours", "paddle", "onnxruntime", "torch"]), (bench_train, "tsm_tiny", ["ours", "torch"])],
+    [
+        (bench_infer, "mvf_tiny", ["ours", "paddle", "onnxruntime", "torch"]),
+        (bench_train, "tsm_tiny", ["ours", "torch"]),
+    ],
 )
 def test_engines_compute_the_same_network(command, model, engines, tmp_path, capsys):
     file = tmp_path / "numbers.json"
