@@ -1,0 +1,1 @@
+"""Training and Inference Pipeline Certification: chains from training to serving, judged step by step."""

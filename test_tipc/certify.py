@@ -1,0 +1,62 @@
+"""Runs every chain on every config, by the commands that one would type, and writes the table of README.md.
+
+bash test_tipc/certify.sh [FOLDER_OF_CONFIGS...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from configs import cli
+from test_tipc.report import read_results, write_table
+
+CONFIGS = Path("test_tipc/configs")
+# Script, config file, mode; what the small data serve first.
+RUNS = (
+    ("test_train_inference_python", "train_infer_python", "lite_train_lite_infer"),
+    ("test_train_dy2static_python", "train_infer_python", "lite_train_lite_infer"),
+    ("benchmark_train", "train_infer_python", "benchmark_train"),
+    ("test_train_inference_python", "train_infer_python", "lite_train_whole_infer"),
+    ("test_train_inference_python", "train_infer_python", "whole_train_whole_infer"),
+    ("test_train_inference_python", "train_infer_python", "whole_infer"),
+    ("test_train_inference_python", "train_infer_python", "klquant_whole_infer"),
+    ("test_paddle2onnx", "paddle2onnx_infer_python", "paddle2onnx_infer"),
+    ("test_serving_infer_python", "serving_infer_python", "serving_infer"),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs them; the exit code is 1 if any chain failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("configs", nargs="*", type=Path, help=f"folders of configs (default: those in {CONFIGS})")
+    args = parser.parse_args(argv)
+    rows = []
+    for folder in args.configs or sorted(path for path in CONFIGS.iterdir() if path.is_dir()):
+        for script, config, mode in RUNS:
+            words = [str(folder / f"{config}.txt"), mode]
+            started = time.perf_counter()
+            code = run("prepare", words) or run(script, words)
+            rows.append((folder.name, script, mode, time.perf_counter() - started, code))
+    print()
+    for model, script, mode, seconds, code in rows:
+        print(f"{'FAILED' if code else 'passed'}  {model:18}{script:30}{mode:26}{seconds:6.0f} s")
+    print(f"{sum(seconds for *_, seconds, _ in rows):.0f} s in all")
+    write_table(read_results())
+    return int(any(code for *_, code in rows))
+
+
+def run(script: str, words: Sequence[str]) -> int:
+    """The exit code of a script of this folder."""
+    command = ["bash", f"test_tipc/{script}.sh", *words]
+    print(f"\n$ {' '.join(command)}", flush=True)
+    return subprocess.run(command, check=False).returncode
+
+
+if __name__ == "__main__":
+    with cli.clear_errors():
+        sys.exit(main())

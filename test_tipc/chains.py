@@ -1,0 +1,305 @@
+"""The chains: `python -m test_tipc.chains CHAIN CONFIG [MODE]`, one for each of TIPC's scripts."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import signal
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from configs import UserError, cli
+from test_tipc.config import MODES, Config, ConfigError, read_config
+from test_tipc.prepare import clips_of, dataset_of
+from test_tipc.session import Session, StepError
+from test_tipc.steps import (
+    PREDICTIONS,
+    Training,
+    cards,
+    evaluate,
+    export_numbers,
+    ground_truth,
+    infer_all,
+    infer_exported,
+    inference_check,
+    launch,
+    quantize,
+    read_losses,
+    train,
+)
+
+STATIC_RTOL = 1e-4  # of the first losses, static graph against dygraph
+# As in PaddleVideo. Later ones drift apart: a deep network that begins from nothing multiplies rounding in each step.
+FIRST_LOSSES = 3
+PATIENCE = 3600.0  # seconds that a step may take
+# Lines of the forms that no chain here looks at.
+UNOFFERED = (
+    "pact_train", "fpgm_train", "distill_train", "fpgm_export", "distill_export", "export1", "export2", "inference_dir",
+    "infer_quant", "tensorrt", "save_log", "random_infer_input", "bench_profiler", "opset", "checker", "client_dir",
+    "serving_dir",
+)  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The basic chain: train, evaluate, export, infer
+
+
+def train_inference(config: Config, mode: str, session: Session) -> None:
+    """Every training of the config, each followed by its evaluation, export and inference; or those of a given model.
+
+    Source: test_train_inference_python.sh of PaddleOCR and PaddleVideo, in the same order.
+    """
+    if mode not in ("whole_infer", "klquant_whole_infer"):
+        for name, training in _trainings(config):
+            folder = session.folder / name
+            weights = train(session, config, mode, folder, training)
+            if weights:
+                evaluate(session, config, mode, folder, weights)
+                infer_exported(session, config, folder, weights, config.words("norm_export"))
+        return
+    weights = Path(config.need("infer_model"))
+    if not weights.is_file():
+        raise ConfigError(f"{weights} is absent: bash test_tipc/prepare.sh {config.path} {mode} makes it")
+    exported = infer_exported(
+        session, config, session.folder, weights, config.words("infer_export"), rows=mode == "whole_infer"
+    )
+    if mode == "klquant_whole_infer" and exported:
+        quantized = quantize(session, config, exported)
+        if quantized:
+            infer_all(session, config, session.folder, quantized, int8=True)
+        else:
+            session.skip("inference int8", "there is nothing to infer with: the quantization failed")
+
+
+def _trainings(config: Config) -> Iterator[tuple[str, Training]]:
+    """Each training and the name that TIPC gives its folder."""
+    entries, devices = config.choices("gpu_list"), config.choices("device") or [""]
+    if len(devices) not in (1, len(entries)):
+        raise config.error("device", f"{len(devices)} values for the {len(entries)} entries of gpu_list")
+    places = zip(entries, devices if len(devices) > 1 else devices * len(entries), strict=True)
+    for (gpus, device), amp, trainer in product(places, config.choices("amp") or [""], config.choices("trainer")):
+        name = f"{trainer}_gpus_{gpus}_autocast_{amp or 'null'}"
+        yield name, Training(gpus, device, amp, config.trainer(trainer))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Static graphs in training, speed of training
+
+
+def dy2static(config: Config, mode: str, session: Session) -> None:
+    """Trains twice, in dygraph and through a static graph: the first losses must be the same.
+
+    Source: test_train_dy2static_python.sh of PaddleVideo, which compares the first three as text.
+    """
+    extra, command = config.words("to_static"), config.trainer("norm_train")
+    if not extra:
+        config.need("to_static")
+    device = (config.choices("device") or [""])[0]
+    gpus = config.choices("gpu_list")[0].split(",")[0]
+    for kind, words in (("dygraph", command), ("static graph", [*command, *extra])):
+        folder = session.folder / kind.split()[0]
+        if not train(session, config, mode, folder, Training(gpus, device, "", words), kind):
+            return
+    runs = [session.folder / kind / "run" / "train.log" for kind in ("dygraph", "static")]
+    session.judge("the first losses are equal", lambda: compare_losses(*map(read_losses, runs)))
+
+
+def compare_losses(expected: Sequence[float], found: Sequence[float]) -> dict[str, Any]:
+    """Compares the first losses of two trainings; raises StepError if they differ, or say too little to tell."""
+    if len(expected) != len(found) or len(set(expected[:FIRST_LOSSES])) < FIRST_LOSSES:
+        raise StepError(f"{len(expected)} and {len(found)} losses; {FIRST_LOSSES} different ones are needed at least")
+    differences = [abs(a - b) / abs(a) for a, b in zip(expected, found, strict=True)]
+    first = differences[:FIRST_LOSSES]
+    if not all(difference <= STATIC_RTOL for difference in first):  # as it stands, so that NaN fails
+        raise StepError(f"the first {FIRST_LOSSES} losses differ by {max(first):.1e}, {STATIC_RTOL:g} is allowed")
+    return {"losses": FIRST_LOSSES, "first_difference": max(first), "difference_of_all": max(differences)}
+
+
+def benchmark_train(config: Config, mode: str, session: Session) -> None:
+    """Clips a second of the training, for each batch size and precision of the config.
+
+    Source: benchmark_train.sh of PaddleVideo, with its third argument, such as `dynamicTostatic_bs8_fp32_DP_N1C2`.
+    """
+    static, sizes, precisions, processes = _bench_cases(config, mode)
+    for size, precision, count in product(sizes, precisions, processes):
+        label = f"benchmark, batch {size}, {precision}, {count} process{'es' * (count > 1)}{', static graph' * static}"
+        entry = config.choices("gpu_list")[0].split(",")[0]
+        gpus = ",".join(["-1"] * count if entry == "-1" else map(str, range(count)))
+        if precision != "fp32" and entry == "-1":
+            session.skip(label, f"{precision} needs a GPU: on a processor Paddle computes in float32 all the same")
+            continue
+        folder = session.folder / re.sub(r"\W+", "_", label)
+        log = folder / "train.log"
+        amp = {"fp16": "float16", "bf16": "bfloat16"}.get(precision, "")
+        graph = config.words("to_static") if static else []
+        words = [
+            *launch(config, gpus, folder), *config.trainer("norm_train"), *graph,
+            *config.flag("device", (config.choices("device") or [""])[0]), *config.flag("amp", amp),
+            *config.flag("epochs", config["bench_epoch"]), *config.flag("batch_size", size),
+            *config.flag("save_dir", str(folder / "run")), f"--max_iters={config.need('bench_iters')}",
+        ]  # fmt: skip
+        flags = dict(flag.split("=", 1) for flag in config["bench_flags"].split(";") if "=" in flag)
+        session.run(label, words, log, check=_speed_check(log), environment={**flags, **cards(gpus)})
+
+
+def _bench_cases(config: Config, params: str) -> tuple[bool, list[str], list[str], list[int]]:
+    """Static graph or not, batch sizes, precisions, numbers of processes."""
+    config.need("bench_iters")
+    found = re.fullmatch(r"(dynamic|dynamicTostatic)_bs(\d+)_(fp32|fp16|bf16)_DP_N1C(\d+)", params)
+    if found:
+        return found[1] == "dynamicTostatic", [found[2]], [found[3]], [int(found[4])]
+    if params != "benchmark_train":
+        raise ConfigError(f"{params!r} must be benchmark_train, or such as dynamic_bs8_fp32_DP_N1C1 (one node)")
+    return False, config.choices("bench_batch_size"), config.choices("bench_precision"), [1]
+
+
+def _speed_check(log: Path) -> Callable[[], dict[str, Any]]:
+    def check() -> dict[str, Any]:
+        found = re.findall(r"^benchmark:.* avg_ips: ([\d.]+)", log.read_text(encoding="utf-8"), re.M)
+        if len(found) != 1 or not float(found[0]) > 0:
+            raise StepError("the log has no line `benchmark: ... avg_ips: N` with N above 0")
+        return {"avg_ips": float(found[0])}
+
+    return check
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Chains that begin with a trained model
+
+
+def paddle2onnx(config: Config, mode: str, session: Session) -> None:
+    """Converts a trained model to ONNX and infers with every engine of the config's line 12.
+
+    Source: test_paddle2onnx.sh of PaddleVideo.
+    """
+    trained, weights, artefact = _released(config), Path(config.need("model_dir")), session.folder / "inference"
+    words = [
+        config.need("python"), *config.words("2onnx"), *config.flag("model_dir", str(weights)),
+        *config.flag("save_file", str(artefact)),
+    ]  # fmt: skip
+    leaves = [artefact / "inference.onnx", artefact / "export.json"]
+    step = session.run(
+        "conversion", words, session.folder / "paddle2onnx.log", leaves, lambda: export_numbers(artefact)
+    )
+    if not (step.passed and ground_truth(session, trained, session.folder, weights)):
+        session.skip("inference", "there is nothing to infer with")
+        return
+    for engine in config.choices("config") or [""]:
+        log = session.folder / f"python_infer_{engine or 'onnx'}_precision_fp32.log"
+        words = [
+            config.need("python"), *config.words("inference"), *config.flag("config", engine),
+            *config.flag("onnx_file", str(artefact)), *config.flag("input", *clips_of(config)),
+        ]  # fmt: skip
+        session.run(f"inference, {engine}", words, log, check=inference_check(session.folder / PREDICTIONS, log))
+
+
+def serving(config: Config, mode: str, session: Session) -> None:
+    """Exports a trained model, starts the server, waits until it is ready, sends it clips, and ends it.
+
+    Source: test_serving_infer_python.sh of PaddleVideo.
+    """
+    trained, weights, artefact = _released(config), Path(config.need("model_dir")), session.folder / "inference"
+    words = [
+        config.need("python"), *config.words("trans_model"), *config.flag("model_dir", str(weights)),
+        *config.flag("server_dir", str(artefact)),
+    ]  # fmt: skip
+    step = session.run(
+        "conversion", words, session.folder / "export.log", [artefact / "export.json"], lambda: export_numbers(artefact)
+    )
+    if not (step.passed and ground_truth(session, trained, session.folder, weights)):
+        session.skip("server", "there is nothing to serve")
+        return
+    log, answers = session.folder / "python_server.log", session.folder / "python_server_infer_precision_fp32.log"
+    words = [config.need("python"), *config.words("web_service"), "--model_dir", str(artefact)]
+    with session.server("server", words, log, lambda: _is_healthy(_url(log))) as server:
+        if server.passed:
+            words = [
+                config.need("python"), *config.words("pipline"), "--url", _url(log),
+                *config.flag("input", *clips_of(config)),
+            ]  # fmt: skip
+            session.run("client", words, answers, check=inference_check(session.folder / PREDICTIONS, answers))
+        else:
+            session.skip("client", "the server is not ready")
+
+
+def _released(config: Config) -> Config:
+    """The config of the training beside this one; the model that this one starts from must be there."""
+    weights = Path(config.need("model_dir"))
+    if not weights.is_file():
+        raise ConfigError(f"{weights} is absent: bash test_tipc/prepare.sh {config.path} makes it")
+    return read_config(config.path.with_name("train_infer_python.txt"), "train_params")
+
+
+def _url(log: Path) -> str:
+    """Where the server says that it listens; empty until it does."""
+    found = re.search(r"^serving .* on (http://\S+)$", log.read_text(encoding="utf-8"), re.M)
+    return found[1] if found else ""
+
+
+def _is_healthy(url: str) -> bool:
+    try:
+        return bool(url) and urllib.request.urlopen(f"{url}/health", timeout=5).status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The command
+
+# chain -> its function, the form of its config, its mode where none is given
+CHAINS: dict[str, tuple[Callable[[Config, str, Session], None], str, str]] = {
+    "train_inference": (train_inference, "train_params", ""),
+    "dy2static": (dy2static, "train_params", "lite_train_lite_infer"),
+    "benchmark_train": (benchmark_train, "train_params", "benchmark_train"),
+    "paddle2onnx": (paddle2onnx, "paddle2onnx_params", "paddle2onnx_infer"),
+    "serving": (serving, "serving_params", "serving_infer"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a chain; the exit code is 0 if steps passed and none failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("chain", choices=tuple(CHAINS))
+    parser.add_argument("config", help="config file")
+    parser.add_argument("mode", nargs="?", default="", help=f"of train_inference: {', '.join(MODES)}")
+    parser.add_argument("params", nargs="?", default="", help="of benchmark_train: such as dynamic_bs8_fp32_DP_N1C1")
+    args = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no process of a step outlives this one
+    function, form, mode = CHAINS[args.chain]
+    config = read_config(args.config, form)
+    mode = args.params or args.mode or mode
+    if args.chain == "train_inference" and mode not in MODES:
+        raise ConfigError(f"mode must be one of {', '.join(MODES)}, got {mode or 'none'}")
+    if shutil.which(config.need("python")) is None:
+        raise config.error("python", f"{config['python']} is not to be found")
+    refuse_unoffered(config)
+    dataset_of(config, mode)
+    # A whole training may take days; anything else that takes an hour hangs.
+    patience = None if mode.startswith("whole_train") else PATIENCE
+    session = Session(config["model_name"], f"dy2static_{mode}" if args.chain == "dy2static" else mode, patience)
+    try:
+        function(config, mode, session)
+    except UserError as error:
+        session.fail("config", str(error))
+    return session.finish()
+
+
+def refuse_unoffered(config: Config) -> None:
+    """Raises ConfigError for a line of TIPC that asks for what there is not here, instead of passing over it."""
+    for name in UNOFFERED:
+        if name in config.lines and config[name] not in ("", "False"):
+            line = config.lines[name]
+            raise config.error(name, f"{line.key} is not offered here, so it cannot be {line.value}: it must be null")
+    if "int8" in config.choices("precision"):
+        raise config.error("precision", "int8 is the mode klquant_whole_infer: leave it out here")
+
+
+if __name__ == "__main__":
+    with cli.clear_errors():
+        sys.exit(main())

@@ -1,0 +1,158 @@
+"""Prepares what a chain needs: `python -m test_tipc.prepare CONFIG MODE [DATASET_ROOT]`. Nothing is downloaded.
+
+- `test_tipc/data/<model>`: the data set. The embedded one, small for `lite_train_*`, or the third argument, or what the
+  variable TIPC_DATASET names.
+- `test_tipc/data/<model>_clips`: clips of its validation part, as many of each class, which the inference chains name.
+- The trained model of line 37, for modes that begin with one: trained here unless it is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from configs import UserError, cli
+from test_tipc.config import MODES, Config, ConfigError, read_config
+
+DATA = Path("test_tipc/data")
+LITE, WHOLE = (8, 2), (40, 10)  # videos of each class to train with and to validate with
+CLIPS = {"lite": 1, "whole": 4}  # and to infer, as far as there are that many
+TRAINED_BY = "whole_train_whole_infer"  # the mode whose numbers train a model for modes that begin with one
+BENCHMARKS = ("benchmark_train", "dynamic_", "dynamicTostatic_")  # how the modes of benchmark_train.sh begin
+STAMP = "prepared.json"
+
+
+def dataset_of(config: Config, mode: str) -> Path:
+    """The prepared data set of a config; raises ConfigError if it is absent or was prepared for a smaller mode."""
+    root = DATA / config["model_name"]
+    command = f"bash test_tipc/prepare.sh {config.path} {mode}"
+    try:
+        prepared = json.loads((DATA / f"{root.name}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        prepared = None
+    if prepared is None or not root.is_dir():
+        raise ConfigError(f"{root} is not prepared: {command}")
+    if prepared["size"] != _size(mode) and "dataset" not in prepared:
+        raise ConfigError(f"{root} is prepared for {prepared['mode']}: {command}")
+    return root
+
+
+def clips_of(config: Config) -> list[str]:
+    """The videos of the config's input line: those in the folder that it names, or the one file.
+
+    Raises:
+        ConfigError: Nothing is there.
+    """
+    path = Path(config.need("input"))
+    found = sorted(str(child) for child in path.iterdir()) if path.is_dir() else [str(path)] * path.exists()
+    if not found:
+        raise config.error("input", f"{path} holds no video: bash test_tipc/prepare.sh {config.path} MODE")
+    return found
+
+
+def _size(mode: str) -> str:
+    """`lite` or `whole`: how much data a mode takes."""
+    return "lite" if mode.startswith(("lite", *BENCHMARKS)) else "whole"
+
+
+def prepare(config: Config, mode: str, dataset: str = "") -> None:
+    """Writes data, clips and, where the mode begins with one, a trained model.
+
+    Raises:
+        UserError: The data set cannot be read, or the training fails.
+    """
+    if config.form == "train_params" and mode not in MODES and not mode.startswith(BENCHMARKS):
+        raise ConfigError(f"mode must be one of {', '.join(MODES)} or benchmark_train, got {mode}")
+    size = _size(mode)
+    train, val = LITE if size == "lite" else WHOLE
+    clips = CLIPS["whole" if "whole_infer" in mode else size]
+    root, stamp = DATA / config["model_name"], {"mode": mode, "size": size}
+    DATA.mkdir(parents=True, exist_ok=True)
+    if dataset:
+        source = Path(dataset).absolute()
+        if not source.is_dir():
+            raise UserError(f"{dataset} is no folder: name the root of a data set")
+        stamp["dataset"] = str(source)
+    else:
+        from datasets.demo import write_demo_dataset
+
+        source = write_demo_dataset(DATA / f"motion_{size}", train_per_class=train, val_per_class=val).absolute()
+    _link(root, source)
+    count = _link_clips(DATA / f"{root.name}_clips", source, clips)
+    (DATA / f"{root.name}.json").write_text(json.dumps(stamp) + "\n", encoding="utf-8")
+    print(f"{root}: {source}\n{root}_clips: {count} videos")
+    if not mode.startswith(("lite", TRAINED_BY, *BENCHMARKS)):
+        _train(config, root, str(source))
+
+
+def _link(place: Path, target: Path) -> None:
+    """Makes `place` a link to a folder; what is no link of ours is left alone."""
+    if place.exists() and not place.is_symlink():
+        raise UserError(f"{place} is in the way: it is no link that this command made")
+    place.unlink(missing_ok=True)
+    place.symlink_to(target, target_is_directory=True)
+
+
+def _link_clips(folder: Path, source: Path, per_class: int) -> int:
+    """Links to the first validation videos of each class."""
+    from datasets import load_annotation
+
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    seen: Counter[int] = Counter()
+    for entry in load_annotation(str(source), "val", 1, 0, "").entries:
+        if seen[entry.label] < per_class:
+            seen[entry.label] += 1
+            path = Path(entry.path).absolute()
+            (folder / f"{entry.label:03}_{seen[entry.label]:02}_{path.name}").symlink_to(path)
+    return seen.total()
+
+
+def _train(config: Config, root: Path, source: str) -> None:
+    """Trains the model of line 37, unless it is there for the same data; a model that was put there is kept."""
+    if config.form != "train_params":
+        config = read_config(config.path.with_name("train_infer_python.txt"), "train_params")
+    weights = Path(config.need("infer_model"))
+    run, stamp = weights.parent, weights.parent / STAMP
+    epochs = config.by_mode("epochs", TRAINED_BY)
+    words = [
+        config.need("python"), *config.trainer("norm_train"), *config.flag("epochs", epochs),
+        *config.flag("batch_size", config.by_mode("batch_size", TRAINED_BY)), *config.flag("save_dir", str(run)),
+    ]  # fmt: skip
+    made: dict[str, Any] = {"command": words, "dataset": source}
+    if weights.is_file():
+        if not stamp.is_file() or json.loads(stamp.read_text(encoding="utf-8")) == made:
+            print(f"{weights}: is there")
+            return
+        shutil.rmtree(run)
+    print(f"{weights}: training it\n$ {shlex.join(words)}", flush=True)
+    code = subprocess.run(words, check=False).returncode
+    if code:
+        shutil.rmtree(run, ignore_errors=True)
+        raise UserError(f"the training of {weights} ended with exit code {code}")
+    stamp.write_text(json.dumps(made) + "\n", encoding="utf-8")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Prepares."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="config file")
+    parser.add_argument("mode", help="mode that the chain will be run in")
+    parser.add_argument(
+        "dataset", nargs="?", default=os.environ.get("TIPC_DATASET", ""), help="root of a real data set"
+    )
+    args = parser.parse_args(argv)
+    prepare(read_config(args.config), args.mode, args.dataset)
+
+
+if __name__ == "__main__":
+    with cli.clear_errors():
+        main()

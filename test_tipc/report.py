@@ -1,0 +1,105 @@
+"""Writes the table of README.md from the results of the chains: `python -m test_tipc.report`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from alignment.environment import PROCESSOR_FLAGS, processor
+from alignment.report import BEGIN, END, between_marks
+from configs import UserError, cli
+from test_tipc.session import FAILED, OUTPUT, PASSED, SKIPPED
+
+README = Path("test_tipc/README.md")
+PACKAGES = ("paddlepaddle", "onnxruntime", "openvino", "numpy")
+
+
+def read_results(output: Path = OUTPUT) -> list[dict[str, Any]]:
+    """The records of all chains that have run, by model and mode; raises UserError if there are none."""
+    paths = sorted(output.glob("*/*/results.json"))
+    if not paths:
+        raise UserError(f"{output} has no results: bash test_tipc/certify.sh makes them")
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+
+
+def table(records: Sequence[dict[str, Any]]) -> str:
+    """A Markdown table with a row for each chain."""
+    rows = [["model", "mode", "verdict", "passed / failed / skipped", "measured", "seconds"], ["---"] * 6]
+    for record in records:
+        steps = record["steps"]
+        failed = ", ".join(step["name"] for step in steps if step["status"] == FAILED)
+        counts = (sum(step["status"] == status for step in steps) for status in (PASSED, FAILED, SKIPPED))
+        verdict = "passed" if record["passed"] else f"**FAILED**: {failed or 'no step passed'}"
+        rows.append([
+            record["model"], record["mode"], verdict, " / ".join(map(str, counts)), "; ".join(measured(steps)),
+            f"{record['seconds']:.0f}",
+        ])  # fmt: skip
+    return "".join("| " + " | ".join(row) + " |\n" for row in rows)
+
+
+def measured(steps: Sequence[dict[str, Any]]) -> list[str]:
+    """The numbers of a chain in words: of several steps the worst."""
+
+    def all_of(*names: str) -> list[float]:
+        return [step["numbers"][name] for step in steps for name in names if name in step["numbers"]]
+
+    parts = []
+    if evaluated := [step["numbers"]["top1_acc"] for step in steps if step["name"] == "evaluation" and step["numbers"]]:
+        parts.append("top-1 " + ", ".join(f"{accuracy:.1%}" for accuracy in evaluated))
+    if parity := [value for step in steps for name, value in step["numbers"].items() if name.endswith("_relative")]:
+        parts.append(f"export off by {max(parity):.2g} of the largest logit")
+    for precision, compared in _by_precision(steps).items():
+        alike = f"{sum(numbers['same_top1'] for numbers in compared)} of {sum(n['videos'] for n in compared)}"
+        worst = max(numbers["difference"] for numbers in compared)
+        parts.append(f"{precision} probabilities off by {worst:.2g}, {alike} named alike")
+    if int8 := all_of("int8_top1_acc"):
+        parts.append(f"top-1 int8 {int8[0]:.1%}, fp32 {all_of('fp32_top1_acc')[0]:.1%}")
+    if losses := all_of("first_difference"):
+        parts.append(f"first losses off by {max(losses):.2g}")
+    if speeds := all_of("avg_ips"):
+        parts.append(", ".join(f"{speed:.1f} clips/s" for speed in speeds))
+    return parts
+
+
+def _by_precision(steps: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for step in steps:
+        if "difference" in step["numbers"]:
+            precision = re.search(r"_precision_(\w+?)[_.]", step["log"])
+            found.setdefault(precision[1] if precision else "fp32", []).append(step["numbers"])
+    return found
+
+
+def write_table(records: Sequence[dict[str, Any]], path: Path = README) -> None:
+    """Puts the table between the marks of a Markdown file, with dates, versions and the command."""
+    before, _, after = between_marks(path, BEGIN, END)
+    dates = " / ".join(sorted({record["date"] for record in records}))
+    versions = ", ".join(f"{name} {version}" for name, version in _versions(importlib.metadata.version))
+    head = f"{dates}, {versions}; {processor(PROCESSOR_FLAGS)[0]}. Written by `python -m test_tipc.report`."
+    path.write_text(f"{before}{head}\n\n{table(records)}{after}", encoding="utf-8")
+
+
+def _versions(version: Callable[[str], str]) -> Iterable[tuple[str, str]]:
+    for name in PACKAGES:
+        try:
+            yield name, version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+
+
+def main() -> None:
+    """Writes the table."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    records = read_results()
+    write_table(records)
+    print(table(records), end="")
+
+
+if __name__ == "__main__":
+    with cli.clear_errors():
+        main()

@@ -1,0 +1,227 @@
+"""Runs the steps of a chain, judges each, and writes what TIPC's tools read beside what is true.
+
+A step has passed if its own process ended with 0, what it had to leave behind is there, made by this run, and the
+numbers in it hold. A step that fails does not hide those that do not need it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from configs import UserError
+
+OUTPUT = Path("test_tipc/output")
+PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+_ENDING = 10.0  # seconds that a server may take to end
+
+
+class StepError(UserError):
+    """What a step left behind is not what it must be."""
+
+
+@dataclass
+class Step:
+    """One step and its verdict."""
+
+    name: str
+    status: str
+    command: str = ""
+    log: str = ""
+    reason: str = ""
+    seconds: float = 0.0
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything about it held."""
+        return self.status == PASSED
+
+
+class Session:
+    """The steps of one chain on one config in one mode.
+
+    Attributes:
+        folder: `test_tipc/output/<model>/<mode>`, emptied at the start: nothing of an earlier run can pass for this.
+        steps: Those that are over.
+    """
+
+    def __init__(self, model: str, mode: str, patience: float | None = None) -> None:
+        """Empties the folder; `patience` is what a step may take in seconds, None any time."""
+        self.model, self.mode = model, mode
+        self.folder = OUTPUT / model / mode
+        self.steps: list[Step] = []
+        self._patience = patience
+        self._started = time.time()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+
+    def run(
+        self,
+        name: str,
+        words: Sequence[str],
+        log: Path,
+        leaves: Sequence[Path] = (),
+        check: Callable[[], dict[str, Any]] = dict,
+        environment: Mapping[str, str] | None = None,
+    ) -> Step:
+        """Runs a command as a step.
+
+        Args:
+            name: Names the step in the results.
+            words: The command.
+            log: File for what it prints.
+            leaves: Files that it must make; any that are there before are removed first.
+            check: Looks at what it left and returns numbers for the results; a UserError, or what a missing or broken
+                file raises, is the step's failure.
+            environment: Variables besides those of this process.
+
+        Returns:
+            The step.
+        """
+        for path in leaves:
+            path.unlink(missing_ok=True)
+        started = time.perf_counter()
+        with self._process(words, log, environment) as process:
+            try:
+                code = process.wait(self._patience)
+                reason = f"exit code {code}: {_last_line(log)}" if code else ""
+            except subprocess.TimeoutExpired:
+                reason = f"not over after {self._patience:g} s"
+        numbers, reason = ({}, reason) if reason else _judge(leaves, check)
+        return self._report(
+            Step(name, FAILED if reason else PASSED, shlex.join(words), str(log), reason,
+                 round(time.perf_counter() - started, 1), numbers)
+        )  # fmt: skip
+
+    @contextlib.contextmanager
+    def server(
+        self, name: str, words: Sequence[str], log: Path, is_ready: Callable[[], bool], patience: float = 120.0
+    ) -> Iterator[Step]:
+        """Runs a server while the body of the `with` statement lasts; its step is judged when it has ended.
+
+        Args:
+            name, words, log: As of `run`.
+            is_ready: Asked until it says yes, or the server has ended, or the time is over.
+            patience: Seconds for that.
+
+        Yields:
+            The step, whose status says whether the server is ready.
+        """
+        started = time.perf_counter()
+        step = Step(name, FAILED, shlex.join(words), str(log))
+        with self._process(words, log) as process:
+            while process.poll() is None and not step.passed and time.perf_counter() - started < patience:
+                step.status = PASSED if is_ready() else FAILED
+                time.sleep(0.2)
+            step.reason = "" if step.passed else f"not ready within {patience:g} s"
+            if process.poll() is not None:
+                step.status, step.reason = FAILED, f"exit code {process.returncode}: {_last_line(log)}"
+            try:
+                yield step
+            finally:
+                if step.passed:
+                    _end(process, step)
+                step.seconds = round(time.perf_counter() - started, 1)
+                self._report(step)
+
+    def skip(self, name: str, reason: str) -> Step:
+        """Notes a step that was not run, and why."""
+        return self._report(Step(name, SKIPPED, reason=reason))
+
+    def fail(self, name: str, reason: str) -> Step:
+        """Notes a failure that is no command's."""
+        return self._report(Step(name, FAILED, name, reason=reason))
+
+    def judge(self, name: str, check: Callable[[], dict[str, Any]]) -> Step:
+        """A step without a process of its own: numbers that other steps left."""
+        numbers, reason = _judge((), check)
+        return self._report(Step(name, FAILED if reason else PASSED, name, reason=reason, numbers=numbers))
+
+    def finish(self) -> int:
+        """Writes `results.json`, prints a summary, and returns the exit code: 0 if steps passed and none failed."""
+        count = {status: sum(step.status == status for step in self.steps) for status in (PASSED, FAILED, SKIPPED)}
+        passed = bool(count[PASSED] and not count[FAILED])
+        seconds = round(time.time() - self._started, 1)
+        record = {
+            "model": self.model, "mode": self.mode, "passed": passed, "seconds": seconds,
+            "date": time.strftime("%Y-%m-%d", time.gmtime(self._started)),
+            "steps": [asdict(step) for step in self.steps],
+        }  # fmt: skip
+        (self.folder / "results.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        print(f"\n{self.model} {self.mode}: " + ", ".join(f"{count[status]} {status}" for status in count), end="")
+        print(f", {seconds:.0f} s; results in {self.folder}")
+        for step in self.steps:
+            if step.status == FAILED:
+                print(f"  failed: {step.name}: {step.reason}")
+        return 0 if passed else 1
+
+    def _report(self, step: Step) -> Step:
+        """Notes a step and writes its line in the form of PaddleOCR and PaddleMVF, a reason on a line of its own."""
+        self.steps.append(step)
+        words = {PASSED: "Run successfully with command", FAILED: "Run failed with command", SKIPPED: "Skipped"}
+        what = f"{step.command} > {step.log} 2>&1 " if step.log else step.command or step.name
+        lines = [f"\033[33m {words[step.status]} - {what}!  \033[0m"]
+        lines += [f"   {step.name}: {step.reason}"] if step.reason else []
+        print("\n".join(lines), flush=True)
+        with (self.folder / "results_python.log").open("a", encoding="utf-8") as file:
+            file.write("\n".join(lines) + "\n")
+        return step
+
+    @contextlib.contextmanager
+    def _process(
+        self, words: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """A process in a group of its own, of which nothing is left at the end."""
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                words, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
+                env={**os.environ, **(environment or {})},
+            )  # fmt: skip
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _judge(leaves: Sequence[Path], check: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], str]:
+    """The numbers of a step whose process has ended well, and why it fails all the same, or nothing."""
+    missing = [str(path) for path in leaves if not (path.is_file() and path.stat().st_size)]
+    if missing:
+        return {}, f"exit code 0, but there is no {', '.join(missing)}"
+    try:
+        return check(), ""
+    except (UserError, OSError, ValueError, KeyError, TypeError) as error:
+        return {}, str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+
+
+def _end(process: subprocess.Popen[bytes], step: Step) -> None:
+    """Ends a server by its own number; it fails if it does not end, or ends with an error."""
+    process.terminate()
+    try:
+        code = process.wait(_ENDING)
+    except subprocess.TimeoutExpired:
+        step.status, step.reason = FAILED, f"does not end within {_ENDING:g} s of SIGTERM"
+        return
+    if code:
+        step.status, step.reason = FAILED, f"exit code {code} after SIGTERM"
+
+
+def _last_line(log: Path) -> str:
+    """The line that says why a command failed: its last `error:`, or else its last one."""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("error:")]
+    return (errors or lines or ["it printed nothing"])[-1]

@@ -1,0 +1,278 @@
+"""The steps that chains are made of: each runs a command of the repository and judges what it left."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from test_tipc.compare_results import compare_files, read_predictions
+from test_tipc.config import Config
+from test_tipc.prepare import clips_of
+from test_tipc.session import Session, StepError
+
+FP32_PARITY = 1e-4  # of logits, relative to the largest, as in the certificate of an export
+PREDICTIONS = "ground_truth.log"
+
+
+class Training(NamedTuple):
+    """One training of a config: an entry of gpu_list, the device for it, a precision, and the command."""
+
+    gpus: str
+    device: str
+    amp: str
+    command: list[str]
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether it computes in mixed precision."""
+        return self.amp not in ("", "null", "none", "fp32")
+
+    @property
+    def title(self) -> str:
+        """For the name of its step."""
+        count = len(self.gpus.split(","))
+        where = "the processor" if self.gpus.startswith("-1") else f"GPU {self.gpus}"
+        return f"{count} process{'es' * (count > 1)} on {where}{f', amp {self.amp}' * self.is_mixed}"
+
+
+def train(
+    session: Session, config: Config, mode: str, folder: Path, training: Training, title: str = ""
+) -> Path | None:
+    """Trains; returns the weights, or None if there are none to go on with. `title` is instead of the training's."""
+    gpus, device, amp, command = training
+    name = f"train, {title or training.title}"
+    if training.is_mixed and gpus.startswith("-1"):
+        session.skip(name, f"{amp} needs a GPU: on a processor Paddle computes in float32 all the same")
+        return None
+    run = folder / "run"
+    epochs = config.by_mode("epochs", mode)
+    words = [
+        *launch(config, gpus, folder), *command, *config.flag("device", device), *config.flag("amp", amp),
+        *config.flag("epochs", epochs), *config.flag("save_dir", str(run)),
+        *config.flag("batch_size", config.by_mode("batch_size", mode)),
+        *config.flag("pretrained", config["pretrained"]), *config.flag("train_data", config["train_data"]),
+        *config.flag("train_param", config["train_param"]),
+    ]  # fmt: skip
+    weights = run / config.need("train_model_name")
+    leaves = [weights, run / "recipe.json", run / "metrics.jsonl", run / "train.log"]
+    step = session.run(
+        name, words, folder / "train.log", leaves, lambda: training_numbers(run, epochs), environment=cards(gpus)
+    )
+    if not step.passed:
+        session.skip("evaluation, export, inference", f"there is nothing to go on with: {name} failed")
+    return weights if step.passed else None
+
+
+def launch(config: Config, gpus: str, folder: Path) -> list[str]:
+    """The words in front of a training script: Python, and Paddle's launcher for several processes."""
+    python, entries = config.need("python"), gpus.split(",")
+    if len(entries) == 1:
+        return [python]
+    place = ["--nproc_per_node", str(len(entries))] if gpus.startswith("-1") else ["--gpus", gpus]
+    return [python, "-m", "paddle.distributed.launch", *place, "--log_dir", str(folder / "launch")]
+
+
+def cards(gpus: str) -> dict[str, str]:
+    """The environment of a training on one card; the launcher sees to several."""
+    return {"CUDA_VISIBLE_DEVICES": gpus} if gpus.isdigit() else {}
+
+
+def training_numbers(run: Path, epochs: str) -> dict[str, Any]:
+    """Losses and accuracy of a training; raises StepError if a loss is not finite or an epoch is missing."""
+    losses = read_losses(run / "train.log")
+    events = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    accuracy = [float(event["top1_acc"]) for event in events]
+    if not all(map(math.isfinite, [*losses, *accuracy, *(float(event["loss"]) for event in events)])):
+        raise StepError(f"a loss in {run} is not finite")
+    if not losses or (epochs and len(events) != int(epochs)):
+        raise StepError(f"{run} tells of {len(events)} epochs and {len(losses)} losses, {epochs} epochs were asked for")
+    return {"first_loss": losses[0], "last_loss": losses[-1], "epochs": len(events), "top1_acc": max(accuracy)}
+
+
+def read_losses(log: Path) -> list[float]:
+    """The losses in the lines of a training, in their order."""
+    return [float(loss) for loss in re.findall(r"^\[TRAIN\].* loss=([^,\s]+)", log.read_text(encoding="utf-8"), re.M)]
+
+
+def evaluate(session: Session, config: Config, mode: str, folder: Path, weights: Path) -> None:
+    """Tests weights on the validation set; its accuracy must be what the config asks of the mode."""
+    if not config["eval"]:
+        return
+    words = [config.need("python"), *config.words("eval"), *config.flag("eval_weights", str(weights))]
+    log = folder / "eval.log"
+    needed = float(config.by_mode("top1_acc", mode) or 0)
+
+    def check() -> dict[str, Any]:
+        found = re.search(r"^top1_acc: (\S+)$", log.read_text(encoding="utf-8"), re.M)
+        accuracy = float(found[1]) if found else math.nan
+        if not needed <= accuracy <= 1:
+            raise StepError(f"top1_acc is {accuracy:.4f}, {mode} needs {needed:g}")
+        return {"top1_acc": accuracy, "needed": needed}
+
+    session.run("evaluation", words, log, check=check)
+
+
+def infer_exported(
+    session: Session, config: Config, folder: Path, weights: Path, command: list[str], rows: bool = True
+) -> Path | None:
+    """Exports weights, lets the trained model tell the truth, and infers with every setting of the config.
+
+    Returns:
+        The artefact, or None if it was not made or there is no truth to judge it by.
+    """
+    exported = export(session, config, folder, weights, command)
+    truth = exported and ground_truth(session, config, folder, weights)
+    if not (exported and truth):
+        session.skip("inference", f"there is nothing to infer with: {'ground truth' if exported else 'export'} failed")
+        return None
+    if rows:
+        infer_all(session, config, folder, exported)
+    return exported
+
+
+def export(session: Session, config: Config, folder: Path, weights: Path, command: list[str]) -> Path | None:
+    """Exports weights; returns the artefact, or None if it is not certified."""
+    target = folder / "inference"
+    words = [
+        config.need("python"), *command, *config.flag("export_weights", str(weights)),
+        *config.flag("export_dir", str(target)),
+    ]  # fmt: skip
+    leaves = [target / name for name in ("export.json", "recipe.json", "classes.txt")]
+    step = session.run("export", words, folder / "export.log", leaves, lambda: export_numbers(target))
+    return target if step.passed else None
+
+
+def export_numbers(target: Path) -> dict[str, Any]:
+    """What the certificate of an artefact says; raises StepError if it certifies nothing or not enough."""
+    record = json.loads((target / "export.json").read_text(encoding="utf-8"))
+    missing = [name for name in record["files"] if not (target / name).is_file()]
+    if missing or not record["files"] or not record["parity"]:
+        raise StepError(f"{target}/export.json certifies nothing, or files that are not there: {missing}")
+    for engine, figures in record["parity"].items():
+        if not figures["relative"] <= FP32_PARITY or figures["top1"] < 1:
+            raise StepError(
+                f"{engine} is off by {figures['relative']:.1e} of the largest logit, {FP32_PARITY:g} is allowed"
+            )
+    return {f"{engine}_relative": figures["relative"] for engine, figures in record["parity"].items()}
+
+
+def ground_truth(session: Session, config: Config, folder: Path, weights: Path) -> Path | None:
+    """What the trained model says of the clips, by predict.py; None if it says nothing of them."""
+    clips = clips_of(config)
+    log = folder / PREDICTIONS
+    words = [
+        config.need("python"), *config.words("ground_truth"), *config.flag("export_weights", str(weights)),
+        *config.flag("input", *clips),
+    ]  # fmt: skip
+
+    def check() -> dict[str, Any]:
+        count = len(read_predictions(log))
+        if count != len(clips):
+            raise StepError(f"{count} predictions for {len(clips)} clips")
+        return {"clips": count}
+
+    return log if session.run("ground truth", words, log, check=check).passed else None
+
+
+def infer_all(session: Session, config: Config, folder: Path, artefact: Path, int8: bool = False) -> None:
+    """Inference with every setting of the config that the device has, each compared with the ground truth."""
+    reasons = set()
+    for setting in _settings(config, int8):
+        log = folder / f"{setting.pop('log')}.log"
+        reason = _impossible(setting)
+        if reason:
+            if reason not in reasons:
+                session.skip(f"inference, {setting['precision']}", reason)
+            reasons.add(reason)
+            continue
+        name = ", ".join(["inference", *(f"{_WORDS[key]} {value}" for key, value in setting.items() if value)])
+        # Quantized graphs are ONNX Runtime's.
+        engine = ["--engine", "onnxruntime"] if int8 else []
+        words = [
+            config.need("python"), *config.words("inference"), *engine,
+            *(word for key, value in setting.items() for word in config.flag(key, value)),
+            *config.flag("model_file", str(artefact)), *config.flag("params_file", config["params_file"]),
+            *config.flag("benchmark", config["benchmark"]), *config.flag("input", *clips_of(config)),
+        ]  # fmt: skip
+        timed = config["benchmark"] == "True"
+        session.run(name, words, log, check=inference_check(folder / PREDICTIONS, log, timed))
+
+
+# Our names of flags, in the name of a step.
+_WORDS = {
+    "use_gpu": "GPU", "mkldnn": "oneDNN", "cpu_threads": "threads", "infer_batch_size": "batch",
+    "precision": "precision",
+}  # fmt: skip
+
+
+def _settings(config: Config, int8: bool) -> Iterator[dict[str, str]]:
+    """Our names of flags -> values, and `log`, the name that TIPC gives the log."""
+    precisions = ["int8"] if int8 else config.choices("precision") or ["fp32"]
+    threads, sizes = config.choices("cpu_threads") or [""], config.choices("infer_batch_size") or ["1"]
+    for use_gpu in config.choices("use_gpu") or [""]:
+        if use_gpu == "True":
+            for precision, size in product(precisions, sizes) if not int8 else ():
+                yield {
+                    "use_gpu": use_gpu, "precision": precision, "infer_batch_size": size,
+                    "log": f"python_infer_gpu_usetrt_False_precision_{precision}_batchsize_{size}",
+                }  # fmt: skip
+            continue
+        onednn = [""] if int8 else config.choices("mkldnn") or [""]
+        for mkldnn, count, size, precision in product(onednn, threads, sizes, precisions):
+            name = f"usemkldnn_{mkldnn or 'null'}_threads_{count or 'null'}_precision_{precision}_batchsize_{size}"
+            yield {
+                "use_gpu": use_gpu, "mkldnn": mkldnn, "cpu_threads": count, "infer_batch_size": size,
+                "precision": precision, "log": f"python_infer_cpu_{name}",
+            }  # fmt: skip
+
+
+def _impossible(setting: dict[str, str]) -> str:
+    """Why a setting has nothing to be tested, or nothing."""
+    if setting["precision"] == "bf16" and setting.get("use_gpu") != "True":
+        if setting.get("mkldnn") == "False":
+            return "bf16 on a processor is oneDNN's"
+        cpuinfo = Path("/proc/cpuinfo")
+        if not (cpuinfo.is_file() and {"avx512_bf16", "amx_bf16"} & set(cpuinfo.read_text().split())):
+            return "this processor has no bf16"
+    return ""
+
+
+def inference_check(truth: Path, log: Path, timed: bool = False) -> Callable[[], dict[str, Any]]:
+    def check() -> dict[str, Any]:
+        agreement = compare_files(truth, log)
+        numbers = {**vars(agreement)}
+        if timed:
+            found = re.search(r"inference_time\(ms\): ([\d.]+)", log.read_text(encoding="utf-8"))
+            if not found:
+                raise StepError("the log has no benchmark report: inference_time(ms) is missing")
+            numbers["inference_ms"] = float(found[1])
+        return numbers
+
+    return check
+
+
+def quantize(session: Session, config: Config, exported: Path) -> Path | None:
+    """Makes int8 of an artefact; its accuracy must not fall by more than the config allows."""
+    target = session.folder / "inference_int8"
+    allowed = float(config.need("int8_drop"))
+    words = [
+        config.need("python"), *config.words("quant_export"), *config.flag("model_file", str(exported)),
+        *config.flag("export_dir", str(target)),
+    ]  # fmt: skip
+
+    def check() -> dict[str, Any]:
+        record = json.loads((target / "export.json").read_text(encoding="utf-8"))
+        accuracy = record["quantization"]["top1_acc"]
+        if not accuracy["fp32"] - accuracy["int8"] <= allowed:
+            raise StepError(
+                f"top1_acc falls from {accuracy['fp32']:.4f} to {accuracy['int8']:.4f}, {allowed:g} is allowed"
+            )
+        return {"fp32_top1_acc": accuracy["fp32"], "int8_top1_acc": accuracy["int8"]}
+
+    leaves = [target / "export.json", target / "inference.onnx"]
+    return target if session.run("quantization", words, session.folder / "quantize.log", leaves, check).passed else None

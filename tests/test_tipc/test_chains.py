@@ -1,0 +1,286 @@
+"""The chains from end to end in a copy of the repository, and with bugs planted in it: the exit code is the truth."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from test_tipc.chains import benchmark_train, compare_losses, refuse_unoffered
+from test_tipc.config import ConfigError, read_config
+from test_tipc.session import StepError
+from test_tipc.steps import export_numbers, training_numbers
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("alignment", "configs", "datasets", "deploy", "engine", "models", "test_tipc", "weights")
+SCRIPTS = ("train.py", "test.py", "predict.py")
+# One setting of each kind, on the processor.
+SMALL = {
+    4: "gpu_list:-1", 5: "--device:cpu", 6: "--amp:none", 7: "--max_epochs:2", 9: "--batch_size:8",
+    42: "--enable_mkldnn:True", 43: "--cpu_threads:1", 44: "--batch_size:2", 46: "--precision:fp32",
+}  # fmt: skip
+
+
+def copy_repository(target):
+    for room in ROOMS:
+        left_out = shutil.ignore_patterns("__pycache__", "data", "output") if room == "test_tipc" else None
+        shutil.copytree(ROOT / room, target / room, ignore=left_out or shutil.ignore_patterns("__pycache__"))
+    for script in SCRIPTS:
+        shutil.copy(ROOT / script, target / script)
+    return target
+
+
+def bash(tree, script, *words):
+    """(exit code, printed text) of a script in a copy of the repository."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "VIRTUAL_ENV": "set"}
+    done = subprocess.run(
+        ["bash", f"test_tipc/{script}.sh", *map(str, words)], cwd=tree, env=environment, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout
+
+
+def results(tree, mode, model="tsm"):
+    record = json.loads((tree / "test_tipc" / "output" / model / mode / "results.json").read_text())
+    return record["passed"], {step["name"]: step for step in record["steps"]}
+
+
+def config_of(tree, form="train_infer_python", model="tsm"):
+    return tree / "test_tipc" / "configs" / model / f"{form}.txt"
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory, motion_videos):
+    """A copy with TSM's config made small, and a trained model for the modes that begin with one; not to be changed."""
+    tree = copy_repository(tmp_path_factory.mktemp("tipc") / "tree")
+    path = config_of(tree)
+    rows = path.read_text().splitlines()
+    path.write_text("\n".join(SMALL.get(number, row) for number, row in enumerate(rows, start=1)) + "\n")
+    code, said = bash(tree, "prepare", path, "whole_infer", motion_videos)
+    assert code == 0, said
+    return tree
+
+
+@pytest.fixture
+def tree(small, tmp_path):
+    """A copy of `small` to plant a bug in."""
+    return Path(shutil.copytree(small, tmp_path / "tree", symlinks=True))
+
+
+def plant(path, before, after):
+    text = path.read_text()
+    assert text.count(before) == 1, f"{path.name} has changed: plant the bug elsewhere"
+    path.write_text(text.replace(before, after))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# From end to end
+
+
+def test_the_two_commands_of_paddlemvf(tmp_path):
+    tree = copy_repository(tmp_path / "clone")
+    words = ("test_tipc/configs/mvf/train_infer_python.txt", "lite_train_lite_infer")
+    code, said = bash(tree, "prepare", *words)
+    assert code == 0, said
+    code, said = bash(tree, "test_train_inference_python", *words)
+    assert code == 0, said
+    passed, steps = results(tree, words[1], "mvf")
+    assert passed
+    assert {"train, 1 process on the processor", "train, 2 processes on the processor"} <= set(steps)
+    assert [name for name, step in steps.items() if step["status"] == "skipped" and "amp float16" in name]
+    log = (tree / "test_tipc" / "output" / "mvf" / words[1] / "results_python.log").read_text()
+    assert len(re.findall(r"^\033\[33m Run successfully with command - python .*!  \033\[0m$", log, re.M)) >= 24
+    assert "Run failed" not in log
+    exact = [step["numbers"] for name, step in steps.items() if name.endswith("precision fp32")]
+    assert {(numbers["videos"], numbers["same_top1"]) for numbers in exact} == {(8, 8)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("script", "form", "mode", "needed"),
+    [
+        ("test_train_inference_python", "train_infer_python", "klquant_whole_infer", "quantization"),
+        ("test_train_dy2static_python", "train_infer_python", "lite_train_lite_infer", "the first losses are equal"),
+        ("benchmark_train", "train_infer_python", "benchmark_train", "benchmark, batch 8, fp32, 1 process"),
+        ("test_paddle2onnx", "paddle2onnx_infer_python", "paddle2onnx_infer", "inference, onnxruntime"),
+        ("test_serving_infer_python", "serving_infer_python", "serving_infer", "server"),
+    ],
+)
+def test_every_other_chain(script, form, mode, needed, small):
+    code, said = bash(small, script, config_of(small, form), mode)
+    assert code == 0, said
+    passed, steps = results(small, f"dy2static_{mode}" if "dy2static" in script else mode)
+    assert passed
+    assert steps[needed]["status"] == "passed"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Planted bugs
+
+
+def test_a_bug_in_training_is_named(tree):
+    plant(
+        tree / "engine" / "objective.py", "return -(target * F.log_softmax(logits, axis=1)).sum(axis=1).mean()",
+        "return (target * F.log_softmax(logits, axis=1)).sum(axis=1).mean().log()",
+    )  # fmt: skip
+    code, said = bash(tree, "test_train_inference_python", config_of(tree), "lite_train_lite_infer")
+    assert code == 1, said
+    assert "failed: train, 1 process on the processor: exit code 1: error: the loss is nan" in said
+    passed, steps = results(tree, "lite_train_lite_infer")
+    assert not passed
+    assert [step["status"] for step in steps.values()] == ["failed", "skipped"]
+
+
+def test_a_bug_in_export_is_named(tree):
+    plant(
+        tree / "deploy" / "export.py", "paddle.jit.save(arranged(model), stem, input_spec=[spec])",
+        "changed = arranged(model)\n        weights = changed.parameters()[0]\n"
+        "        weights.set_value(weights * 1.01)\n        paddle.jit.save(changed, stem, input_spec=[spec])",
+    )  # fmt: skip
+    code, said = bash(tree, "test_train_inference_python", config_of(tree), "whole_infer")
+    assert code == 1, said
+    assert re.search("failed: export: exit code 1: error: paddle differs from the trained model by", said)
+    _, steps = results(tree, "whole_infer")
+    assert {name: step["status"] for name, step in steps.items()} == {
+        "export": "failed", "inference": "skipped",
+    }  # fmt: skip
+
+
+def test_a_bug_in_inference_is_named_and_hides_no_other_step(tree):
+    right = "score_views(engine, batch.clips, average=dataset.recipe.average_views)"
+    wrong = f"(lambda scores: scores if len(scores) == 1 else np.roll(scores, 1, axis=0))({right})"
+    plant(tree / "deploy" / "infer.py", right, wrong)
+    config = config_of(tree)
+    config.write_text(config.read_text().replace("--batch_size:2\n", "--batch_size:1|2\n"))
+    code, said = bash(tree, "test_train_inference_python", config, "whole_infer")
+    assert code == 1, said
+    assert re.search(r"failed: inference, .*batch 2, precision fp32: video \d+: ", said)
+    _, steps = results(tree, "whole_infer")
+    verdicts = {re.sub(r".*(batch \d).*", r"\1", name): step["status"] for name, step in steps.items()}
+    assert verdicts == {"export": "passed", "ground truth": "passed", "batch 1": "passed", "batch 2": "failed"}
+
+
+def test_a_line_that_a_step_cannot_do_without_fails_the_chain(tree):
+    config = config_of(tree)
+    config.write_text(re.sub(r"\ntop1_acc:.*", "\ntop1_acc:whole_train_whole_infer=0.5", config.read_text()))
+    code, said = bash(tree, "test_train_inference_python", config, "lite_train_lite_infer")
+    assert code == 1, said
+    assert "names no value for the mode lite_train_lite_infer" in said
+    assert results(tree, "lite_train_lite_infer")[1]["config"]["status"] == "failed"
+
+
+def test_a_taken_port_is_named(tree):
+    config = config_of(tree, "serving_infer_python")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        config.write_text(config.read_text().replace("--port 0", f"--port {port}"))
+        code, said = bash(tree, "test_serving_infer_python", config)
+    assert code == 1, said
+    assert f"failed: server: exit code 1: error: port {port} of 127.0.0.1 is taken" in said
+    assert results(tree, "serving_infer")[1]["client"]["status"] == "skipped"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is refused before anything runs
+
+
+def test_a_chain_needs_its_preparation(tmp_path):
+    tree = copy_repository(tmp_path / "tree")
+    for script, form, mode in (
+        ("test_train_inference_python", "train_infer_python", "whole_infer"),
+        ("test_serving_infer_python", "serving_infer_python", "serving_infer"),
+    ):
+        code, said = bash(tree, script, config_of(tree, form), mode)
+        assert code == 1
+        assert re.search(rf"error: .* is not prepared: bash test_tipc/prepare\.sh .*{form}\.txt {mode}", said)
+    for script in ("prepare", "test_train_inference_python"):
+        code, said = bash(tree, script, config_of(tree), "lite_train_lite")
+        assert (code, "mode must be one of lite_train_lite_infer" in said) == (1, True)
+    code, said = bash(tree, "test_train_inference_python", config_of(tree, "serving_infer_python"), "whole_infer")
+    assert (code, "line 1: must be =====train_params=====" in said) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "message"),
+    [
+        (17, "pact_train:slim.py", "line 17: pact_train is not offered here, so it cannot be slim.py: it must be null"),
+        (39, "infer_quant:True", "line 39: infer_quant is not offered here, so it cannot be True"),
+        (45, "--use_tensorrt:False|True", "line 45: --use_tensorrt is not offered here"),
+        (46, "--precision:fp32|int8", "line 46: int8 is the mode klquant_whole_infer"),
+        (56, "--profiler_options:null", ""),
+    ],
+)
+def test_what_is_not_offered_is_refused_not_passed_over(line, text, message, tmp_path):
+    rows = (ROOT / "test_tipc" / "configs" / "mvf" / "train_infer_python.txt").read_text().splitlines()
+    rows[line - 1] = text
+    (tmp_path / "config.txt").write_text("\n".join(rows))
+    config = read_config(tmp_path / "config.txt")
+    if message:
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            refuse_unoffered(config)
+    else:
+        refuse_unoffered(config)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Numbers that do not hold although the command ended with 0
+
+
+@pytest.fixture
+def run_directory(tmp_path):
+    def make(losses, epochs=1, accuracy=0.5):
+        (tmp_path / "train.log").write_text("".join(f"[TRAIN] epoch=1, batch_id=1, loss={x}, lr=0.1\n" for x in losses))
+        event = json.dumps({"loss": 1.0, "top1_acc": accuracy})
+        (tmp_path / "metrics.jsonl").write_text(f"{event}\n" * epochs)
+        return tmp_path
+
+    return make
+
+
+def test_losses_must_be_finite_and_epochs_all_there(run_directory):
+    assert training_numbers(run_directory([2.0, 1.5]), "1")["last_loss"] == 1.5
+    for losses, epochs, accuracy in (([2.0, "nan"], 1, 0.5), (["inf"], 1, 0.5), ([1.0], 1, float("nan"))):
+        with pytest.raises(StepError, match="is not finite"):
+            training_numbers(run_directory(losses, epochs, accuracy), "1")
+    for losses, epochs in (([], 1), ([1.0], 0), ([1.0], 2)):
+        with pytest.raises(StepError, match="epochs were asked for"):
+            training_numbers(run_directory(losses, epochs), "1")
+
+
+def test_a_certificate_must_certify(tmp_path):
+    good = {"relative": 1e-6, "top1": 1.0}
+    (tmp_path / "inference.json").touch()
+
+    def judge(parity, files=("inference.json",)):
+        (tmp_path / "export.json").write_text(json.dumps({"files": dict.fromkeys(files, ""), "parity": parity}))
+        return export_numbers(tmp_path)
+
+    assert judge({"paddle": good}) == {"paddle_relative": 1e-6}
+    for parity, files in (({}, ["inference.json"]), ({"paddle": good}, []), ({"paddle": good}, ["inference.onnx"])):
+        with pytest.raises(StepError, match="certifies nothing"):
+            judge(parity, files)
+    for bad in ({"relative": 1e-3}, {"relative": float("nan")}, {"top1": 0.5}):
+        with pytest.raises(StepError, match="openvino is off by"):
+            judge({"paddle": good, "openvino": good | bad})
+
+
+def test_the_first_losses_must_be_equal_and_tell_something():
+    losses = [2.0, 1.9, 1.8, 1.7]
+    assert compare_losses(losses, [*losses[:3], 1.6])["first_difference"] == 0
+    for other in ([2.0, 1.9, 1.801, 1.7], [2.0, 1.9, float("nan"), 1.7]):
+        with pytest.raises(StepError, match="the first 3 losses differ"):
+            compare_losses(losses, other)
+    for one, other in ((losses, losses[:3]), (losses[:2], losses[:2]), ([2.0] * 4, [2.0] * 4)):
+        with pytest.raises(StepError, match="different ones are needed"):
+            compare_losses(one, other)
+
+
+def test_benchmark_reads_paddlevideos_argument():
+    config = read_config(ROOT / "test_tipc" / "configs" / "mvf" / "train_infer_python.txt")
+    with pytest.raises(ConfigError, match="'dynamic_bs8' must be benchmark_train, or such as dynamic_bs8_fp32_DP_N1C1"):
+        benchmark_train(config, "dynamic_bs8", None)

@@ -1,0 +1,135 @@
+"""A step has passed when its process, what it leaves and its numbers are right; nothing else counts."""
+
+import json
+import re
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from test_tipc import session as module
+from test_tipc.session import Session, StepError
+
+
+@pytest.fixture
+def session(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "OUTPUT", tmp_path / "output")
+    return Session("mvf", "whole_infer", patience=30)
+
+
+def python(code):
+    return [sys.executable, "-c", code]
+
+
+def fail():
+    raise StepError("the numbers do not hold")
+
+
+@pytest.mark.parametrize(
+    ("code", "check", "reason"),
+    [
+        ("import sys; print('one'); sys.exit('error: no such file')", dict, "exit code 1: error: no such file"),
+        ("import os; os.abort()", dict, "exit code -6: it printed nothing"),
+        ("pass", dict, r"exit code 0, but there is no .*weights"),
+        ("open(PATH, 'w')", dict, r"exit code 0, but there is no .*weights"),
+        ("open(PATH, 'w').write('x')", fail, "the numbers do not hold"),
+        ("open(PATH, 'w').write('x')", lambda: json.loads("{"), "JSONDecodeError: "),
+        ("open(PATH, 'w').write('x')", lambda: {}["top1_acc"], "KeyError: 'top1_acc'"),
+        ("open(PATH, 'w').write('x')", lambda: {"top1_acc": 1}, ""),
+    ],
+)
+def test_a_step_passes_only_if_all_of_it_holds(code, check, reason, session):
+    weights = session.folder / "weights"
+    weights.write_text("of an earlier run")
+    step = session.run("train", python(f"PATH = {str(weights)!r}\n{code}"), session.folder / "log", [weights], check)
+    assert step.passed == (not reason)
+    assert re.match(reason, step.reason)
+    assert session.finish() == int(bool(reason))
+    record = json.loads((session.folder / "results.json").read_text())
+    assert record["passed"] == (not reason)
+    assert [step["name"] for step in record["steps"]] == ["train"]
+    assert step.numbers == ({} if reason else {"top1_acc": 1})
+
+
+def test_result_lines_are_those_of_tipc(session):
+    session.run("good", ["true"], session.folder / "a.log")
+    session.run("bad", ["false"], session.folder / "b.log")
+    session.skip("amp", "needs a GPU")
+    lines = (session.folder / "results_python.log").read_text().splitlines()
+    assert lines[0] == f"\033[33m Run successfully with command - true > {session.folder}/a.log 2>&1 !  \033[0m"
+    assert lines[1] == f"\033[33m Run failed with command - false > {session.folder}/b.log 2>&1 !  \033[0m"
+    assert lines[2] == "   bad: exit code 1: it printed nothing"
+    assert lines[3:] == ["\033[33m Skipped - amp!  \033[0m", "   amp: needs a GPU"]
+    assert session.finish() == 1
+
+
+def test_a_failed_step_does_not_hide_the_next(session):
+    session.run("bad", ["false"], session.folder / "a.log")
+    session.run("good", ["true"], session.folder / "b.log")
+    session.judge("numbers", dict)
+    assert [step.status for step in session.steps] == ["failed", "passed", "passed"]
+    assert session.finish() == 1
+
+
+def test_nothing_run_is_no_success(session):
+    session.skip("amp", "needs a GPU")
+    assert session.finish() == 1
+
+
+def test_results_of_an_earlier_run_are_removed(session):
+    (session.folder / "results.json").write_text("old")
+    Session("mvf", "whole_infer")
+    assert not list(session.folder.iterdir())
+
+
+def test_a_step_that_hangs_is_ended_with_all_its_processes(session):
+    session._patience = 1
+    code = "import subprocess, time; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); time.sleep(60)"
+    step = session.run("hang", python(code), session.folder / "log")
+    assert step.reason == "not over after 1 s"
+    child = int((session.folder / "log").read_text())
+    for _ in range(50):
+        if not alive(child):
+            return
+        time.sleep(0.1)
+    pytest.fail("its child is left")
+
+
+def alive(process):
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().split()[2]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+SERVER = (
+    "import signal, sys, time; signal.signal(15, lambda *_: sys.exit({code})); print('up', flush=True); time.sleep(60)"
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "ready", "reason"),
+    [
+        (SERVER.format(code=0), True, ""),
+        (SERVER.format(code=3), True, "exit code 3 after SIGTERM"),
+        (SERVER.format(code=0), False, "not ready within 1 s"),
+        ("import sys; sys.exit('error: port 80 is taken')", True, "exit code 1: error: port 80 is taken"),
+        ("import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)", True,
+         "does not end within 1 s of SIGTERM"),
+    ],
+)  # fmt: skip
+def test_a_server_is_started_probed_and_ended(code, ready, reason, session, monkeypatch):
+    monkeypatch.setattr(module, "_ENDING", 1)
+    log = session.folder / "log"
+    patience = 20 if ready else 1
+    with session.server("server", python(code), log, lambda: ready and "up" in log.read_text(), patience) as server:
+        assert server.passed == (reason in ("", "exit code 3 after SIGTERM", "does not end within 1 s of SIGTERM"))
+    assert session.steps[0].reason == reason
+    assert session.finish() == int(bool(reason))
+
+
+def test_an_error_of_ours_in_a_check_is_not_swallowed(session):
+    with pytest.raises(ZeroDivisionError):
+        session.run("bug", ["true"], session.folder / "log", check=lambda: {"a": 1 / 0})
