@@ -4,11 +4,18 @@ import runpy
 from pathlib import Path
 
 import pytest
+import torch
 
 from configs import cli
 from datasets.demo import write_demo_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """PyTorch on one thread, as Paddle is: on clips this small more only wait for each other and for other tests."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

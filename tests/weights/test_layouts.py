@@ -192,13 +192,15 @@ def test_our_logits_are_those_of_the_layout(loaded, dtype, tolerance):
     loaded.model.to(dtype=dtype)
     weights.assign(loaded.model, loaded.found, case.partial)
     ours = loaded.model(paddle.to_tensor(case.clips(dtype).numpy())).numpy()
-    theirs = loaded.logits
+    theirs, rounding = loaded.logits, 0.0
     if dtype == "float32":
         theirs = case.logits(case.layers(loaded.arrays, dtype), dtype=dtype)
+        rounding = float((theirs - loaded.logits).abs().max())  # of a hundred layers it may be more than the tolerance
     assert ours.dtype == dtype
-    scale = theirs.abs().max()
+    scale = float(theirs.abs().max())
     assert 0.3 < scale < 30
-    assert np.abs(ours - theirs.numpy()).max() < tolerance * max(1, scale)
+    assert rounding < 1e-3 * scale
+    assert np.abs(ours - theirs.numpy()).max() < max(tolerance * max(1, scale), 4 * rounding)
 
 
 def test_the_layout_is_recognized_and_no_tensor_is_lost(loaded):
