@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,6 +111,26 @@ def write_record(directory: Path, record: dict[str, Any]) -> None:
     files = {name: sha256(directory / name) for name in names if (directory / name).is_file()}
     text = json.dumps({"version": VERSION, **record, "files": files}, indent=2)
     (directory / RECORD).write_text(text + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def whole_artefact(output: str | Path) -> Iterator[Path]:
+    """Gives a place for a new artefact beside `output`, and moves it there if the block ends without an error.
+
+    Raises:
+        ArtefactError: The output holds something that is no artefact.
+    """
+    target = Path(output).absolute()
+    if target.exists() and not (target / RECORD).is_file() and (not target.is_dir() or any(target.iterdir())):
+        raise ArtefactError(f"{output} holds something else than an artefact: name another --output")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as folder:
+        unfinished = Path(folder) / "artefact"  # one level deeper, because the temporary folder is private to its user
+        yield unfinished
+        if target.exists():
+            os.replace(target, Path(folder) / "replaced")
+        os.replace(unfinished, target)
+    print(f"artefact in {output}: {', '.join(sorted(path.name for path in target.iterdir()))}")
 
 
 def sha256(path: Path) -> str:

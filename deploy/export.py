@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from configs import Recipe, UserError, cli
-from deploy.artefact import CLASSES, GRAPHS, MODES, RECIPE, RECORD, ArtefactError, sha256, write_record
+from deploy.artefact import CLASSES, GRAPHS, MODES, RECIPE, ArtefactError, sha256, whole_artefact, write_record
 from deploy.process import in_fresh_process
 
 if TYPE_CHECKING:
@@ -47,17 +47,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Writes the artefact beside its place, checks every graph in it, and moves it there."""
     args = parse_args(argv)
-    output = Path(args.output).absolute()
-    if output.exists() and not (output / RECORD).is_file() and (not output.is_dir() or any(output.iterdir())):
-        raise ArtefactError(f"{args.output} holds something else than an artefact: name another --output")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as folder:
-        unchecked = Path(folder) / "artefact"  # one level deeper, because the temporary folder is private to its user
+    with whole_artefact(args.output) as unchecked:
         export(args, unchecked)
-        if output.exists():
-            os.replace(output, Path(folder) / "replaced")
-        os.replace(unchecked, output)
-    print(f"artefact in {args.output}: {', '.join(sorted(path.name for path in output.iterdir()))}")
 
 
 def export(args: argparse.Namespace, folder: Path) -> None:

@@ -11,7 +11,6 @@ import contextlib
 import importlib
 import io
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -23,7 +22,17 @@ import numpy as np
 from configs import UserError, cli
 from datasets import ClipLoader, VideoDataset, load_annotation
 from datasets.scores import score_views
-from deploy.artefact import CLASSES, GRAPHS, MODES, RECIPE, RECORD, Artefact, ArtefactError, open_artefact, write_record
+from deploy.artefact import (
+    CLASSES,
+    GRAPHS,
+    MODES,
+    RECIPE,
+    Artefact,
+    ArtefactError,
+    open_artefact,
+    whole_artefact,
+    write_record,
+)
 from deploy.engines import Engine, open_engine
 
 METHODS = {"entropy": "Entropy", "minmax": "MinMax"}  # --method -> name of ONNX Runtime's
@@ -55,12 +64,7 @@ def main(argv: list[str] | None = None) -> None:
     artefact = open_artefact(args.model_dir)
     if artefact.precision != "fp32":
         raise ArtefactError(f"{args.model_dir} holds {artefact.precision} weights already: name the exported folder")
-    output = Path(args.output).absolute()
-    if output.exists() and not (output / RECORD).is_file() and (not output.is_dir() or any(output.iterdir())):
-        raise ArtefactError(f"{args.output} holds something else than an artefact: name another --output")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as folder:
-        unfinished = Path(folder) / "artefact"  # one level deeper: the temporary folder is private to its user
+    with whole_artefact(args.output) as unfinished:
         unfinished.mkdir()
         for name in (RECIPE, CLASSES):
             shutil.copy(artefact.directory / name, unfinished / name)
@@ -79,10 +83,6 @@ def main(argv: list[str] | None = None) -> None:
         )
         print(f"calibrated by {args.method} on {len(clips)} training clips")
         print(f"top1_acc fp32: {accuracy['fp32']:.4f}\ntop1_acc int8: {accuracy['int8']:.4f}")
-        if output.exists():
-            os.replace(output, Path(folder) / "replaced")
-        os.replace(unfinished, output)
-    print(f"artefact in {args.output}: {', '.join(sorted(path.name for path in output.iterdir()))}")
 
 
 def calibration_clips(artefact: Artefact, args: argparse.Namespace) -> list[np.ndarray]:

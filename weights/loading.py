@@ -95,17 +95,13 @@ def assign(model: nn.Layer, found: Translation, partial: Collection[str] = ()) -
     coverage = Coverage(found.layout, skipped=dict(found.dropped))
     for key, (name, tensor) in target.items():
         theirs, array = source.get(key, ("", None))
+        shape = list(tensor.shape)
         if array is None:
-            part = _part_of(name, model)
-            if part not in partial:
-                raise _misfit(found, f"the file lacks {name} {list(tensor.shape)}", part)
-            coverage.new[name] = PARTS[part]
-        elif list(array.shape) != list(tensor.shape):
-            why = f"{name} is {list(array.shape)} in the file and {list(tensor.shape)} in the model"
-            part = _part_of(name, model)
-            if part not in partial:
-                raise _misfit(found, why, part)
-            coverage.new[name] = coverage.skipped[found.names[theirs]] = f"{PARTS[part]} of another size: {why}"
+            coverage.new[name] = _left_out(found, model, name, f"the file lacks {name} {shape}", partial)
+        elif list(array.shape) != shape:
+            why = f"{name} is {list(array.shape)} in the file and {shape} in the model"
+            part = _left_out(found, model, name, why, partial)
+            coverage.new[name] = coverage.skipped[found.names[theirs]] = f"{part} of another size: {why}"
         else:
             _check_marks(coverage, found, theirs, name, partial)
             coverage.loaded[name] = found.reshaped.get(theirs, "as they are")
@@ -120,11 +116,12 @@ def assign(model: nn.Layer, found: Translation, partial: Collection[str] = ()) -
     return coverage
 
 
-def _part_of(name: str, model: nn.Layer) -> str:
-    """Which of PARTS a tensor of the model belongs to; empty for the image network."""
-    if name.startswith("cls_head."):
-        return "head"
-    return "modules" if _is_of_module(name, model) else ""
+def _left_out(found: Translation, model: nn.Layer, name: str, why: str, partial: Collection[str]) -> str:
+    """What a tensor belongs to that stays as initialized; raises CheckpointError if it must not."""
+    part = "head" if name.startswith("cls_head.") else "modules" if _is_of_module(name, model) else ""
+    if part not in partial:
+        raise _misfit(found, why, part)
+    return PARTS[part]
 
 
 def _is_dead(key: str, target: Collection[str]) -> bool:
