@@ -20,6 +20,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     run.add_argument("--top", type=cli.positive, default=5, help="classes to print")
     cli.add_checkpoint_flags(parser)
+    cli.add_engine_flags(parser)
     return parser.parse_args(argv)
 
 
@@ -30,15 +31,20 @@ def main(argv: list[str] | None = None) -> None:
 
     runtime.prepare(args.device, args.threads, tune=not args.no_tune)
 
-    from datasets import load_views
+    from datasets import Annotation, Entry, VideoDataset
     from datasets.scores import prediction_lines
+    from deploy.compiled import compiled
     from engine.evaluation import view_scores
     from engine.inference import class_names_beside, load_recognizer
 
-    model, recipe, _ = load_recognizer(args)
+    loaded = load_recognizer(args)
+    recipe = loaded.recipe
     names = class_names_beside(args.pretrained, recipe.num_classes, names=args.classes)
-    for video in args.video:
-        clips = load_views(video, recipe, "test" if args.views == "full" else "val")
+    videos = Annotation(tuple(Entry(path, -1) for path in args.video), tuple(names), "the command line")
+    dataset = VideoDataset(videos, recipe, "test" if args.views == "full" else "val")
+    model = compiled(args, loaded, dataset)
+    for index, video in enumerate(args.video):
+        clips, _ = dataset.load(index)
         probabilities = view_scores(model, clips[None], args.views_per_pass, recipe.average_views)[0]  # [K]
         if len(args.video) > 1:
             print(video)

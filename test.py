@@ -20,6 +20,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     run.add_argument("--output_dir", help="where the report goes (default: test_<views> beside the weights)")
     run.add_argument("--num_workers", type=cli.count, default=2, help="processes that read videos; 0 reads in this one")
     cli.add_checkpoint_flags(parser)
+    cli.add_engine_flags(parser)
     return parser.parse_args(argv)
 
 
@@ -31,12 +32,14 @@ def main(argv: list[str] | None = None) -> None:
     runtime.prepare(args.device, args.threads, tune=not args.no_tune)
 
     from datasets import ClipLoader, VideoDataset, load_annotation
+    from deploy.compiled import compiled
     from engine import checkpoint, evaluation
     from engine.inference import class_names_beside, load_recognizer
     from engine.log import metric_lines
     from engine.metrics import summarize
 
-    model, recipe, _ = load_recognizer(args)
+    loaded = load_recognizer(args)
+    recipe = loaded.recipe
     annotation = load_annotation(args.dataset_root, "val", recipe.split, recipe.num_classes, args.val_list)
     dataset = VideoDataset(annotation, recipe, "test" if args.views == "full" else "val")
     names = class_names_beside(args.pretrained, recipe.num_classes, annotation.class_names)
@@ -45,6 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     view = "x".join(map(str, dataset.sample_shape))
     print(f"{recipe.model} on {len(dataset)} videos from {annotation.source}, {view} (views x frames x RGB x H x W)")
     started = time.perf_counter()
+    model = compiled(args, loaded, dataset)
     with ClipLoader(dataset, 1, num_workers=args.num_workers) as loader:
         scores, labels = evaluation.score_dataset(model, loader, args.views_per_pass)
     seconds = time.perf_counter() - started

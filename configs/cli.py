@@ -12,6 +12,8 @@ from configs.errors import UserError
 from configs.presets import PRESETS, get_preset, preset_for_model
 from configs.recipe import FIELDS, Recipe, RecipeError
 
+# What may compute logits from a checkpoint: `auto` chooses between Paddle in dygraph and Paddle Inference.
+ENGINES = ("auto", "dygraph", "paddle", "onnxruntime", "openvino")
 # Each group of flags begins at the field named here and ends before the next group's.
 GROUPS = {"model": "model", "frames": "split", "pixels": "short_side", "optimization": "max_epochs"}
 
@@ -84,6 +86,17 @@ def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
     )
     add_device_flags(parser)
     add_recipe_flags(parser, ("model", "frames", "pixels"))
+
+
+def add_engine_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds what chooses the engine of a command that computes from a checkpoint."""
+    section = parser.add_argument_group("engine")
+    section.add_argument(
+        "--engine", choices=ENGINES, default="auto",
+        help="what computes: the model itself (dygraph), or an engine from its graph; auto (default): Paddle Inference "
+        "for many views on a processor, else dygraph",
+    )  # fmt: skip
+    section.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the engine (default: fp32)")
 
 
 @contextlib.contextmanager

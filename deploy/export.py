@@ -19,6 +19,7 @@ from deploy.artefact import CLASSES, GRAPHS, MODES, RECIPE, ArtefactError, sha25
 from deploy.process import in_fresh_process
 
 if TYPE_CHECKING:
+    from engine.inference import Loaded
     from models import Recognizer2D
 
 PACKAGES = ("paddlepaddle", "numpy", "onnx", "paddle2onnx", "onnxruntime", "openvino")
@@ -59,26 +60,47 @@ def export(args: argparse.Namespace, folder: Path) -> None:
     """
     _prepare(args)
     from deploy.parity import check_spread, compare, parity_clips
-    from engine.inference import class_names_beside, load_recognizer
+    from engine.inference import load_recognizer
 
-    model, recipe, _ = load_recognizer(args)
-    clips = parity_clips(args.video, recipe, MODES[args.views])
-    expected = dygraph_logits(model, clips)
+    loaded = load_recognizer(args)
+    clips = parity_clips(args.video, loaded.recipe, MODES[args.views])
+    expected = dygraph_logits(loaded.model, clips)
     check_spread(expected, args.pretrained)
-    names = class_names_beside(args.pretrained, recipe.num_classes)
-    record = _record(args, recipe, clips.shape[1:])
     for place, formats in _places(folder, args.formats).items():
-        place.mkdir(parents=True)
-        (place / RECIPE).write_text(recipe.to_json(), encoding="utf-8")
-        (place / CLASSES).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-        for form in formats:
-            write_graph(form, args, model, clips.shape[1:], place)
-        write_record(place, record)
+        record = write_artefact(place, formats, args, loaded, clips.shape[1:])
         parity = {}
         for engine in [engine for form in formats for engine in _checkers(form)]:
             parity[engine] = compare(engine, place, clips, expected)
             print(_parity_line(f"{place.name}, " * (formats == ["legacy"]) + engine, parity[engine]), flush=True)
         write_record(place, {**record, "parity": parity})
+
+
+def write_artefact(
+    place: Path, formats: Sequence[str], args: argparse.Namespace, loaded: Loaded, shape: Sequence[int]
+) -> dict[str, Any]:
+    """Writes an artefact that nothing has checked yet.
+
+    Args:
+        place: Folder that is not there yet.
+        formats: Keys of GRAPHS.
+        args: Where the model came from: `cli.add_checkpoint_flags`.
+        loaded: The model, in eval mode.
+        shape: (T, 3, H, W) of the clips.
+
+    Returns:
+        The record of it.
+    """
+    from engine.inference import class_names_beside
+
+    names = class_names_beside(args.pretrained, loaded.recipe.num_classes)
+    place.mkdir(parents=True)
+    (place / RECIPE).write_text(loaded.recipe.to_json(), encoding="utf-8")
+    (place / CLASSES).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    for form in formats:
+        write_graph(form, args, loaded.model, shape, place)
+    record = _record(args, loaded.recipe, shape)
+    write_record(place, record)
+    return record
 
 
 def write_graph(form: str, args: argparse.Namespace, model: Recognizer2D, shape: Sequence[int], place: Path) -> None:

@@ -23,11 +23,11 @@ MAY_IMPORT = {
     "test_tipc": {"configs", "datasets", "alignment"},
     "tools": OURS,
     "train": {"configs", "datasets", "models", "weights", "engine"},
-    "test": {"configs", "datasets", "models", "weights", "engine"},
-    "predict": {"configs", "datasets", "models", "weights", "engine"},
+    "test": {"configs", "datasets", "models", "weights", "engine", "deploy"},
+    "predict": {"configs", "datasets", "models", "weights", "engine", "deploy"},
 }
 # The only files of deploy that know the network or Paddle; nothing that infers imports them.
-EXPORTING = ("export", "arrangement")
+EXPORTING = ("export", "arrangement", "compiled")
 NEVER_TORCH = ("configs", "datasets", "models", "weights", "engine", "deploy", "test_tipc", "train", "test", "predict")
 FILES = sorted(p for p in ROOT.rglob("*.py") if not any(part.startswith(".") for part in p.relative_to(ROOT).parts))
 

@@ -1,0 +1,147 @@
+"""test.py and predict.py through an engine: the same numbers, chosen and checked as they say."""
+
+import argparse
+import json
+import shutil
+import tempfile
+
+import numpy as np
+import paddle
+import pytest
+
+from configs import UserError, cli
+from datasets import Annotation, Entry, VideoDataset
+from deploy import compiled as module
+from deploy.compiled import MANY_VIEWS, CompiledRecognizer, compiled
+from deploy.engines import ENGINES, Engine
+from engine.evaluation import view_scores
+from engine.inference import load_recognizer
+
+
+def flags(checkpoint, *more):
+    parser = argparse.ArgumentParser()
+    cli.add_checkpoint_flags(parser)
+    cli.add_engine_flags(parser)
+    return parser.parse_args(["--pretrained", str(checkpoint), *more])
+
+
+def dataset_of(loaded, videos=MANY_VIEWS):
+    return VideoDataset(Annotation((Entry("absent.mp4", -1),) * videos, (), ""), loaded.recipe, "test")
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.mark.parametrize("engine", ["paddle", "onnxruntime", "openvino"])
+def test_an_engine_gives_what_the_model_gives(engine, checkpoint, clips, capsys):
+    pytest.importorskip("paddle2onnx")
+    pytest.importorskip(engine)
+    args = flags(checkpoint, "--engine", engine)
+    loaded = load_recognizer(args)
+    model = compiled(args, loaded, dataset_of(loaded))
+    assert isinstance(model, CompiledRecognizer)
+    videos = np.stack([clips, clips[::-1]])  # [2, 5, 8, 3, 32, 32]
+    expected = view_scores(loaded.model, videos)
+    np.testing.assert_allclose(view_scores(model, videos), expected, atol=1e-5)
+    assert np.abs(expected[:, None] - expected[:, :, None]).max() > 1e-2  # the scores say something
+    notes = capsys.readouterr().err
+    assert notes.count("note: ") == 1, "the first clip alone is checked"
+    assert f"computed by {engine} in fp32" in notes
+    assert "the same class comes first" in notes
+
+
+def test_nothing_is_left_on_the_disk(checkpoint, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    args = flags(checkpoint, "--engine", "paddle")
+    loaded = load_recognizer(args)
+    model = compiled(args, loaded, dataset_of(loaded))
+    assert not list(tmp_path.iterdir())
+    assert model(paddle.randn([3, 8, 3, 32, 32])).shape == [3, 8]
+
+
+@pytest.mark.parametrize(
+    ("more", "videos", "chosen"),
+    [
+        ((), MANY_VIEWS // 2, True),  # of two views each
+        ((), MANY_VIEWS // 2 - 1, False),
+        (("--no_tune",), MANY_VIEWS, False),
+        (("--engine", "dygraph"), MANY_VIEWS, False),
+        (("--engine", "paddle"), 1, True),
+    ],
+)
+def test_auto_takes_an_engine_where_it_pays(more, videos, chosen, checkpoint):
+    args = flags(checkpoint, *more)
+    loaded = load_recognizer(args)
+    assert isinstance(compiled(args, loaded, dataset_of(loaded, videos)), CompiledRecognizer) == chosen
+
+
+def test_auto_leaves_a_gpu_to_dygraph(checkpoint, monkeypatch):
+    args = flags(checkpoint)
+    loaded = load_recognizer(args)
+    monkeypatch.setattr(paddle, "get_device", lambda: "gpu:0")
+    assert compiled(args, loaded, dataset_of(loaded)) is loaded.model
+
+
+@pytest.mark.parametrize("engine", ["auto", "paddle"])
+def test_an_engine_that_does_not_open_is_told(engine, checkpoint, monkeypatch, capsys):
+    def absent(*_, **__):
+        raise module.ArtefactError("no such engine")
+
+    args = flags(checkpoint, "--engine", engine)
+    loaded = load_recognizer(args)
+    monkeypatch.setattr(module, "open_engine", absent)
+    if engine == "auto":
+        assert compiled(args, loaded, dataset_of(loaded)) is loaded.model
+        assert "computed in dygraph, as the engine paddle does not run here: no such engine" in capsys.readouterr().err
+    else:
+        with pytest.raises(UserError, match="no such engine"):
+            compiled(args, loaded, dataset_of(loaded))
+
+
+def test_an_engine_with_other_logits_ends_the_command(checkpoint, clips):
+    loaded = load_recognizer(flags(checkpoint))
+    facts = {"engine": "paddle", "precision": "fp32"}
+
+    def wrong(batch):
+        logits = loaded.model(paddle.to_tensor(batch)).numpy()
+        logits[0, 3] += 0.01 * np.abs(logits).max()
+        return logits
+
+    with pytest.raises(UserError, match="take --engine dygraph"):
+        CompiledRecognizer(loaded.model, Engine(wrong, (8, 3, 32, 32), facts))(paddle.to_tensor(clips))
+
+
+@pytest.mark.parametrize(("engine", "way"), [("dygraph", "--engine paddle"), ("onnxruntime", "--engine openvino")])
+def test_bf16_where_there_is_none(engine, way, checkpoint):
+    pytest.importorskip("paddle2onnx")
+    args = flags(checkpoint, "--engine", engine, "--precision", "bf16")
+    loaded = load_recognizer(args)
+    with pytest.raises(UserError, match=way):
+        compiled(args, loaded, dataset_of(loaded))
+
+
+def test_the_flag_knows_the_engines_that_there_are():
+    assert ("auto", "dygraph", *ENGINES) == cli.ENGINES
+
+
+def test_the_commands_print_the_same_in_every_engine(checkpoint, motion_videos, command, tmp_path):
+    weights = shutil.copytree(checkpoint.parent, tmp_path / "run") / "best.pdparams"
+    (weights.parent / "classes.txt").unlink()
+    videos = sorted(map(str, motion_videos.rglob("*.mp4")))[:3]
+    printed, reports = {}, {}
+    for engine in ("dygraph", "paddle"):
+        common = ("--pretrained", weights, "--engine", engine, "--threads", 1)
+        code, out = command("predict.py", *common, "--video", *videos)
+        assert code == 0
+        printed[engine] = [line.rpartition(" ")[0] for line in out.splitlines()]  # without the last digits
+        report = tmp_path / engine
+        code, out = command(
+            "test.py", *common, "--dataset_root", motion_videos, "--num_workers", 0, "--output_dir", report
+        )
+        assert code == 0
+        reports[engine] = json.loads((report / "test.json").read_text())
+    assert printed["dygraph"] == printed["paddle"]
+    assert len(printed["paddle"]) == 3 * 7  # the path, the first line, five classes
+    assert reports["dygraph"]["confusion"] == reports["paddle"]["confusion"]
