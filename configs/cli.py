@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import sys
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
@@ -109,6 +110,11 @@ def clear_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         print("stopped by Ctrl-C", file=sys.stderr)
         sys.exit(130)
+
+
+def end_on_sigterm() -> None:
+    """Lets SIGTERM end the command like an error, so that what it has begun to write or to run is cleared away."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def _fields_of(group: str) -> list[str]:

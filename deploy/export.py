@@ -150,6 +150,7 @@ def _prepare(args: argparse.Namespace) -> None:
     from engine import runtime
 
     runtime.prepare(args.device, args.threads, tune=not args.no_tune)
+    cli.end_on_sigterm()  # after Paddle's import, which takes the signal for itself
 
 
 def _save_legacy(args: argparse.Namespace, shape: Sequence[int], stem: str) -> None:

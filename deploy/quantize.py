@@ -1,7 +1,9 @@
 """Makes an int8 artefact: `python -m deploy.quantize --model_dir EXPORTED --output DIR --dataset_root DIR`.
 
 Post-training quantization by ONNX Runtime: weights by output channel, activations by ranges that training clips show
-(`entropy`, the Kullback-Leibler rule of TIPC's KL chain, or `minmax`). What it costs is measured on the validation set.
+(`minmax`, `percentile`, or `entropy`, the Kullback-Leibler rule of TIPC's KL chain). What it costs is measured on the
+validation set. ONNX Runtime's `entropy` cuts too much of a range: on the motion set it moves MVF's logits by 0.3 of
+their spread and probabilities by up to 0.45, `minmax` by 0.06 and 0.05.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from deploy.artefact import (
 )
 from deploy.engines import Engine, open_engine
 
-METHODS = {"entropy": "Entropy", "minmax": "MinMax"}  # --method -> name of ONNX Runtime's
+METHODS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}  # --method -> name of ONNX Runtime's
 GRAPH = GRAPHS["onnx"][0]
 
 
@@ -51,7 +53,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dataset_root", required=True, help="data set: calibrated on train, measured on val")
     parser.add_argument("--train_list", default="", help="list file of the training videos, instead of the one found")
     parser.add_argument("--val_list", default="", help="list file of the validation videos, instead of the one found")
-    parser.add_argument("--method", choices=tuple(METHODS), default="entropy", help="rule for the ranges (entropy)")
+    parser.add_argument("--method", choices=tuple(METHODS), default="minmax", help="rule for the ranges (minmax)")
     parser.add_argument("--clips", type=cli.positive, default=64, help="training clips to calibrate on, at most (64)")
     parser.add_argument("--threads", type=cli.count, default=0, help="of one operation; 0: all cores")
     parser.add_argument("--num_workers", type=cli.count, default=0, help="processes that read videos (0: this one)")
@@ -61,6 +63,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Quantizes beside the output's place, measures, and moves the artefact there."""
     args = parse_args(argv)
+    cli.end_on_sigterm()
     artefact = open_artefact(args.model_dir)
     if artefact.precision != "fp32":
         raise ArtefactError(f"{args.model_dir} holds {artefact.precision} weights already: name the exported folder")

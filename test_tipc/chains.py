@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import re
 import shutil
-import signal
 import sys
 import urllib.error
 import urllib.request
@@ -270,7 +269,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("mode", nargs="?", default="", help=f"of train_inference: {', '.join(MODES)}")
     parser.add_argument("params", nargs="?", default="", help="of benchmark_train: such as dynamic_bs8_fp32_DP_N1C1")
     args = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no process of a step outlives this one
+    cli.end_on_sigterm()  # so that no process of a step outlives this one
     function, form, mode = CHAINS[args.chain]
     config = read_config(args.config, form)
     mode = args.params or args.mode or mode

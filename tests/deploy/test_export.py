@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -122,6 +125,19 @@ def test_a_bad_checkpoint_leaves_nothing(case, checkpoint, tmp_path):
     with pytest.raises(UserError, match=message):
         run(weights, tmp_path / "new")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_sigterm_leaves_nothing_unfinished(checkpoint, tmp_path):
+    command = [sys.executable, "-m", "deploy.export", "--pretrained", checkpoint, "--output", tmp_path / "artefact"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.rglob("inference.json")):  # the graph is there, its check begins
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.terminate()
+    assert process.wait(30) == 143
+    assert not list(tmp_path.iterdir())
 
 
 def test_onnx_without_an_engine_to_check_it_is_refused(monkeypatch):
