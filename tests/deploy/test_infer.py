@@ -15,7 +15,6 @@ from deploy import infer
 from deploy.engines import ENGINES
 
 ROOT = Path(__file__).resolve().parents[2]
-CLIPS = ROOT.parent / "shared" / "data" / "clips"
 
 
 @pytest.fixture(scope="session")
@@ -137,27 +136,3 @@ def test_benchmark_reports_beside_the_predictions(flags, run, videos):
 def test_no_benchmark_without_the_flag(run, videos):
     _, said = run("--engine", "onnxruntime", "--video", videos[0], "--enable_benchmark", "False")
     assert "Perf info" not in said.out
-
-
-@pytest.mark.skipif(not CLIPS.is_dir(), reason="no real clips beside the repository")
-def test_real_clips_give_the_logits_of_dygraph(exported, checkpoint):
-    from deploy.engines import open_engine
-    from deploy.export import dygraph_logits
-    from deploy.parity import parity_clips
-    from engine.inference import load_recognizer
-
-    args = infer_flags(checkpoint)
-    model, recipe, _ = load_recognizer(args)
-    clips = parity_clips([str(path) for path in sorted(CLIPS.iterdir())], recipe, "test")
-    wanted = dygraph_logits(model, clips)
-    assert np.ptp(wanted, axis=0).max() > 0.1
-    for name in ENGINES:
-        found = open_engine(name, exported, threads=1)(clips)
-        assert np.abs(found - wanted).max() < 1e-4, name
-        assert (found.argmax(axis=1) == wanted.argmax(axis=1)).all(), name
-
-
-def infer_flags(weights):
-    from deploy import export
-
-    return export.parse_args(["--pretrained", str(weights), "--output", "unused"])
