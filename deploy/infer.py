@@ -140,9 +140,8 @@ def score_batch(engine: Engine, batch: Batch, dataset: VideoDataset) -> np.ndarr
 def run_benchmark(engine: Engine, loader: ClipLoader, args: argparse.Namespace) -> None:
     """Times passes over all videos, without decoding ahead, and prints AutoLog's report."""
     dataset = loader.dataset
-    artefact = open_artefact(args.model_dir)
-    precision = args.precision or artefact.precision
-    name, shape = artefact.record["model"], (args.batch_size, *dataset.sample_shape)
+    name, precision = dataset.recipe.model, engine.facts["precision"]
+    shape = (args.batch_size, *dataset.sample_shape)
     for _ in range(args.warmup):
         for batch in loader.epoch(0):
             score_batch(engine, batch, dataset)

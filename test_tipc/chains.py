@@ -177,16 +177,8 @@ def paddle2onnx(config: Config, mode: str, session: Session) -> None:
 
     Source: test_paddle2onnx.sh of PaddleVideo.
     """
-    trained, weights, artefact = _released(config), Path(config.need("model_dir")), session.folder / "inference"
-    words = [
-        config.need("python"), *config.words("2onnx"), *config.flag("model_dir", str(weights)),
-        *config.flag("save_file", str(artefact)),
-    ]  # fmt: skip
-    leaves = [artefact / "inference.onnx", artefact / "export.json"]
-    step = session.run(
-        "conversion", words, session.folder / "paddle2onnx.log", leaves, lambda: export_numbers(artefact)
-    )
-    if not (step.passed and ground_truth(session, trained, session.folder, weights)):
+    artefact = _converted(config, session, "2onnx", "save_file")
+    if artefact is None:
         session.skip("inference", "there is nothing to infer with")
         return
     for engine in config.choices("config") or [""]:
@@ -203,15 +195,8 @@ def serving(config: Config, mode: str, session: Session) -> None:
 
     Source: test_serving_infer_python.sh of PaddleVideo.
     """
-    trained, weights, artefact = _released(config), Path(config.need("model_dir")), session.folder / "inference"
-    words = [
-        config.need("python"), *config.words("trans_model"), *config.flag("model_dir", str(weights)),
-        *config.flag("server_dir", str(artefact)),
-    ]  # fmt: skip
-    step = session.run(
-        "conversion", words, session.folder / "export.log", [artefact / "export.json"], lambda: export_numbers(artefact)
-    )
-    if not (step.passed and ground_truth(session, trained, session.folder, weights)):
+    artefact = _converted(config, session, "trans_model", "server_dir")
+    if artefact is None:
         session.skip("server", "there is nothing to serve")
         return
     log, answers = session.folder / "python_server.log", session.folder / "python_server_infer_precision_fp32.log"
@@ -227,12 +212,23 @@ def serving(config: Config, mode: str, session: Session) -> None:
             session.skip("client", "the server is not ready")
 
 
-def _released(config: Config) -> Config:
-    """The config of the training beside this one; the model that this one starts from must be there."""
-    weights = Path(config.need("model_dir"))
+def _converted(config: Config, session: Session, tool: str, target: str) -> Path | None:
+    """The artefact of the trained model that a config starts from, with the ground truth beside; None if a step fails.
+
+    Args:
+        tool, target: Names of the lines that hold the command, and the flag of the folder that it writes.
+    """
+    weights, artefact = Path(config.need("model_dir")), session.folder / "inference"
     if not weights.is_file():
         raise ConfigError(f"{weights} is absent: bash test_tipc/prepare.sh {config.path} makes it")
-    return read_config(config.path.with_name("train_infer_python.txt"), "train_params")
+    trained = read_config(config.path.with_name("train_infer_python.txt"), "train_params")
+    words = [
+        config.need("python"), *config.words(tool), *config.flag("model_dir", str(weights)),
+        *config.flag(target, str(artefact)),
+    ]  # fmt: skip
+    log, leaves = session.folder / "conversion.log", [artefact / "export.json"]
+    step = session.run("conversion", words, log, leaves, lambda: export_numbers(artefact))
+    return artefact if step.passed and ground_truth(session, trained, session.folder, weights) else None
 
 
 def _url(log: Path) -> str:
