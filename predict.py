@@ -41,8 +41,8 @@ def main(argv: list[str] | None = None) -> None:
     recipe = loaded.recipe
     names = class_names_beside(args.pretrained, recipe.num_classes, names=args.classes)
     videos = Annotation(tuple(Entry(path, -1) for path in args.video), tuple(names), "the command line")
-    dataset = VideoDataset(videos, recipe, "test" if args.views == "full" else "val")
-    model = compiled(args, loaded, dataset)
+    dataset = VideoDataset(videos, recipe, cli.VIEWS[args.views])
+    model, _ = compiled(args, loaded, dataset)
     for index, video in enumerate(args.video):
         clips, _ = dataset.load(index)
         probabilities = view_scores(model, clips[None], args.views_per_pass, recipe.average_views)[0]  # [K]

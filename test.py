@@ -41,19 +41,20 @@ def main(argv: list[str] | None = None) -> None:
     loaded = load_recognizer(args)
     recipe = loaded.recipe
     annotation = load_annotation(args.dataset_root, "val", recipe.split, recipe.num_classes, args.val_list)
-    dataset = VideoDataset(annotation, recipe, "test" if args.views == "full" else "val")
+    dataset = VideoDataset(annotation, recipe, cli.VIEWS[args.views])
     names = class_names_beside(args.pretrained, recipe.num_classes, annotation.class_names)
     directory = Path(args.output_dir or Path(args.pretrained).parent / f"test_{args.views}")
     checkpoint.prepare_directory(directory)
     view = "x".join(map(str, dataset.sample_shape))
     print(f"{recipe.model} on {len(dataset)} videos from {annotation.source}, {view} (views x frames x RGB x H x W)")
     started = time.perf_counter()
-    model = compiled(args, loaded, dataset)
+    model, engine = compiled(args, loaded, dataset)
     with ClipLoader(dataset, 1, num_workers=args.num_workers) as loader:
         scores, labels = evaluation.score_dataset(model, loader, args.views_per_pass)
     seconds = time.perf_counter() - started
     metrics = summarize(scores, labels)
     summary = {**metrics, "view": view, "seconds": round(seconds, 1), "weights": Path(args.pretrained).name}
+    summary |= {"engine": engine, "precision": args.precision}
     evaluation.write_report(directory, scores, labels, names, summary)
     print("\n".join(metric_lines(metrics)))
     print(f"top1_acc: {metrics['top1_acc']:.4f}\ntop5_acc: {metrics['top5_acc']:.4f}")

@@ -15,6 +15,7 @@ from configs.recipe import FIELDS, Recipe, RecipeError
 
 # What may compute logits from a checkpoint: `auto` chooses between Paddle in dygraph and Paddle Inference.
 ENGINES = ("auto", "dygraph", "paddle", "onnxruntime", "openvino")
+VIEWS = {"full": "test", "quick": "val"}  # --views -> mode of the data set
 # Each group of flags begins at the field named here and ends before the next group's.
 GROUPS = {"model": "model", "frames": "split", "pixels": "short_side", "optimization": "max_epochs"}
 
@@ -81,9 +82,8 @@ def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
     """Adds what every command that uses a checkpoint has: weights, views, process, and the recipe's flags that fit."""
     section = parser.add_argument_group("checkpoint")
     section.add_argument("--pretrained", required=True, help="weights; recipe.json and classes.txt are read beside")
-    section.add_argument("--views_per_pass", type=count, default=0, help="views in one forward pass; 0: 64 frames")
     section.add_argument(
-        "--views", choices=("full", "quick"), default="full", help="the recipe's test views, or one centre view"
+        "--views", choices=tuple(VIEWS), default="full", help="the recipe's test views, or one centre view"
     )
     add_device_flags(parser)
     add_recipe_flags(parser, ("model", "frames", "pixels"))
@@ -98,6 +98,7 @@ def add_engine_flags(parser: argparse.ArgumentParser) -> None:
         "for many views on a processor, else dygraph",
     )  # fmt: skip
     section.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the engine (default: fp32)")
+    section.add_argument("--views_per_pass", type=count, default=0, help="views in one forward pass; 0: 64 frames")
 
 
 @contextlib.contextmanager

@@ -35,6 +35,11 @@ def mkl_vector_path(cpuinfo: str) -> str | None:
     return "5" if {"avx2", "fma"} <= flags else None
 
 
+def has_bf16() -> bool:
+    """Whether this processor multiplies in bfloat16."""
+    return _CPUINFO.is_file() and bool({"avx512_bf16", "amx_bf16"} & set(_CPUINFO.read_text().split()))
+
+
 def tune_mkl() -> str:
     """Sets the MKL vector path by processor, unless the environment does; returns a line for the plan."""
     if "MKL_DEBUG_CPU_TYPE" in os.environ:

@@ -16,14 +16,15 @@ from configs import Recipe, UserError
 from datasets import read_class_names
 
 RECORD, RECIPE, CLASSES = "export.json", "recipe.json", "classes.txt"
+LEGACY_FOLDER = "legacy"  # of Paddle 2's graph in an artefact that holds Paddle 3's too: their weights are named alike
 VERSION = 1  # of the record; raise it when its keys change their meaning
+KEYS = ("model", "input", "views", "num_classes", "precision", "versions", "files")  # that it cannot do without
 # format -> the files of its graph
 GRAPHS: dict[str, tuple[str, ...]] = {
     "paddle": ("inference.json", "inference.pdiparams"),
     "legacy": ("inference.pdmodel", "inference.pdiparams"),
     "onnx": ("inference.onnx",),
 }
-MODES = {"full": "test", "quick": "val"}  # --views -> mode of the data set
 
 
 class ArtefactError(UserError):
@@ -79,7 +80,7 @@ def open_artefact(directory: str | Path) -> Artefact:
     """Reads what stands beside the graphs.
 
     Raises:
-        ArtefactError: The folder is none of `deploy.export`, or of a newer version.
+        ArtefactError: The folder is none of `deploy.export`, or of another version.
         RecipeError, DataError: The recipe or the class names cannot be read.
     """
     directory = Path(directory)
@@ -97,11 +98,13 @@ def read_record(directory: Path) -> dict[str, Any]:
         raise ArtefactError(f"{directory} has no {RECORD}: make it with python -m deploy.export --output {directory}")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        version = record["version"]
+        version, missing = record["version"], [key for key in KEYS if key not in record]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtefactError(f"{path} is damaged ({error}): export again") from error
     if version != VERSION:
         raise ArtefactError(f"{path} has version {version}, this code reads {VERSION}: export again")
+    if missing:
+        raise ArtefactError(f"{path} is damaged (it lacks {missing[0]}): export again")
     return record
 
 
@@ -121,16 +124,32 @@ def whole_artefact(output: str | Path) -> Iterator[Path]:
         ArtefactError: The output holds something that is no artefact.
     """
     target = Path(output).absolute()
-    if target.exists() and not (target / RECORD).is_file() and (not target.is_dir() or any(target.iterdir())):
-        raise ArtefactError(f"{output} holds something else than an artefact: name another --output")
+    _check_replaceable(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as folder:
         unfinished = Path(folder) / "artefact"  # one level deeper, because the temporary folder is private to its user
         yield unfinished
-        if target.exists():
-            os.replace(target, Path(folder) / "replaced")
-        os.replace(unfinished, target)
+        older = Path(folder) / "replaced"
+        try:
+            if target.exists():
+                os.replace(target, older)
+            os.replace(unfinished, target)
+        except BaseException:
+            if older.exists() and not target.exists():
+                os.replace(older, target)
+            raise
     print(f"artefact in {output}: {', '.join(sorted(path.name for path in target.iterdir()))}")
+
+
+def _check_replaceable(target: Path) -> None:
+    """Raises ArtefactError for a place that holds more, or other, than an artefact."""
+    if not target.exists():
+        return
+    found = {path.name for path in target.iterdir()} if target.is_dir() else {target.name}
+    known = {RECORD, RECIPE, CLASSES, LEGACY_FOLDER}.union(*GRAPHS.values())
+    if found and (RECORD not in found or found - known):
+        other = min(found - known) if found - known else min(found)
+        raise ArtefactError(f"{target} holds something else than an artefact, {other}: name another --output")
 
 
 def sha256(path: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -13,9 +12,9 @@ import paddle
 from paddle import nn
 
 from datasets import VideoDataset
-from deploy.artefact import ArtefactError
-from deploy.engines import Engine, open_engine
-from deploy.export import write_artefact
+from deploy.artefact import GRAPHS, ArtefactError
+from deploy.engines import Engine, Settings, open_graph
+from deploy.export import write_graph
 from deploy.parity import TOLERANCE
 from engine.inference import Loaded
 
@@ -62,8 +61,8 @@ class CompiledRecognizer(nn.Layer):
         )
 
 
-def compiled(args: argparse.Namespace, loaded: Loaded, dataset: VideoDataset) -> nn.Layer:
-    """The model as it is, or in the engine that the flags ask for.
+def compiled(args: argparse.Namespace, loaded: Loaded, dataset: VideoDataset) -> tuple[nn.Layer, str]:
+    """The model as it is, or in the engine that the flags ask for, and the name of what computes.
 
     Args:
         args: Of a parser with `cli.add_checkpoint_flags` and `cli.add_engine_flags`.
@@ -77,14 +76,14 @@ def compiled(args: argparse.Namespace, loaded: Loaded, dataset: VideoDataset) ->
     if name == "dygraph":
         if args.precision != "fp32":
             raise ArtefactError(f"--precision {args.precision} is an engine's: take --engine paddle or openvino")
-        return loaded.model
+        return loaded.model, name
     try:
-        return CompiledRecognizer(loaded.model, _engine_of(args, loaded, dataset.sample_shape[1:], name))
+        return CompiledRecognizer(loaded.model, _engine_of(args, loaded, dataset.sample_shape[1:], name)), name
     except ArtefactError as error:
         if args.engine != "auto" or args.precision != "fp32":
             raise
         print(f"note: computed in dygraph, as the engine {name} does not run here: {error}", file=sys.stderr)
-        return loaded.model
+        return loaded.model, "dygraph"
 
 
 def _choose(args: argparse.Namespace, num_views: int) -> str:
@@ -96,8 +95,10 @@ def _choose(args: argparse.Namespace, num_views: int) -> str:
 
 def _engine_of(args: argparse.Namespace, loaded: Loaded, shape: tuple[int, ...], name: str) -> Engine:
     """An engine that has loaded the graph of a model; nothing is left on the disk."""
+    device, _, number = paddle.get_device().partition(":")
+    gpu = int(number or 0) if device == "gpu" and name == "paddle" else None
+    settings = Settings(args.precision, args.threads, gpu=gpu, tune=not args.no_tune)
+    form = "paddle" if name == "paddle" else "onnx"
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "artefact"
-        write_artefact(place, ["paddle" if name == "paddle" else "onnx"], args, loaded, shape)
-        gpu = name == "paddle" and paddle.get_device() != "cpu"
-        return open_engine(name, place, args.precision, int(os.environ["OMP_NUM_THREADS"]), use_gpu=gpu)
+        write_graph(form, args, loaded.model, shape, Path(folder))
+        return open_graph(name, [Path(folder) / file for file in GRAPHS[form]], shape, settings)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from configs import Recipe, UserError, cli
-from deploy.artefact import CLASSES, GRAPHS, MODES, RECIPE, ArtefactError, sha256, whole_artefact, write_record
+from deploy.artefact import CLASSES, GRAPHS, LEGACY_FOLDER, RECIPE, ArtefactError, sha256, whole_artefact, write_record
 from deploy.process import in_fresh_process
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from models import Recognizer2D
 
 PACKAGES = ("paddlepaddle", "numpy", "onnx", "paddle2onnx", "onnxruntime", "openvino")
-LEGACY_FOLDER = "legacy"  # the older format has a folder of its own in the artefact: its weights are named alike
 OPSET = 17
 # format -> engines that must agree with the model; of several, those that are installed, one at least
 CHECKED_BY = {"paddle": ("paddle",), "legacy": ("paddle",), "onnx": ("onnxruntime", "openvino")}
@@ -38,7 +37,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     run.add_argument("--output", required=True, help="folder of the artefact; an artefact that is there is replaced")
     run.add_argument(
         "--formats", nargs="+", choices=tuple(GRAPHS), default=["paddle"],
-        help="paddle: Paddle 3; legacy: .pdmodel, in a folder of its own inside; onnx (default: paddle)",
+        help="paddle: Paddle 3; legacy: .pdmodel, beside paddle in a folder of its own; onnx (default: paddle)",
     )  # fmt: skip
     run.add_argument("--video", nargs="+", default=[], help="videos to check with (default: two that are drawn)")
     cli.add_checkpoint_flags(parser)
@@ -63,7 +62,7 @@ def export(args: argparse.Namespace, folder: Path) -> None:
     from engine.inference import load_recognizer
 
     loaded = load_recognizer(args)
-    clips = parity_clips(args.video, loaded.recipe, MODES[args.views])
+    clips = parity_clips(args.video, loaded.recipe, cli.VIEWS[args.views])
     expected = dygraph_logits(loaded.model, clips)
     check_spread(expected, args.pretrained)
     for place, formats in _places(folder, args.formats).items():
@@ -71,7 +70,7 @@ def export(args: argparse.Namespace, folder: Path) -> None:
         parity = {}
         for engine in [engine for form in formats for engine in _checkers(form)]:
             parity[engine] = compare(engine, place, clips, expected)
-            print(_parity_line(f"{place.name}, " * (formats == ["legacy"]) + engine, parity[engine]), flush=True)
+            print(_parity_line(f"{place.name}, " * (place != folder) + engine, parity[engine]), flush=True)
         write_record(place, {**record, "parity": parity})
 
 
@@ -117,12 +116,12 @@ def write_graph(form: str, args: argparse.Namespace, model: Recognizer2D, shape:
     if form == "paddle":
         save_graph(model, shape, stem)
     elif form == "legacy":
-        in_fresh_process(_save_legacy, args, shape, stem, FLAGS_enable_pir_api="0")
+        in_fresh_process(_save_legacy, args, shape, stem)
     else:
         with tempfile.TemporaryDirectory() as folder:
             graph = str(Path(folder) / "graph")
             save_graph(model, shape, graph)
-            in_fresh_process(_convert, graph, f"{stem}.onnx")
+            _convert(graph, f"{stem}.onnx")
 
 
 def save_graph(model: Recognizer2D, shape: Sequence[int], stem: str) -> None:
@@ -154,7 +153,8 @@ def _prepare(args: argparse.Namespace) -> None:
 
 
 def _save_legacy(args: argparse.Namespace, shape: Sequence[int], stem: str) -> None:
-    """`save_graph` in the format of Paddle 2, for a process in which the new IR is off."""
+    """`save_graph` in the format of Paddle 2, for a process of its own: the new IR is off in it."""
+    os.environ["FLAGS_enable_pir_api"] = "0"  # noqa: SIM112  Paddle's own spelling, which it reads when it is imported
     _prepare(args)
     from engine.inference import load_recognizer
 
@@ -163,26 +163,35 @@ def _save_legacy(args: argparse.Namespace, shape: Sequence[int], stem: str) -> N
 
 
 def _convert(stem: str, target: str) -> None:
-    """Turns a graph of Paddle 3 into ONNX; keeps the converter's many lines for the error that there may be."""
+    """Turns a graph of Paddle 3 into ONNX in a process of its own, which the converter may end."""
     if importlib.util.find_spec("paddle2onnx") is None:
         raise ArtefactError("--formats onnx needs paddle2onnx: pip install -r requirements-deploy.txt")
-    remarks = Path(f"{stem}.log")
-    file = os.open(remarks, os.O_WRONLY | os.O_CREAT)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
+    log = Path(f"{stem}.log")
+    log.touch()
+    try:
+        in_fresh_process(_call_paddle2onnx, stem, target)
+        if not Path(target).is_file():
+            raise UserError("it ended without a word")
+    except Exception as error:
+        remarks = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        raise UserError(f"paddle2onnx does not convert the graph: {(remarks or [str(error)])[-1]}") from error
+
+
+def _call_paddle2onnx(stem: str, target: str) -> None:
+    """Keeps the converter's many lines in a file, for the error that there may be."""
+    remarks = os.open(f"{stem}.log", os.O_WRONLY)
+    os.dup2(remarks, 1)
+    os.dup2(remarks, 2)
     import paddle2onnx
 
     paddle2onnx.export(f"{stem}.json", f"{stem}.pdiparams", target, opset_version=OPSET, optimize_tool="None")
-    if not Path(target).is_file():
-        reason = remarks.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-        raise UserError(f"paddle2onnx does not convert the graph: {''.join(reason)}")
 
 
 def _places(folder: Path, formats: Sequence[str]) -> dict[Path, list[str]]:
-    """Folder -> the formats in it."""
-    inner = [form for form in GRAPHS if form in formats and form != "legacy"]
-    places = {folder: inner} if inner else {}
-    return places | ({folder / LEGACY_FOLDER: ["legacy"]} if "legacy" in formats else {})
+    """Folder -> the formats in it: all in one, but Paddle's two apart, whose weights are named alike."""
+    apart = {"paddle", "legacy"} <= set(formats)
+    inner = [form for form in GRAPHS if form in formats and not (apart and form == "legacy")]
+    return {folder: inner} | ({folder / LEGACY_FOLDER: ["legacy"]} if apart else {})
 
 
 def _checkers(form: str) -> list[str]:

@@ -14,7 +14,7 @@ from configs import UserError, cli
 from datasets import Annotation, Batch, ClipLoader, Entry, VideoDataset, read_class_names
 from datasets.annotation import VIDEO_SUFFIXES, DataError
 from datasets.scores import prediction_lines, score_views
-from deploy.artefact import MODES, Artefact, ArtefactError, open_artefact
+from deploy.artefact import Artefact, ArtefactError, open_artefact
 from deploy.autolog import Benchmark
 from deploy.engines import ENGINES, PRECISIONS, Engine, open_engine
 
@@ -29,11 +29,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     run.add_argument("--video", required=True, nargs="+", help="video files, folders of frames, or of videos")
     run.add_argument("--classes", help='file of class names: one a line, or JSON {"0": name}')
     run.add_argument("--top", type=cli.positive, default=5, help="classes to print")
-    run.add_argument("--views", choices=tuple(MODES), help="test views, or one centre view (default: as exported)")
+    run.add_argument("--views", choices=tuple(cli.VIEWS), help="test views, or one centre view (default: as exported)")
     run.add_argument("--batch_size", type=cli.positive, default=1, help="videos in a pass")
     run.add_argument("--num_workers", type=cli.count, default=1, help="processes that decode ahead; 0: none")
     run.add_argument("--save_json", type=Path, help="file for the probabilities of every video")
-    add_engine_flags(parser)
+    add_graph_flags(parser)
     bench = parser.add_argument_group("benchmark")
     bench.add_argument(
         "--enable_benchmark", type=boolean, nargs="?", const=True, default=False, help="report times as AutoLog does"
@@ -44,12 +44,16 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def add_engine_flags(parser: argparse.ArgumentParser) -> None:
+def add_graph_flags(parser: argparse.ArgumentParser) -> None:
     """Adds what chooses an engine and how it computes."""
     section = parser.add_argument_group("engine")
-    section.add_argument("--engine", choices=tuple(ENGINES), default="paddle", help="what computes (default: paddle)")
+    section.add_argument(
+        "--engine", choices=tuple(ENGINES), help="what computes (default: paddle; onnxruntime where only ONNX is there)"
+    )
     section.add_argument("--precision", choices=PRECISIONS, help="of the computation (default: the artefact's)")
-    section.add_argument("--threads", "--cpu_threads", type=cli.count, default=0, help="of one operation; 0: all cores")
+    section.add_argument(
+        "--threads", "--cpu_threads", type=cli.count, default=0, help="of one operation; 0: OMP_NUM_THREADS, or all"
+    )
     section.add_argument("--enable_mkldnn", type=boolean, default=True, help="oneDNN of --engine paddle")
     section.add_argument("--use_gpu", type=boolean, default=False, help="first GPU; --engine paddle only")
 
@@ -86,16 +90,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def open_engine_of(args: argparse.Namespace) -> Engine:
-    """The engine that the flags of `add_engine_flags` ask for."""
-    return open_engine(args.engine, args.model_dir, args.precision, args.threads, args.enable_mkldnn, args.use_gpu)
+    """The engine that the flags of `add_graph_flags` ask for."""
+    gpu = 0 if args.use_gpu else None
+    return open_engine(
+        args.engine, args.model_dir, args.precision, threads=args.threads, onednn=args.enable_mkldnn, gpu=gpu
+    )
 
 
 def find_videos(names: Sequence[str]) -> list[str]:
-    """The videos behind names of files, of folders of frames, and of folders that hold videos at any depth.
-
-    Raises:
-        DataError: A folder holds neither.
-    """
+    """The videos behind names: those at any depth of a folder that holds some; else the name, a file or its frames."""
     paths = []
     for name in names:
         root = Path(name)
@@ -107,7 +110,7 @@ def find_videos(names: Sequence[str]) -> list[str]:
 def make_dataset(paths: Sequence[str], artefact: Artefact, views: str | None = None) -> VideoDataset:
     """The views of videos, decoded, placed and transformed by the artefact's recipe as test.py does it."""
     entries = tuple(Entry(path, -1) for path in paths)
-    mode = MODES[views or artefact.record["views"]]
+    mode = cli.VIEWS[views or artefact.record["views"]]
     return VideoDataset(Annotation(entries, artefact.class_names, str(artefact.directory)), artefact.recipe, mode)
 
 

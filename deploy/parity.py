@@ -63,8 +63,8 @@ def compare(name: str, directory: Path, clips: np.ndarray, expected: np.ndarray)
         expected: Their logits by dygraph, [n, K].
 
     Returns:
-        `max_difference`, `relative` (to the largest logit), `spread` of the clips' logits, `top1` (share of clips
-        that are named alike) and `clips`.
+        `max_difference`, `allowed`, `relative` (to the largest logit), `spread` of the clips' logits, `top1` (share of
+        clips that are named alike) and `clips`.
 
     Raises:
         ArtefactError: The engine does not run the graph or gives other logits.
@@ -75,18 +75,19 @@ def compare(name: str, directory: Path, clips: np.ndarray, expected: np.ndarray)
     wanted = expected[rows]
     difference = float(np.abs(found - wanted).max())
     scale = float(np.abs(expected).max())
+    spread = float(np.abs(expected - expected[:1]).max())
     figures = {
         "max_difference": difference,
+        # What is small beside the logits must be so beside what tells the clips apart, too.
+        "allowed": min(TOLERANCE * max(scale, 1.0), 0.1 * spread),
         "relative": difference / scale,
-        "spread": float(np.abs(expected - expected[:1]).max()),
+        "spread": spread,
         "top1": float((found.argmax(axis=1) == wanted.argmax(axis=1)).mean()),
         "clips": len(clips),
     }
-    # A difference that is small beside the logits must be so beside what tells the clips apart, too.
-    allowed = min(TOLERANCE * max(scale, 1.0), 0.1 * figures["spread"])
-    if not difference <= allowed or figures["top1"] < 1:
+    if not difference <= figures["allowed"] or figures["top1"] < 1:
         raise ArtefactError(
-            f"{name} differs from the trained model by {difference:.1e} (allowed: {allowed:.1e}) and names "
+            f"{name} differs from the trained model by {difference:.1e} (allowed: {figures['allowed']:.1e}) and names "
             f"{figures['top1']:.0%} of the clips alike: the artefact is not kept"
         )
     return figures

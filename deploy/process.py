@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from multiprocessing.connection import Connection
+from typing import Any, TypeVar
 
 from configs import UserError
 
 Result = TypeVar("Result")
 
 
-def in_fresh_process(function: Callable[..., Result], *arguments: object, **environment: str) -> Result:
-    """What `function(*arguments)` returns in a process of its own.
+def in_fresh_process(function: Callable[..., Result], *arguments: object) -> Result:
+    """What `function(*arguments)` returns in a process of its own, which ends with this call, however that ends.
 
     Args:
         function: Of a module, so that the other process finds it.
         arguments: Anything that can be pickled.
-        environment: Variables that the other process gets besides.
 
     Raises:
         UserError: The process died. Exceptions of the function are raised as they are.
     """
-    before = dict(os.environ)
-    os.environ.update(environment)
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_send_result, args=(there, function, arguments))
+    process.start()
+    there.close()
     try:
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            task = pool.submit(function, *arguments)
-            try:
-                return task.result()
-            except BrokenProcessPool as error:
-                raise UserError(f"the process of {function.__module__}.{function.__name__} died") from error
+        result, error = here.recv()
+    except EOFError:
+        raise UserError(f"the process of {function.__module__}.{function.__name__} died") from None
     finally:
-        os.environ.clear()
-        os.environ.update(before)
+        process.kill()
+        process.join()
+    if error is not None:
+        raise error
+    return result
+
+
+def _send_result(connection: Connection, function: Callable[..., Any], arguments: tuple[object, ...]) -> None:
+    try:
+        connection.send((function(*arguments), None))
+    except Exception as error:
+        connection.send((None, error))

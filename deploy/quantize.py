@@ -27,7 +27,6 @@ from datasets.scores import score_views
 from deploy.artefact import (
     CLASSES,
     GRAPHS,
-    MODES,
     RECIPE,
     Artefact,
     ArtefactError,
@@ -67,6 +66,8 @@ def main(argv: list[str] | None = None) -> None:
     artefact = open_artefact(args.model_dir)
     if artefact.precision != "fp32":
         raise ArtefactError(f"{args.model_dir} holds {artefact.precision} weights already: name the exported folder")
+    if Path(args.output).resolve() == artefact.directory.resolve():
+        raise ArtefactError(f"--output {args.output} is the artefact itself: name another folder")
     with whole_artefact(args.output) as unfinished:
         unfinished.mkdir()
         for name in (RECIPE, CLASSES):
@@ -155,7 +156,7 @@ def _dataset(artefact: Artefact, args: argparse.Namespace, split: str) -> VideoD
     annotation = load_annotation(args.dataset_root, split, recipe.split, recipe.num_classes, names)
     if annotation.class_names and annotation.class_names != artefact.class_names:
         raise UserError(f"the classes of {args.dataset_root} are not those of {artefact.directory}: take its own data")
-    return VideoDataset(annotation, recipe, MODES[artefact.record["views"]])
+    return VideoDataset(annotation, recipe, cli.VIEWS[artefact.record["views"]])
 
 
 def _clip_reader(quantization: Any, name: str, clips: list[np.ndarray]) -> Any:

@@ -13,8 +13,10 @@ import argparse
 import errno
 import json
 import signal
+import sys
 import tempfile
 import threading
+import time
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -25,9 +27,9 @@ from configs import UserError, cli
 from datasets import load_views
 from datasets.annotation import DataError
 from datasets.scores import score_views
-from deploy.artefact import MODES, Artefact, open_artefact
+from deploy.artefact import Artefact, open_artefact
 from deploy.engines import Engine
-from deploy.infer import add_engine_flags, open_engine_of
+from deploy.infer import add_graph_flags, open_engine_of
 
 BUSY = 8  # requests that are read and decoded at a time; a further one is told to come back
 # What video files begin with: position, bytes. FFmpeg would take a text as a playlist and open the files it names.
@@ -59,7 +61,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     run.add_argument("--top", type=cli.positive, default=5, help="classes in an answer")
     run.add_argument("--max_megabytes", type=cli.positive, default=64, help="largest video that is taken")
     run.add_argument("--patience", type=cli.positive, default=30, help="seconds that a sender may stand still")
-    add_engine_flags(parser)
+    add_graph_flags(parser)
     return parser.parse_args(argv)
 
 
@@ -68,7 +70,7 @@ class Classifier:
 
     def __init__(self, artefact: Artefact, engine: Engine) -> None:
         self.artefact = artefact
-        self._engine = engine
+        self.engine = engine
         self._turn = threading.Lock()
 
     def probabilities(self, video: bytes) -> np.ndarray:
@@ -84,11 +86,11 @@ class Classifier:
             file.write(video)
             file.flush()
             try:
-                views = load_views(file.name, recipe, MODES[self.artefact.record["views"]])
+                views = load_views(file.name, recipe, cli.VIEWS[self.artefact.record["views"]])
             except DataError as error:
                 raise DataError(str(error).replace(file.name, "the body of the request")) from error
         with self._turn:
-            return score_views(self._engine, views[None], average=recipe.average_views)[0]
+            return score_views(self.engine, views[None], average=recipe.average_views)[0]
 
 
 class Server(ThreadingHTTPServer):
@@ -98,13 +100,13 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 64
 
     def __init__(self, args: argparse.Namespace) -> None:
-        """Takes the port; the artefact follows in `ready`.
+        """Takes the port; requests wait until `serve_forever`.
 
         Raises:
             ServeError: The port is taken, or not to be had.
         """
         self.args = args
-        self.classifier: Classifier | None = None
+        self.classifier: Classifier  # set before the first request is answered
         self.room = threading.BoundedSemaphore(BUSY)
         try:
             super().__init__((args.host, args.port), Handler)
@@ -121,12 +123,15 @@ class Server(ThreadingHTTPServer):
         return f"http://{self.args.host}:{self.server_address[1]}"
 
     def drain(self) -> None:
-        """Waits until the requests that were taken in are answered."""
+        """Waits until the requests that were taken in are answered, `patience` seconds at most."""
+        end = time.monotonic() + self.args.patience
         for _ in range(BUSY):
-            self.room.acquire(timeout=self.args.patience)
+            self.room.acquire(timeout=max(0.0, end - time.monotonic()))
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Leaves out the traceback of a client that went away; http.server prints it otherwise."""
+        """Leaves out the traceback of a client that went away."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -144,14 +149,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Says what is served."""
-        classifier = self.server.classifier
         if self.path != "/health":
             self._answer(HTTPStatus.NOT_FOUND, error="there are GET /health and POST /predict")
-        elif classifier is None:
-            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, error="the model is being loaded")
         else:
-            record = classifier.artefact.record
-            self._answer(HTTPStatus.OK, status="ok", model=record["model"], precision=record["precision"])
+            classifier = self.server.classifier
+            model, precision = classifier.artefact.record["model"], classifier.engine.facts["precision"]
+            self._answer(HTTPStatus.OK, status="ok", model=model, precision=precision)
 
     def do_POST(self) -> None:
         """Names the action in the video that is the body."""
@@ -175,8 +178,6 @@ class Handler(BaseHTTPRequestHandler):
     def _predict(self, length: int) -> None:
         video = self.rfile.read(length)
         classifier = self.server.classifier
-        if classifier is None:
-            return self._answer(HTTPStatus.SERVICE_UNAVAILABLE, error="the model is being loaded")
         if len(video) < length:
             return self._answer(HTTPStatus.BAD_REQUEST, error=f"the body ends after {len(video)} of {length} bytes")
         try:
@@ -190,6 +191,10 @@ class Handler(BaseHTTPRequestHandler):
         best = probabilities.argsort()[::-1][: self.server.args.top]
         top = [{"label": int(k), "name": names[k], "probability": float(probabilities[k])} for k in best]
         return self._answer(HTTPStatus.OK, top=top)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What http.server itself refuses: another method, a line that is no request."""
+        self._answer(HTTPStatus(code), error=message or HTTPStatus(code).phrase)
 
     def _refuse(self, length: int, code: HTTPStatus, error: str) -> None:
         """Answers, and lets a body of moderate length run out: who is cut off while sending never reads the answer."""
@@ -216,9 +221,11 @@ def main(argv: list[str] | None = None) -> None:
     with Server(args) as server:
         _end_on_signals(server)
         artefact = open_artefact(args.model_dir)
-        server.classifier = Classifier(artefact, open_engine_of(args))
+        engine = open_engine_of(args)
+        server.classifier = Classifier(artefact, engine)
         _end_on_signals(server)  # again: Paddle has put its own handlers in place when it was imported
-        print(f"serving {artefact.record['model']} ({args.engine}, {artefact.precision}) on {server.url}", flush=True)
+        how = f"{engine.facts['engine']}, {engine.facts['precision']}"
+        print(f"serving {artefact.record['model']} ({how}) on {server.url}", flush=True)
         server.serve_forever(poll_interval=0.1)
         server.drain()
     print("stopped", flush=True)
@@ -227,7 +234,7 @@ def main(argv: list[str] | None = None) -> None:
 def _end_on_signals(server: Server) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         # `shutdown` waits for the loop that the signal interrupts: hence from another thread.
-        signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
+        signal.signal(number, lambda *_: threading.Thread(target=server.shutdown, daemon=True).start())
 
 
 if __name__ == "__main__":

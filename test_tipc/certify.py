@@ -6,6 +6,7 @@ bash test_tipc/certify.sh [FOLDER_OF_CONFIGS...]
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from configs import cli
 from test_tipc.report import read_results, write_table
+from test_tipc.session import OUTPUT
 
 CONFIGS = Path("test_tipc/configs")
 # Script, config file, mode; what the small data serve first.
@@ -37,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     rows = []
     for folder in args.configs or sorted(path for path in CONFIGS.iterdir() if path.is_dir()):
+        shutil.rmtree(OUTPUT / folder.name, ignore_errors=True)  # results of an earlier run are not of this one
         for script, config, mode in RUNS:
             words = [str(folder / f"{config}.txt"), mode]
             started = time.perf_counter()

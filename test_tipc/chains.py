@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import http.client
 import re
 import shutil
 import sys
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
@@ -16,7 +16,7 @@ from typing import Any
 from configs import UserError, cli
 from test_tipc.config import MODES, Config, ConfigError, read_config
 from test_tipc.prepare import clips_of, dataset_of
-from test_tipc.session import Session, StepError
+from test_tipc.session import FAILED, Session, StepError
 from test_tipc.steps import (
     PREDICTIONS,
     Training,
@@ -55,12 +55,14 @@ def train_inference(config: Config, mode: str, session: Session) -> None:
     Source: test_train_inference_python.sh of PaddleOCR and PaddleVideo, in the same order.
     """
     if mode not in ("whole_infer", "klquant_whole_infer"):
-        for name, training in _trainings(config):
+        for name, training in list(_trainings(config)):  # all are read before the first is run
             folder = session.folder / name
             weights = train(session, config, mode, folder, training)
             if weights:
                 evaluate(session, config, mode, folder, weights)
                 infer_exported(session, config, folder, weights, config.words("norm_export"))
+            elif session.steps[-1].status == FAILED:
+                session.skip("evaluation, export, inference", f"there is nothing to go on with: {name} failed")
         return
     weights = Path(config.need("infer_model"))
     if not weights.is_file():
@@ -113,7 +115,7 @@ def compare_losses(expected: Sequence[float], found: Sequence[float]) -> dict[st
     """Compares the first losses of two trainings; raises StepError if they differ, or say too little to tell."""
     if len(expected) != len(found) or len(set(expected[:FIRST_LOSSES])) < FIRST_LOSSES:
         raise StepError(f"{len(expected)} and {len(found)} losses; {FIRST_LOSSES} different ones are needed at least")
-    differences = [abs(a - b) / abs(a) for a, b in zip(expected, found, strict=True)]
+    differences = [abs(a - b) / abs(a) if a else abs(b) for a, b in zip(expected, found, strict=True)]
     first = differences[:FIRST_LOSSES]
     if not all(difference <= STATIC_RTOL for difference in first):  # as it stands, so that NaN fails
         raise StepError(f"the first {FIRST_LOSSES} losses differ by {max(first):.1e}, {STATIC_RTOL:g} is allowed")
@@ -137,13 +139,11 @@ def benchmark_train(config: Config, mode: str, session: Session) -> None:
         log = folder / "train.log"
         amp = {"fp16": "float16", "bf16": "bfloat16"}.get(precision, "")
         graph = config.words("to_static") if static else []
-        words = [
-            *launch(config, gpus, folder), *config.trainer("norm_train"), *graph,
-            *config.flag("device", (config.choices("device") or [""])[0]), *config.flag("amp", amp),
-            *config.flag("epochs", config["bench_epoch"]), *config.flag("batch_size", size),
-            *config.flag("save_dir", str(folder / "run")), f"--max_iters={config.need('bench_iters')}",
-        ]  # fmt: skip
-        flags = dict(flag.split("=", 1) for flag in config["bench_flags"].split(";") if "=" in flag)
+        device = (config.choices("device") or [""])[0]
+        command = [*config.trainer("norm_train"), *graph, f"--max_iters={config.need('bench_iters')}"]
+        training = config.training(command, folder / "run", config["bench_epoch"], size, device, amp)
+        words = [*launch(config, gpus, folder), *training]
+        flags = dict(flag.split("=", 1) for flag in config["bench_flags"].split(";") if flag)
         session.run(label, words, log, check=_speed_check(log), environment={**flags, **cards(gpus)})
 
 
@@ -239,21 +239,22 @@ def _url(log: Path) -> str:
 
 def _is_healthy(url: str) -> bool:
     try:
-        return bool(url) and urllib.request.urlopen(f"{url}/health", timeout=5).status == 200
-    except (urllib.error.URLError, OSError):
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+            return answer.status == 200
+    except (ValueError, OSError, http.client.HTTPException):  # ValueError: no URL yet
         return False
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The command
 
-# chain -> its function, the form of its config, its mode where none is given
-CHAINS: dict[str, tuple[Callable[[Config, str, Session], None], str, str]] = {
-    "train_inference": (train_inference, "train_params", ""),
-    "dy2static": (dy2static, "train_params", "lite_train_lite_infer"),
-    "benchmark_train": (benchmark_train, "train_params", "benchmark_train"),
-    "paddle2onnx": (paddle2onnx, "paddle2onnx_params", "paddle2onnx_infer"),
-    "serving": (serving, "serving_params", "serving_infer"),
+# chain -> its function, the form of its config, its modes of which the first is taken where none is given
+CHAINS: dict[str, tuple[Callable[[Config, str, Session], None], str, tuple[str, ...]]] = {
+    "train_inference": (train_inference, "train_params", MODES),
+    "dy2static": (dy2static, "train_params", MODES[:3]),
+    "benchmark_train": (benchmark_train, "train_params", ("benchmark_train",)),
+    "paddle2onnx": (paddle2onnx, "paddle2onnx_params", ("paddle2onnx_infer",)),
+    "serving": (serving, "serving_params", ("serving_infer",)),
 }
 
 
@@ -266,11 +267,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("params", nargs="?", default="", help="of benchmark_train: such as dynamic_bs8_fp32_DP_N1C1")
     args = parser.parse_args(argv)
     cli.end_on_sigterm()  # so that no process of a step outlives this one
-    function, form, mode = CHAINS[args.chain]
+    function, form, modes = CHAINS[args.chain]
     config = read_config(args.config, form)
-    mode = args.params or args.mode or mode
-    if args.chain == "train_inference" and mode not in MODES:
-        raise ConfigError(f"mode must be one of {', '.join(MODES)}, got {mode or 'none'}")
+    mode = args.mode or ("" if args.chain == "train_inference" else modes[0])
+    if mode not in modes:
+        raise ConfigError(f"mode must be one of {', '.join(modes)}, got {mode or 'none'}")
+    if args.params and args.chain != "benchmark_train":
+        raise ConfigError(f"{args.params!r} is one argument too many: line 5 of the config says where to compute")
+    mode = args.params or mode
+    if args.chain == "benchmark_train":
+        _bench_cases(config, mode)
     if shutil.which(config.need("python")) is None:
         raise config.error("python", f"{config['python']} is not to be found")
     refuse_unoffered(config)

@@ -115,7 +115,7 @@ def read_predictions(path: str | Path) -> list[Prediction]:
 def compare(truth: Sequence[Prediction], found: Sequence[Prediction], tolerance: Tolerance) -> Agreement:
     """Compares predictions of the same videos in the same order.
 
-    The first class must be the same, unless the two are nearer to each other in the truth than scores may be off.
+    The first class must be the same, unless both scores may be off by so much that either may come first.
 
     Raises:
         ComparisonError: They differ, the message says in which video and by how much; or the truth has the same scores

@@ -62,6 +62,8 @@ SECTIONS: dict[str, tuple[tuple[str, str], ...]] = {
 TRAINERS = ("norm_train", "pact_train", "fpgm_train", "distill_train", "train_5", "train_6")
 _BANNER = re.compile(r"=+(\w+?)=+")
 _LIST_OF = r"(?:{0})(?:\|(?:{0}))*"
+_BY_MODE = r"null|{0}|\w+={0}(?:\|\w+={0})*"
+_SHARE = r"(?:0(?:\.\d+)?|1(?:\.0+)?)"
 # What a value must look like where the chains depend on it.
 _VALUES = {
     "model_name": (r"[\w.-]+", "the name of a folder"),
@@ -77,6 +79,11 @@ _VALUES = {
     "cpu_threads": (_LIST_OF.format(r"\d+") + "|null", "numbers separated by |"),
     "infer_batch_size": (_LIST_OF.format(r"\d+") + "|null", "numbers separated by |"),
     "precision": (_LIST_OF.format("fp32|fp16|bf16|int8") + "|null", "fp32, fp16, bf16 or int8, separated by |"),
+    "epochs": (_BY_MODE.format(r"\d+"), "a number, or mode=number separated by |"),
+    "batch_size": (_BY_MODE.format(r"\d+"), "a number, or mode=number separated by |"),
+    "top1_acc": (_BY_MODE.format(_SHARE), "a share from 0 to 1, or mode=share separated by |"),
+    "int8_drop": (_SHARE, "a share from 0 to 1"),
+    "bench_flags": (r"null|\w+=[^;]+(?:;\w+=[^;]+)*", "NAME=VALUE separated by ;"),
     "bench_batch_size": (_LIST_OF.format(r"\d+"), "numbers separated by |"),
     "bench_iters": (r"\d+", "a number"),
 }
@@ -155,6 +162,16 @@ class Config:
             return []
         words = shlex.split(key)
         return [*words[:-1], f"{words[-1]}={values[0]}"] if len(values) == 1 else [*words, *values]
+
+    def training(
+        self, command: Sequence[str], run: Path, epochs: str, batch_size: str, device: str = "", amp: str = ""
+    ) -> list[str]:
+        """The words of a training, without what stands in front of its script: a command and flags of lines 5 to 13."""
+        flags = {
+            "device": device, "amp": amp, "epochs": epochs, "save_dir": str(run), "batch_size": batch_size,
+            **{name: self[name] for name in ("pretrained", "train_data", "train_param")},
+        }  # fmt: skip
+        return [*command, *(word for name, value in flags.items() for word in self.flag(name, value))]
 
     def trainer(self, name: str) -> list[str]:
         """The words of the training that line 15 calls by this name; raises ConfigError if no line does it."""

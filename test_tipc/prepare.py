@@ -31,7 +31,7 @@ STAMP = "prepared.json"
 
 
 def dataset_of(config: Config, mode: str) -> Path:
-    """The prepared data set of a config; raises ConfigError if it is absent or was prepared for a smaller mode."""
+    """The prepared data set of a config; raises ConfigError if it is absent, or embedded and of another size."""
     root = DATA / config["model_name"]
     command = f"bash test_tipc/prepare.sh {config.path} {mode}"
     try:
@@ -40,7 +40,7 @@ def dataset_of(config: Config, mode: str) -> Path:
         prepared = None
     if prepared is None or not root.is_dir():
         raise ConfigError(f"{root} is not prepared: {command}")
-    if prepared["size"] != _size(mode) and "dataset" not in prepared:
+    if "dataset" not in prepared and (prepared["size"], prepared.get("clips")) != (_size(mode), _clips(mode)):
         raise ConfigError(f"{root} is prepared for {prepared['mode']}: {command}")
     return root
 
@@ -63,6 +63,11 @@ def _size(mode: str) -> str:
     return "lite" if mode.startswith(("lite", *BENCHMARKS)) else "whole"
 
 
+def _clips(mode: str) -> int:
+    """How many clips of each class a mode infers."""
+    return CLIPS["whole" if "whole_infer" in mode else _size(mode)]
+
+
 def prepare(config: Config, mode: str, dataset: str = "") -> None:
     """Writes data, clips and, where the mode begins with one, a trained model.
 
@@ -73,9 +78,10 @@ def prepare(config: Config, mode: str, dataset: str = "") -> None:
         raise ConfigError(f"mode must be one of {', '.join(MODES)} or benchmark_train, got {mode}")
     size = _size(mode)
     train, val = LITE if size == "lite" else WHOLE
-    clips = CLIPS["whole" if "whole_infer" in mode else size]
-    root, stamp = DATA / config["model_name"], {"mode": mode, "size": size}
+    root = DATA / config["model_name"]
+    stamp: dict[str, Any] = {"mode": mode, "size": size, "clips": _clips(mode)}
     DATA.mkdir(parents=True, exist_ok=True)
+    (DATA / f"{root.name}.json").unlink(missing_ok=True)  # what is there is no longer what it says
     if dataset:
         source = Path(dataset).absolute()
         if not source.is_dir():
@@ -86,7 +92,7 @@ def prepare(config: Config, mode: str, dataset: str = "") -> None:
 
         source = write_demo_dataset(DATA / f"motion_{size}", train_per_class=train, val_per_class=val).absolute()
     _link(root, source)
-    count = _link_clips(DATA / f"{root.name}_clips", source, clips)
+    count = _link_clips(DATA / f"{root.name}_clips", source, stamp["clips"])
     (DATA / f"{root.name}.json").write_text(json.dumps(stamp) + "\n", encoding="utf-8")
     print(f"{root}: {source}\n{root}_clips: {count} videos")
     if not mode.startswith(("lite", TRAINED_BY, *BENCHMARKS)):
@@ -122,23 +128,26 @@ def _train(config: Config, root: Path, source: str) -> None:
         config = read_config(config.path.with_name("train_infer_python.txt"), "train_params")
     weights = Path(config.need("infer_model"))
     run, stamp = weights.parent, weights.parent / STAMP
-    epochs = config.by_mode("epochs", TRAINED_BY)
+    epochs, batch_size = (config.by_mode(name, TRAINED_BY) for name in ("epochs", "batch_size"))
+    device = (config.choices("device") or [""])[0]
     words = [
-        config.need("python"), *config.trainer("norm_train"), *config.flag("epochs", epochs),
-        *config.flag("batch_size", config.by_mode("batch_size", TRAINED_BY)), *config.flag("save_dir", str(run)),
+        config.need("python"), *config.training(config.trainer("norm_train"), run, epochs, batch_size, device)
     ]  # fmt: skip
     made: dict[str, Any] = {"command": words, "dataset": source}
-    if weights.is_file():
-        if not stamp.is_file() or json.loads(stamp.read_text(encoding="utf-8")) == made:
-            print(f"{weights}: is there")
-            return
+    ours = stamp.is_file()
+    if weights.is_file() and (not ours or json.loads(stamp.read_text(encoding="utf-8")) == made):
+        print(f"{weights}: is there")
+        return
+    if ours:
         shutil.rmtree(run)
+    elif run.exists():
+        raise config.error("infer_model", f"{run} is there without {weights.name}: put it there, or name a new folder")
+    run.mkdir(parents=True)
+    stamp.write_text(json.dumps(made) + "\n", encoding="utf-8")
     print(f"{weights}: training it\n$ {shlex.join(words)}", flush=True)
     code = subprocess.run(words, check=False).returncode
-    if code:
-        shutil.rmtree(run, ignore_errors=True)
-        raise UserError(f"the training of {weights} ended with exit code {code}")
-    stamp.write_text(json.dumps(made) + "\n", encoding="utf-8")
+    if code or not weights.is_file():
+        raise UserError(f"the training of {weights} ended with exit code {code}" + " and did not make it" * (not code))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from alignment.environment import PROCESSOR_FLAGS, processor
 from alignment.report import BEGIN, END, between_marks
 from configs import UserError, cli
+from test_tipc.compare_results import precision_of
 from test_tipc.session import FAILED, OUTPUT, PASSED, SKIPPED
 
 README = Path("test_tipc/README.md")
-PACKAGES = ("paddlepaddle", "onnxruntime", "openvino", "numpy")
 
 
 def read_results(output: Path = OUTPUT) -> list[dict[str, Any]]:
@@ -45,8 +42,8 @@ def table(records: Sequence[dict[str, Any]]) -> str:
 def measured(steps: Sequence[dict[str, Any]]) -> list[str]:
     """The numbers of a chain in words: of several steps the worst."""
 
-    def all_of(*names: str) -> list[float]:
-        return [step["numbers"][name] for step in steps for name in names if name in step["numbers"]]
+    def all_of(name: str) -> list[float]:
+        return [step["numbers"][name] for step in steps if name in step["numbers"]]
 
     parts = []
     if evaluated := [step["numbers"]["top1_acc"] for step in steps if step["name"] == "evaluation" and step["numbers"]]:
@@ -70,26 +67,18 @@ def _by_precision(steps: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, A
     found: dict[str, list[dict[str, Any]]] = {}
     for step in steps:
         if "difference" in step["numbers"]:
-            precision = re.search(r"_precision_(\w+?)[_.]", step["log"])
-            found.setdefault(precision[1] if precision else "fp32", []).append(step["numbers"])
+            found.setdefault(precision_of(step["log"]), []).append(step["numbers"])
     return found
 
 
 def write_table(records: Sequence[dict[str, Any]], path: Path = README) -> None:
     """Puts the table between the marks of a Markdown file, with dates, versions and the command."""
     before, _, after = between_marks(path, BEGIN, END)
-    dates = " / ".join(sorted({record["date"] for record in records}))
-    versions = ", ".join(f"{name} {version}" for name, version in _versions(importlib.metadata.version))
-    head = f"{dates}, {versions}; {processor(PROCESSOR_FLAGS)[0]}. Written by `python -m test_tipc.report`."
-    path.write_text(f"{before}{head}\n\n{table(records)}{after}", encoding="utf-8")
-
-
-def _versions(version: Callable[[str], str]) -> Iterable[tuple[str, str]]:
-    for name in PACKAGES:
-        try:
-            yield name, version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    dates, processors = ({record[name] for record in records} for name in ("date", "processor"))
+    versions = {f"{name} {version}" for record in records for name, version in record["versions"].items()}
+    head = f"{' / '.join(sorted(dates))}, {', '.join(sorted(versions))}; {' / '.join(sorted(processors))}."
+    text = f"{before}{head} Written by `python -m test_tipc.report`.\n\n{table(records)}{after}"
+    path.write_text(text, encoding="utf-8")
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ numbers in it hold. A step that fails does not hide those that do not need it.
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import json
 import os
 import shlex
@@ -19,9 +20,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from alignment.environment import PROCESSOR_FLAGS, processor
 from configs import UserError
 
 OUTPUT = Path("test_tipc/output")
+PACKAGES = ("paddlepaddle", "onnxruntime", "openvino", "numpy")  # whose versions the results name
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 _ENDING = 10.0  # seconds that a server may take to end
 
@@ -141,12 +144,12 @@ class Session:
 
     def fail(self, name: str, reason: str) -> Step:
         """Notes a failure that is no command's."""
-        return self._report(Step(name, FAILED, name, reason=reason))
+        return self._report(Step(name, FAILED, reason=reason))
 
     def judge(self, name: str, check: Callable[[], dict[str, Any]]) -> Step:
         """A step without a process of its own: numbers that other steps left."""
         numbers, reason = _judge((), check)
-        return self._report(Step(name, FAILED if reason else PASSED, name, reason=reason, numbers=numbers))
+        return self._report(Step(name, FAILED if reason else PASSED, reason=reason, numbers=numbers))
 
     def finish(self) -> int:
         """Writes `results.json`, prints a summary, and returns the exit code: 0 if steps passed and none failed."""
@@ -155,7 +158,8 @@ class Session:
         seconds = round(time.time() - self._started, 1)
         record = {
             "model": self.model, "mode": self.mode, "passed": passed, "seconds": seconds,
-            "date": time.strftime("%Y-%m-%d", time.gmtime(self._started)),
+            "date": time.strftime("%Y-%m-%d", time.gmtime(self._started)), "versions": dict(_versions()),
+            "processor": processor(PROCESSOR_FLAGS)[0],
             "steps": [asdict(step) for step in self.steps],
         }  # fmt: skip
         (self.folder / "results.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -195,6 +199,12 @@ class Session:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            yield name, importlib.metadata.version(name)
 
 
 def _judge(leaves: Sequence[Path], check: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], str]:

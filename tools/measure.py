@@ -125,7 +125,7 @@ def measure(job: Job, engines: dict[str, Engine], rounds: int) -> dict[str, Row]
     try:
         for name, engine in engines.items():
             here, there = context.Pipe()
-            process = context.Process(target=_quietly, args=(_serve, there, engine.open, job), daemon=True)
+            process = context.Process(target=_quietly, args=(_serve, there, engine, job), daemon=True)
             process.start()
             there.close()
             workers[name] = (process, here)
@@ -148,16 +148,8 @@ def measure(job: Job, engines: dict[str, Engine], rounds: int) -> dict[str, Row]
 
 
 def in_process(function: Callable[..., Any], *arguments: Any) -> None:
-    """Runs a function in a process of its own, which takes its memory with it.
-
-    Raises:
-        UserError: The function fails.
-    """
-    process = multiprocessing.get_context("spawn").Process(target=_quietly, args=(function, *arguments))
-    process.start()
-    process.join()
-    if process.exitcode:
-        raise UserError(f"{function.__name__} ended with exit code {process.exitcode}; the cause stands above")
+    """Runs a function in a process of its own, which takes its memory with it."""
+    in_fresh_process(_quietly, function, *arguments)
 
 
 def _quietly(function: Callable[..., Any], *arguments: Any) -> None:
@@ -168,10 +160,10 @@ def _quietly(function: Callable[..., Any], *arguments: Any) -> None:
     function(*arguments)
 
 
-def _serve(connection: Connection, open_engine: Callable[[Job], Work], job: Job) -> None:
+def _serve(connection: Connection, engine: Engine, job: Job) -> None:
     """The process of an engine: prepares, then does one turn for each message."""
     try:
-        work = open_engine(job)
+        work = engine.open(job)
         connection.send(None)
         while True:
             connection.recv()
@@ -185,7 +177,7 @@ def _serve(connection: Connection, open_engine: Callable[[Job], Work], job: Job)
     except EOFError:
         return
     except Exception as error:
-        connection.send(error if isinstance(error, UserError) else UserError(f"{open_engine.__name__}: {error!r}"))
+        connection.send(error if isinstance(error, UserError) else UserError(f"{engine.label}: {error!r}"))
 
 
 def _answer(connection: Connection) -> Any:
@@ -316,7 +308,7 @@ def run(
         os.environ.pop(name, None)
     chosen = {name: engines[name] for name in args.engines}
     report: dict[str, Any] = {"title": description, "machine": machine(), "rounds": args.rounds, "models": {}}
-    peak = in_fresh_process(peak_gflops, OMP_NUM_THREADS="1") if multiply_adds else 0.0
+    peak = in_fresh_process(peak_gflops) if multiply_adds else 0.0
     report["peak_gflops"] = peak
     print("\n".join(header(report)), flush=True)
     print("\n" + "\n".join(table_head(value_names)), flush=True)

@@ -4,10 +4,9 @@ import numpy as np
 import paddle
 import pytest
 
-from configs import Recipe
 from deploy.arrangement import FusedConv, ShiftedConv, arranged, fold_batch_norm
-from deploy.artefact import RECIPE, write_record
-from deploy.engines import open_engine
+from deploy.artefact import GRAPHS
+from deploy.engines import Settings, open_graph
 from deploy.export import dygraph_logits, save_graph
 from models import MODELS, create_model
 from models.recognizer2d import batch_norms
@@ -86,14 +85,10 @@ def test_graph_of_any_frame_count_takes_any_batch(family, num_frames, tmp_path):
 
 
 def check_graph(model, clips, folder, batches=(2,)):
-    """Saves the graph of a model beside the little that an engine reads, and runs it."""
+    """Saves the graph of a model and runs it."""
     save_graph(model, clips.shape[1:], str(folder / "inference"))
-    (folder / RECIPE).write_text(Recipe().to_json())
-    (folder / "classes.txt").write_text("a\nb\nc\nd\ne\nf\n")
-    shape = [None, *clips.shape[1:]]
-    write_record(folder, {"input": {"shape": shape}, "num_classes": 6, "precision": "fp32",
-                          "versions": {"paddlepaddle": paddle.__version__}})  # fmt: skip
-    engine = open_engine("paddle", folder, threads=1)
+    files = [folder / name for name in GRAPHS["paddle"]]
+    engine = open_graph("paddle", files, clips.shape[1:], Settings(threads=1))
     wanted = dygraph_logits(model, clips)
     for batch in batches:
         assert_same(np.concatenate([engine(clips[:batch]), wanted[batch:]]), wanted)

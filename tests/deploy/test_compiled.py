@@ -40,8 +40,9 @@ def test_an_engine_gives_what_the_model_gives(engine, checkpoint, clips, capsys)
     pytest.importorskip(engine)
     args = flags(checkpoint, "--engine", engine)
     loaded = load_recognizer(args)
-    model = compiled(args, loaded, dataset_of(loaded))
+    model, name = compiled(args, loaded, dataset_of(loaded))
     assert isinstance(model, CompiledRecognizer)
+    assert name == engine
     videos = np.stack([clips, clips[::-1]])  # [2, 5, 8, 3, 32, 32]
     expected = view_scores(loaded.model, videos)
     np.testing.assert_allclose(view_scores(model, videos), expected, atol=1e-5)
@@ -56,7 +57,7 @@ def test_nothing_is_left_on_the_disk(checkpoint, monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     args = flags(checkpoint, "--engine", "paddle")
     loaded = load_recognizer(args)
-    model = compiled(args, loaded, dataset_of(loaded))
+    model, _ = compiled(args, loaded, dataset_of(loaded))
     assert not list(tmp_path.iterdir())
     assert model(paddle.randn([3, 8, 3, 32, 32])).shape == [3, 8]
 
@@ -74,14 +75,16 @@ def test_nothing_is_left_on_the_disk(checkpoint, monkeypatch, tmp_path):
 def test_auto_takes_an_engine_where_it_pays(more, videos, chosen, checkpoint):
     args = flags(checkpoint, *more)
     loaded = load_recognizer(args)
-    assert isinstance(compiled(args, loaded, dataset_of(loaded, videos)), CompiledRecognizer) == chosen
+    model, name = compiled(args, loaded, dataset_of(loaded, videos))
+    assert isinstance(model, CompiledRecognizer) == chosen
+    assert name == ("paddle" if chosen else "dygraph")
 
 
 def test_auto_leaves_a_gpu_to_dygraph(checkpoint, monkeypatch):
     args = flags(checkpoint)
     loaded = load_recognizer(args)
     monkeypatch.setattr(paddle, "get_device", lambda: "gpu:0")
-    assert compiled(args, loaded, dataset_of(loaded)) is loaded.model
+    assert compiled(args, loaded, dataset_of(loaded)) == (loaded.model, "dygraph")
 
 
 @pytest.mark.parametrize("engine", ["auto", "paddle"])
@@ -91,9 +94,9 @@ def test_an_engine_that_does_not_open_is_told(engine, checkpoint, monkeypatch, c
 
     args = flags(checkpoint, "--engine", engine)
     loaded = load_recognizer(args)
-    monkeypatch.setattr(module, "open_engine", absent)
+    monkeypatch.setattr(module, "open_graph", absent)
     if engine == "auto":
-        assert compiled(args, loaded, dataset_of(loaded)) is loaded.model
+        assert compiled(args, loaded, dataset_of(loaded)) == (loaded.model, "dygraph")
         assert "computed in dygraph, as the engine paddle does not run here: no such engine" in capsys.readouterr().err
     else:
         with pytest.raises(UserError, match="no such engine"):
@@ -145,3 +148,4 @@ def test_the_commands_print_the_same_in_every_engine(checkpoint, motion_videos, 
     assert printed["dygraph"] == printed["paddle"]
     assert len(printed["paddle"]) == 3 * 7  # the path, the first line, five classes
     assert reports["dygraph"]["confusion"] == reports["paddle"]["confusion"]
+    assert [report["engine"] for report in reports.values()] == ["dygraph", "paddle"]

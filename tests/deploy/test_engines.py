@@ -1,18 +1,16 @@
 """Engines agree with the model, and say in one line what they cannot do."""
 
 import json
+import os
 import sys
 
 import numpy as np
 import paddle
 import pytest
 
-from configs import UserError, cli
-from deploy import engines
-from deploy.engines import ENGINES, open_engine
+from configs import UserError, cli, processor
+from deploy.engines import ENGINES, Settings, open_engine
 from engine.inference import load_recognizer
-
-NEEDED = {"paddle": "paddle", "onnxruntime": "onnxruntime", "openvino": "openvino"}
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +27,7 @@ def logits(checkpoint, clips):
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_engine_agrees_with_dygraph_in_any_batch(name, exported, clips, logits):
-    pytest.importorskip(NEEDED[name])
+    pytest.importorskip(name)
     engine = open_engine(name, exported, threads=1)
     for batch in (1, 2, 5, 1):
         found = engine(clips[:batch])
@@ -49,7 +47,7 @@ def test_paddle_runs_both_formats_with_onednn_and_really_without(folder, onednn,
 
 @pytest.mark.parametrize("name", ["paddle", "openvino"])
 def test_bf16_is_computed_only_when_asked_for(name, exported, clips, logits):
-    pytest.importorskip(NEEDED[name])
+    pytest.importorskip(name)
     try:
         engine = open_engine(name, exported, precision="bf16", threads=1)
     except UserError as error:
@@ -60,7 +58,7 @@ def test_bf16_is_computed_only_when_asked_for(name, exported, clips, logits):
 
 
 def test_bf16_needs_a_processor_that_has_it(exported, tmp_path, monkeypatch):
-    monkeypatch.setattr(engines, "_CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "cpuinfo")
     (tmp_path / "cpuinfo").write_text("flags : fpu avx2 avx512f\n")
     with pytest.raises(UserError, match="needs a processor with avx512_bf16"):
         open_engine("paddle", exported, precision="bf16")
@@ -104,7 +102,13 @@ def test_a_missing_file_is_named(name, file, message, artefact):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("{", "is damaged"), ("[]", "is damaged"), ('{"version": 99}', "has version 99")]
+    ("text", "message"),
+    [
+        ("{", "is damaged"),
+        ("[]", "is damaged"),
+        ('{"version": 1}', "is damaged"),
+        ('{"version": 99}', "has version 99"),
+    ],
 )
 def test_a_record_that_is_none(text, message, artefact):
     (artefact / "export.json").write_text(text)
@@ -117,10 +121,11 @@ def test_a_record_that_is_none(text, message, artefact):
     [
         ({"name": "tensorrt"}, "engine must be one of paddle, onnxruntime, openvino, got 'tensorrt'"),
         ({"precision": "fp64"}, "precision must be one of"),
-        ({"precision": "int8"}, "holds fp32 weights, asked for int8: make int8 with deploy.quantize"),
+        ({"name": "onnxruntime", "precision": "int8"}, "holds fp32 weights, asked for int8: make int8 with"),
+        ({"precision": "int8"}, "paddle has no int8: take --engine onnxruntime"),
         ({"name": "onnxruntime", "precision": "bf16"}, "onnxruntime has no bf16"),
         ({"precision": "bf16", "onednn": False}, "is oneDNN's"),
-        ({"name": "openvino", "use_gpu": True}, "computes on the processor"),
+        ({"name": "openvino", "gpu": 0}, "computes on the processor"),
     ],
 )
 def test_what_cannot_be_is_refused(options, message, exported):
@@ -131,10 +136,18 @@ def test_what_cannot_be_is_refused(options, message, exported):
 @pytest.mark.skipif(paddle.is_compiled_with_cuda(), reason="this Paddle may have a GPU")
 def test_a_gpu_that_is_not_there(exported):
     with pytest.raises(UserError, match="this Paddle has no GPU to use"):
-        open_engine("paddle", exported, use_gpu=True)
+        open_engine("paddle", exported, gpu=0)
 
 
 def test_clips_of_another_size_name_the_flags(exported):
     engine = open_engine("onnxruntime", exported, threads=1)
     with pytest.raises(UserError, match=r"takes clips of 8 frames of 32x32, got \[4, 3, 32, 32\]"):
         engine(np.zeros((1, 4, 3, 32, 32), np.float32))
+
+
+@pytest.mark.parametrize(("given", "threads"), [("3", 3), ("3,2", 3), ("x", 2), ("", 2)])
+def test_threads_are_those_of_the_environment(given, threads, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    assert Settings().num_threads == threads
+    assert Settings(threads=5).num_threads == 5

@@ -2,16 +2,19 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from configs import UserError
 from deploy import arrangement, export
-from deploy.artefact import open_artefact
+from deploy.artefact import open_artefact, whole_artefact
+from deploy.engines import open_engine
 from deploy.parity import check_spread, parity_clips
 from engine.checkpoint import pickled
 from weights import read_file
@@ -90,10 +93,34 @@ def test_an_older_artefact_survives_a_failing_export_and_is_replaced_by_a_good_o
     assert [path.name for path in artefact.parent.iterdir()] == [artefact.name]
 
 
+def test_an_older_artefact_comes_back_when_the_new_one_cannot_take_its_place(artefact, monkeypatch):
+    replace = os.replace
+
+    def refused(source, target):
+        if Path(source).name == "artefact" and Path(target) == artefact:
+            raise OSError("no")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refused)
+    with pytest.raises(OSError, match="no"), whole_artefact(artefact) as place:
+        place.mkdir()
+    assert open_artefact(artefact).recipe.model == "tsm_tiny"
+
+
+def test_paddle_2_alone_needs_no_folder_of_its_own_and_is_replaced(checkpoint, tmp_path):
+    for _ in range(2):
+        run(checkpoint, tmp_path / "old", "--formats", "legacy")
+    assert (tmp_path / "old" / "inference.pdmodel").is_file()
+    assert open_engine(None, tmp_path / "old", threads=1).facts["engine"] == "paddle"
+
+
 def test_other_files_are_never_replaced(checkpoint, tmp_path):
     (tmp_path / "thesis.txt").write_text("words")
-    with pytest.raises(UserError, match="holds something else than an artefact"):
-        run(checkpoint, tmp_path)
+    for beside in ((), ("export.json",)):
+        for name in beside:
+            (tmp_path / name).write_text("{}")
+        with pytest.raises(UserError, match=r"holds something else than an artefact, thesis\.txt"):
+            run(checkpoint, tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "words"
 
 

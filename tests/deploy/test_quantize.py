@@ -9,7 +9,8 @@ import pytest
 from configs import Recipe, UserError
 from datasets import load_views
 from datasets.demo import CLASS_NAMES
-from deploy import quantize
+from datasets.scores import score_views
+from deploy import infer, quantize
 from deploy.engines import open_engine
 
 pytest.importorskip("onnxruntime")
@@ -46,11 +47,30 @@ def test_int8_is_near_to_fp32_and_not_equal(method, named, motion_videos, tmp_pa
     assert (tmp_path / "int8" / graph).stat().st_size < 0.5 * (named / graph).stat().st_size
 
 
-def test_accuracy_is_that_of_the_graph_on_the_validation_videos(named, motion_videos, tmp_path, monkeypatch):
-    monkeypatch.setattr(quantize, "score_views", lambda engine, clips, average: np.eye(8)[[3]])
-    run(named, tmp_path / "int8", motion_videos, "--method", "minmax")
-    record = json.loads((tmp_path / "int8" / "export.json").read_text())
-    assert record["quantization"]["top1_acc"] == {"fp32": 1 / 8, "int8": 1 / 8}
+def test_accuracy_is_that_of_each_graph_on_the_validation_videos(named, motion_videos, tmp_path):
+    run(named, tmp_path / "int8", motion_videos)
+    said = json.loads((tmp_path / "int8" / "export.json").read_text())["quantization"]["top1_acc"]
+    names = (named / "classes.txt").read_text().split()
+    recipe = Recipe.from_json(named / "recipe.json")
+    for precision, folder in (("fp32", named), ("int8", tmp_path / "int8")):
+        engine = open_engine(None, folder, threads=1)
+        assert engine.facts["precision"] == precision
+        hits = [
+            names[score_views(engine, load_views(str(video), recipe)[None], average=recipe.average_views)[0].argmax()]
+            == video.parent.name
+            for video in (motion_videos / "val").rglob("*.mp4")
+        ]
+        assert said[precision] == np.mean(hits)
+
+
+def test_the_engine_of_int8_need_not_be_named_and_its_source_not_overwritten(named, motion_videos, tmp_path, capsys):
+    with pytest.raises(UserError, match="is the artefact itself"):
+        run(named, named, motion_videos)
+    run(named, tmp_path / "int8", motion_videos)
+    infer.main(["--model_dir", str(tmp_path / "int8"), "--video", str(next(motion_videos.rglob("*.mp4")))])
+    assert "Top1 class:" in capsys.readouterr().out
+    with pytest.raises(UserError, match="paddle has no int8: take --engine onnxruntime"):
+        open_engine("paddle", tmp_path / "int8")
 
 
 def test_calibration_clips_are_spread_over_the_training_videos(named, motion_videos):

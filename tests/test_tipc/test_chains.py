@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from test_tipc.chains import benchmark_train, compare_losses, refuse_unoffered
+from test_tipc.chains import _bench_cases, benchmark_train, compare_losses, refuse_unoffered
 from test_tipc.config import ConfigError, read_config
 from test_tipc.session import StepError
 from test_tipc.steps import export_numbers, training_numbers
@@ -205,6 +205,42 @@ def test_a_chain_needs_its_preparation(tmp_path):
     assert (code, "line 1: must be =====train_params=====" in said) == (1, True)
 
 
+def test_a_wrong_mode_empties_no_folder(tree):
+    output = tree / "test_tipc" / "output" / "tsm" / "whole_infer"
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "results.json").write_text("{}")
+    for script, form, words in (
+        ("benchmark_train", "train_infer_python", ["whole_infer"]),
+        ("benchmark_train", "train_infer_python", ["benchmark_train", "../whole_infer"]),
+        ("test_serving_infer_python", "serving_infer_python", ["whole_infer"]),
+        ("test_paddle2onnx", "paddle2onnx_infer_python", [".."]),
+        ("test_train_dy2static_python", "train_infer_python", ["whole_infer"]),
+        ("test_train_inference_python", "train_infer_python", ["whole_infer", "gpu"]),
+    ):
+        code, said = bash(tree, script, config_of(tree, form), *words)
+        assert code == 1, said
+        assert said.startswith("error: ")
+        assert (output / "results.json").read_text() == "{}"
+
+
+def test_another_size_of_data_is_another_preparation(tree):
+    config = config_of(tree)
+    assert bash(tree, "prepare", config, "lite_train_lite_infer")[0] == 0
+    code, said = bash(tree, "test_train_inference_python", config, "lite_train_whole_infer")
+    assert code == 1
+    assert "is prepared for lite_train_lite_infer: bash test_tipc/prepare.sh" in said
+
+
+def test_a_folder_without_the_trained_model_is_not_removed(tree, motion_videos):
+    run = tree / "test_tipc" / "data" / "tsm_released"
+    (run / "prepared.json").unlink()
+    (run / "best.pdparams").rename(run / "mine.pdparams")
+    code, said = bash(tree, "prepare", config_of(tree), "whole_infer", motion_videos)
+    assert code == 1
+    assert re.search(r"error: .*line 37: .*tsm_released is there without best\.pdparams: put it there, or name", said)
+    assert (run / "mine.pdparams").is_file()
+
+
 @pytest.mark.parametrize(
     ("line", "text", "message"),
     [
@@ -253,7 +289,7 @@ def test_losses_must_be_finite_and_epochs_all_there(run_directory):
 
 
 def test_a_certificate_must_certify(tmp_path):
-    good = {"relative": 1e-6, "top1": 1.0}
+    good = {"max_difference": 5e-6, "allowed": 1e-4, "relative": 1e-6, "top1": 1.0}
     (tmp_path / "inference.json").touch()
 
     def judge(parity, files=("inference.json",)):
@@ -264,8 +300,12 @@ def test_a_certificate_must_certify(tmp_path):
     for parity, files in (({}, ["inference.json"]), ({"paddle": good}, []), ({"paddle": good}, ["inference.onnx"])):
         with pytest.raises(StepError, match="certifies nothing"):
             judge(parity, files)
-    for bad in ({"relative": 1e-3}, {"relative": float("nan")}, {"top1": 0.5}):
-        with pytest.raises(StepError, match="openvino is off by"):
+    for bad, message in (
+        ({"max_difference": 1e-3}, "openvino is off by 1.0e-03, 1.0e-04 is allowed"),
+        ({"max_difference": float("nan")}, "openvino is off by nan"),
+        ({"top1": 0.5}, "openvino names 50% of the clips as"),
+    ):
+        with pytest.raises(StepError, match=re.escape(message)):
             judge({"paddle": good, "openvino": good | bad})
 
 
@@ -284,3 +324,5 @@ def test_benchmark_reads_paddlevideos_argument():
     config = read_config(ROOT / "test_tipc" / "configs" / "mvf" / "train_infer_python.txt")
     with pytest.raises(ConfigError, match="'dynamic_bs8' must be benchmark_train, or such as dynamic_bs8_fp32_DP_N1C1"):
         benchmark_train(config, "dynamic_bs8", None)
+    assert _bench_cases(config, "dynamicTostatic_bs4_fp16_DP_N1C2") == (True, ["4"], ["fp16"], [2])
+    assert _bench_cases(config, "benchmark_train") == (False, ["8"], ["fp32", "fp16"], [1])

@@ -69,6 +69,10 @@ def test_there_is_a_config_of_each_form_for_each_model():
         (42, "--enable_mkldnn:true", "line 42: the value of --enable_mkldnn must be True, False or True|False"),
         (46, "--precision:fp32|tf32", "line 46: the value of --precision must be fp32, fp16, bf16 or int8"),
         (52, "=====other_params=====", "line 52: '=====other_params=====' cannot stand here; known: infer_benchmark"),
+        (7, "--max_epochs:lite_train_lite_infer=one", "line 7: the value of --max_epochs must be a number, or mode="),
+        (57, "flags:FLAGS_a=1;FLAGS_b", "line 57: the value of flags must be NAME=VALUE separated by ;"),
+        (63, "top1_acc:whole_infer=90", "line 63: the value of top1_acc must be a share from 0 to 1, or mode=share"),
+        (64, "int8_drop:five", "line 64: the value of int8_drop must be a share from 0 to 1, found 'five'"),
         (58, "max-iters:many", "line 58: the value of max-iters must be a number, found 'many'"),
     ],
 )
@@ -106,10 +110,10 @@ def test_colons_globs_and_quotes_are_kept_as_they_are(changed):
 
 def test_values_by_mode_flags_and_nulls(changed):
     config = read_config(
-        changed({7: "-o epochs:lite_train_lite_infer=1|whole_infer=a=b", 10: "--pretrained:null", 15: "trainer:other"})
+        changed({7: "-o epochs:lite_train_lite_infer=1|whole_infer=2", 10: "--pretrained:null", 15: "trainer:other"})
     )
     assert config.by_mode("epochs", "lite_train_lite_infer") == "1"
-    assert config.by_mode("epochs", "whole_infer") == "a=b"
+    assert config.by_mode("epochs", "whole_infer") == "2"
     with pytest.raises(ConfigError, match=r"line 7: .* names no value for the mode klquant_whole_infer"):
         config.by_mode("epochs", "klquant_whole_infer")
     assert config.by_mode("train_model_name", "any") == "best.pdparams"

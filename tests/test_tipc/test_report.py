@@ -16,7 +16,8 @@ def step(name, status="passed", log="", **numbers):
 
 
 def record(mode, steps, passed=True):
-    return {"model": "mvf", "mode": mode, "passed": passed, "seconds": 61.6, "date": "2026-11-22", "steps": steps}
+    facts = {"date": "2026-11-22", "versions": {"paddlepaddle": "3.3.1", "numpy": "2.4.6"}, "processor": "a processor"}
+    return {"model": "mvf", "mode": mode, "passed": passed, "seconds": 61.6, **facts, "steps": steps}
 
 
 def inference(precision, difference, same_top1=8):
@@ -57,7 +58,9 @@ def test_the_table_goes_between_the_marks(tmp_path):
     readme.write_text("before\n<!-- results: begin -->\nold\n<!-- results: end -->\nafter\n")
     report.write_table([record("whole_infer", [step("train")])], readme)
     text = readme.read_text()
-    assert text.startswith("before\n<!-- results: begin -->\n2026-11-22, paddlepaddle 3.")
+    assert text.startswith(
+        "before\n<!-- results: begin -->\n2026-11-22, numpy 2.4.6, paddlepaddle 3.3.1; a processor. Written"
+    )
     assert "old" not in text
     assert text.endswith("| mvf | whole_infer | passed | 1 / 0 / 0 |  | 62 |\n<!-- results: end -->\nafter\n")
 
@@ -70,14 +73,17 @@ def test_no_results_is_an_error(tmp_path):
     assert report.read_results(tmp_path) == [{"model": "mvf"}]
 
 
-def test_certify_runs_what_is_there_and_tells_of_a_failure(monkeypatch, capsys):
+def test_certify_runs_what_is_there_and_tells_of_a_failure(monkeypatch, capsys, tmp_path):
     ran = []
+    monkeypatch.setattr(certify, "OUTPUT", tmp_path)
+    (tmp_path / "tsn" / "whole_infer").mkdir(parents=True)
     monkeypatch.setattr(
         certify, "run", lambda script, words: ran.append((script, *words)) or script == "test_paddle2onnx"
     )
     monkeypatch.setattr(certify, "read_results", list)
     monkeypatch.setattr(certify, "write_table", lambda records: None)
     assert certify.main(["test_tipc/configs/tsn"]) == 1
+    assert not list(tmp_path.iterdir()), "results of an earlier run are removed"
     assert len(ran) == 2 * len(certify.RUNS)
     for script, config, _ in ran:
         assert (ROOT / "test_tipc" / f"{script}.sh").is_file()
