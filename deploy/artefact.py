@@ -66,14 +66,7 @@ class Artefact:
         missing = [name for name in GRAPHS[form] if not (self.directory / name).is_file()]
         if missing:
             raise ArtefactError(f"{self.directory} has no {missing[0]}: export it with --formats {form}")
-        for name in GRAPHS[form]:
-            path, digest = self.directory / name, self.record["files"].get(name)
-            if sha256(path) != digest:
-                raise ArtefactError(
-                    f"{path} ({path.stat().st_size} bytes) is truncated or was changed: its sha256 is not the one in "
-                    f"{RECORD}; export again"
-                )
-        return [self.directory / name for name in GRAPHS[form]]
+        return [_as_certified(self.directory / name, self.record) for name in GRAPHS[form]]
 
 
 def open_artefact(directory: str | Path) -> Artefact:
@@ -85,10 +78,20 @@ def open_artefact(directory: str | Path) -> Artefact:
     """
     directory = Path(directory)
     record = read_record(directory)
-    names = read_class_names(str(directory / CLASSES))
+    names = read_class_names(str(_as_certified(directory / CLASSES, record)))
     if len(names) != record["num_classes"]:
         raise ArtefactError(f"{directory / CLASSES} names {len(names)} classes, the graph has {record['num_classes']}")
-    return Artefact(directory, record, Recipe.from_json(directory / RECIPE), names)
+    return Artefact(directory, record, Recipe.from_json(_as_certified(directory / RECIPE, record)), names)
+
+
+def _as_certified(path: Path, record: dict[str, Any]) -> Path:
+    """The path of a file of an artefact; raises ArtefactError if it is not the one that the record certifies."""
+    if path.is_file() and sha256(path) != record["files"].get(path.name):
+        raise ArtefactError(
+            f"{path} ({path.stat().st_size} bytes) is truncated or was changed: its sha256 is not the one in {RECORD}; "
+            "export again"
+        )
+    return path
 
 
 def read_record(directory: Path) -> dict[str, Any]:
@@ -109,8 +112,8 @@ def read_record(directory: Path) -> dict[str, Any]:
 
 
 def write_record(directory: Path, record: dict[str, Any]) -> None:
-    """Writes `export.json` with the digests of the graphs that lie beside it."""
-    names = sorted({name for names in GRAPHS.values() for name in names})
+    """Writes `export.json` with the digests of what lies beside it."""
+    names = sorted({RECIPE, CLASSES}.union(*GRAPHS.values()))
     files = {name: sha256(directory / name) for name in names if (directory / name).is_file()}
     text = json.dumps({"version": VERSION, **record, "files": files}, indent=2)
     (directory / RECORD).write_text(text + "\n", encoding="utf-8")
@@ -125,8 +128,12 @@ def whole_artefact(output: str | Path) -> Iterator[Path]:
     """
     target = Path(output).absolute()
     _check_replaceable(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as folder:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        place = tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent)
+    except OSError as error:
+        raise ArtefactError(f"cannot write {output}: {error.strerror}") from error
+    with place as folder:
         unfinished = Path(folder) / "artefact"  # one level deeper, because the temporary folder is private to its user
         yield unfinished
         older = Path(folder) / "replaced"

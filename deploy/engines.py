@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from configs import UserError
 from configs.processor import has_bf16, tune_malloc, tune_mkl
 from deploy.artefact import GRAPHS, Artefact, ArtefactError, open_artefact
 
@@ -117,7 +118,12 @@ def open_graph(name: str, files: Sequence[Path], clip_shape: tuple[int, ...], se
         ArtefactError: The engine is not installed, cannot read the graph, or cannot do what is asked.
     """
     _check(name, settings)
-    run, facts = ENGINES[name](files, settings)
+    try:
+        run, facts = ENGINES[name](files, settings)
+    except UserError:
+        raise
+    except Exception as error:  # each engine has errors of its own
+        raise ArtefactError(f"{files[0]} does not load in {name}: {_last_line(error)}") from error
     device = "cpu" if settings.gpu is None else "gpu"
     facts = {
         "runtime_device": device, "ir_optim": True, "enable_tensorrt": False, "precision": settings.precision,
@@ -160,10 +166,7 @@ def _open_paddle(files: Sequence[Path], settings: Settings) -> tuple[Run, dict[s
         tune_mkl()
         tune_malloc()
     config = _paddle_config(paddle.inference.Config(str(graph), str(weights)), settings, new=graph.suffix == ".json")
-    try:
-        predictor = paddle.inference.create_predictor(config)
-    except (RuntimeError, ValueError, OSError) as error:
-        raise ArtefactError(f"{graph} does not load in Paddle {paddle.__version__}: {_last_line(error)}") from error
+    predictor = paddle.inference.create_predictor(config)
     source = predictor.get_input_handle(predictor.get_input_names()[0])
     result = predictor.get_output_handle(predictor.get_output_names()[0])
 

@@ -47,6 +47,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Writes the artefact beside its place, checks every graph in it, and moves it there."""
     args = parse_args(argv)
+    _prepare(args)
     with whole_artefact(args.output) as unchecked:
         export(args, unchecked)
 
@@ -57,7 +58,6 @@ def export(args: argparse.Namespace, folder: Path) -> None:
     Raises:
         UserError: The checkpoint does not load, a format cannot be written, or its graph gives other logits.
     """
-    _prepare(args)
     from deploy.parity import check_spread, compare, parity_clips
     from engine.inference import load_recognizer
 

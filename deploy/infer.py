@@ -13,6 +13,7 @@ import numpy as np
 from configs import UserError, cli
 from datasets import Annotation, Batch, ClipLoader, Entry, VideoDataset, read_class_names
 from datasets.annotation import VIDEO_SUFFIXES, DataError
+from datasets.decode import FRAME_NAME
 from datasets.scores import prediction_lines, score_views
 from deploy.artefact import Artefact, ArtefactError, open_artefact
 from deploy.autolog import Benchmark
@@ -98,12 +99,14 @@ def open_engine_of(args: argparse.Namespace) -> Engine:
 
 
 def find_videos(names: Sequence[str]) -> list[str]:
-    """The videos behind names: those at any depth of a folder that holds some; else the name, a file or its frames."""
+    """The videos behind names: video files and folders of frames at any depth of a folder, or the name itself."""
     paths = []
     for name in names:
-        root = Path(name)
-        files = sorted(path for path in root.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
-        paths += [str(path) for path in files if path.is_file()] or [name]
+        inside = [path for path in Path(name).rglob("*") if path.is_file()]
+        files = {path for path in inside if path.suffix.lower() in VIDEO_SUFFIXES}
+        folders = {path.parent for path in inside if FRAME_NAME.fullmatch(path.name)}
+        folders -= {path.parent for path in files}  # pictures beside videos are no frames
+        paths += [str(path) for path in sorted(files | folders)] or [name]
     return paths
 
 

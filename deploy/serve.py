@@ -159,7 +159,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Names the action in the video that is the body."""
         header = self.headers.get("Content-Length", "")
-        length = int(header) if header.isascii() and header.isdigit() else -1
+        length = int(header) if header.isascii() and header.isdigit() and len(header) < 19 else -1
         limit = self.server.args.max_megabytes
         if length < 0 or "Transfer-Encoding" in self.headers:
             self._answer(HTTPStatus.LENGTH_REQUIRED, error="send the video with its Content-Length")

@@ -7,6 +7,7 @@ import http.client
 import re
 import shutil
 import sys
+import traceback
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
@@ -40,8 +41,7 @@ PATIENCE = 3600.0  # seconds that a step may take
 # Lines of the forms that no chain here looks at.
 UNOFFERED = (
     "pact_train", "fpgm_train", "distill_train", "fpgm_export", "distill_export", "export1", "export2", "inference_dir",
-    "infer_quant", "tensorrt", "save_log", "random_infer_input", "bench_profiler", "opset", "checker", "client_dir",
-    "serving_dir",
+    "infer_quant", "tensorrt", "save_log", "opset", "checker", "client_dir", "serving_dir",
 )  # fmt: skip
 
 
@@ -128,6 +128,8 @@ def benchmark_train(config: Config, mode: str, session: Session) -> None:
     Source: benchmark_train.sh of PaddleVideo, with its third argument, such as `dynamicTostatic_bs8_fp32_DP_N1C2`.
     """
     static, sizes, precisions, processes = _bench_cases(config, mode)
+    if config["bench_profiler"]:
+        session.skip("profiler", f"{config['bench_profiler']}: no profiler is offered here")
     for size, precision, count in product(sizes, precisions, processes):
         label = f"benchmark, batch {size}, {precision}, {count} process{'es' * (count > 1)}{', static graph' * static}"
         entry = config.choices("gpu_list")[0].split(",")[0]
@@ -288,6 +290,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         function(config, mode, session)
     except UserError as error:
         session.fail("config", str(error))
+    except Exception as error:  # a mistake of ours: what has run so far is kept
+        traceback.print_exc()
+        session.fail("chain", f"{type(error).__name__}: {error}")
     return session.finish()
 
 

@@ -1,7 +1,7 @@
 """Compares predictions in logs with the ground truth, video by video, class by class.
 
     python -m test_tipc.compare_results --gt_file test_tipc/output/mvf/whole_infer/ground_truth.log \\
-        --log_file 'test_tipc/output/mvf/whole_infer/python_infer_*.log' --atol fp32=1e-4 bf16=0.03 int8=0.2
+        --log_file 'test_tipc/output/mvf/whole_infer/python_infer_*.log' --atol fp32=1e-4 bf16=0.03 int8=0.1
 
 The ground truth is what predict.py printed. A log speaks of the precision that its name has (`..._precision_bf16_...`),
 and of fp32 if its name has none. A pattern without a file and a log without a prediction are failures.
@@ -21,7 +21,7 @@ from pathlib import Path
 from configs import UserError, cli
 
 # Of probabilities. fp32: rounding of other kernels. bf16 has 8 bits, int8 steps of 1/255 of a range, layer after layer.
-ATOL = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 2.5e-2, "int8": 2e-1}
+ATOL = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 2.5e-2, "int8": 1e-1}
 RTOL = dict(ATOL)
 # Of what tells the videos apart in the ground truth: a weak model gives nearly the same scores to all of them, and then
 # a fixed tolerance would pass the scores of another video.
@@ -150,6 +150,8 @@ def precision_of(log: str | Path) -> str:
 def _pairs(expected: Prediction, got: Prediction) -> list[tuple[str, float, float]]:
     """(class, true score, score) of every class that both have, or of the first if only that is known."""
     names = [name for name in expected.scores if name in got.scores]
+    if expected.scores and got.scores and not names:
+        raise ComparisonError("no class is in both: are these the class names of the same model?")
     if names:
         return [(name, expected.scores[name], got.scores[name]) for name in names]
     return [("the first class", expected.score, got.score)]
@@ -217,6 +219,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for log in _files(args.log_file):
         truth = truths.get(precision_of(log)) or truths.get("fp32")
         try:
+            if truth is not None and Path(truth).samefile(log):
+                raise ComparisonError(f"{log} is compared with itself")
             if truth is None:
                 raise ComparisonError(f"{args.gt_file} has no ground truth for {precision_of(log)}")
             agreement = compare_files(truth, log, allowed)

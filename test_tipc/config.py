@@ -66,7 +66,7 @@ _BY_MODE = r"null|{0}|\w+={0}(?:\|\w+={0})*"
 _SHARE = r"(?:0(?:\.\d+)?|1(?:\.0+)?)"
 # What a value must look like where the chains depend on it.
 _VALUES = {
-    "model_name": (r"[\w.-]+", "the name of a folder"),
+    "model_name": (r"\w[\w.-]*", "the name of a folder"),
     "python": (r"\S+", "one executable"),
     "gpu_list": (
         _LIST_OF.format(r"-1(?:,-1)*|\d+(?:,\d+)*"),
@@ -79,6 +79,7 @@ _VALUES = {
     "cpu_threads": (_LIST_OF.format(r"\d+") + "|null", "numbers separated by |"),
     "infer_batch_size": (_LIST_OF.format(r"\d+") + "|null", "numbers separated by |"),
     "precision": (_LIST_OF.format("fp32|fp16|bf16|int8") + "|null", "fp32, fp16, bf16 or int8, separated by |"),
+    "benchmark": ("True|False|null", "True or False"),
     "epochs": (_BY_MODE.format(r"\d+"), "a number, or mode=number separated by |"),
     "batch_size": (_BY_MODE.format(r"\d+"), "a number, or mode=number separated by |"),
     "top1_acc": (_BY_MODE.format(_SHARE), "a share from 0 to 1, or mode=share separated by |"),
@@ -133,8 +134,11 @@ class Config:
 
     def words(self, name: str) -> list[str]:
         """The words of a command, quoted as a shell reads them, with nothing expanded; none for `null`."""
+        return self._split(name, self[name])
+
+    def _split(self, name: str, text: str) -> list[str]:
         try:
-            return shlex.split(self[name])
+            return shlex.split(text)
         except ValueError as error:
             raise self.error(name, f"a quotation mark is not closed ({error})") from error
 
@@ -160,7 +164,7 @@ class Config:
         key = self.lines[name].key
         if key == "null" or not values or values[0] in ("", "null"):
             return []
-        words = shlex.split(key)
+        words = self._split(name, key)
         return [*words[:-1], f"{words[-1]}={values[0]}"] if len(values) == 1 else [*words, *values]
 
     def training(
@@ -197,7 +201,7 @@ def read_config(path: str | Path, *forms: str) -> Config:
     """
     path = Path(path)
     try:
-        rows = path.read_text(encoding="utf-8").splitlines()
+        rows = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     while rows and not rows[-1].strip():
@@ -255,6 +259,8 @@ def _read_line(path: Path, number: int, row: str, expected: tuple[str, str] | st
     rule = _VALUES.get(name)
     if rule and not re.fullmatch(rule[0], value):
         raise ConfigError(f"{where}: the value of {found} must be {rule[1]}, found {value!r}")
+    if found == "null" and "|" in value:
+        raise ConfigError(f"{where}: the values {value} have no flag: the key is null")
     lines[name] = Line(number, found, value)
 
 

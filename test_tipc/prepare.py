@@ -133,7 +133,7 @@ def _train(config: Config, root: Path, source: str) -> None:
     words = [
         config.need("python"), *config.training(config.trainer("norm_train"), run, epochs, batch_size, device)
     ]  # fmt: skip
-    made: dict[str, Any] = {"command": words, "dataset": source}
+    made: dict[str, Any] = {"command": words, "dataset": source, "finished": True}
     ours = stamp.is_file()
     if weights.is_file() and (not ours or json.loads(stamp.read_text(encoding="utf-8")) == made):
         print(f"{weights}: is there")
@@ -143,11 +143,12 @@ def _train(config: Config, root: Path, source: str) -> None:
     elif run.exists():
         raise config.error("infer_model", f"{run} is there without {weights.name}: put it there, or name a new folder")
     run.mkdir(parents=True)
-    stamp.write_text(json.dumps(made) + "\n", encoding="utf-8")
+    stamp.write_text(json.dumps(made | {"finished": False}) + "\n", encoding="utf-8")
     print(f"{weights}: training it\n$ {shlex.join(words)}", flush=True)
     code = subprocess.run(words, check=False).returncode
     if code or not weights.is_file():
         raise UserError(f"the training of {weights} ended with exit code {code}" + " and did not make it" * (not code))
+    stamp.write_text(json.dumps(made) + "\n", encoding="utf-8")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -159,6 +160,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "dataset", nargs="?", default=os.environ.get("TIPC_DATASET", ""), help="root of a real data set"
     )
     args = parser.parse_args(argv)
+    cli.end_on_sigterm()  # so that a training does not outlive this command
     prepare(read_config(args.config), args.mode, args.dataset)
 
 

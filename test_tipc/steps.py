@@ -95,6 +95,7 @@ def read_losses(log: Path) -> list[float]:
 def evaluate(session: Session, config: Config, mode: str, folder: Path, weights: Path) -> None:
     """Tests weights on the validation set; its accuracy must be what the config asks of the mode."""
     if not config["eval"]:
+        session.skip("evaluation", "line 24 of the config names no command for it")
         return
     words = [config.need("python"), *config.words("eval"), *config.flag("eval_weights", str(weights))]
     log = folder / "eval.log"
@@ -192,7 +193,7 @@ def infer_all(session: Session, config: Config, folder: Path, artefact: Path, in
             *config.flag("model_file", str(artefact)), *config.flag("params_file", config["params_file"]),
             *config.flag("benchmark", config["benchmark"]), *config.flag("input", *clips_of(config)),
         ]  # fmt: skip
-        timed = config["benchmark"] == "True"
+        timed = setting["precision"] if config["benchmark"] == "True" else ""
         session.run(name, words, log, check=inference_check(folder / PREDICTIONS, log, timed))
 
 
@@ -234,14 +235,20 @@ def _impossible(setting: dict[str, str]) -> str:
     return ""
 
 
-def inference_check(truth: Path, log: Path, timed: bool = False) -> Callable[[], dict[str, Any]]:
+def inference_check(truth: Path, log: Path, precision: str = "") -> Callable[[], dict[str, Any]]:
+    """A check of the predictions in a log, and, if `precision` is given, of its benchmark report, which names it."""
+
     def check() -> dict[str, Any]:
         agreement = compare_files(truth, log)
         numbers = {**vars(agreement)}
-        if timed:
-            found = re.search(r"inference_time\(ms\): ([\d.]+)", log.read_text(encoding="utf-8"))
+        if precision:
+            text = log.read_text(encoding="utf-8")
+            found = re.search(r"inference_time\(ms\): ([\d.]+)", text)
             if not found:
                 raise StepError("the log has no benchmark report: inference_time(ms) is missing")
+            computed = re.findall(r"\bprecision: (\w+)", text)
+            if set(computed) != {precision}:
+                raise StepError(f"the log tells of precision {', '.join(computed) or 'nothing'}, not of {precision}")
             numbers["inference_ms"] = float(found[1])
         return numbers
 

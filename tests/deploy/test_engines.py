@@ -9,6 +9,7 @@ import paddle
 import pytest
 
 from configs import UserError, cli, processor
+from deploy.artefact import write_record
 from deploy.engines import ENGINES, Settings, open_engine
 from engine.inference import load_recognizer
 
@@ -79,7 +80,15 @@ def test_a_graph_of_another_paddle_is_refused(artefact):
         open_engine("paddle", artefact)
 
 
-@pytest.mark.parametrize(("name", "file"), [("paddle", "inference.pdiparams"), ("onnxruntime", "inference.onnx")])
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("paddle", "inference.pdiparams"),
+        ("onnxruntime", "inference.onnx"),
+        ("paddle", "recipe.json"),
+        ("paddle", "classes.txt"),
+    ],
+)
 def test_a_truncated_file_is_named(name, file, artefact):
     data = (artefact / file).read_bytes()
     (artefact / file).write_bytes(data[: len(data) // 2])
@@ -151,3 +160,14 @@ def test_threads_are_those_of_the_environment(given, threads, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
     assert Settings().num_threads == threads
     assert Settings(threads=5).num_threads == 5
+
+
+@pytest.mark.parametrize(("name", "file"), [("paddle", "inference.json"), ("onnxruntime", "inference.onnx"),
+                                            ("openvino", "inference.onnx")])  # fmt: skip
+def test_a_graph_that_the_engine_cannot_read_is_one_line(name, file, artefact):
+    pytest.importorskip(name)
+    record = json.loads((artefact / "export.json").read_text())
+    (artefact / file).write_bytes(b"not a graph")
+    write_record(artefact, {key: value for key, value in record.items() if key not in ("version", "files")})
+    with pytest.raises(UserError, match=rf"{file} does not load in {name}: "):
+        open_engine(name, artefact)

@@ -115,6 +115,10 @@ def test_a_folder_stands_for_its_videos(motion_videos, tmp_path):
     folder = motion_videos / "val" / "moving_left"
     assert infer.find_videos([str(folder)]) == [str(path) for path in sorted(folder.iterdir())]
     assert infer.find_videos([str(tmp_path), "x.mp4"]) == [str(tmp_path), "x.mp4"]
+    for name in ("a.avi", "cover_1.jpg", "frames/img_00001.jpg", "frames/img_00002.jpg", "notes/readme.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert infer.find_videos([str(tmp_path)]) == [str(tmp_path / "a.avi"), str(tmp_path / "frames")]
 
 
 def test_class_names_of_another_number_are_refused(run, videos, tmp_path):

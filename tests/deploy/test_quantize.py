@@ -11,6 +11,7 @@ from datasets import load_views
 from datasets.demo import CLASS_NAMES
 from datasets.scores import score_views
 from deploy import infer, quantize
+from deploy.artefact import open_artefact, write_record
 from deploy.engines import open_engine
 
 pytest.importorskip("onnxruntime")
@@ -19,7 +20,9 @@ pytest.importorskip("onnxruntime")
 @pytest.fixture
 def named(artefact):
     """The artefact under the class names of the embedded set."""
+    record = open_artefact(artefact).record
     (artefact / "classes.txt").write_text("".join(f"{name}\n" for name in CLASS_NAMES))
+    write_record(artefact, {key: value for key, value in record.items() if key not in ("version", "files")})
     return artefact
 
 

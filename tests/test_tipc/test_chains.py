@@ -14,7 +14,7 @@ import pytest
 from test_tipc.chains import _bench_cases, benchmark_train, compare_losses, refuse_unoffered
 from test_tipc.config import ConfigError, read_config
 from test_tipc.session import StepError
-from test_tipc.steps import export_numbers, training_numbers
+from test_tipc.steps import export_numbers, inference_check, training_numbers
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("alignment", "configs", "datasets", "deploy", "engine", "models", "test_tipc", "weights")
@@ -229,6 +229,26 @@ def test_another_size_of_data_is_another_preparation(tree):
     code, said = bash(tree, "test_train_inference_python", config, "lite_train_whole_infer")
     assert code == 1
     assert "is prepared for lite_train_lite_infer: bash test_tipc/prepare.sh" in said
+
+
+def test_a_training_that_was_broken_off_is_not_taken_for_a_model(tree, motion_videos):
+    stamp = tree / "test_tipc" / "data" / "tsm_released" / "prepared.json"
+    stamp.write_text(json.dumps(json.loads(stamp.read_text()) | {"finished": False}))
+    code, said = bash(tree, "prepare", config_of(tree), "whole_infer", motion_videos)
+    assert (code, "best.pdparams: training it" in said) == (0, True), said
+    assert json.loads(stamp.read_text())["finished"]
+    code, said = bash(tree, "prepare", config_of(tree), "whole_infer", motion_videos)
+    assert (code, "best.pdparams: is there" in said) == (0, True), said
+
+
+def test_a_benchmark_report_must_be_of_the_precision_that_was_asked_for(tmp_path):
+    truth = "Top1 class:a prob:0.9\n  1. a 0.9\n  2. b 0.1\nTop1 class:b prob:0.8\n  1. b 0.8\n  2. a 0.2\n"
+    (tmp_path / "truth.log").write_text(truth)
+    log = tmp_path / "python_infer_precision_bf16.log"
+    log.write_text(f"root INFO: precision: fp32\nroot INFO: inference_time(ms): 2.5\n{truth}")
+    with pytest.raises(StepError, match="the log tells of precision fp32, not of bf16"):
+        inference_check(tmp_path / "truth.log", log, "bf16")()
+    assert inference_check(tmp_path / "truth.log", log, "fp32")()["inference_ms"] == 2.5
 
 
 def test_a_folder_without_the_trained_model_is_not_removed(tree, motion_videos):

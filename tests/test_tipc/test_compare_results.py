@@ -148,3 +148,12 @@ def test_a_missing_log_is_a_failure(flags, message, files, run):
     words = {"--gt_file": truth, "--log_file": found, **given}
     code, _ = run(*(word for pair in words.items() for word in pair))
     assert re.search(message, str(code))
+
+
+def test_nothing_in_common_and_a_log_against_itself_prove_nothing(files):
+    truth, found = files(TRUTH)
+    found.write_text(found.read_text().replace("jump", "a").replace("run fast", "b").replace("sit", "c"))
+    with pytest.raises(ComparisonError, match="no class is in both"):
+        compare_files(truth, found)
+    with pytest.raises(ComparisonError, match=r"1 log\(s\) differ"):
+        compare_results.main(["--gt_file", str(truth), "--log_file", str(truth)])

@@ -72,7 +72,7 @@ def test_turns_are_timed_in_processes_of_their_own():
     assert measured["a"].peak_mb > 10
 
 
-@pytest.mark.parametrize(("engine", "message"), [(break_down, "break_down: .*no such operator"), (die, "died")])
+@pytest.mark.parametrize(("engine", "message"), [(break_down, "A: .*no such operator"), (die, "died")])
 def test_a_failing_engine_ends_the_run(engine, message):
     with pytest.raises(ValueError, match=message):
         measure.measure(JOB, {"a": Engine("A", engine)}, rounds=1)
