@@ -17,7 +17,7 @@ from datasets import read_class_names
 
 RECORD, RECIPE, CLASSES = "export.json", "recipe.json", "classes.txt"
 LEGACY_FOLDER = "legacy"  # of Paddle 2's graph in an artefact that holds Paddle 3's too: their weights are named alike
-VERSION = 1  # of the record; raise it when its keys change their meaning
+VERSION = 2  # of the record; raise it when its keys change their meaning
 KEYS = ("model", "input", "views", "num_classes", "precision", "versions", "files")  # that it cannot do without
 # format -> the files of its graph
 GRAPHS: dict[str, tuple[str, ...]] = {

@@ -115,7 +115,7 @@ def test_a_missing_file_is_named(name, file, message, artefact):
     [
         ("{", "is damaged"),
         ("[]", "is damaged"),
-        ('{"version": 1}', "is damaged"),
+        ('{"version": 2}', "is damaged"),
         ('{"version": 99}', "has version 99"),
     ],
 )
