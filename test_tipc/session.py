@@ -7,6 +7,7 @@ numbers in it hold. A step that fails does not hide those that do not need it.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.metadata
 import json
 import os
@@ -60,12 +61,22 @@ class Session:
     """
 
     def __init__(self, model: str, mode: str, patience: float | None = None) -> None:
-        """Empties the folder; `patience` is what a step may take in seconds, None any time."""
+        """Empties the folder; `patience` is what a step may take in seconds, None any time.
+
+        Raises:
+            UserError: Another run writes there now.
+        """
         self.model, self.mode = model, mode
         self.folder = OUTPUT / model / mode
         self.steps: list[Step] = []
         self._patience = patience
         self._started = time.time()
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.folder.parent / f".{mode}.lock").open("w")  # given back when this process ends
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"{self.folder} is being written by another run: wait until it is over") from None
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
 
@@ -168,6 +179,7 @@ class Session:
         for step in self.steps:
             if step.status == FAILED:
                 print(f"  failed: {step.name}: {step.reason}")
+        self._lock.close()
         return 0 if passed else 1
 
     def _report(self, step: Step) -> Step:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from configs import UserError
 from test_tipc import session as module
 from test_tipc.session import Session, StepError
 
@@ -78,7 +79,8 @@ def test_nothing_run_is_no_success(session):
 
 
 def test_results_of_an_earlier_run_are_removed(session):
-    (session.folder / "results.json").write_text("old")
+    session.finish()
+    assert (session.folder / "results.json").is_file()
     Session("mvf", "whole_infer")
     assert not list(session.folder.iterdir())
 
@@ -133,3 +135,10 @@ def test_a_server_is_started_probed_and_ended(code, ready, reason, session, monk
 def test_an_error_of_ours_in_a_check_is_not_swallowed(session):
     with pytest.raises(ZeroDivisionError):
         session.run("bug", ["true"], session.folder / "log", check=lambda: {"a": 1 / 0})
+
+
+def test_two_runs_do_not_write_into_one_folder(session):
+    (session.folder / "kept").touch()
+    with pytest.raises(UserError, match="is being written by another run"):
+        Session("mvf", "whole_infer")
+    assert (session.folder / "kept").is_file()
