@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Callable, Collection, Iterator
@@ -103,7 +104,7 @@ def add_engine_flags(parser: argparse.ArgumentParser) -> None:
 
 @contextlib.contextmanager
 def clear_errors() -> Iterator[None]:
-    """Turns bad input into one line on standard error and exit code 1, and Ctrl-C into exit code 130."""
+    """Turns bad input into one line on standard error and exit code 1, Ctrl-C into 130, a closed pipe into 141."""
     try:
         yield
     except UserError as error:
@@ -111,6 +112,9 @@ def clear_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         print("stopped by Ctrl-C", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # who reads our lines, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(141)
 
 
 def end_on_sigterm() -> None:

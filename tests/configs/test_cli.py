@@ -1,0 +1,18 @@
+"""How a command ends."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_a_reader_that_goes_away_ends_a_command_without_a_word():
+    code = "from configs import cli\nwith cli.clear_errors():\n    for _ in range(10**6): print('line', flush=True)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "line\n"
+    process.stdout.close()
+    assert process.wait(30) == 141
+    assert process.stderr.read() == ""
