@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
 
     runtime.prepare(args.device, args.threads, tune=not args.no_tune)
 
-    from datasets import Annotation, Entry, VideoDataset
+    from datasets import VideoDataset, unlabelled
     from datasets.scores import prediction_lines
     from deploy.compiled import compiled
     from engine.evaluation import view_scores
@@ -40,8 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     loaded = load_recognizer(args)
     recipe = loaded.recipe
     names = class_names_beside(args.pretrained, recipe.num_classes, names=args.classes)
-    videos = Annotation(tuple(Entry(path, -1) for path in args.video), tuple(names), "the command line")
-    dataset = VideoDataset(videos, recipe, cli.VIEWS[args.views])
+    dataset = VideoDataset(unlabelled(args.video), recipe, cli.VIEWS[args.views])
     model, _ = compiled(args, loaded, dataset)
     for index, video in enumerate(args.video):
         clips, _ = dataset.load(index)

@@ -63,6 +63,11 @@ class Annotation:
         return len(self.class_names) or max(entry.label for entry in self.entries) + 1
 
 
+def unlabelled(paths: Sequence[str]) -> Annotation:
+    """Videos of no known class: files or folders of frames, with the label -1."""
+    return Annotation(tuple(Entry(path, -1) for path in paths), (), "the paths that were given")
+
+
 def load_annotation(root: str, subset: str, split: int = 1, num_classes: int = 0, list_file: str = "") -> Annotation:
     """Finds the layout of a dataset and reads one subset of it; every path is looked up on disk once.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from configs.recipe import Recipe
-from datasets.annotation import Annotation, DataError, Entry
+from datasets.annotation import Annotation, DataError, Entry, unlabelled
 from datasets.decode import open_source
 from datasets.sampling import check_sampling, test_indices, train_indices, val_indices
 from datasets.transforms import EvalTransform, TrainTransform
@@ -106,5 +106,5 @@ def load_views(path: str, recipe: Recipe, mode: str = "test") -> np.ndarray:
         DataError: The video cannot be decoded.
         RecipeError: The recipe's sampling cannot place its clips.
     """
-    dataset = VideoDataset(Annotation((Entry(path, -1),), (), path), recipe, mode)
+    dataset = VideoDataset(unlabelled([path]), recipe, mode)
     return dataset.load(0)[0]

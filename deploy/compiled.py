@@ -13,7 +13,7 @@ from paddle import nn
 
 from datasets import VideoDataset
 from deploy.artefact import GRAPHS, ArtefactError
-from deploy.engines import Engine, Settings, open_graph
+from deploy.engines import Engine, Settings, check_settings, open_graph
 from deploy.export import write_graph
 from deploy.parity import TOLERANCE
 from engine.inference import Loaded
@@ -98,6 +98,7 @@ def _engine_of(args: argparse.Namespace, loaded: Loaded, shape: tuple[int, ...],
     device, _, number = paddle.get_device().partition(":")
     gpu = int(number or 0) if device == "gpu" and name == "paddle" else None
     settings = Settings(args.precision, args.threads, gpu=gpu, tune=not args.no_tune)
+    check_settings(name, settings)
     form = "paddle" if name == "paddle" else "onnx"
     with tempfile.TemporaryDirectory() as folder:
         write_graph(form, args, loaded.model, shape, Path(folder))

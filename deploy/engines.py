@@ -96,7 +96,7 @@ def open_engine(name: str | None, model_dir: str | Path, precision: str | None =
     asked = Settings(precision or artefact.precision, **settings)
     forms = [form for form, files in GRAPHS.items() if (artefact.directory / files[0]).is_file()]
     name = name or ("onnxruntime" if forms == ["onnx"] else "paddle")
-    _check(name, asked)
+    check_settings(name, asked)
     _check_precision(artefact, asked.precision)
     form = "onnx" if name != "paddle" else "legacy" if "legacy" in forms else "paddle"
     files = artefact.graph(form)
@@ -112,12 +112,11 @@ def open_graph(name: str, files: Sequence[Path], clip_shape: tuple[int, ...], se
         name: A key of ENGINES.
         files: Those that GRAPHS names for the format that the engine reads.
         clip_shape: (T, 3, H, W) of the graph's clips.
-        settings: How to run it.
+        settings: How to run it, as `check_settings` lets pass.
 
     Raises:
-        ArtefactError: The engine is not installed, cannot read the graph, or cannot do what is asked.
+        ArtefactError: The engine is not installed, or cannot read the graph.
     """
-    _check(name, settings)
     try:
         run, facts = ENGINES[name](files, settings)
     except UserError:
@@ -132,7 +131,7 @@ def open_graph(name: str, files: Sequence[Path], clip_shape: tuple[int, ...], se
     return Engine(run, clip_shape, facts)
 
 
-def _check(name: str, settings: Settings) -> None:
+def check_settings(name: str, settings: Settings) -> None:
     """Raises ArtefactError for what an engine, or this machine, cannot do."""
     precision = settings.precision
     if name not in ENGINES:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from configs import UserError, cli
-from datasets import Annotation, Batch, ClipLoader, Entry, VideoDataset, read_class_names
+from datasets import Batch, ClipLoader, VideoDataset, read_class_names, unlabelled
 from datasets.annotation import VIDEO_SUFFIXES, DataError
 from datasets.decode import FRAME_NAME
 from datasets.scores import prediction_lines, score_views
@@ -112,9 +112,7 @@ def find_videos(names: Sequence[str]) -> list[str]:
 
 def make_dataset(paths: Sequence[str], artefact: Artefact, views: str | None = None) -> VideoDataset:
     """The views of videos, decoded, placed and transformed by the artefact's recipe as test.py does it."""
-    entries = tuple(Entry(path, -1) for path in paths)
-    mode = cli.VIEWS[views or artefact.record["views"]]
-    return VideoDataset(Annotation(entries, artefact.class_names, str(artefact.directory)), artefact.recipe, mode)
+    return VideoDataset(unlabelled(paths), artefact.recipe, cli.VIEWS[views or artefact.record["views"]])
 
 
 def predict(

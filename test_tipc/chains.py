@@ -64,9 +64,7 @@ def train_inference(config: Config, mode: str, session: Session) -> None:
             elif session.steps[-1].status == FAILED:
                 session.skip("evaluation, export, inference", f"there is nothing to go on with: {name} failed")
         return
-    weights = Path(config.need("infer_model"))
-    if not weights.is_file():
-        raise ConfigError(f"{weights} is absent: bash test_tipc/prepare.sh {config.path} {mode} makes it")
+    weights = _trained(config, "infer_model", mode)
     exported = infer_exported(
         session, config, session.folder, weights, config.words("infer_export"), rows=mode == "whole_infer"
     )
@@ -76,6 +74,14 @@ def train_inference(config: Config, mode: str, session: Session) -> None:
             infer_all(session, config, session.folder, quantized, int8=True)
         else:
             session.skip("inference int8", "there is nothing to infer with: the quantization failed")
+
+
+def _trained(config: Config, name: str, mode: str) -> Path:
+    """The weights of a trained model that a line names; raises ConfigError if they are not there."""
+    weights = Path(config.need(name))
+    if not weights.is_file():
+        raise ConfigError(f"{weights} is absent: bash test_tipc/prepare.sh {config.path} {mode} makes it")
+    return weights
 
 
 def _trainings(config: Config) -> Iterator[tuple[str, Training]]:
@@ -101,8 +107,8 @@ def dy2static(config: Config, mode: str, session: Session) -> None:
     extra, command = config.words("to_static"), config.trainer("norm_train")
     if not extra:
         config.need("to_static")
-    device = (config.choices("device") or [""])[0]
-    gpus = config.choices("gpu_list")[0].split(",")[0]
+    device = config.first("device")
+    gpus = config.first("gpu_list").split(",")[0]
     for kind, words in (("dygraph", command), ("static graph", [*command, *extra])):
         folder = session.folder / kind.split()[0]
         if not train(session, config, mode, folder, Training(gpus, device, "", words), kind):
@@ -132,7 +138,7 @@ def benchmark_train(config: Config, mode: str, session: Session) -> None:
         session.skip("profiler", f"{config['bench_profiler']}: no profiler is offered here")
     for size, precision, count in product(sizes, precisions, processes):
         label = f"benchmark, batch {size}, {precision}, {count} process{'es' * (count > 1)}{', static graph' * static}"
-        entry = config.choices("gpu_list")[0].split(",")[0]
+        entry = config.first("gpu_list").split(",")[0]
         gpus = ",".join(["-1"] * count if entry == "-1" else map(str, range(count)))
         if precision != "fp32" and entry == "-1":
             session.skip(label, f"{precision} needs a GPU: on a processor Paddle computes in float32 all the same")
@@ -141,7 +147,7 @@ def benchmark_train(config: Config, mode: str, session: Session) -> None:
         log = folder / "train.log"
         amp = {"fp16": "float16", "bf16": "bfloat16"}.get(precision, "")
         graph = config.words("to_static") if static else []
-        device = (config.choices("device") or [""])[0]
+        device = config.first("device")
         command = [*config.trainer("norm_train"), *graph, f"--max_iters={config.need('bench_iters')}"]
         training = config.training(command, folder / "run", config["bench_epoch"], size, device, amp)
         words = [*launch(config, gpus, folder), *training]
@@ -220,9 +226,7 @@ def _converted(config: Config, session: Session, tool: str, target: str) -> Path
     Args:
         tool, target: Names of the lines that hold the command, and the flag of the folder that it writes.
     """
-    weights, artefact = Path(config.need("model_dir")), session.folder / "inference"
-    if not weights.is_file():
-        raise ConfigError(f"{weights} is absent: bash test_tipc/prepare.sh {config.path} makes it")
+    weights, artefact = _trained(config, "model_dir", session.mode), session.folder / "inference"
     trained = read_config(config.path.with_name("train_infer_python.txt"), "train_params")
     words = [
         config.need("python"), *config.words(tool), *config.flag("model_dir", str(weights)),

@@ -146,6 +146,10 @@ class Config:
         """The values of a list `a|b`; none for `null`."""
         return self[name].split("|") if self[name] else []
 
+    def first(self, name: str) -> str:
+        """The first value of a list `a|b`; empty for `null`."""
+        return self[name].partition("|")[0]
+
     def by_mode(self, name: str, mode: str) -> str:
         """The value of a mode in `mode_a=1|mode_b=2`, or the value itself where it names no modes.
 

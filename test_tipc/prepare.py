@@ -129,7 +129,7 @@ def _train(config: Config, root: Path, source: str) -> None:
     weights = Path(config.need("infer_model"))
     run, stamp = weights.parent, weights.parent / STAMP
     epochs, batch_size = (config.by_mode(name, TRAINED_BY) for name in ("epochs", "batch_size"))
-    device = (config.choices("device") or [""])[0]
+    device = config.first("device")
     words = [
         config.need("python"), *config.training(config.trainer("norm_train"), run, epochs, batch_size, device)
     ]  # fmt: skip

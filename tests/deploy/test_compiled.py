@@ -10,7 +10,7 @@ import paddle
 import pytest
 
 from configs import UserError, cli
-from datasets import Annotation, Entry, VideoDataset
+from datasets import VideoDataset, unlabelled
 from deploy import compiled as module
 from deploy.compiled import MANY_VIEWS, CompiledRecognizer, compiled
 from deploy.engines import ENGINES, Engine
@@ -26,7 +26,7 @@ def flags(checkpoint, *more):
 
 
 def dataset_of(loaded, videos=MANY_VIEWS):
-    return VideoDataset(Annotation((Entry("absent.mp4", -1),) * videos, (), ""), loaded.recipe, "test")
+    return VideoDataset(unlabelled(["absent.mp4"] * videos), loaded.recipe, "test")
 
 
 @pytest.fixture(autouse=True)
