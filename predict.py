@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from configs import cli
+from runtime import command
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -18,7 +19,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--classes",
         help='file of class names, one a line or JSON {"0": name}; or the name of a known list, such as kinetics400',
     )
-    run.add_argument("--top", type=cli.positive, default=5, help="classes to print")
+    run.add_argument("--top", type=command.positive, default=5, help="classes to print")
     cli.add_checkpoint_flags(parser)
     cli.add_engine_flags(parser)
     return parser.parse_args(argv)
@@ -27,9 +28,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Wires a checkpoint and videos into names and probabilities."""
     args = parse_args(argv)
-    from engine import runtime
+    from runtime import preparation
 
-    runtime.prepare(args.device, args.threads, tune=not args.no_tune)
+    preparation.prepare(args.device, args.threads, tune=not args.no_tune)
 
     from datasets import VideoDataset, unlabelled
     from datasets.scores import prediction_lines
@@ -51,5 +52,5 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    with cli.clear_errors():
+    with command.clear_errors():
         main()

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from configs import cli
+from runtime import command
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -18,7 +19,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     run.add_argument("--dataset_root", required=True, help="folder of a data set")
     run.add_argument("--val_list", default="", help="list file of the videos, instead of the one found")
     run.add_argument("--output_dir", help="where the report goes (default: test_<views> beside the weights)")
-    run.add_argument("--num_workers", type=cli.count, default=2, help="processes that read videos; 0 reads in this one")
+    run.add_argument(
+        "--num_workers", type=command.count, default=2, help="processes that read videos; 0 reads in this one"
+    )
     cli.add_checkpoint_flags(parser)
     cli.add_engine_flags(parser)
     return parser.parse_args(argv)
@@ -27,9 +30,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Wires a checkpoint and a data set into a report."""
     args = parse_args(argv)
-    from engine import runtime
+    from runtime import preparation
 
-    runtime.prepare(args.device, args.threads, tune=not args.no_tune)
+    preparation.prepare(args.device, args.threads, tune=not args.no_tune)
 
     from datasets import ClipLoader, VideoDataset, load_annotation
     from deploy.compiled import compiled
@@ -63,5 +66,5 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    with cli.clear_errors():
+    with command.clear_errors():
         main()

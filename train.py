@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from configs import Recipe, RecipeError, cli
+from runtime import command
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -20,10 +21,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     run.add_argument("--pretrained", help="weights to start from; a classifier of another size is left out and named")
     run.add_argument("--output_dir", help="run directory (default: output/<preset or model>_split<split>)")
     run.add_argument("--resume", action="store_true", help="continue the run in --output_dir, with its recipe and data")
-    run.add_argument("--num_workers", type=cli.count, default=2, help="processes that read videos; 0 reads in this one")
-    run.add_argument("--log_iters", type=cli.positive, default=10, help="batches between two lines of the log")
-    run.add_argument("--checkpoint_iters", type=cli.count, default=0, help="batches between checkpoints; 0: each epoch")
-    run.add_argument("--max_iters", type=cli.count, default=0, help="only time so many batches; saves nothing")
+    run.add_argument(
+        "--num_workers", type=command.count, default=2, help="processes that read videos; 0 reads in this one"
+    )
+    run.add_argument("--log_iters", type=command.positive, default=10, help="batches between two lines of the log")
+    run.add_argument(
+        "--checkpoint_iters", type=command.count, default=0, help="batches between checkpoints; 0: each epoch"
+    )
+    run.add_argument("--max_iters", type=command.count, default=0, help="only time so many batches; saves nothing")
     run.add_argument("--to_static", action="store_true", help="train through a static graph: same numbers")
     cli.add_device_flags(parser)
     cli.add_recipe_flags(parser)
@@ -34,9 +39,9 @@ def main(argv: list[str] | None = None) -> None:
     """Wires a recipe, a data set and a model into a run."""
     args = parse_args(argv)
     directory, recipe = run_directory_and_recipe(args)
-    from engine import runtime  # before Paddle, which decides about threads when it is imported
+    from runtime import preparation  # before Paddle, which decides about threads when it is imported
 
-    notes = [f"process   {', '.join(runtime.prepare(args.device, args.threads, tune=not args.no_tune))}"]
+    notes = [f"process   {', '.join(preparation.prepare(args.device, args.threads, tune=not args.no_tune))}"]
 
     import paddle
 
@@ -49,7 +54,7 @@ def main(argv: list[str] | None = None) -> None:
     from models import from_recipe
     from weights import PARTS, assign, read
 
-    runtime.check_precision(recipe.amp, args.to_static)
+    preparation.check_precision(recipe.amp, args.to_static)
     processes = Processes.join()
     if processes.is_first:
         checkpoint.prepare_directory(directory)
@@ -111,5 +116,5 @@ def run_directory_and_recipe(args: argparse.Namespace) -> tuple[Path, Recipe]:
 
 
 if __name__ == "__main__":
-    with cli.clear_errors():
+    with command.clear_errors():
         main()

@@ -13,7 +13,8 @@ from typing import Any
 
 from alignment import process
 from alignment.pair import IncomparableError
-from configs import UserError, cli
+from runtime import command
+from runtime.errors import UserError
 
 PASSED, DIFFERS, INCOMPARABLE = 0, 1, 2
 CERTIFIED = ("mvf_r50", "mvf_r101", "tsn_r50", "tsm_r50", "tsm_r101", "tsm_mobilenet_v2")
@@ -110,8 +111,12 @@ def selftest(argv: Sequence[str]) -> int:
     """Plants bugs and demands that each is caught and named."""
     parser = argparse.ArgumentParser(prog="python -m alignment selftest", description=selftest.__doc__)
     parser.add_argument("--only", metavar="PATTERN", default="", help="regular expression: these mutants only")
-    parser.add_argument("--seeds", type=cli.count, default=20, help="unmutated runs that must all pass (default: 20)")
-    parser.add_argument("--workers", type=cli.positive, default=2, help="processes, of one thread each (default: 2)")
+    parser.add_argument(
+        "--seeds", type=command.count, default=20, help="unmutated runs that must all pass (default: 20)"
+    )
+    parser.add_argument(
+        "--workers", type=command.positive, default=2, help="processes, of one thread each (default: 2)"
+    )
     args = parser.parse_args(argv)
     process.prepare(threads=1)
     from alignment.selftest import run_selftest
@@ -130,14 +135,17 @@ def _add_run_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", choices=("float32", "float64", "both"), help="default: both with --all, else float32"
     )
-    parser.add_argument("--frames", type=cli.positive, help="frames of a clip")
-    parser.add_argument("--size", type=cli.positive, help="height and width in pixels")
-    parser.add_argument("--batch", type=cli.positive, help="clips")
+    parser.add_argument("--frames", type=command.positive, help="frames of a clip")
+    parser.add_argument("--size", type=command.positive, help="height and width in pixels")
+    parser.add_argument("--batch", type=command.positive, help="clips")
     parser.add_argument("--video", nargs="+", default=(), metavar="FILE", help="clips to use instead of embedded ones")
-    parser.add_argument("--train_steps", type=cli.positive, default=3, help="steps of the optimizer (default: 3)")
-    parser.add_argument("--seed", type=cli.count, default=0, help="of weights and dropout masks")
+    parser.add_argument("--train_steps", type=command.positive, default=3, help="steps of the optimizer (default: 3)")
+    parser.add_argument("--seed", type=command.count, default=0, help="of weights and dropout masks")
     parser.add_argument(
-        "--threads", type=cli.count, default=0, help="threads of one operation (default: 1 with --all, else all cores)"
+        "--threads",
+        type=command.count,
+        default=0,
+        help="threads of one operation (default: 1 with --all, else all cores)",
     )
     parser.add_argument("--output", default="output/alignment", metavar="DIR", help="default: output/alignment")
 

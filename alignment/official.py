@@ -21,7 +21,7 @@ import numpy as np
 
 from alignment.compare import measure
 from alignment.pair import Sides
-from configs import UserError
+from runtime.errors import UserError
 
 Arrays = Mapping[str, np.ndarray]
 

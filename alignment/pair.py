@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from alignment.weights import read_weights
-from configs import UserError
+from runtime.errors import UserError
 
 OUTPUT = "output"  # name of what the whole model returns
 

@@ -7,13 +7,15 @@ import os
 
 def prepare(threads: int) -> None:
     """Sets up this process: Paddle, before anything imports it, and PyTorch with as many threads; 0: all cores."""
-    from engine import runtime
+    from runtime import preparation
 
     # Two frameworks bring two pools of threads; those that wait must not keep the cores from those that work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("KMP_BLOCKTIME", "0")
-    runtime.tune_mkl()
-    runtime.prepare("cpu", threads, tune=False)  # with freed blocks kept, two frameworks would need twice the memory
+    preparation.tune_mkl()
+    preparation.prepare(
+        "cpu", threads, tune=False
+    )  # with freed blocks kept, two frameworks would need twice the memory
     import torch
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))

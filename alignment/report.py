@@ -18,7 +18,7 @@ import numpy as np
 
 from alignment.compare import Difference, Record, Stage, largest
 from alignment.pair import Sides
-from configs import UserError
+from runtime.errors import UserError
 
 COLUMNS = 120
 NAME_COLUMNS = 48  # of the longest name in the terminal's table

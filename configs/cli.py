@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
-import signal
-import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from typing import Any
 
-from configs.errors import UserError
 from configs.presets import PRESETS, get_preset, preset_for_model
 from configs.recipe import FIELDS, Recipe, RecipeError
+from runtime import command
 
 # What may compute logits from a checkpoint: `auto` chooses between Paddle in dygraph and Paddle Inference.
 ENGINES = ("auto", "dygraph", "paddle", "onnxruntime", "openvino")
@@ -72,7 +68,7 @@ def add_device_flags(parser: argparse.ArgumentParser) -> None:
     section = parser.add_argument_group("process")
     section.add_argument("--device", default="auto", help="cpu, gpu, gpu:N, or auto (default)")
     section.add_argument(
-        "--threads", type=count, default=0, help="threads of one operation; 0: OMP_NUM_THREADS, or all cores"
+        "--threads", type=command.count, default=0, help="threads of one operation; 0: OMP_NUM_THREADS, or all cores"
     )
     section.add_argument(
         "--no_tune", action="store_true", help="leave the allocator and the MKL vector path as they come"
@@ -99,27 +95,9 @@ def add_engine_flags(parser: argparse.ArgumentParser) -> None:
         "for many views on a processor, else dygraph",
     )  # fmt: skip
     section.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the engine (default: fp32)")
-    section.add_argument("--views_per_pass", type=count, default=0, help="views in one forward pass; 0: 64 frames")
-
-
-@contextlib.contextmanager
-def clear_errors() -> Iterator[None]:
-    """Turns bad input into one line on standard error and exit code 1, Ctrl-C into 130, a closed pipe into 141."""
-    try:
-        yield
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        print("stopped by Ctrl-C", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:  # who reads our lines, such as `head`, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(141)
-
-
-def end_on_sigterm() -> None:
-    """Lets SIGTERM end the command like an error, so that what it has begun to write or to run is cleared away."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    section.add_argument(
+        "--views_per_pass", type=command.count, default=0, help="views in one forward pass; 0: 64 frames"
+    )
 
 
 def _fields_of(group: str) -> list[str]:
@@ -160,19 +138,3 @@ def _numbers(kind: type) -> Callable[[str], tuple[Any, ...]]:
         return tuple(kind(part) for part in text.split(",") if part)
 
     return numbers
-
-
-def count(text: str) -> int:
-    """Parses a whole number from 0."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"must be 0 or more, got {value}")
-    return value
-
-
-def positive(text: str) -> int:
-    """Parses a whole number from 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, got {value}")
-    return value

@@ -32,8 +32,8 @@ import av
 import cv2
 import numpy as np
 
-from configs import cli
 from datasets.annotation import DataError
+from runtime import command
 
 # Each motion: the track that runs, the class that plays it forwards, the class that plays it backwards.
 MOTIONS: tuple[tuple[str, str, str], ...] = (
@@ -246,5 +246,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with cli.clear_errors():
+    with command.clear_errors():
         main()

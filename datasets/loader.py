@@ -22,9 +22,9 @@ from types import TracebackType
 import cv2
 import numpy as np
 
-from configs.errors import UserError
 from datasets.annotation import DataError
 from datasets.dataset import VideoDataset
+from runtime.errors import UserError
 
 
 class LoaderError(UserError):

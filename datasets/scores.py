@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from configs.errors import UserError
+from runtime.errors import UserError
 
 FRAMES_PER_PASS = 64
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from configs import Recipe, UserError
+from configs import Recipe
 from datasets import read_class_names
+from runtime.errors import UserError
 
 RECORD, RECIPE, CLASSES = "export.json", "recipe.json", "classes.txt"
 LEGACY_FOLDER = "legacy"  # of Paddle 2's graph in an artefact that holds Paddle 3's too: their weights are named alike

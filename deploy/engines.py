@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from configs import UserError
-from configs.processor import has_bf16, tune_malloc, tune_mkl
 from deploy.artefact import GRAPHS, Artefact, ArtefactError, open_artefact
+from runtime.cpu import has_bf16, tune_malloc, tune_mkl
+from runtime.errors import UserError
 
 Run = Callable[[np.ndarray], np.ndarray]
 

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from configs import Recipe, UserError, cli
+from configs import Recipe, cli
 from deploy.artefact import CLASSES, GRAPHS, LEGACY_FOLDER, RECIPE, ArtefactError, sha256, whole_artefact, write_record
-from deploy.process import in_fresh_process
+from runtime import command
+from runtime.errors import UserError
+from runtime.fresh_process import in_fresh_process
 
 if TYPE_CHECKING:
     from engine.inference import Loaded
@@ -146,10 +148,10 @@ def dygraph_logits(model: Recognizer2D, clips: np.ndarray) -> np.ndarray:
 
 def _prepare(args: argparse.Namespace) -> None:
     os.environ.setdefault("GLOG_minloglevel", "2")
-    from engine import runtime
+    from runtime import preparation
 
-    runtime.prepare(args.device, args.threads, tune=not args.no_tune)
-    cli.end_on_sigterm()  # after Paddle's import, which takes the signal for itself
+    preparation.prepare(args.device, args.threads, tune=not args.no_tune)
+    command.end_on_sigterm()  # after Paddle's import, which takes the signal for itself
 
 
 def _save_legacy(args: argparse.Namespace, shape: Sequence[int], stem: str) -> None:
@@ -231,5 +233,5 @@ def _parity_line(name: str, figures: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    with cli.clear_errors():
+    with command.clear_errors():
         main()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from configs import UserError, cli
+from configs import cli
 from datasets import Batch, ClipLoader, VideoDataset, read_class_names, unlabelled
 from datasets.annotation import VIDEO_SUFFIXES, DataError
 from datasets.decode import FRAME_NAME
@@ -18,6 +18,8 @@ from datasets.scores import prediction_lines, score_views
 from deploy.artefact import Artefact, ArtefactError, open_artefact
 from deploy.autolog import Benchmark
 from deploy.engines import ENGINES, PRECISIONS, Engine, open_engine
+from runtime import command
+from runtime.errors import UserError
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -29,10 +31,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     run.add_argument("--model_dir", required=True, help="folder that deploy.export or deploy.quantize wrote")
     run.add_argument("--video", required=True, nargs="+", help="video files, folders of frames, or of videos")
     run.add_argument("--classes", help='file of class names: one a line, or JSON {"0": name}')
-    run.add_argument("--top", type=cli.positive, default=5, help="classes to print")
+    run.add_argument("--top", type=command.positive, default=5, help="classes to print")
     run.add_argument("--views", choices=tuple(cli.VIEWS), help="test views, or one centre view (default: as exported)")
-    run.add_argument("--batch_size", type=cli.positive, default=1, help="videos in a pass")
-    run.add_argument("--num_workers", type=cli.count, default=1, help="processes that decode ahead; 0: none")
+    run.add_argument("--batch_size", type=command.positive, default=1, help="videos in a pass")
+    run.add_argument("--num_workers", type=command.count, default=1, help="processes that decode ahead; 0: none")
     run.add_argument("--save_json", type=Path, help="file for the probabilities of every video")
     add_graph_flags(parser)
     bench = parser.add_argument_group("benchmark")
@@ -40,8 +42,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--enable_benchmark", type=boolean, nargs="?", const=True, default=False, help="report times as AutoLog does"
     )
     bench.add_argument("--benchmark", dest="enable_benchmark", action="store_true", help="the same")
-    bench.add_argument("--warmup", type=cli.count, default=1, help="passes before the clock starts")
-    bench.add_argument("--repeats", type=cli.positive, default=3, help="passes over all videos that are timed")
+    bench.add_argument("--warmup", type=command.count, default=1, help="passes before the clock starts")
+    bench.add_argument("--repeats", type=command.positive, default=3, help="passes over all videos that are timed")
     return parser.parse_args(argv)
 
 
@@ -53,7 +55,7 @@ def add_graph_flags(parser: argparse.ArgumentParser) -> None:
     )
     section.add_argument("--precision", choices=PRECISIONS, help="of the computation (default: the artefact's)")
     section.add_argument(
-        "--threads", "--cpu_threads", type=cli.count, default=0, help="of one operation; 0: OMP_NUM_THREADS, or all"
+        "--threads", "--cpu_threads", type=command.count, default=0, help="of one operation; 0: OMP_NUM_THREADS, or all"
     )
     section.add_argument("--enable_mkldnn", type=boolean, default=True, help="oneDNN of --engine paddle")
     section.add_argument("--use_gpu", type=boolean, default=False, help="first GPU; --engine paddle only")
@@ -172,5 +174,5 @@ def _save(path: Path, content: dict) -> None:
 
 
 if __name__ == "__main__":
-    with cli.clear_errors():
+    with command.clear_errors():
         main()

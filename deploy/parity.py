@@ -14,7 +14,7 @@ from datasets import load_views
 from datasets.demo import MOTIONS, draw_clip, encode_video
 from deploy.artefact import ArtefactError
 from deploy.engines import open_engine
-from deploy.process import in_fresh_process
+from runtime.fresh_process import in_fresh_process
 
 TOLERANCE = 1e-4  # largest difference of logits, in units of the largest logit, of 1 at least
 BATCHES = (1, 2, 5)

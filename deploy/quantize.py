@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from configs import UserError, cli
+from configs import cli
 from datasets import ClipLoader, VideoDataset, load_annotation
 from datasets.scores import score_views
 from deploy.artefact import (
@@ -36,6 +36,8 @@ from deploy.artefact import (
     write_record,
 )
 from deploy.engines import Engine, open_engine
+from runtime import command
+from runtime.errors import UserError
 
 METHODS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}  # --method -> name of ONNX Runtime's
 GRAPH = GRAPHS["onnx"][0]
@@ -55,16 +57,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--train_list", default="", help="list file of the training videos, instead of the one found")
     parser.add_argument("--val_list", default="", help="list file of the validation videos, instead of the one found")
     parser.add_argument("--method", choices=tuple(METHODS), default="minmax", help="rule for the ranges (minmax)")
-    parser.add_argument("--clips", type=cli.positive, default=64, help="training clips to calibrate on, at most (64)")
-    parser.add_argument("--threads", type=cli.count, default=0, help="of one operation; 0: all cores")
-    parser.add_argument("--num_workers", type=cli.count, default=0, help="processes that read videos (0: this one)")
+    parser.add_argument(
+        "--clips", type=command.positive, default=64, help="training clips to calibrate on, at most (64)"
+    )
+    parser.add_argument("--threads", type=command.count, default=0, help="of one operation; 0: all cores")
+    parser.add_argument("--num_workers", type=command.count, default=0, help="processes that read videos (0: this one)")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Quantizes beside the output's place, measures, and moves the artefact there."""
     args = parse_args(argv)
-    cli.end_on_sigterm()
+    command.end_on_sigterm()
     artefact = open_artefact(args.model_dir)
     if artefact.precision != "fp32":
         raise ArtefactError(f"{args.model_dir} holds {artefact.precision} weights already: name the exported folder")
@@ -208,5 +212,5 @@ def _quiet() -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    with cli.clear_errors():
+    with command.clear_errors():
         main()

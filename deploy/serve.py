@@ -23,13 +23,15 @@ from typing import Any
 
 import numpy as np
 
-from configs import UserError, cli
+from configs import cli
 from datasets import load_views
 from datasets.annotation import DataError
 from datasets.scores import score_views
 from deploy.artefact import Artefact, open_artefact
 from deploy.engines import Engine
 from deploy.infer import add_graph_flags, open_engine_of
+from runtime import command
+from runtime.errors import UserError
 
 BUSY = 8  # requests that are read and decoded at a time; a further one is told to come back
 # What video files begin with: position, bytes. FFmpeg would take a text as a playlist and open the files it names.
@@ -56,11 +58,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     run = parser.add_argument_group("run")
     run.add_argument("--model_dir", required=True, help="folder that deploy.export or deploy.quantize wrote")
-    run.add_argument("--port", type=cli.count, required=True, help="port to listen on; 0 takes a free one and says it")
+    run.add_argument(
+        "--port", type=command.count, required=True, help="port to listen on; 0 takes a free one and says it"
+    )
     run.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
-    run.add_argument("--top", type=cli.positive, default=5, help="classes in an answer")
-    run.add_argument("--max_megabytes", type=cli.positive, default=64, help="largest video that is taken")
-    run.add_argument("--patience", type=cli.positive, default=30, help="seconds that a sender may stand still")
+    run.add_argument("--top", type=command.positive, default=5, help="classes in an answer")
+    run.add_argument("--max_megabytes", type=command.positive, default=64, help="largest video that is taken")
+    run.add_argument("--patience", type=command.positive, default=30, help="seconds that a sender may stand still")
     add_graph_flags(parser)
     return parser.parse_args(argv)
 
@@ -238,5 +242,5 @@ def _end_on_signals(server: Server) -> None:
 
 
 if __name__ == "__main__":
-    with cli.clear_errors():
+    with command.clear_errors():
         main()

@@ -10,7 +10,8 @@ import paddle.nn.functional as F
 from paddle import nn
 from paddle.static import InputSpec
 
-from configs import Recipe, UserError
+from configs import Recipe
+from runtime.errors import UserError
 
 
 class DivergenceError(UserError):

@@ -18,8 +18,9 @@ import paddle.distributed as dist
 from paddle import nn
 from paddle.base import core
 
-from configs import Recipe, UserError
+from configs import Recipe
 from engine.batch_norm import training_statistics
+from runtime.errors import UserError
 
 _GRACE = 20  # seconds in which the launcher ends a process that has lost another, and shows the log of the lost one
 

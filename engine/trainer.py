@@ -12,7 +12,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from configs import Recipe, UserError
+from configs import Recipe
 from datasets import ClipLoader
 from datasets.loader import Batch
 from engine import checkpoint, evaluation
@@ -22,6 +22,7 @@ from engine.metrics import summarize
 from engine.objective import DivergenceError, Mix, TrainingStep, as_graph, targets
 from engine.optim import build_optimizer, learning_rate
 from engine.processes import Processes
+from runtime.errors import UserError
 
 
 @dataclass

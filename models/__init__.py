@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 from paddle import nn
 
-from configs.errors import UserError
 from configs.recipe import Recipe
 from models.heads import CONSENSUS
 from models.mobilenet_v2 import MobileNetV2
@@ -17,6 +16,7 @@ from models.multi_view_fusion import insert_multi_view_fusion
 from models.recognizer2d import Recognizer2D, batch_norms, freeze_batch_norm
 from models.resnet import resnet18, resnet34, resnet50, resnet101, tiny
 from models.temporal_shift import insert_temporal_shift
+from runtime.errors import UserError
 
 __all__ = [
     "BACKBONES",

@@ -14,8 +14,8 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from configs.errors import UserError
 from models.temporal_module import TemporalModule, find_layer, gather_rows, replace_layer
+from runtime.errors import UserError
 
 MODES = ("THW", "TH", "T")
 ARRANGEMENTS = ("banded", "conv3d")

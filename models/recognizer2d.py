@@ -6,8 +6,8 @@ import paddle
 from paddle import nn
 from paddle.nn.layer.norm import _BatchNormBase
 
-from configs.errors import UserError
 from models.temporal_module import TemporalModule
+from runtime.errors import UserError
 
 
 class Recognizer2D(nn.Layer):

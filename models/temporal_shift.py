@@ -15,8 +15,8 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from configs.errors import UserError
 from models.temporal_module import TemporalModule, find_layer, gather_rows, replace_layer
+from runtime.errors import UserError
 
 PLACES = ("blockres", "block")
 # direction -> for each group of channels, which frame it takes: the next (1) or the previous (-1)

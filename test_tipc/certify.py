@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs import cli
+from runtime import command
 from test_tipc.report import read_results, write_table
 from test_tipc.session import OUTPUT
 
@@ -61,5 +61,5 @@ def run(script: str, words: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    with cli.clear_errors():
+    with command.clear_errors():
         sys.exit(main())

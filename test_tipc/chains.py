@@ -14,7 +14,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from configs import UserError, cli
+from runtime import command
+from runtime.errors import UserError
 from test_tipc.config import MODES, Config, ConfigError, read_config
 from test_tipc.prepare import clips_of, dataset_of
 from test_tipc.session import FAILED, Session, StepError
@@ -272,7 +273,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("mode", nargs="?", default="", help=f"of train_inference: {', '.join(MODES)}")
     parser.add_argument("params", nargs="?", default="", help="of benchmark_train: such as dynamic_bs8_fp32_DP_N1C1")
     args = parser.parse_args(argv)
-    cli.end_on_sigterm()  # so that no process of a step outlives this one
+    command.end_on_sigterm()  # so that no process of a step outlives this one
     function, form, modes = CHAINS[args.chain]
     config = read_config(args.config, form)
     mode = args.mode or ("" if args.chain == "train_inference" else modes[0])
@@ -311,5 +312,5 @@ def refuse_unoffered(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    with cli.clear_errors():
+    with command.clear_errors():
         sys.exit(main())

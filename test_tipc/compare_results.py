@@ -18,7 +18,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from configs import UserError, cli
+from runtime import command
+from runtime.errors import UserError
 
 # Of probabilities. fp32: rounding of other kernels. bf16 has 8 bits, int8 steps of 1/255 of a range, layer after layer.
 ATOL = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 2.5e-2, "int8": 1e-1}
@@ -259,5 +260,5 @@ def _files(pattern: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    with cli.clear_errors():
+    with command.clear_errors():
         main()

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from configs import UserError
+from runtime.errors import UserError
 
 ANY = ""  # where the form leaves the key to the repository: it is the flag that its commands know
 MODES = (

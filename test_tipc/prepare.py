@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from configs import UserError, cli
+from runtime import command
+from runtime.errors import UserError
 from test_tipc.config import MODES, Config, ConfigError, read_config
 
 DATA = Path("test_tipc/data")
@@ -160,10 +161,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         "dataset", nargs="?", default=os.environ.get("TIPC_DATASET", ""), help="root of a real data set"
     )
     args = parser.parse_args(argv)
-    cli.end_on_sigterm()  # so that a training does not outlive this command
+    command.end_on_sigterm()  # so that a training does not outlive this command
     prepare(read_config(args.config), args.mode, args.dataset)
 
 
 if __name__ == "__main__":
-    with cli.clear_errors():
+    with command.clear_errors():
         main()

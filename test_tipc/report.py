@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from alignment.report import BEGIN, END, between_marks
-from configs import UserError, cli
+from runtime import command
+from runtime.errors import UserError
 from test_tipc.compare_results import precision_of
 from test_tipc.session import FAILED, OUTPUT, PASSED, SKIPPED
 
@@ -90,5 +91,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with cli.clear_errors():
+    with command.clear_errors():
         main()

@@ -12,7 +12,8 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs import UserError, cli
+from runtime import command
+from runtime.errors import UserError
 
 
 class ServingError(UserError):
@@ -48,5 +49,5 @@ def ask(url: str, video: Path) -> list[dict]:
 
 
 if __name__ == "__main__":
-    with cli.clear_errors():
+    with command.clear_errors():
         main()

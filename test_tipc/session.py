@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from alignment.environment import PROCESSOR_FLAGS, processor
-from configs import UserError
+from runtime.errors import UserError
 
 OUTPUT = Path("test_tipc/output")
 PACKAGES = ("paddlepaddle", "onnxruntime", "openvino", "numpy")  # whose versions the results name

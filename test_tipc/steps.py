@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from configs.processor import has_bf16
+from runtime.cpu import has_bf16
 from test_tipc.compare_results import compare_files, read_predictions
 from test_tipc.config import Config
 from test_tipc.prepare import clips_of

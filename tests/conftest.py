@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from configs import cli
 from datasets.demo import write_demo_dataset
+from runtime.command import clear_errors
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -36,7 +36,7 @@ def command(monkeypatch, capsys):
     def run(script, *flags):
         main = runpy.run_path(script)["main"]
         try:
-            with cli.clear_errors():
+            with clear_errors():
                 main([str(flag) for flag in flags])
         except SystemExit as stop:
             return stop.code, capsys.readouterr().out

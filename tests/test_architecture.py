@@ -9,26 +9,39 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 OURS = {
-    "configs", "datasets", "models", "weights", "engine", "deploy", "alignment", "test_tipc", "tools", "train", "test",
-    "predict",
+    "runtime", "configs", "datasets", "models", "weights", "engine", "deploy", "alignment", "test_tipc", "tools",
+    "train", "test", "predict",
 }  # fmt: skip
 MAY_IMPORT = {
-    "configs": set(),
-    "datasets": {"configs"},
-    "models": {"configs"},
-    "weights": {"configs"},
-    "engine": {"configs", "datasets", "models", "weights"},
-    "deploy": {"configs", "datasets", "models", "weights", "engine"},
-    "alignment": {"configs", "datasets", "models", "weights", "engine"},
-    "test_tipc": {"configs", "datasets", "alignment"},
+    "runtime": set(),
+    "configs": {"runtime"},
+    "datasets": {"runtime", "configs"},
+    "models": {"runtime", "configs"},
+    "weights": {"runtime", "configs"},
+    "engine": {"runtime", "configs", "datasets", "models", "weights"},
+    "deploy": {"runtime", "configs", "datasets", "models", "weights", "engine"},
+    "alignment": {"runtime", "configs", "datasets", "models", "weights", "engine"},
+    "test_tipc": {"runtime", "configs", "datasets", "alignment"},
     "tools": OURS,
-    "train": {"configs", "datasets", "models", "weights", "engine"},
-    "test": {"configs", "datasets", "models", "weights", "engine", "deploy"},
-    "predict": {"configs", "datasets", "models", "weights", "engine", "deploy"},
+    "train": {"runtime", "configs", "datasets", "models", "weights", "engine"},
+    "test": {"runtime", "configs", "datasets", "models", "weights", "engine", "deploy"},
+    "predict": {"runtime", "configs", "datasets", "models", "weights", "engine", "deploy"},
 }
 # The only files of deploy that know the network or Paddle; nothing that infers imports them.
 EXPORTING = ("export", "arrangement", "compiled")
-NEVER_TORCH = ("configs", "datasets", "models", "weights", "engine", "deploy", "test_tipc", "train", "test", "predict")
+NEVER_TORCH = (
+    "runtime",
+    "configs",
+    "datasets",
+    "models",
+    "weights",
+    "engine",
+    "deploy",
+    "test_tipc",
+    "train",
+    "test",
+    "predict",
+)
 FILES = sorted(p for p in ROOT.rglob("*.py") if not any(part.startswith(".") for part in p.relative_to(ROOT).parts))
 
 
@@ -78,7 +91,7 @@ def test_inference_from_an_artefact_needs_nothing_that_trained_it():
     files = [path for path in FILES if room_of(path) == "deploy" and path.stem not in EXPORTING]
     assert {"infer", "engines"} <= {path.stem for path in files}
     for path in files:
-        assert not imports_of(path) & (OURS - {"configs", "datasets", "deploy"}), path
+        assert not imports_of(path) & (OURS - {"runtime", "configs", "datasets", "deploy"}), path
         assert "paddle" not in imports_of(path), path
         text = path.read_text(encoding="utf-8")
         assert not [name for name in EXPORTING if f"deploy.{name} import" in text or f"import deploy.{name}" in text], (
@@ -95,10 +108,10 @@ def test_references_import_nothing_of_ours():
             assert not imports_of(path) & (OURS - {"alignment"}), path
 
 
-def test_configs_is_standard_library_only():
+def test_the_ground_floors_are_standard_library_only():
     for path in FILES:
-        if room_of(path) == "configs":
-            assert imports_of(path) - {"configs"} <= sys.stdlib_module_names, path
+        if room_of(path) in ("runtime", "configs") and path.name != "preparation.py":
+            assert imports_of(path) - {"runtime", "configs"} <= sys.stdlib_module_names, path
 
 
 def test_data_workers_start_without_a_framework():

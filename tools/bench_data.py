@@ -23,11 +23,12 @@ import av
 import cv2
 import numpy as np
 
-from configs import Recipe, cli
+from configs import Recipe
 from datasets import Annotation, ClipLoader, Entry, VideoDataset
 from datasets.decode import open_source
 from datasets.sampling import mit_val
 from datasets.transforms import TrainTransform
+from runtime import command
 from tools.measure import header, machine
 
 CLIP = 8
@@ -41,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     """Prints the three tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", nargs="+", default=[], help="video files or folders of JPEG frames of your own")
-    parser.add_argument("--rounds", type=cli.positive, default=5)
+    parser.add_argument("--rounds", type=command.positive, default=5)
     parser.add_argument("--json", type=Path, help="also write the figures there")
     args = parser.parse_args(argv)
     cv2.setNumThreads(0)
@@ -255,5 +256,5 @@ def tables(report: dict) -> list[str]:
 
 
 if __name__ == "__main__":
-    with cli.clear_errors():
+    with command.clear_errors():
         main()

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs import cli
+from runtime import command
 from tools import measure
 from tools.measure import Engine, Job, Work
 
@@ -57,9 +57,9 @@ def torch_channels_last(job: Job) -> Work:
 
 def torch_compiled(job: Job) -> Work:
     """PyTorch compiled by inductor, with weights frozen into the code."""
-    import engine.runtime
+    from runtime import preparation
 
-    engine.runtime.tune_malloc()
+    preparation.tune_malloc()
     model = measure.torch_model(job).eval()
     clips = measure.torch_clips(job)
     import torch
@@ -145,5 +145,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    with cli.clear_errors():
+    with command.clear_errors():
         main()

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from configs import Recipe, cli
+from configs import Recipe
+from runtime import command
 from tools import measure
 from tools.measure import Engine, Job, Work
 
@@ -110,5 +111,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    with cli.clear_errors():
+    with command.clear_errors():
         main()

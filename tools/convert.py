@@ -12,8 +12,9 @@ import numpy as np
 import safetensors.numpy
 
 from configs import Recipe, cli
-from configs.errors import UserError
 from configs.recipe import FIELDS
+from runtime import command
+from runtime.errors import UserError
 from weights import LAYOUTS, PARTS, SOURCES, Arrays, CheckpointError, to_layout
 
 
@@ -51,9 +52,10 @@ def main(argv: list[str] | None = None) -> None:
         if path.exists():
             raise CheckpointError(f"{path} exists already: choose another folder, or remove it")
 
-    from engine import checkpoint, runtime
+    from engine import checkpoint
+    from runtime import preparation
 
-    runtime.prepare("cpu", 0)
+    preparation.prepare("cpu", 0)
 
     from engine.inference import load_recognizer, names_of_weights
 
@@ -147,5 +149,5 @@ WRITERS: dict[str, Callable[[Arrays, str], bytes]] = {
 }
 
 if __name__ == "__main__":
-    with cli.clear_errors():
+    with command.clear_errors():
         main()

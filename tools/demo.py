@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from configs import UserError, cli
 from datasets.demo import CLASS_NAMES, MOTIONS, write_demo_dataset
+from runtime import command
+from runtime.errors import UserError
 
 FAMILIES = ("mvf", "tsm", "tsn")
 NAMES = {"mvf": "MVF", "tsm": "TSM", "tsn": "TSN"}
@@ -145,5 +146,5 @@ def _command(script: str, *arguments: object) -> None:
 
 
 if __name__ == "__main__":
-    with cli.clear_errors():
+    with command.clear_errors():
         main()

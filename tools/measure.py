@@ -29,8 +29,8 @@ from typing import Any
 import numpy as np
 
 from alignment.environment import processor
-from configs import UserError
-from deploy.process import in_fresh_process
+from runtime.errors import UserError
+from runtime.fresh_process import in_fresh_process
 
 PACKAGES = ("paddlepaddle", "torch", "numpy", "onnxruntime", "openvino")
 SETTINGS = ("MKL_DEBUG_CPU_TYPE", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
@@ -202,9 +202,9 @@ def _give_memory_back() -> None:
 
 def make_weights(job: Job) -> None:
     """Writes random weights, with the statistics that BatchNorm finds in the clips."""
-    import engine.runtime
+    from runtime import preparation
 
-    engine.runtime.prepare("cpu", threads=1)
+    preparation.prepare("cpu", threads=1)
     import paddle
 
     from alignment.weights import read_weights
@@ -223,9 +223,9 @@ def make_weights(job: Job) -> None:
 
 def paddle_model(job: Job, tune: bool):
     """Our network with the job's weights, in a process prepared as `train.py` and `test.py` prepare theirs."""
-    import engine.runtime
+    from runtime import preparation
 
-    engine.runtime.prepare("cpu", threads=1, tune=tune)
+    preparation.prepare("cpu", threads=1, tune=tune)
     from models import create_model
 
     return _with_weights(create_model(job.model, **job.options), job)
@@ -240,9 +240,9 @@ def torch_model(job: Job, keep_memory: bool = False, channels_last: bool = False
         channels_last: Keep images and kernels in the memory order of oneDNN's fastest convolutions.
     """
     if keep_memory:
-        import engine.runtime
+        from runtime import preparation
 
-        engine.runtime.tune_malloc()
+        preparation.tune_malloc()
     import torch
 
     from alignment.reference import create_model

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from math import prod
 
-from engine import runtime
+from runtime import preparation
 
 
 @dataclasses.dataclass
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--num_frames", type=int, default=16, help="frames of a clip (default: %(default)s)")
     parser.add_argument("--size", type=int, default=224, help="height and width, pixels (default: %(default)s)")
     args = parser.parse_args(arguments)
-    runtime.prepare(device="cpu")
+    preparation.prepare(device="cpu")
     try:
         costs = measure(args.model, args.num_classes, args.num_frames, args.size)
     except ValueError as error:

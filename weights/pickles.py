@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from configs.errors import UserError
+from runtime.errors import UserError
 
 
 class CheckpointError(UserError):

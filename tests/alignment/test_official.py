@@ -10,7 +10,7 @@ import pytest
 from alignment import official
 from alignment.pair import Sides
 from alignment.report import Report
-from configs import UserError
+from runtime.errors import UserError
 
 reprod_log = pytest.importorskip("reprod_log", reason="reprod_log is not installed")
 

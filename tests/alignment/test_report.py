@@ -17,7 +17,7 @@ from alignment.compare import Record, Stage, exact, missing, tensor
 from alignment.environment import environment
 from alignment.pair import Sides
 from alignment.report import BEGIN, END, Report, rejudge, table, write_table
-from configs import UserError
+from runtime.errors import UserError
 
 NASTY = "<script>alert('x')</script> & \"quotes\" \x1b[31m \ud800 Schicht"
 

@@ -19,8 +19,8 @@ from alignment.suite import align_pair
 from alignment.third_party import SOURCES, find_source, third_party_pair
 from alignment.third_party.source import checked_out
 from alignment.third_party.table import BEGIN, END, update_table
-from configs import UserError
 from configs.presets import preset_for_model
+from runtime.errors import UserError
 
 PACKAGES = {"mmaction2": "mmaction", "torchvision": "torchvision", "timm": "timm"}
 CHECKOUTS = {"mit-tsm": "ACTIONALIGN_MIT_TSM", "mvfnet": "ACTIONALIGN_MVFNET"}

@@ -13,7 +13,7 @@ import torch
 
 import predict
 import train
-from configs import Recipe, cli
+from configs import Recipe
 from models import create_model, from_recipe
 from tools import convert
 from weights import read_file, to_layout
@@ -113,7 +113,7 @@ def test_a_malicious_file_is_one_error_and_is_not_run(tmp_path, motion_videos, v
     }
     with (
         pytest.raises(SystemExit, match=r"w.pth is a pickle that calls posix.mkdir; only arrays are read"),
-        cli.clear_errors(),
+        command.clear_errors(),
     ):
         calls[command]()
     assert not (tmp_path / "executed").exists()

@@ -98,8 +98,8 @@ def test_a_benchmark_ends_with_one_number(motion_videos, command, tmp_path, batc
 TRAINING = """
 import hashlib, sys
 from pathlib import Path
-from engine import runtime
-runtime.prepare("cpu", 1)
+from runtime import preparation
+preparation.prepare("cpu", 1)
 import paddle
 from configs import get_preset
 from datasets import ClipLoader, VideoDataset, load_annotation

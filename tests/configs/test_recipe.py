@@ -7,6 +7,7 @@ import pytest
 
 from configs import PRESETS, Recipe, RecipeError, cli, get_preset
 from configs.presets import preset_for_model
+from runtime import command
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -144,9 +145,9 @@ def test_every_field_has_a_flag_in_one_group():
 
 
 def test_clear_errors_is_one_line_and_code_1(capsys):
-    with pytest.raises(SystemExit) as stop, cli.clear_errors():
+    with pytest.raises(SystemExit) as stop, command.clear_errors():
         raise RecipeError("lr must be above 0, got -1")
     assert stop.value.code == "error: lr must be above 0, got -1"
-    with pytest.raises(SystemExit) as stop, cli.clear_errors():
+    with pytest.raises(SystemExit) as stop, command.clear_errors():
         raise KeyboardInterrupt
     assert stop.value.code == 130

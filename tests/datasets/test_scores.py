@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from configs import UserError
 from datasets.scores import prediction_lines, score_views, softmax
+from runtime.errors import UserError
 
 
 def logits_of(clips):

@@ -9,13 +9,14 @@ import numpy as np
 import paddle
 import pytest
 
-from configs import UserError, cli
+from configs import cli
 from datasets import VideoDataset, unlabelled
 from deploy import compiled as module
 from deploy.compiled import MANY_VIEWS, CompiledRecognizer, compiled
 from deploy.engines import ENGINES, Engine
 from engine.evaluation import view_scores
 from engine.inference import load_recognizer
+from runtime.errors import UserError
 
 
 def flags(checkpoint, *more):

@@ -8,10 +8,12 @@ import numpy as np
 import paddle
 import pytest
 
-from configs import UserError, cli, processor
+from configs import cli
 from deploy.artefact import write_record
 from deploy.engines import ENGINES, Settings, open_engine
 from engine.inference import load_recognizer
+from runtime import cpu
+from runtime.errors import UserError
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +61,7 @@ def test_bf16_is_computed_only_when_asked_for(name, exported, clips, logits):
 
 
 def test_bf16_needs_a_processor_that_has_it(exported, tmp_path, monkeypatch):
-    monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(cpu, "_CPUINFO", tmp_path / "cpuinfo")
     (tmp_path / "cpuinfo").write_text("flags : fpu avx2 avx512f\n")
     with pytest.raises(UserError, match="needs a processor with avx512_bf16"):
         open_engine("paddle", exported, precision="bf16")

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs import UserError
 from deploy import arrangement, export
 from deploy.artefact import open_artefact, whole_artefact
 from deploy.engines import open_engine
 from deploy.parity import check_spread, parity_clips
 from engine.checkpoint import pickled
+from runtime.errors import UserError
 from weights import read_file
 
 

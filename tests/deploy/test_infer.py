@@ -10,9 +10,9 @@ import av
 import numpy as np
 import pytest
 
-from configs import UserError
 from deploy import infer
 from deploy.engines import ENGINES
+from runtime.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 

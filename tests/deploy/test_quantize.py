@@ -6,13 +6,14 @@ import sys
 import numpy as np
 import pytest
 
-from configs import Recipe, UserError
+from configs import Recipe
 from datasets import load_views
 from datasets.demo import CLASS_NAMES
 from datasets.scores import score_views
 from deploy import infer, quantize
 from deploy.artefact import open_artefact, write_record
 from deploy.engines import open_engine
+from runtime.errors import UserError
 
 pytest.importorskip("onnxruntime")
 

@@ -106,11 +106,12 @@ from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from test_checkpoint import checkpoint, make, step
 from configs import cli
+from runtime import command
 model, optimizer = make(0)
 step(model, optimizer, 1)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
-with cli.clear_errors():
+with command.clear_errors():
     checkpoint.save_last(Path({str(tmp_path)!r}), model, optimizer, {{"epoch": 2}})
 """
     done = subprocess.run(

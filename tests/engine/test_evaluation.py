@@ -8,10 +8,11 @@ import paddle.nn.functional as F
 import pytest
 from paddle import nn
 
-from configs import UserError, get_preset
+from configs import get_preset
 from datasets import ClipLoader, VideoDataset, load_annotation
 from engine.evaluation import score_dataset, view_scores, write_report
 from models import create_model
+from runtime.errors import UserError
 
 
 class Means(nn.Layer):

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from configs import cli
+from runtime import command
 from test_tipc import compare_results
 from test_tipc.compare_results import TOLERANCES, ComparisonError, compare, compare_files, read_predictions
 
@@ -113,7 +113,7 @@ def run(capsys, monkeypatch):
 
     def run(*flags):
         try:
-            with cli.clear_errors():
+            with command.clear_errors():
                 compare_results.main([str(flag) for flag in flags])
         except SystemExit as stop:
             return stop.code, capsys.readouterr().out

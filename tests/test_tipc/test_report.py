@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from configs import UserError
+from runtime.errors import UserError
 from test_tipc import certify, report
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from configs import UserError
+from runtime.errors import UserError
 from test_tipc import session as module
 from test_tipc.session import Session, StepError
 

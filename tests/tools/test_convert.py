@@ -84,7 +84,7 @@ def test_every_format_is_read_again(tmp_path, suffix):
 def test_what_paddlevideo_builds_in_goes_into_the_recipe(tmp_path, clips):
     net = model(shift_direction="paddle", shift_div=16)
     path = save_as(tmp_path / "TSM_k400.pdparams", net, "paddlevideo")
-    with pytest.raises(SystemExit, match="it may be tsn_tiny or tsm_tiny: add --model"), convert.cli.clear_errors():
+    with pytest.raises(SystemExit, match="it may be tsn_tiny or tsm_tiny: add --model"), convert.command.clear_errors():
         convert.main([path, str(tmp_path / "out" / "best.pdparams")])
     convert.main([path, str(tmp_path / "out" / "best.pdparams"), "--model", "tsm_tiny", "--num_segments", "16"])
     recipe = Recipe.from_json(tmp_path / "out" / "recipe.json")
@@ -102,7 +102,7 @@ def test_a_part_is_left_out_only_by_name_and_the_output_lacks_it_too(tmp_path, c
         ([], "holds no classifier: train from it, or convert it with --partial head"),
         (["--partial", "head"], "lacks .*shift_conv.weight .* or by --partial modules"),
     ):
-        with pytest.raises(SystemExit, match=message), convert.cli.clear_errors():
+        with pytest.raises(SystemExit, match=message), convert.command.clear_errors():
             convert.main([*arguments, *partial])
         assert not (tmp_path / "out").exists()
     convert.main([*arguments, "--partial", "head", "modules"])
@@ -122,7 +122,7 @@ def test_labels_by_name_and_from_a_file(tmp_path):
     assert (tmp_path / "b" / "classes.txt").read_text().splitlines()[26] == "class 26"
     convert.main([path, str(tmp_path / "c" / "w.pdparams")])
     assert not (tmp_path / "c" / "classes.txt").exists()
-    with pytest.raises(SystemExit, match=r"ucf101 names 101 classes where .*h has 27"), convert.cli.clear_errors():
+    with pytest.raises(SystemExit, match=r"ucf101 names 101 classes where .*h has 27"), convert.command.clear_errors():
         convert.main([path, str(tmp_path / "d" / "w.pdparams"), "--labels", "ucf101"])
 
 
@@ -150,7 +150,7 @@ def ours(tmp_path, **fields):
 )
 def test_an_export_that_would_be_another_network_is_refused(tmp_path, fields, target, message):
     path = ours(tmp_path, **fields)
-    with pytest.raises(SystemExit, match=message), convert.cli.clear_errors():
+    with pytest.raises(SystemExit, match=message), convert.command.clear_errors():
         convert.main([path, str(tmp_path / "out.npz"), "--target", target])
     assert not (tmp_path / "out.npz").exists()
 
@@ -158,17 +158,17 @@ def test_an_export_that_would_be_another_network_is_refused(tmp_path, fields, ta
 def test_nothing_is_overwritten(tmp_path):
     path = ours(tmp_path)
     for out, message in (("run/again.pdparams", "recipe.json exists already"), ("out.h5", "OUT must be .pdparams")):
-        with pytest.raises(SystemExit, match=message), convert.cli.clear_errors():
+        with pytest.raises(SystemExit, match=message), convert.command.clear_errors():
             convert.main([path, str(tmp_path / out)])
     assert json.loads((tmp_path / "run" / "recipe.json").read_text())["num_classes"] == 5
     with (
         pytest.raises(SystemExit, match=r"be .pdparams, .npz, .safetensors, .pth"),
-        convert.cli.clear_errors(),
+        convert.command.clear_errors(),
     ):
         convert.main([path, str(tmp_path / "out.onnx"), "--target", "mmaction2"])
 
 
 def test_a_layout_that_is_said_is_the_only_one_tried(tmp_path):
     path = save_as(tmp_path / "x.pth", model(), "mit-tsm")
-    with pytest.raises(SystemExit, match=r"no known layout \(mmaction2\)"), convert.cli.clear_errors():
+    with pytest.raises(SystemExit, match=r"no known layout \(mmaction2\)"), convert.command.clear_errors():
         convert.main([path, str(tmp_path / "out" / "w.pdparams"), "--source", "mmaction2"])

@@ -13,8 +13,8 @@ import logging
 import os
 import warnings
 
-from configs.errors import UserError
-from configs.processor import mkl_vector_path, tune_malloc, tune_mkl
+from runtime.cpu import mkl_vector_path, tune_malloc, tune_mkl
+from runtime.errors import UserError
 
 __all__ = ["check_precision", "mkl_vector_path", "prepare", "tune_malloc", "tune_mkl"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from configs import UserError
-from engine import runtime
+from runtime import preparation
+from runtime.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 AVX512 = "avx2 fma avx512f avx512bw avx512dq avx512vl"
@@ -26,15 +26,15 @@ AVX512 = "avx2 fma avx512f avx512bw avx512dq avx512vl"
 )
 def test_the_vector_path_follows_vendor_and_flags(vendor, flags, path):
     cpuinfo = f"processor\t: 0\nvendor_id\t: {vendor}\nflags\t\t: fpu {flags}\n\nprocessor\t: 1\nvendor_id\t: other\n"
-    assert runtime.mkl_vector_path(cpuinfo) == path
+    assert preparation.mkl_vector_path(cpuinfo) == path
 
 
 def test_a_cpuinfo_of_another_architecture_changes_nothing():
-    assert runtime.mkl_vector_path("processor : 0\nBogoMIPS : 50.00\nFeatures : fp asimd\n") is None
+    assert preparation.mkl_vector_path("processor : 0\nBogoMIPS : 50.00\nFeatures : fp asimd\n") is None
 
 
 def _prepare(arguments, **environment):
-    code = f"from engine import runtime; import os; print(runtime.prepare({arguments})); "
+    code = f"from runtime import preparation; import os; print(preparation.prepare({arguments})); "
     code += "print(os.environ.get('OMP_NUM_THREADS'), os.environ.get('MKL_DEBUG_CPU_TYPE'))"
     env = {key: value for key, value in os.environ.items() if key not in ("OMP_NUM_THREADS", "MKL_DEBUG_CPU_TYPE")}
     done = subprocess.run(
@@ -63,7 +63,7 @@ def test_each_process_has_its_own_gpu(monkeypatch):
 
     monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: True)
     monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 2)
-    assert [runtime._device_name(name) for name in ("auto", "gpu", "gpu:1", "cpu")] == [
+    assert [preparation._device_name(name) for name in ("auto", "gpu", "gpu:1", "cpu")] == [
         "gpu:0",
         "gpu:0",
         "gpu:1",
@@ -71,9 +71,9 @@ def test_each_process_has_its_own_gpu(monkeypatch):
     ]
     monkeypatch.setenv("FLAGS_selected_gpus", "1")
     monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
-    assert [runtime._device_name(name) for name in ("auto", "gpu", "cpu")] == ["gpu:1", "gpu:1", "cpu"]
+    assert [preparation._device_name(name) for name in ("auto", "gpu", "cpu")] == ["gpu:1", "gpu:1", "cpu"]
     with pytest.raises(UserError, match="--device gpu:1 is one GPU for several processes"):
-        runtime._device_name("gpu:1")
+        preparation._device_name("gpu:1")
 
 
 def test_no_tune_leaves_the_processor_alone():
@@ -90,7 +90,7 @@ def test_the_users_own_setting_goes_first():
 @pytest.mark.parametrize("device", ["tpu", "gpu:x"])
 def test_an_unknown_device_is_refused(device):
     with pytest.raises(UserError, match=f"--device must be cpu, gpu, gpu:N or auto, got {device}"):
-        runtime._device_name(device)
+        preparation._device_name(device)
 
 
 def test_a_gpu_that_is_not_there_is_refused():
@@ -99,17 +99,17 @@ def test_a_gpu_that_is_not_there_is_refused():
     if paddle.is_compiled_with_cuda():
         pytest.skip("this Paddle has CUDA")
     with pytest.raises(UserError, match="no GPU to use"):
-        runtime._device_name("gpu:0")
+        preparation._device_name("gpu:0")
     for amp in ("float16", "bfloat16"):
         with pytest.raises(UserError, match=f"--amp {amp} needs a GPU"):
-            runtime.check_precision(amp)
+            preparation.check_precision(amp)
 
 
 def test_a_static_graph_is_not_mixed(monkeypatch):
     import paddle
 
     monkeypatch.setattr(paddle, "get_device", lambda: "gpu:0")
-    runtime.check_precision("float16")
-    runtime.check_precision("none", to_static=True)
+    preparation.check_precision("float16")
+    preparation.check_precision("none", to_static=True)
     with pytest.raises(UserError, match="--to_static trains in float32: leave out --amp float16"):
-        runtime.check_precision("float16", to_static=True)
+        preparation.check_precision("float16", to_static=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
-from configs import UserError
+from runtime.errors import UserError
 
 Result = TypeVar("Result")
 

@@ -1,0 +1,48 @@
+"""What every command has in common: how it ends on errors and signals, and how it parses numbers."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+
+from runtime.errors import UserError
+
+
+@contextlib.contextmanager
+def clear_errors() -> Iterator[None]:
+    """Turns bad input into one line on standard error and exit code 1, Ctrl-C into 130, a closed pipe into 141."""
+    try:
+        yield
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("stopped by Ctrl-C", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # who reads our lines, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(141)
+
+
+def end_on_sigterm() -> None:
+    """Lets SIGTERM end the command like an error, so that what it has begun to write or to run is cleared away."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
+def count(text: str) -> int:
+    """Parses a whole number from 0."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must be 0 or more, got {value}")
+    return value
+
+
+def positive(text: str) -> int:
+    """Parses a whole number from 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {value}")
+    return value
