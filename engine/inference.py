@@ -53,7 +53,7 @@ def load_recognizer(args: argparse.Namespace, source: str = "auto", partial: Col
     coverage = assign(model, found, partial)
     if "cls_head.new_fc.bias" in coverage.loaded:
         recipe = recipe.with_(num_classes=found.num_classes)
-    if found.layout != "ours" or coverage.unmarked:
+    if not LAYOUTS[found.layout].has_recipe or coverage.unmarked:
         print(f"note: {args.pretrained}: {coverage}; {_assumed(recipe)}", file=sys.stderr)
     model.eval()
     return Loaded(model, recipe, coverage)
@@ -170,7 +170,7 @@ def _dataset_of(weights: str) -> str:
 def _recipe_of(args: argparse.Namespace, found: Translation) -> Recipe:
     """The recipe beside weights of ours if the flags let it stand, else what the file itself tells."""
     given = cli.given_fields(args)
-    beside = recipe_beside(args.pretrained) if found.layout == "ours" else None
+    beside = recipe_beside(args.pretrained) if LAYOUTS[found.layout].has_recipe else None
     if beside and not args.preset and given.get("model", beside.model) == beside.model:
         return cli.recipe_from_flags(args, beside)
     recipe = cli.recipe_from_flags(args, None if args.preset or "model" in given else _recipe_for(found))
@@ -193,7 +193,7 @@ def _recipe_for(found: Translation) -> Recipe:
         names = " or ".join(found.models)
         what = f"it may be {names}" if names else "its image network is none of ours"
         raise CheckpointError(f"{found.origin} ({found.layout}) does not say which model it is, {what}: add --model")
-    if found.model == Recipe().model and found.layout == "ours":
+    if found.model == Recipe().model and LAYOUTS[found.layout].has_recipe:
         return Recipe()
     labels = _dataset_of(found.origin)
     preset = PRESETS.get(f"{_PRESET_OF.get(labels, labels)}_{found.model.partition('_')[0]}_r50")
@@ -206,8 +206,9 @@ def _network_of(found: Translation, recipe: Recipe) -> dict[str, Any]:
     Raises:
         CheckpointError: The tensors leave the network open and the recipe does not say it, or it is none of ours.
     """
-    fields = dict(LAYOUTS[found.layout].network)
-    beside = recipe_beside(found.origin) if found.layout == "ours" else None
+    layout = LAYOUTS[found.layout]
+    fields = dict(layout.network)
+    beside = recipe_beside(found.origin) if layout.has_recipe else None
     if beside:
         names = PIXELS + (NETWORK if beside.model == recipe.model else ())
         fields |= {name: getattr(beside, name) for name in names}
@@ -217,13 +218,10 @@ def _network_of(found: Translation, recipe: Recipe) -> dict[str, Any]:
             raise CheckpointError(
                 f"the tensors of {found.origin} fit --mvf_mode T and --mvf_share alike: add one of them"
             )
-    if LAYOUTS[found.layout].segments_divide and recipe.model.startswith("tsm"):
-        if recipe.model == "tsm_r101":
-            raise CheckpointError(
-                f"{found.origin}: {found.layout} shifts in every block of ResNet-101, ours in every second, as the "
-                "authors do: these weights would give other scores"
-            )
-        fields.setdefault("shift_div", recipe.num_segments)
+    if recipe.model in found.models:
+        if why := layout.refuses(vars(recipe)):
+            raise CheckpointError(f"{found.origin}: {found.layout} {why}: these weights would give other scores")
+        fields = {**layout.follows(vars(recipe)), **fields}
     return fields
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from weights.files import Arrays, CheckpointError
+from weights.files import Arrays
+from weights.pickles import CheckpointError
 
 # Depths of the stages -> name of the ResNet; with three convolutions in a block, and with two.
 _BOTTLENECKS = {(3, 4, 6, 3): "r50", (3, 4, 23, 3): "r101"}

@@ -139,7 +139,7 @@ def ours(tmp_path, **fields):
     [
         ({"shift_direction": "paddle"}, "mmaction2", "shift_direction is paddle in the recipe, and mit is built into"),
         ({"norm_eps": 1e-3}, "mmaction2", "norm_eps is 0.001 in the recipe, and 1e-05 is built into mmaction2"),
-        ({}, "torchvision", "torchvision has no temporal shift: there the weights of tsm_tiny would be a TSN"),
+        ({}, "torchvision", "torchvision shows no temporal modules: there the weights of tsm_tiny would be tsn_tiny"),
         ({}, "tonylins", "shift_direction is mit in the recipe, and online is built into tonylins"),
         ({"shift_direction": "paddle", "temporal_pool": True}, "paddlevideo", "temporal_pool is True in the recipe"),
         ({}, "paddlevideo", "shift_direction is mit in the recipe, and paddle is built into paddlevideo"),
