@@ -101,7 +101,7 @@ def _require_same_network(recipe: Recipe, target: str) -> None:
 
 
 def _require_no_modules_lost(recipe: Recipe, target: str, arrays: Arrays) -> None:
-    """Raises CheckpointError if arrays of a layout that does not mark wrapped layers cannot be of the recipe's model."""
+    """Raises CheckpointError if arrays of a layout without marks of wrapped layers cannot be of the recipe's model."""
     models = translate(arrays, target, target).models
     if recipe.model not in models:
         raise CheckpointError(

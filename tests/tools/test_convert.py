@@ -144,6 +144,7 @@ def ours(tmp_path, **fields):
         ({"shift_direction": "paddle", "temporal_pool": True}, "paddlevideo", "temporal_pool is True in the recipe"),
         ({}, "paddlevideo", "shift_direction is mit in the recipe, and paddle is built into paddlevideo"),
         ({"shift_direction": "paddle", "num_segments": 4}, "paddlevideo", "shift_div is 8 .* and 4 is built into"),
+        ({"model": "tsm_r101", "shift_direction": "paddle"}, "paddlevideo", "paddlevideo shifts in every block of Res"),
         ({"model": "tsn_mobilenet_v2"}, "keras", "norm_eps is 1e-05 in the recipe, and 0.001 is built into keras"),
         ({"model": "mvf_tiny"}, "mmaction2", "the layout mmaction2 has no name for backbone.layer3.0.conv1.shift_conv"),
     ],
