@@ -221,7 +221,8 @@ def _network_of(found: Translation, recipe: Recipe) -> dict[str, Any]:
     if recipe.model in found.models:
         if why := layout.refuses(vars(recipe)):
             raise CheckpointError(f"{found.origin}: {found.layout} {why}: these weights would give other scores")
-        fields = {**layout.follows(vars(recipe)), **fields}
+        for name, value in layout.follows(vars(recipe)).items():
+            fields.setdefault(name, value)
     return fields
 
 
