@@ -16,7 +16,7 @@ from deploy.artefact import GRAPHS, ArtefactError
 from deploy.engines import Engine, Settings, check_settings, open_graph
 from deploy.export import write_graph
 from deploy.parity import TOLERANCE
-from engine.inference import Loaded
+from engine.pretrained import Loaded
 
 # Making and checking a graph takes 1 to 3 s, and saves 0.1 s (TSM) to 0.4 s (MVF) of a view of ResNet-50 at 224 pixels
 # on one core of an AMD EPYC (Zen 4).

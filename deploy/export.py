@@ -21,7 +21,7 @@ from runtime.errors import UserError
 from runtime.fresh_process import in_fresh_process
 
 if TYPE_CHECKING:
-    from engine.inference import Loaded
+    from engine.pretrained import Loaded
     from models import Recognizer2D
 
 PACKAGES = ("paddlepaddle", "numpy", "onnx", "paddle2onnx", "onnxruntime", "openvino")
@@ -61,9 +61,9 @@ def export(args: argparse.Namespace, folder: Path) -> None:
         UserError: The checkpoint does not load, a format cannot be written, or its graph gives other logits.
     """
     from deploy.parity import check_spread, compare, parity_clips
-    from engine.inference import load_recognizer
+    from engine.pretrained import load_pretrained
 
-    loaded = load_recognizer(args)
+    loaded = load_pretrained(args.pretrained, cli.asked(args))
     clips = parity_clips(args.video, loaded.recipe, cli.VIEWS[args.views])
     expected = dygraph_logits(loaded.model, clips)
     check_spread(expected, args.pretrained)
@@ -91,9 +91,9 @@ def write_artefact(
     Returns:
         The record of it.
     """
-    from engine.inference import class_names_beside
+    from engine.pretrained import class_names_beside
 
-    names = class_names_beside(args.pretrained, loaded.recipe.num_classes)
+    names = class_names_beside(args.pretrained, loaded.recipe.network.num_classes)
     place.mkdir(parents=True)
     (place / RECIPE).write_text(loaded.recipe.to_json(), encoding="utf-8")
     (place / CLASSES).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
@@ -158,9 +158,9 @@ def _save_legacy(args: argparse.Namespace, shape: Sequence[int], stem: str) -> N
     """`save_graph` in the format of Paddle 2, for a process of its own: the new IR is off in it."""
     os.environ["FLAGS_enable_pir_api"] = "0"  # noqa: SIM112  Paddle's own spelling, which it reads when it is imported
     _prepare(args)
-    from engine.inference import load_recognizer
+    from engine.pretrained import load_pretrained
 
-    save_graph(load_recognizer(args).model, shape, stem)
+    save_graph(load_pretrained(args.pretrained, cli.asked(args)).model, shape, stem)
     Path(f"{stem}.pdiparams.info").unlink(missing_ok=True)
 
 
@@ -208,11 +208,11 @@ def _checkers(form: str) -> list[str]:
 def _record(args: argparse.Namespace, recipe: Recipe, shape: Sequence[int]) -> dict[str, Any]:
     weights = Path(args.pretrained)
     return {
-        "model": recipe.model,
+        "model": recipe.network.model,
         "weights": {"file": weights.name, "sha256": sha256(weights)},
         "input": {"name": "clips", "shape": [None, *shape], "dtype": "float32"},
         "views": args.views,
-        "num_classes": recipe.num_classes,
+        "num_classes": recipe.network.num_classes,
         "precision": "fp32",
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES if _is_installed(name)},
     }

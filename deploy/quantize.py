@@ -151,7 +151,7 @@ def top1_accuracy(engine: Engine, artefact: Artefact, args: argparse.Namespace) 
     dataset = _dataset(artefact, args, "val")
     with ClipLoader(dataset, 1, num_workers=args.num_workers) as loader:
         hits = [
-            score_views(engine, batch.clips, average=artefact.recipe.average_views).argmax(axis=1) == batch.labels
+            score_views(engine, batch.clips, average=artefact.recipe.clip.average_views).argmax(axis=1) == batch.labels
             for batch in loader.epoch(0)
         ]
     return float(np.concatenate(hits).mean())
@@ -161,7 +161,7 @@ def _dataset(artefact: Artefact, args: argparse.Namespace, split: str) -> VideoD
     """A split with the views that the artefact was exported for."""
     recipe = artefact.recipe
     names = args.train_list if split == "train" else args.val_list
-    annotation = load_annotation(args.dataset_root, split, recipe.split, recipe.num_classes, names)
+    annotation = load_annotation(args.dataset_root, split, recipe.clip.split, recipe.network.num_classes, names)
     if annotation.class_names and annotation.class_names != artefact.class_names:
         raise UserError(f"the classes of {args.dataset_root} are not those of {artefact.directory}: take its own data")
     return VideoDataset(annotation, recipe, cli.VIEWS[artefact.record["views"]])

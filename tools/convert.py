@@ -11,7 +11,8 @@ import numpy as np
 import safetensors.numpy
 
 from configs import Recipe, cli
-from configs.recipe import FIELDS
+from configs.options import fields_of
+from configs.recipe import known_options
 from runtime import command
 from runtime.errors import UserError
 from weights import LAYOUTS, PARTS, Arrays, CheckpointError, to_layout, translate
@@ -61,20 +62,20 @@ def main(argv: list[str] | None = None) -> None:
 
     preparation.prepare("cpu", 0)
 
-    from engine.inference import load_recognizer, names_of_weights
+    from engine.pretrained import load_pretrained, names_of_weights
 
-    model, recipe, coverage = load_recognizer(args, args.source, args.partial)
+    model, recipe, coverage = load_pretrained(args.pretrained, cli.asked(args), args.source, args.partial)
     if not target.has_recipe:
         _require_same_network(recipe, args.target)
     loaded = {name: tensor.numpy() for name, tensor in model.state_dict().items() if name in coverage.loaded}
     arrays = to_layout(loaded, args.target)
     if not target.wraps:
         _require_no_modules_lost(recipe, args.target, arrays)
-    print(f"{args.pretrained} ({coverage.layout}) as {recipe.model}\n{coverage.table()}")
+    print(f"{args.pretrained} ({coverage.layout}) as {recipe.network.model}\n{coverage.table()}")
     contents = {out: WRITERS[out.suffix](arrays, target.key)}
     if target.has_recipe:
         contents[beside[0]] = recipe.to_json().encode()
-        if names := names_of_weights(args.pretrained, recipe.num_classes, names=args.labels):
+        if names := names_of_weights(args.pretrained, recipe.network.num_classes, names=args.labels):
             contents[beside[1]] = "".join(f"{name}\n" for name in names).encode()
         else:
             print("class names: not known from the file; --labels NAME gives them")
@@ -88,34 +89,36 @@ def main(argv: list[str] | None = None) -> None:
 
 def _require_same_network(recipe: Recipe, target: str) -> None:
     """Raises CheckpointError if the target's own code would make another network of the recipe's weights."""
-    layout = LAYOUTS[target]
-    if why := layout.refuses(vars(recipe)):
+    layout, values = LAYOUTS[target], recipe.options()
+    if why := layout.refuses(values):
         raise CheckpointError(f"{target} {why}: there the weights would be another network")
-    expected = {name: layout.network.get(name, FIELDS[name].default) for name in ("norm_eps", "same_padding")}
-    for name, value in {**expected, **layout.built_in(vars(recipe))}.items():
-        if getattr(recipe, name) != value:
+    fixed = [name for name, f in fields_of(type(recipe.network)).items() if f.metadata["of_weights"]]
+    expected = {name: layout.network.get(name, known_options()[name].default) for name in fixed}
+    for name, value in {**expected, **layout.built_in(values)}.items():
+        if values[name] != value:
             raise CheckpointError(
-                f"{name} is {getattr(recipe, name)} in the recipe, and {value} is built into {target}: "
+                f"{name} is {values[name]} in the recipe, and {value} is built into {target}: "
                 "there the weights would be another network"
             )
 
 
 def _require_no_modules_lost(recipe: Recipe, target: str, arrays: Arrays) -> None:
     """Raises CheckpointError if arrays of a layout without marks of wrapped layers cannot be of the recipe's model."""
-    models = translate(arrays, target, target).models
-    if recipe.model not in models:
+    from models import recognize
+
+    shown = recognize(translate(arrays, target, target).arrays, LAYOUTS[target].hides)
+    if shown and recipe.network.model not in shown:
         raise CheckpointError(
-            f"{target} shows no temporal modules: there the weights of {recipe.model} would be {' or '.join(models)}"
+            f"{target} shows no temporal modules: there the weights of {recipe.network.model} would be "
+            f"{' or '.join(shown)}"
         )
 
 
 def _config_of(recipe: Recipe) -> str:
     """What a foreign model has to be built with so that the weights are the same network."""
-    fields = {
-        "tsm": ("num_frames", "shift_div", "shift_place", "temporal_pool"),
-        "mvf": ("num_frames", "mvf_alpha", "mvf_mode", "mvf_share", "mvf_use_hs", "mvf_stages"),
-    }.get(recipe.model.partition("_")[0], ())
-    return ", ".join(f"{name} {getattr(recipe, name)}" for name in ("model", *fields))
+    values = {**recipe.options(), "num_frames": recipe.clip.num_frames}
+    names = ("model", "num_frames", *recipe.network.own_options())
+    return ", ".join(f"{name} {values[name]}" for name in names)
 
 
 def _pdparams(arrays: Arrays, key: str) -> bytes:

@@ -57,9 +57,9 @@ TORCH = Kind(
 )
 
 
-def only_as_shown(model: str) -> tuple[str, ...]:
-    """The tensors show all that the model is."""
-    return (model,)
+def no_name(_: str) -> bool:
+    """All names are in the tables."""
+    return False
 
 
 def no_fields(_: Any) -> dict[str, Any]:
@@ -82,6 +82,8 @@ class Layout:
         kind: Its framework.
         tables: One for each kind of network.
         wraps: Whether a name shows that a temporal module wraps its layer.
+        hides: Whether its files, which do not mark wrapped layers, may be of a network with temporal shifts.
+        keeps: Name -> whether it is one of ours that the layout has, too, so that no table is asked.
         has_recipe: Whether `recipe.json` and class names lie beside its files, which are those that we train.
         prefix: What stands before every name in its authors' files.
         key: Where its authors' files of PyTorch keep the weights; empty if they are all of the file.
@@ -91,7 +93,6 @@ class Layout:
         network_in_name, protocol_in_name: Patterns of file names, whose named groups are fields of the one and of the
             other kind.
         protocol_of: Path of a file -> what else it says of the way to sample and test.
-        models: The model that the tensors show -> all that the weights may be of.
         options: Fields that the tensors show -> those of them that may be believed.
         follows: Fields of a recipe -> fields of the network that the source's code derives from them.
         built_in: Fields of a recipe -> fields that the source's code leaves no choice of, beyond epsilon and padding.
@@ -104,6 +105,8 @@ class Layout:
     kind: Kind
     tables: tuple[Table, ...]
     wraps: bool = False
+    hides: bool = False
+    keeps: Callable[[str], bool] = no_name
     has_recipe: bool = False
     prefix: str = ""
     key: str = ""
@@ -113,7 +116,6 @@ class Layout:
     network_in_name: tuple[str, ...] = ()
     protocol_in_name: tuple[str, ...] = ()
     protocol_of: Callable[[str], Fields] = no_fields
-    models: Callable[[str], tuple[str, ...]] = only_as_shown
     options: Callable[[Fields], Fields] = dict
     follows: Callable[[Fields], Fields] = no_fields
     built_in: Callable[[Fields], Fields] = no_fields

@@ -22,11 +22,6 @@ def both_ways(fields: Fields) -> Fields:
     return {"shift_direction": "mit"} if is_shifted(fields) else {}
 
 
-def may_be_shifted(model: str) -> tuple[str, ...]:
-    """`models` of sources whose files have no mark of a temporal shift."""
-    return model, model.replace("tsn", "tsm", 1)
-
-
 def dense_in_name(origin: str) -> Fields:
     """`protocol_of` of sources that write `dense` into the names of files that are sampled so."""
     return {"sampling": "dense", "test_clips": 10} if re.search(r"[_-]dense[_.-]", origin) else {}

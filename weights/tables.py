@@ -25,7 +25,6 @@ FIELDS = {
     "image": r"(?:conv1|bn1|layer[1-4]\.\d+\.(?:conv\d|bn\d|downsample\.\d))\.\w+",
     "shifted": rf"(?:conv1|bn1|{_BLOCK}\.(?:conv\d|bn\d|downsample\.\d))\.(?:net\.)?\w+",
     "fused": rf"(?:conv1|bn1)\.\w+|{_BLOCK}\.(?:conv\d|bn\d|downsample\.\d)\.(?:\w+|{_WRAPPED})",
-    "any": r"(?:conv1|bn1|layer[1-4]|features)\..+",
 }
 
 # The last parts of our names of a norm's tensors.

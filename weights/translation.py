@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from weights import evidence
 from weights.files import Arrays, read_file
 from weights.layout import COUNTER, Kind, Layout
 from weights.layouts import LAYOUTS
@@ -32,6 +31,7 @@ class Translation:
         names: Our name -> the file's.
         reshaped: Our names whose axes were exchanged -> how.
         dropped: The file's names that have no place in ours -> the reason.
+        models: Names of the models that the tensors look like, for messages.
     """
 
     origin: str
@@ -40,6 +40,7 @@ class Translation:
     names: Mapping[str, str]
     reshaped: Mapping[str, str]
     dropped: Mapping[str, str]
+    models: tuple[str, ...] = ()
 
     @property
     def wraps(self) -> bool:
@@ -47,30 +48,22 @@ class Translation:
         return LAYOUTS[self.layout].wraps
 
     @property
+    def classifier(self) -> str:
+        """Our name of the classifier's bias; empty without one."""
+        return next((name for name in self.arrays if re.fullmatch(r"cls_head\.(?:.+\.)?bias", name)), "")
+
+    @property
     def num_classes(self) -> int:
         """Classes of the classifier, 0 without one."""
-        return self.arrays["cls_head.new_fc.bias"].size if "cls_head.new_fc.bias" in self.arrays else 0
+        return self.arrays[self.classifier].size if self.classifier else 0
 
-    @property
-    def model(self) -> str:
-        """Our name of the model; empty if it is none of ours, or if the names leave open what it is."""
-        return self.models[0] if len(self.models) == 1 else ""
+    def options_of(self, shown: Mapping[str, Any]) -> dict[str, Any]:
+        """Options without which the weights are not the network that they were.
 
-    @property
-    def models(self) -> tuple[str, ...]:
-        """Our names of the models that the weights may belong to."""
-        backbone = evidence.backbone_of(self.arrays)
-        return LAYOUTS[self.layout].models(f"{evidence.family_of(self.arrays)}_{backbone}") if backbone else ()
-
-    @property
-    def one_kernel(self) -> bool:
-        """Whether the tensors leave open if multi-view fusion is over time only (mode T) or shares its kernel."""
-        return evidence.has_one_kernel(self.arrays)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Recipe fields without which the weights are not the network that they were."""
-        layout, shown = LAYOUTS[self.layout], evidence.network_fields(self.arrays)
+        Args:
+            shown: Those that the tensors show.
+        """
+        layout = LAYOUTS[self.layout]
         return {**layout.network, **layout.options(shown), **self._named_fields(layout.network_in_name)}
 
     @property
@@ -138,7 +131,7 @@ def to_layout(arrays: Arrays, layout: str) -> Arrays:
     form = LAYOUTS[layout]
     kind = form.kind
     ours = [name if form.wraps else folded(name) for name in arrays]
-    tables = ({name: rename(name, table, False) or "" for name in ours} for table in form.tables)
+    tables = ({name: _renamed(name, form, table, False) for name in ours} for table in form.tables)
     names = min(tables, key=lambda names: sum(not theirs for theirs in names.values()))
     for name, theirs in names.items():
         if not theirs:
@@ -200,7 +193,7 @@ def _read_by(layout: str, table: Table, names: list[str]) -> _Reading:
     form = LAYOUTS[layout]
     reasons = {**LEFT_OUT, **form.left_out}
     dropped = {name: why for name in names for pattern, why in reasons.items() if re.fullmatch(pattern, name)}
-    found = {name: rename(_in_our_words(name, form.kind), table, True) or "" for name in names if name not in dropped}
+    found = {name: _renamed(_in_our_words(name, form.kind), form, table, True) for name in names if name not in dropped}
     unknown = sum(not ours for ours in found.values()) if _speaks(found, form) else len(found)
     return _Reading(layout, found, dropped, unknown)
 
@@ -215,6 +208,11 @@ def _tables(source: str) -> Iterator[tuple[str, Table]]:
 def _speaks(names: Iterable[str], layout: Layout) -> bool:
     """Whether the names of the statistics are those of the layout's framework."""
     return any(layout.kind.spelled(name).endswith(layout.kind.mark) for name in names)
+
+
+def _renamed(name: str, layout: Layout, table: Table, to_ours: bool) -> str:
+    """The name on the other side; empty if the table does not know it."""
+    return name if layout.keeps(name) else rename(name, table, to_ours) or ""
 
 
 def _in_our_words(name: str, kind: Kind) -> str:

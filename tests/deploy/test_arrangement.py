@@ -4,11 +4,12 @@ import numpy as np
 import paddle
 import pytest
 
+from configs.networks import model_names
 from deploy.arrangement import FusedConv, ShiftedConv, arranged, fold_batch_norm
 from deploy.artefact import GRAPHS
 from deploy.engines import Settings, open_graph
 from deploy.export import dygraph_logits, save_graph
-from models import MODELS, create_model
+from models import create_model
 from models.recognizer2d import batch_norms
 
 
@@ -36,7 +37,7 @@ def assert_same(found, wanted):
     assert np.abs(found - wanted).max() < 1e-4 * np.abs(wanted).max()
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name.endswith(("tiny", "mobilenet_v2"))])
+@pytest.mark.parametrize("name", [name for name in model_names() if name.endswith(("tiny", "mobilenet_v2"))])
 def test_arranged_model_gives_the_same_logits_without_any_norm(name):
     model, clips = build(name), noise(2)
     before = dygraph_logits(model, clips)
@@ -72,7 +73,7 @@ QUICK = ("mvf_r18", "tsm_r50", "mvf_mobilenet_v2")
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in model_names()]
 )
 def test_graph_of_each_model_gives_the_same_logits(name, tmp_path):
     check_graph(build(name), noise(2), tmp_path)

@@ -11,7 +11,7 @@ import pytest
 from configs import cli
 from deploy.artefact import write_record
 from deploy.engines import ENGINES, Settings, open_engine
-from engine.inference import load_recognizer
+from engine.pretrained import load_pretrained
 from runtime import cpu
 from runtime.errors import UserError
 
@@ -23,7 +23,7 @@ def logits(checkpoint, clips):
 
     parser = argparse.ArgumentParser()
     cli.add_checkpoint_flags(parser)
-    model = load_recognizer(parser.parse_args(["--pretrained", str(checkpoint)])).model
+    model = load_pretrained(str(checkpoint)).model
     with paddle.no_grad():
         return model(paddle.to_tensor(clips)).numpy()
 

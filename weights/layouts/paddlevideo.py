@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import chain
 
 from weights.layout import PADDLE, Fields, Layout
-from weights.quirks import is_shifted, like_a_resnet, may_be_shifted
+from weights.quirks import is_shifted, like_a_resnet
 from weights.tables import Rule, Table, head
 
 
@@ -51,7 +51,7 @@ LAYOUT = Layout(
     (_resnet((3, 4, 6, 3)), _resnet((3, 4, 23, 3))),
     network={"shift_direction": "paddle"},
     protocol={"sampling": "mit"},
-    models=may_be_shifted,
+    hides=True,
     follows=_follows,
     built_in=_built_in,
     refuses=_refuses,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from weights.layout import TORCH, Fields, Layout
-from weights.quirks import IMAGENET, is_shifted, may_be_shifted
+from weights.quirks import IMAGENET, is_shifted
 from weights.tables import flat_mobilenet, head
 
 
@@ -15,6 +15,6 @@ LAYOUT = Layout(
     TORCH,
     ((head("classifier"), *flat_mobilenet("")),),
     protocol=IMAGENET,
-    models=may_be_shifted,
+    hides=True,
     built_in=_built_in,
 )
