@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from weights.layout import Fields
 
@@ -17,9 +18,9 @@ def is_shifted(fields: Fields) -> bool:
     return str(fields["model"]).startswith("tsm")
 
 
-def both_ways(fields: Fields) -> Fields:
-    """`built_in` of sources that shift as the authors of TSM do."""
-    return {"shift_direction": "mit"} if is_shifted(fields) else {}
+def shifts(direction: str) -> Callable[[Fields], Fields]:
+    """`built_in` of sources that know one direction of the shift alone."""
+    return lambda fields: {"shift_direction": direction} if is_shifted(fields) else {}
 
 
 def dense_in_name(origin: str) -> Fields:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from weights.layout import TORCH, Layout
-from weights.quirks import COUNT, END, both_ways, dense_in_name, like_a_resnet
+from weights.quirks import COUNT, END, dense_in_name, like_a_resnet, shifts
 from weights.tables import flat_mobilenet, head
 
 LAYOUT = Layout(
@@ -20,6 +20,6 @@ LAYOUT = Layout(
     network_in_name=(rf"_shift(?P<shift_div>{COUNT})_",),
     protocol_in_name=(rf"_segment(?P<num_segments>{COUNT}){END}",),
     protocol_of=dense_in_name,
-    built_in=both_ways,
+    built_in=shifts("mit"),
     refuses_file=like_a_resnet,
 )

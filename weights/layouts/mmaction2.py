@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import chain
 
 from weights.layout import TORCH, Layout
-from weights.quirks import COUNT, END, START, both_ways, dense_in_name, like_a_resnet
+from weights.quirks import COUNT, END, START, dense_in_name, like_a_resnet, shifts
 from weights.tables import MOBILENET_BLOCKS, Rule, Table, head
 
 
@@ -54,6 +54,6 @@ LAYOUT = Layout(
         rf"{START}(?P<clip_len>{COUNT})x(?P<frame_interval>{COUNT})x(?P<num_segments>{COUNT}){END}",
     ),
     protocol_of=dense_in_name,
-    built_in=both_ways,
+    built_in=shifts("mit"),
     refuses_file=like_a_resnet,
 )  # fmt: skip

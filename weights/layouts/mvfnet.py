@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from weights.layout import TORCH, Fields, Layout
-from weights.quirks import COUNT, END, START, both_ways, like_a_resnet
+from weights.quirks import COUNT, END, START, like_a_resnet, shifts
 from weights.tables import flat_mobilenet, head
 
 NEW_CLS = {r"cls_head\.new_cls\.\w+": "MVFNet's copy of new_fc for fully convolutional tests"}
@@ -35,7 +35,7 @@ LAYOUT = Layout(
     protocol={"sampling": "mmaction0"},
     protocol_in_name=(rf"{START}(?P<clip_len>{COUNT})x(?P<frame_interval>{COUNT}){END}",),
     options=_options,
-    built_in=both_ways,
+    built_in=shifts("mit"),
     refuses_file=like_a_resnet,
     unused=unused_norm,
 )
