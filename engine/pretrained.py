@@ -57,7 +57,7 @@ def load_pretrained(
     coverage = assign(model, found, partial)
     if found.classifier in coverage.loaded:
         recipe = recipe.with_(num_classes=found.num_classes)
-    if found.layout != "ours" or coverage.unmarked:
+    if not LAYOUTS[found.layout].has_recipe or coverage.unmarked:
         print(f"note: {weights}: {coverage}; {_assumed(recipe, found)}", file=sys.stderr)
     model.eval()
     return Loaded(model, recipe, coverage)
@@ -182,7 +182,7 @@ def _dataset_of(weights: str) -> str:
 
 def _recipe_of(found: Translation, asked: Asked) -> Recipe:
     """The recipe beside weights of ours if what is asked lets it stand, else what the file itself tells."""
-    beside = recipe_beside(found.origin) if found.layout == "ours" else None
+    beside = recipe_beside(found.origin) if LAYOUTS[found.layout].has_recipe else None
     if beside and not asked.preset and asked.options.get("model", beside.network.model) == beside.network.model:
         return asked.recipe(beside)
     recipe = asked.recipe(None if asked.preset or "model" in asked.options else _recipe_for(found))
@@ -220,7 +220,7 @@ def _recipe_for(found: Translation) -> Recipe:
         what = f"it may be {' or '.join(models)}" if models else "its network is none of ours"
         raise CheckpointError(f"{found.origin} ({found.layout}) does not say which model it is, {what}: add --model")
     (model,) = models
-    if model == Recipe().network.model and found.layout == "ours":
+    if model == Recipe().network.model and LAYOUTS[found.layout].has_recipe:
         return Recipe()
     labels = _dataset_of(found.origin)
     preset = PRESETS.get(f"{_PRESET_OF.get(labels, labels)}_{family_of(model).name}_r50")
@@ -236,7 +236,7 @@ def _network_of(found: Translation, recipe: Recipe) -> dict[str, Any]:
     layout, network = LAYOUTS[found.layout], recipe.network
     own = set(fields_of(type(network)))
     options = {**layout.network}
-    beside = recipe_beside(found.origin) if found.layout == "ours" else None
+    beside = recipe_beside(found.origin) if layout.has_recipe else None
     if beside:
         names = [name for name, option in known_options().items() if option.metadata["of_weights"]]
         if beside.network.model == network.model:
@@ -248,13 +248,11 @@ def _network_of(found: Translation, recipe: Recipe) -> dict[str, Any]:
         options |= found.options_of(recognition.options)
         if recognition.open_question and not beside and not is_settled(network):
             raise CheckpointError(f"the tensors of {found.origin} {recognition.open_question}")
-    if layout.segments_divide and recipe.network.family.name == "tsm":
-        if recipe.network.model == "tsm_r101":
-            raise CheckpointError(
-                f"{found.origin}: {found.layout} shifts in every block of ResNet-101, ours in every second, as the "
-                "authors do: these weights would give other scores"
-            )
-        options.setdefault("shift_div", recipe.clip.num_segments)
+    if network.model in _recognized(found):
+        if why := layout.refuses(recipe.options()):
+            raise CheckpointError(f"{found.origin}: {found.layout} {why}: these weights would give other scores")
+        for name, value in layout.follows(recipe.options()).items():
+            options.setdefault(name, value)
     others = {name for family in FAMILIES.values() for name in fields_of(family.options)} - own
     return {name: value for name, value in options.items() if name not in others}
 

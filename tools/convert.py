@@ -6,7 +6,6 @@ import argparse
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import safetensors.numpy
@@ -16,7 +15,10 @@ from configs.options import fields_of
 from configs.recipe import known_options
 from runtime import command
 from runtime.errors import UserError
-from weights import LAYOUTS, PARTS, SOURCES, Arrays, CheckpointError, to_layout
+from weights import LAYOUTS, PARTS, Arrays, CheckpointError, to_layout, translate
+
+# Our own layout, which has a recipe beside it: what is converted to if nothing else is said.
+OURS = next(name for name, layout in LAYOUTS.items() if layout.has_recipe)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -24,13 +26,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         usage="python -m tools.convert IN OUT [--model NAME] [--target LAYOUT] [flags]",
-        epilog=f"layouts: {', '.join(LAYOUTS)}; PaddleMVF's is ours. Formats read: .pth .pt .tar .safetensors .npz "
+        epilog=f"layouts: {', '.join(LAYOUTS)}; PaddleMVF's is {OURS}. Formats read: .pth .pt .tar .safetensors .npz "
         f".pdparams; written: {', '.join(WRITERS)}",
     )
     parser.add_argument("pretrained", metavar="IN", help="weight file")
     parser.add_argument("out", metavar="OUT", help="file to write; recipe.json and classes.txt go beside one of ours")
-    parser.add_argument("--source", choices=SOURCES, default="auto", help="layout of IN (default: found by its names)")
-    parser.add_argument("--target", choices=tuple(LAYOUTS), default="ours", help="layout of OUT (default: ours)")
+    parser.add_argument(
+        "--source", choices=("auto", *LAYOUTS), default="auto", help="layout of IN (default: found by its names)"
+    )
+    parser.add_argument("--target", choices=tuple(LAYOUTS), default=OURS, help=f"layout of OUT (default: {OURS})")
     parser.add_argument(
         "--partial", choices=tuple(PARTS), nargs="+", default=(), help="what IN may lack: the output lacks it too"
     )
@@ -42,13 +46,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Reads, checks, prints the coverage, writes."""
     args = parse_args(argv)
-    out = Path(args.out)
-    if args.labels and args.target != "ours":
+    out, target = Path(args.out), LAYOUTS[args.target]
+    if args.labels and not target.has_recipe:
         raise CheckpointError(f"--labels {args.labels}: the layout {args.target} keeps no class names, leave it out")
-    formats = [".pdparams"] if args.target == "ours" else list(WRITERS)
+    formats = [".pdparams"] if target.has_recipe else list(WRITERS)
     if out.suffix not in formats:
         raise CheckpointError(f"OUT must be {', '.join(formats)}, got {out}")
-    beside = [out.parent / name for name in ("recipe.json", "classes.txt")] if args.target == "ours" else []
+    beside = [out.parent / name for name in ("recipe.json", "classes.txt")] if target.has_recipe else []
     for path in (out, *beside):
         if path.exists():
             raise CheckpointError(f"{path} exists already: choose another folder, or remove it")
@@ -61,11 +65,15 @@ def main(argv: list[str] | None = None) -> None:
     from engine.pretrained import load_pretrained, names_of_weights
 
     model, recipe, coverage = load_pretrained(args.pretrained, cli.asked(args), args.source, args.partial)
-    _require_same_network(recipe, args.target)
+    if not target.has_recipe:
+        _require_same_network(recipe, args.target)
+    loaded = {name: tensor.numpy() for name, tensor in model.state_dict().items() if name in coverage.loaded}
+    arrays = to_layout(loaded, args.target)
+    if not target.wraps:
+        _require_no_modules_lost(recipe, args.target, arrays)
     print(f"{args.pretrained} ({coverage.layout}) as {recipe.network.model}\n{coverage.table()}")
-    arrays = {name: tensor.numpy() for name, tensor in model.state_dict().items() if name in coverage.loaded}
-    contents = {out: WRITERS[out.suffix](to_layout(arrays, args.target), LAYOUTS[args.target].key)}
-    if args.target == "ours":
+    contents = {out: WRITERS[out.suffix](arrays, target.key)}
+    if target.has_recipe:
         contents[beside[0]] = recipe.to_json().encode()
         if names := names_of_weights(args.pretrained, recipe.network.num_classes, names=args.labels):
             contents[beside[1]] = "".join(f"{name}\n" for name in names).encode()
@@ -80,22 +88,13 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _require_same_network(recipe: Recipe, target: str) -> None:
-    """Raises CheckpointError if the target's own code would make another network of these weights."""
-    layout, is_shifted = LAYOUTS[target], recipe.network.model.startswith("tsm")
-    if target == "ours":
-        return
-    if is_shifted and not (layout.wraps or layout.hides):
-        raise CheckpointError(
-            f"{target} has no temporal shift: there the weights of {recipe.network.model} would be a TSN"
-        )
-    if layout.segments_divide and recipe.network.model == "tsm_r101":
-        raise CheckpointError(f"{target} shifts in every block of ResNet-101, ours in every second")
-    values = recipe.options()
+    """Raises CheckpointError if the target's own code would make another network of the recipe's weights."""
+    layout, values = LAYOUTS[target], recipe.options()
+    if why := layout.refuses(values):
+        raise CheckpointError(f"{target} {why}: there the weights would be another network")
     fixed = [name for name, f in fields_of(type(recipe.network)).items() if f.metadata["of_weights"]]
     expected = {name: layout.network.get(name, known_options()[name].default) for name in fixed}
-    if is_shifted:
-        expected |= _built_in_shift(recipe, target)
-    for name, value in expected.items():
+    for name, value in {**expected, **layout.built_in(values)}.items():
         if values[name] != value:
             raise CheckpointError(
                 f"{name} is {values[name]} in the recipe, and {value} is built into {target}: "
@@ -103,11 +102,16 @@ def _require_same_network(recipe: Recipe, target: str) -> None:
             )
 
 
-def _built_in_shift(recipe: Recipe, target: str) -> dict[str, Any]:
-    if LAYOUTS[target].segments_divide:
-        fixed = {"shift_direction": "paddle", "shift_div": recipe.clip.num_segments}
-        return {**fixed, "shift_place": "blockres", "temporal_pool": False}
-    return {"shift_direction": "online" if LAYOUTS[target].hides else "mit"}
+def _require_no_modules_lost(recipe: Recipe, target: str, arrays: Arrays) -> None:
+    """Raises CheckpointError if arrays of a layout without marks of wrapped layers cannot be of the recipe's model."""
+    from models import recognize
+
+    shown = recognize(translate(arrays, target, target).arrays, LAYOUTS[target].hides)
+    if shown and recipe.network.model not in shown:
+        raise CheckpointError(
+            f"{target} shows no temporal modules: there the weights of {recipe.network.model} would be "
+            f"{' or '.join(shown)}"
+        )
 
 
 def _config_of(recipe: Recipe) -> str:

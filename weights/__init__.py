@@ -1,14 +1,14 @@
 """Weight files of the world: read without executing anything, translated by name, loaded whole or not at all."""
 
-from weights.files import Arrays, CheckpointError, read_file
+from weights.files import Arrays, read_file
 from weights.layouts import LAYOUTS
 from weights.loading import PARTS, Coverage, assign, load_state, load_weights
-from weights.translation import SOURCES, Translation, read, to_layout, translate
+from weights.pickles import CheckpointError
+from weights.translation import Translation, read, to_layout, translate
 
 __all__ = [
     "LAYOUTS",
     "PARTS",
-    "SOURCES",
     "Arrays",
     "CheckpointError",
     "Coverage",

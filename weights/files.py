@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import safetensors
 
+from weights.layouts import LAYOUTS
 from weights.pickles import CheckpointError, PickleReader, kind_of, plain_array, shown
 from weights.torch_files import TorchTensor, from_bfloat16, read_torch
 
@@ -25,7 +26,7 @@ def read_file(path: str | Path) -> Arrays:
     """Reads `.pdparams`, `.npz`, `.safetensors`, and PyTorch's `.pt`, `.pth`, `.tar` files.
 
     Returns:
-        Arrays by the file's own names, in the file's own arrangement, perhaps not writable; bfloat16 comes back as
+        Arrays by the file's own names, with the file's own order of axes, perhaps not writable; bfloat16 comes back as
         float32.
 
     Raises:
@@ -114,7 +115,8 @@ def _read_safetensors(path: Path) -> Arrays:
 
 
 def _arrays_in(content: Any, path: Path) -> Arrays:
-    for key in ("state_dict", "model_state", "model"):
+    own = (layout.key for layout in LAYOUTS.values() if layout.key)
+    for key in dict.fromkeys(("state_dict", "model_state", "model", *own)):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict):

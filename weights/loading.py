@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from paddle import nn
 
-from weights.files import CheckpointError
+from weights.layouts import LAYOUTS
+from weights.pickles import CheckpointError
 from weights.translation import Translation, folded, read, translate
 
 # What may be left as initialized, by the name under which a caller allows it.
@@ -106,9 +107,11 @@ def assign(model: nn.Layer, found: Translation, partial: Collection[str] = ()) -
             _check_marks(coverage, found, theirs, name, partial)
             coverage.loaded[name] = found.reshaped.get(theirs, "as they are")
     for key, (theirs, _) in source.items():
-        if key not in target and _is_dead(key, target):
-            coverage.skipped[found.names[theirs]] = "MVFNet's norm, which it does not use without hard-swish"
-        elif key not in target:
+        if key in target:
+            continue
+        if why := LAYOUTS[found.layout].unused(key, target):
+            coverage.skipped[found.names[theirs]] = why
+        else:
             raise _misfit(found, f"the file holds {found.names[theirs]}, which the model does not have")
     for name in coverage.loaded:
         tensor, (_, array) = target[folded(name)][1], source[folded(name)]
@@ -122,12 +125,6 @@ def _left_out(found: Translation, model: nn.Layer, name: str, why: str, partial:
     if part not in partial:
         raise _misfit(found, why, part)
     return PARTS[part]
-
-
-def _is_dead(key: str, target: Collection[str]) -> bool:
-    """Whether a tensor is of the norm that MVFNet makes for every fusion, and the model's fusion has none."""
-    layer, bn, _ = key.rpartition(".bn.")
-    return bool(bn) and f"{layer}.shift_conv.weight" in target
 
 
 def _check_marks(coverage: Coverage, found: Translation, theirs: str, ours: str, partial: Collection[str]) -> None:

@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from weights.files import Arrays, CheckpointError, read_file
-from weights.layouts import KINDS, LAYOUTS, Kind, Layout, Table, rename
+from weights.files import Arrays, read_file
+from weights.layout import COUNTER, Kind, Layout
+from weights.layouts import LAYOUTS
+from weights.pickles import CheckpointError
+from weights.tables import Table, rename
 
-SOURCES = ("auto", *LAYOUTS)
-COUNTER = "num_batches_tracked"
-# What a file may hold that no model of ours has, by the file's names, and why.
-LEFT_OUT = {
-    rf".*\.{COUNTER}": "PyTorch's counter of batches, which Paddle does not keep",
-    r"cls_head\.new_cls\.\w+": "MVFNet's copy of new_fc for fully convolutional tests",
-}
-
-
-# Networks whose tensors have a ResNet's names and shapes, by what file names call them.
-LOOK_ALIKES = re.compile(r"(?:^|[_-])(?:c2d|resnetaa|resnetblur|resnet\d+d)(?:[_.-]|\d|$)", re.IGNORECASE)
+# What a file of any layout may hold that no model of ours has, by the file's names, and why.
+LEFT_OUT = {rf".*\.{COUNTER}": "PyTorch's counter of batches, which Paddle does not keep"}
 
 
 @dataclass(frozen=True)
 class Translation:
-    """The weights of a file in our names and arrangement, and what it tells of its model.
+    """The weights of a file in our names and order of axes, and what it tells of its model.
 
     Attributes:
         origin: The file, for messages.
         layout: A key of LAYOUTS.
-        arrays: By our names, in Paddle's arrangement; without `net.` if the layout does not show what is wrapped.
+        arrays: By our names, in Paddle's order of axes; without `net.` if the layout does not show what is wrapped.
         names: Our name -> the file's.
         reshaped: Our names whose axes were exchanged -> how.
         dropped: The file's names that have no place in ours -> the reason.
@@ -69,27 +63,20 @@ class Translation:
         Args:
             shown: Those that the tensors show.
         """
-        options = {**LAYOUTS[self.layout].network, **shown}
-        if self.layout == "mvfnet" and options.get("mvf_use_hs"):
-            del options["mvf_use_hs"]  # it has the norm even where it does not use it
-        named = self._named_fields
-        return options | ({"shift_div": named["shift_div"]} if "shift_div" in named else {})
+        layout = LAYOUTS[self.layout]
+        return {**layout.network, **layout.options(shown), **self._named_fields(layout.network_in_name)}
 
     @property
     def protocol(self) -> dict[str, Any]:
         """Recipe fields of how the authors sample and test, by the layout and by the name of the file."""
-        fields = {**LAYOUTS[self.layout].protocol, **self._named_fields}
-        fields.pop("shift_div", None)
-        if self.layout in ("mit-tsm", "mmaction2") and re.search(r"[_-]dense[_.-]", self.origin):
-            fields |= {"sampling": "dense", "test_clips": 10}
-        return fields
+        layout = LAYOUTS[self.layout]
+        return {**layout.protocol, **self._named_fields(layout.protocol_in_name), **layout.protocol_of(self.origin)}
 
-    @property
-    def _named_fields(self) -> dict[str, int]:
+    def _named_fields(self, patterns: Iterable[str]) -> dict[str, int]:
         """Recipe fields in the name of the file, or of its folder, as its authors write them there."""
         found: dict[str, int] = {}
         for place in (Path(self.origin).parent.name, Path(self.origin).name):
-            for pattern in LAYOUTS[self.layout].file_name:
+            for pattern in patterns:
                 for match in re.finditer(pattern, place):
                     found |= {name: int(value) for name, value in match.groupdict().items()}
         return found
@@ -111,14 +98,13 @@ def translate(arrays: Mapping[str, np.ndarray], origin: str, source: str = "auto
     Raises:
         CheckpointError: No layout knows all names, two tensors have one name, or a value is not finite.
     """
-    if source not in SOURCES:
-        raise CheckpointError(f"--source must be one of {', '.join(SOURCES)}, got {source!r}")
+    if source not in ("auto", *LAYOUTS):
+        raise CheckpointError(f"--source must be one of {', '.join(('auto', *LAYOUTS))}, got {source!r}")
     arrays = _without_prefix(arrays)
-    dropped = {name: reason for name in arrays for pattern, reason in LEFT_OUT.items() if re.fullmatch(pattern, name)}
-    wanted = [name for name in arrays if name not in dropped]
-    layout, names = _recognize(wanted, origin, source)
-    _refuse_look_alikes(origin, layout)
-    kind = KINDS[LAYOUTS[layout].kind]
+    layout, names, dropped, _ = _recognize(list(arrays), origin, source)
+    if why := LAYOUTS[layout].refuses_file(Path(origin).name):
+        raise CheckpointError(f"{origin} {why}")
+    kind = LAYOUTS[layout].kind
     found: dict[str, np.ndarray] = {}
     reshaped: dict[str, str] = {}
     for theirs, ours in names.items():
@@ -135,7 +121,7 @@ def translate(arrays: Mapping[str, np.ndarray], origin: str, source: str = "auto
 
 
 def to_layout(arrays: Arrays, layout: str) -> Arrays:
-    """Our arrays under the names and in the arrangement of another layout.
+    """Our arrays under the names and with the axes of another layout.
 
     Raises:
         CheckpointError: The layout is unknown, or has no name for one of the tensors.
@@ -143,18 +129,19 @@ def to_layout(arrays: Arrays, layout: str) -> Arrays:
     if layout not in LAYOUTS:
         raise CheckpointError(f"--target must be one of {', '.join(LAYOUTS)}, got {layout!r}")
     form = LAYOUTS[layout]
-    kind = KINDS[form.kind]
+    kind = form.kind
     ours = [name if form.wraps else folded(name) for name in arrays]
-    names = min((_renamed(ours, table, False) for table in form.tables), key=_unknown)
+    tables = ({name: _renamed(name, form, table, False) for name in ours} for table in form.tables)
+    names = min(tables, key=lambda names: sum(not theirs for theirs in names.values()))
     for name, theirs in names.items():
-        if theirs is None:
+        if not theirs:
             raise CheckpointError(f"the layout {layout} has no name for {name}: choose another --target")
     found = {}
     for name, array in zip(ours, arrays.values(), strict=True):
-        theirs = form.prefix + _in_words(str(names[name]), kind)
+        theirs = form.prefix + _in_words(names[name], kind)
         found[theirs] = np.ascontiguousarray(kind.to_theirs(theirs, array))
-        if form.kind == "torch" and name.endswith("._variance"):
-            found[f"{theirs.rpartition('.')[0]}.{COUNTER}"] = np.array(0, np.int64)
+        if kind.counter and name.endswith("._variance"):
+            found[f"{theirs.rpartition('.')[0]}.{kind.counter}"] = np.array(0, np.int64)
     return found
 
 
@@ -164,41 +151,51 @@ def folded(name: str) -> str:
 
 
 def _without_prefix(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-    """Without DataParallel's `module.`; Keras's paths as one of its two ways to write them."""
+    """Without DataParallel's `module.`."""
     if all(name.startswith("module.") for name in arrays):
         return {name.removeprefix("module."): array for name, array in arrays.items()}
-    return {name.replace("/", "|"): array for name, array in arrays.items()}
+    return arrays
 
 
-def _recognize(names: list[str], origin: str, source: str) -> tuple[str, dict[str, str]]:
-    """The layout that knows all names, and our name for each of them."""
-    best: tuple[int, str, dict[str, str | None]] | None = None
+class _Reading(NamedTuple):
+    """Names of a file read by one table.
+
+    Attributes:
+        layout: The table's.
+        names: The file's names -> ours, empty where the table does not know them.
+        dropped: The file's names that have no place in ours -> the reason.
+        unknown: How many of `names` are not known: all if the file is of another framework.
+    """
+
+    layout: str
+    names: dict[str, str]
+    dropped: dict[str, str]
+    unknown: int
+
+
+def _recognize(names: list[str], origin: str, source: str) -> _Reading:
+    """The reading by the first layout that knows all names; raises CheckpointError if none does."""
+    readings = []
     for layout, table in _tables(source):
-        plain = {name: _in_our_words(name, KINDS[LAYOUTS[layout].kind]) for name in names}
-        renamed = _renamed(list(plain.values()), table, True)
-        found = {name: renamed[plain[name]] for name in names}
-        unknown = _unknown(found) if _speaks(names, LAYOUTS[layout]) else len(names)
-        if best is None or unknown < best[0]:
-            best = unknown, layout, found
-        if unknown == 0:
-            return layout, {name: str(ours) for name, ours in found.items()}
-    assert best is not None
-    unknown, layout, found = best
-    first = next(name for name in names if found[name] is None or unknown == len(names))
-    nearest = f"{layout} comes nearest and does not know" if unknown < len(names) else "none of them knows"
+        readings.append(_read_by(layout, table, names))
+        if readings[-1].unknown == 0:
+            return readings[-1]
+    layout, found, _, unknown = min(readings, key=lambda reading: reading.unknown)
+    first = next(name for name, ours in found.items() if not ours or unknown == len(found))
+    nearest = f"{layout} comes nearest and does not know" if unknown < len(found) else "none of them knows"
     raise CheckpointError(
         f"{origin} has the names of no known layout ({', '.join(LAYOUTS) if source == 'auto' else source}); {nearest} "
-        f"{unknown} of {len(names)}, first {first}"
+        f"{unknown} of {len(found)}, first {first}"
     )
 
 
-def _refuse_look_alikes(origin: str, layout: str) -> None:
-    look_alike = LOOK_ALIKES.search(Path(origin).name)
-    if look_alike and layout != "ours":
-        raise CheckpointError(
-            f"{origin} has the names of a ResNet, but a {look_alike[0].strip('_-.')} computes something else with them "
-            "(other pooling): none of ours does; rename the file if it is a plain ResNet all the same"
-        )
+def _read_by(layout: str, table: Table, names: list[str]) -> _Reading:
+    form = LAYOUTS[layout]
+    reasons = {**LEFT_OUT, **form.left_out}
+    dropped = {name: why for name in names for pattern, why in reasons.items() if re.fullmatch(pattern, name)}
+    found = {name: _renamed(_in_our_words(name, form.kind), form, table, True) for name in names if name not in dropped}
+    unknown = sum(not ours for ours in found.values()) if _speaks(found, form) else len(found)
+    return _Reading(layout, found, dropped, unknown)
 
 
 def _tables(source: str) -> Iterator[tuple[str, Table]]:
@@ -208,22 +205,19 @@ def _tables(source: str) -> Iterator[tuple[str, Table]]:
                 yield name, table
 
 
-def _speaks(names: list[str], layout: Layout) -> bool:
+def _speaks(names: Iterable[str], layout: Layout) -> bool:
     """Whether the names of the statistics are those of the layout's framework."""
-    return any(re.split(r"[.|]", name)[-1] == KINDS[layout.kind].mark for name in names)
+    return any(layout.kind.spelled(name).endswith(layout.kind.mark) for name in names)
 
 
-def _renamed(names: list[str], table: Table, to_ours: bool) -> dict[str, str | None]:
-    return {name: rename(name, table, to_ours) for name in names}
-
-
-def _unknown(names: Mapping[str, str | None]) -> int:
-    return sum(name is None for name in names.values())
+def _renamed(name: str, layout: Layout, table: Table, to_ours: bool) -> str:
+    """The name on the other side; empty if the table does not know it."""
+    return name if layout.keeps(name) else rename(name, table, to_ours) or ""
 
 
 def _in_our_words(name: str, kind: Kind) -> str:
     words = {theirs: ours for ours, theirs in kind.words.items()}
-    stem, dot, last = name.rpartition(".")
+    stem, dot, last = kind.spelled(name).rpartition(".")
     return f"{stem}{dot}{words.get(last, last)}"
 
 

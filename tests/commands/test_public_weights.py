@@ -15,6 +15,7 @@ import predict
 import train
 from configs import Recipe
 from models import create_model, from_recipe
+from runtime import command
 from tools import convert
 from weights import read_file, to_layout
 
@@ -98,8 +99,8 @@ class Attack:
         return (os.mkdir, (str(self.trace),))
 
 
-@pytest.mark.parametrize("command", ["predict", "train", "convert"])
-def test_a_malicious_file_is_one_error_and_is_not_run(tmp_path, motion_videos, video, command):
+@pytest.mark.parametrize("name", ["predict", "train", "convert"])
+def test_a_malicious_file_is_one_error_and_is_not_run(tmp_path, motion_videos, video, name):
     torch.save(
         {"state_dict": {"conv1.weight": torch.ones(1)}, "hook": Attack(tmp_path / "executed")}, tmp_path / "w.pth"
     )
@@ -115,5 +116,5 @@ def test_a_malicious_file_is_one_error_and_is_not_run(tmp_path, motion_videos, v
         pytest.raises(SystemExit, match=r"w.pth is a pickle that calls posix.mkdir; only arrays are read"),
         command.clear_errors(),
     ):
-        calls[command]()
+        calls[name]()
     assert not (tmp_path / "executed").exists()

@@ -176,6 +176,21 @@ def test_the_norm_that_mvfnet_does_not_use_is_left_out_by_name():
     }
 
 
+def test_a_copy_of_the_classifier_is_left_out_by_name():
+    arrays = to_layout(arrays_of(model("mvf_tiny")), "mvfnet")
+    arrays["cls_head.new_cls.weight"] = np.ones((5, 128, 1, 1, 1), np.float32)
+    dropped = translate(arrays, "R50.pth").dropped
+    assert dropped["cls_head.new_cls.weight"] == "MVFNet's copy of new_fc for fully convolutional tests"
+
+
+def test_a_network_that_a_source_shifts_in_other_blocks_is_refused():
+    arrays = to_layout(arrays_of(model("tsn_r101")), "paddlevideo")
+    found = translate(arrays, "TSM_r101.pdparams")
+    with pytest.raises(CheckpointError, match=r"TSM_r101.pdparams: paddlevideo shifts in every block of ResNet-101"):
+        adopt_network(Recipe.of(model="tsm_r101"), found, [])
+    assert adopt_network(Recipe.of(model="tsn_r101"), found, [])[0].network.model == "tsn_r101"
+
+
 @pytest.mark.parametrize("name", ["c2d_r50.pth", "resnetaa50_a1h.pth", "timm_resnetblur50.pth", "resnet50d.pth"])
 def test_a_network_that_only_looks_like_a_resnet_is_refused(name):
     arrays = to_layout(arrays_of(model("tsn_tiny")), "torchvision")

@@ -144,11 +144,12 @@ def ours(tmp_path, **fields):
     [
         ({"shift_direction": "paddle"}, "mmaction2", "shift_direction is paddle in the recipe, and mit is built into"),
         ({"norm_eps": 1e-3}, "mmaction2", "norm_eps is 0.001 in the recipe, and 1e-05 is built into mmaction2"),
-        ({}, "torchvision", "torchvision has no temporal shift: there the weights of tsm_tiny would be a TSN"),
+        ({}, "torchvision", "torchvision shows no temporal modules: there the weights of tsm_tiny would be tsn_tiny"),
         ({}, "tonylins", "shift_direction is mit in the recipe, and online is built into tonylins"),
         ({"shift_direction": "paddle", "temporal_pool": True}, "paddlevideo", "temporal_pool is True in the recipe"),
         ({}, "paddlevideo", "shift_direction is mit in the recipe, and paddle is built into paddlevideo"),
         ({"shift_direction": "paddle", "num_segments": 4}, "paddlevideo", "shift_div is 8 .* and 4 is built into"),
+        ({"model": "tsm_r101", "shift_direction": "paddle"}, "paddlevideo", "paddlevideo shifts in every block of Res"),
         ({"model": "tsn_mobilenet_v2"}, "keras", "norm_eps is 1e-05 in the recipe, and 0.001 is built into keras"),
         ({"model": "mvf_tiny"}, "mmaction2", "the layout mmaction2 has no name for backbone.layer3.0.conv1.shift_conv"),
     ],

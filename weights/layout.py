@@ -1,0 +1,124 @@
+"""What there is to say of the weight files of one public source: `Layout`, and `Kind` for its framework."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from weights.tables import Table
+
+Fields = Mapping[str, Any]  # names of recipe fields -> their values
+
+COUNTER = "num_batches_tracked"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a framework names the statistics of a norm, and in which order it keeps the axes of an array.
+
+    Attributes:
+        words: Our last part of a name -> theirs.
+        to_ours: (their name, their array) -> our array.
+        to_theirs: (their name, our array) -> their array.
+        moved: What `to_ours` does to the axes, in words.
+        mark: An end of a name that only this kind of file has.
+        counter: Last part of the name of a counter that stands beside the statistics; empty if there is none.
+        spelled: Their name -> the one of several spellings that the tables have.
+    """
+
+    words: Mapping[str, str]
+    to_ours: Callable[[str, np.ndarray], np.ndarray]
+    to_theirs: Callable[[str, np.ndarray], np.ndarray]
+    moved: str
+    mark: str
+    counter: str = ""
+    spelled: Callable[[str], str] = str
+
+
+def _keep(name: str, array: np.ndarray) -> np.ndarray:
+    return array
+
+
+def _transpose_matrix(name: str, array: np.ndarray) -> np.ndarray:
+    return array.T if array.ndim == 2 else array  # of these networks' weights only the classifier's is a matrix
+
+
+PADDLE = Kind({}, _keep, _keep, "", "._mean")
+TORCH = Kind(
+    {"_mean": "running_mean", "_variance": "running_var"},
+    _transpose_matrix,
+    _transpose_matrix,
+    "[out, in] to [in, out]",
+    ".running_mean",
+    COUNTER,
+)
+
+
+def no_name(_: str) -> bool:
+    """All names are in the tables."""
+    return False
+
+
+def no_fields(_: Any) -> dict[str, Any]:
+    """Nothing is known beyond what the layout says of all its files."""
+    return {}
+
+
+def no_reason(*_: Any) -> str:
+    """Nothing speaks against it."""
+    return ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The names and arrays of the weight files of one source, and what its code takes for granted.
+
+    A function takes recipe fields as one flat mapping, `model` and `num_segments` among them.
+
+    Attributes:
+        kind: Its framework.
+        tables: One for each kind of network.
+        wraps: Whether a name shows that a temporal module wraps its layer.
+        hides: Whether its files, which do not mark wrapped layers, may be of a network with temporal shifts.
+        keeps: Name -> whether it is one of ours that the layout has, too, so that no table is asked.
+        has_recipe: Whether `recipe.json` and class names lie beside its files, which are those that we train.
+        prefix: What stands before every name in its authors' files.
+        key: Where its authors' files of PyTorch keep the weights; empty if they are all of the file.
+        left_out: Patterns of names that a file may hold and no model of ours has -> why.
+        network: Fields without which the weights mean something else.
+        protocol: Fields of its authors' way to sample and test.
+        network_in_name, protocol_in_name: Patterns of file names, whose named groups are fields of the one and of the
+            other kind.
+        protocol_of: Path of a file -> what else it says of the way to sample and test.
+        options: Fields that the tensors show -> those of them that may be believed.
+        follows: Fields of a recipe -> fields of the network that the source's code derives from them.
+        built_in: Fields of a recipe -> fields that the source's code leaves no choice of, beyond epsilon and padding.
+        refuses: Fields of a recipe -> why the source's code cannot compute the same network; empty if it can.
+        refuses_file: Name of a file -> why the network is none of ours although its tensors fit; empty if it may be.
+        unused: (our name of a tensor that the model lacks, unmarked names of the model) -> why the network does not use
+            it; empty if it does.
+    """
+
+    kind: Kind
+    tables: tuple[Table, ...]
+    wraps: bool = False
+    hides: bool = False
+    keeps: Callable[[str], bool] = no_name
+    has_recipe: bool = False
+    prefix: str = ""
+    key: str = ""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    network: Fields = field(default_factory=dict)
+    protocol: Fields = field(default_factory=dict)
+    network_in_name: tuple[str, ...] = ()
+    protocol_in_name: tuple[str, ...] = ()
+    protocol_of: Callable[[str], Fields] = no_fields
+    options: Callable[[Fields], Fields] = dict
+    follows: Callable[[Fields], Fields] = no_fields
+    built_in: Callable[[Fields], Fields] = no_fields
+    refuses: Callable[[Fields], str] = no_reason
+    refuses_file: Callable[[str], str] = no_reason
+    unused: Callable[[str, Collection[str]], str] = no_reason

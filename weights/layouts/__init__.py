@@ -1,0 +1,33 @@
+"""How public repositories name and keep the weights of the models that we have: a file and an entry for each.
+
+A file is recognized by the first layout that knows all of its names.
+"""
+
+from __future__ import annotations
+
+from weights.layout import Layout
+from weights.layouts import (
+    keras,
+    mit_tsm,
+    mmaction2,
+    mvfnet,
+    ours,
+    paddle_vision,
+    paddlevideo,
+    timm,
+    tonylins,
+    torchvision,
+)
+
+LAYOUTS: dict[str, Layout] = {
+    "ours": ours.LAYOUT,
+    "mvfnet": mvfnet.LAYOUT,
+    "mit-tsm": mit_tsm.LAYOUT,
+    "mmaction2": mmaction2.LAYOUT,
+    "paddlevideo": paddlevideo.LAYOUT,
+    "torchvision": torchvision.LAYOUT,
+    "timm": timm.LAYOUT,
+    "paddle.vision": paddle_vision.LAYOUT,
+    "tonylins": tonylins.LAYOUT,
+    "keras": keras.LAYOUT,
+}

@@ -1,0 +1,14 @@
+"""github.com/pytorch/vision: torchvision/models/resnet.py, mobilenetv2.py."""
+
+from __future__ import annotations
+
+from weights.layout import TORCH, Layout
+from weights.quirks import IMAGENET, like_a_resnet
+from weights.tables import PLAIN_RESNET, head, nested_mobilenet
+
+LAYOUT = Layout(
+    TORCH,
+    (PLAIN_RESNET, (head("classifier.1"), *nested_mobilenet())),
+    protocol=IMAGENET,
+    refuses_file=like_a_resnet,
+)

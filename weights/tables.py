@@ -1,0 +1,93 @@
+"""Tables of names: rules that are read both ways, and the ones that several public sources share.
+
+A rule is a pair of templates, our name and theirs, with the fields of FIELDS. A table is a tuple of rules of which the
+first that fits counts. Templates speak our words for the statistics of a norm; those of a framework are in its `Kind`.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+Rule = tuple[str, str]  # our template, theirs
+Table = tuple[Rule, ...]
+
+_BLOCK = r"layer[1-4](?:\.net)?\.\d+(?:\.net)?"
+_WRAPPED = r"net\.weight|(?:shift|h|w)_conv\.weight|bn\.\w+"
+# What a field of a template stands for.
+FIELDS = {
+    "k": r"\d+",
+    "j": r"\d+",
+    "leaf": r"\w+",
+    "net": r"(?:net\.)?",
+    "first": rf"weight|{_WRAPPED}",  # of a convolution that a module may wrap
+    "block": _BLOCK,
+    "image": r"(?:conv1|bn1|layer[1-4]\.\d+\.(?:conv\d|bn\d|downsample\.\d))\.\w+",
+    "shifted": rf"(?:conv1|bn1|{_BLOCK}\.(?:conv\d|bn\d|downsample\.\d))\.(?:net\.)?\w+",
+    "fused": rf"(?:conv1|bn1)\.\w+|{_BLOCK}\.(?:conv\d|bn\d|downsample\.\d)\.(?:\w+|{_WRAPPED})",
+}
+
+# The last parts of our names of a norm's tensors.
+NORM = ("weight", "bias", "_mean", "_variance")
+
+# First block of each group of MobileNetV2 (table 2 of the paper), and what comes after the last.
+_GROUP_STARTS = (1, 2, 4, 7, 11, 14, 17, 18)
+# The blocks in order: group from 0, number in the group from 0, number in the network from 1.
+MOBILENET_BLOCKS = [(g, i, k) for g in range(7) for i, k in enumerate(range(_GROUP_STARTS[g], _GROUP_STARTS[g + 1]))]
+
+
+def rename(name: str, table: Table, to_ours: bool) -> str | None:
+    """The name on the other side of the first rule that fits, or None."""
+    for ours, theirs in table:
+        source, target = (theirs, ours) if to_ours else (ours, theirs)
+        match = _pattern(source).fullmatch(name)
+        if match:
+            return target.format_map(match.groupdict())
+    return None
+
+
+@cache
+def _pattern(template: str) -> re.Pattern[str]:
+    parts = re.split(r"\{(\w+)\}", template)  # text, field, text, field, ..., text
+    pieces = [re.escape(text) for text in parts]
+    pieces[1::2] = [f"(?P<{name}>{FIELDS[name]})" for name in parts[1::2]]
+    return re.compile("".join(pieces))
+
+
+def head(theirs: str) -> Rule:
+    """The classifier, whose layer they call `theirs`."""
+    return "cls_head.new_fc.{leaf}", f"{theirs}.{{leaf}}"
+
+
+def flat_mobilenet(stem: str, last: str = "features.18", first: str = "{net}weight") -> Table:
+    """MobileNetV2 whose blocks are one flat Sequential: convolution, norm, activation one after the other.
+
+    Args:
+        stem: What stands before every name.
+        last: Their name of the last layer.
+        first: Template of what follows the name of a block's first convolution, which a module may wrap.
+    """
+    return (
+        ("backbone.features.18.{k}.{leaf}", f"{stem}{last}.{{k}}.{{leaf}}"),
+        ("backbone.features.{k}.{j}.{leaf}", f"{stem}features.{{k}}.{{j}}.{{leaf}}"),  # the stem
+        *(
+            (f"backbone.features.1.conv.{ours}.{{leaf}}", f"{stem}features.1.conv.{theirs}.{{leaf}}")
+            for ours, theirs in (("0.0", 0), ("0.1", 1), ("1", 3), ("2", 4))
+        ),
+        (f"backbone.features.{{k}}.conv.0.0.{first}", f"{stem}features.{{k}}.conv.0.{first}"),
+        *(
+            (f"backbone.features.{{k}}.conv.{ours}.{{leaf}}", f"{stem}features.{{k}}.conv.{theirs}.{{leaf}}")
+            for ours, theirs in (("0.1", 1), ("1.0", 3), ("1.1", 4), ("2", 6), ("3", 7))
+        ),
+    )
+
+
+def nested_mobilenet() -> Table:
+    """MobileNetV2 whose blocks are Sequentials of convolution, norm and activation, as ours."""
+    parts = {"1": ("0.0", "0.1", "1", "2"), "{k}": ("0.0", "0.1", "1.0", "1.1", "2", "3")}
+    names = [f"features.{k}.conv.{part}.{{leaf}}" for k, names in parts.items() for part in names]
+    return tuple((f"backbone.{name}", name) for name in ["features.{k}.{j}.{leaf}", *names])
+
+
+# A ResNet of single frames with the names that ours has, too.
+PLAIN_RESNET: Table = (head("fc"), ("backbone.{image}", "{image}"))
