@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
 
     preparation.check_precision(recipe.amp, args.to_static)
     processes = Processes.join()
-    if processes.is_first:
+    if processes.is_rank_zero:
         checkpoint.prepare_directory(directory)
     if args.resume:
         checkpoint.adopt_provenance(directory, args)
@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> None:
         model = from_recipe(recipe)
         if start:
             notes.append(f"weights   {args.pretrained}: {assign(model, start, partial=PARTS)}")
-        if processes.is_first and not args.resume:
+        if processes.is_rank_zero and not args.resume:
             checkpoint.write_run_files(directory, recipe, seen.class_names)
         notes += ["step      as a static graph"] if args.to_static else []
         notes.append(f"output    {directory}")
@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> None:
             provenance, processes, args.to_static, args.max_iters,
         )  # fmt: skip
         last_line = trainer.fit(plan, resume=args.resume)
-    if processes.is_first:
+    if processes.is_rank_zero:
         print(last_line)
 
 
