@@ -278,6 +278,17 @@ def test_naming_the_runs_own_model_keeps_its_recipe(trained, motion_videos, comm
     assert "1x8x3x32x32" in out
 
 
+def test_an_engine_leaves_one_note_on_the_terminal(trained, motion_videos, tmp_path):
+    """Paddle's core remarks on each process that makes a static graph; that is not for the user."""
+    run, _ = trained
+    flags = ("--dataset_root", motion_videos, "--pretrained", run / "best.pdparams", "--output_dir", tmp_path)
+    engine = ("--engine", "paddle", "--num_workers", 0, "--threads", 1)
+    command = [sys.executable, "test.py", *map(str, flags + engine)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("note: computed by paddle in fp32; ")
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Bad input: one clear line, exit code 1, nothing lost
 
