@@ -37,13 +37,14 @@ def main(argv: list[str] | None = None) -> None:
     from datasets import ClipLoader, VideoDataset, load_annotation
     from deploy.compiled import compiled
     from engine import checkpoint, evaluation
-    from engine.inference import class_names_beside, load_recognizer
+    from engine.inference import class_names_beside, load_recognizer, names_of_weights
     from engine.log import metric_lines
     from engine.metrics import summarize
 
     loaded = load_recognizer(args)
     recipe = loaded.recipe
-    annotation = load_annotation(args.dataset_root, "val", recipe.split, recipe.num_classes, args.val_list)
+    known = names_of_weights(args.pretrained, recipe.num_classes)
+    annotation = load_annotation(args.dataset_root, "val", recipe.split, recipe.num_classes, args.val_list, known)
     dataset = VideoDataset(annotation, recipe, cli.VIEWS[args.views])
     names = class_names_beside(args.pretrained, recipe.num_classes, annotation.class_names)
     directory = Path(args.output_dir or Path(args.pretrained).parent / f"test_{args.views}")

@@ -268,7 +268,28 @@ def test_classes_of_another_data_set_are_noticed(trained, motion_videos, command
     names = (tmp_path / "data" / "classes.txt").read_text().replace("moving_left\n", "") + "zzz\n"
     (tmp_path / "data" / "classes.txt").write_text(names)
     code, _ = command("test.py", "--dataset_root", tmp_path / "data", "--pretrained", run / "best.pdparams")
-    assert re.match(r"error: class 2 is moving_left in .*classes.txt and moving_right in the data set", code)
+    assert re.match(r"error: .*val has class zzz, which the weights do not know: test on their own data set", code)
+
+
+def test_a_val_folder_needs_no_folder_of_every_class(trained, motion_videos, command, tmp_path):
+    """The labels are those of the weights, so that each video has the scores and the answer that it has in a whole."""
+    run, _ = trained
+    data = tmp_path / "data"
+    shutil.copytree(motion_videos / "val", data / "val")
+    shutil.rmtree(data / "val" / "moving_left")
+    flags = ("--pretrained", run / "best.pdparams", "--num_workers", 0, "--threads", 1)
+    rows = {}
+    for root in (motion_videos, data):
+        report = tmp_path / root.name
+        assert command("test.py", "--dataset_root", root, "--output_dir", report, *flags)[0] == 0
+        rows[root] = list(csv.DictReader((report / "per_class.csv").open()))
+    assert [row for row in rows[data] if row["samples"] != "0"] == [
+        row for row in rows[motion_videos] if "moving_left" not in row.values()
+    ]
+    (run / "classes.txt").rename(tmp_path / "classes.txt")
+    code, _ = command("test.py", "--dataset_root", data, *flags, "--output_dir", tmp_path / "none")
+    (tmp_path / "classes.txt").rename(run / "classes.txt")
+    assert re.match(r"error: the model has 8 classes, but .* has 7 class folders: .*; to test, name all classes", code)
 
 
 def test_naming_the_runs_own_model_keeps_its_recipe(trained, motion_videos, command, tmp_path):
@@ -311,7 +332,7 @@ def test_exit_code_and_one_line_of_a_real_process(tmp_path):
         (("--amp", "float16"), "--amp float16 needs a GPU"),
         (("--device", "gpu:0"), "no GPU to use"),
         (("--pretrained", "none.pdparams"), "there is no weight file none.pdparams"),
-        (("--num_classes", 3), "num_classes is 3, but"),
+        (("--num_classes", 3), "the model has 3 classes, but"),
         (("--train_list", "none.txt"), "none.txt"),
         (("--crop_size", 48), "crop_size must be short_side (40) at most, got 48"),
         (("--batch_size", 64), "batch_size 64 is more than the 32 training videos"),
