@@ -208,6 +208,26 @@ def test_a_killed_run_resumes_to_the_same_bits(motion_videos, tmp_path, checkpoi
         assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
 
 
+def test_a_run_directory_belongs_to_one_process(motion_videos, tmp_path):
+    """The second process ends at once; the kernel takes the lock from a process that is killed."""
+    run = tmp_path / "run"
+    more = ("--max_epochs", 2, "--checkpoint_iters", 1, "--log_iters", 1)
+    first = subprocess.Popen([sys.executable, "train.py", *train_flags(motion_videos, run, *more)], cwd=ROOT)
+    wait_for_line(run / "train.log", "[TRAIN] epoch=1, batch_id=2")
+    first.send_signal(signal.SIGSTOP)
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    resume = [sys.executable, "train.py", "--output_dir", str(run), "--resume", "--num_workers", "0", "--threads", "1"]
+    second = subprocess.run(resume, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    first.kill()
+    first.wait()
+    assert second.returncode == 1
+    assert second.stderr == (
+        f"error: another process trains in {run}: wait for it, end it, or choose another --output_dir\n"
+    )
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    subprocess.run(resume, cwd=ROOT, check=True)
+
+
 def wait_for_line(path, start, seconds=120):
     for _ in range(seconds * 50):
         if path.is_file() and start in path.read_text():
