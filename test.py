@@ -39,11 +39,14 @@ def main(argv: list[str] | None = None) -> None:
     from engine import checkpoint, evaluation
     from engine.log import metric_lines
     from engine.metrics import summarize
-    from engine.pretrained import class_names_beside, load_pretrained
+    from engine.pretrained import class_names_beside, load_pretrained, names_of_weights
 
     loaded = load_pretrained(args.pretrained, cli.asked(args))
     recipe = loaded.recipe
-    annotation = load_annotation(args.dataset_root, "val", recipe.clip.split, recipe.network.num_classes, args.val_list)
+    known = names_of_weights(args.pretrained, recipe.network.num_classes)
+    annotation = load_annotation(
+        args.dataset_root, "val", recipe.clip.split, recipe.network.num_classes, args.val_list, known
+    )
     dataset = VideoDataset(annotation, recipe, cli.VIEWS[args.views])
     names = class_names_beside(args.pretrained, recipe.network.num_classes, annotation.class_names)
     directory = Path(args.output_dir or Path(args.pretrained).parent / f"test_{args.views}")

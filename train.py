@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from configs import Recipe, RecipeError, cli
 from runtime import command
+
+if TYPE_CHECKING:
+    from engine.processes import Processes
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -36,28 +41,36 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Wires a recipe, a data set and a model into a run."""
+    """Prepares the process and the run directory, and trains in it."""
     args = parse_args(argv)
     directory, recipe = run_directory_and_recipe(args)
     from runtime import preparation  # before Paddle, which decides about threads when it is imported
 
     notes = [f"process   {', '.join(preparation.prepare(args.device, args.threads, tune=not args.no_tune))}"]
 
+    from engine import checkpoint
+    from engine.processes import Processes
+
+    preparation.check_precision(recipe.training.amp, args.to_static)
+    processes = Processes.join()
+    with checkpoint.run_directory(directory) if processes.is_rank_zero else contextlib.nullcontext():
+        last_line = train(args, directory, recipe, notes, processes)
+    if processes.is_rank_zero:
+        print(last_line)
+
+
+def train(args: argparse.Namespace, directory: Path, recipe: Recipe, notes: list[str], processes: Processes) -> str:
+    """Wires a recipe, a data set and a model into a run; returns its last line."""
     import paddle
 
     from datasets import ClipLoader, VideoDataset, load_annotation
     from engine import checkpoint
     from engine.plan import training_plan
     from engine.pretrained import adopt_network, read_pretrained
-    from engine.processes import Processes
     from engine.trainer import Trainer
     from models import from_recipe
     from weights import PARTS, assign
 
-    preparation.check_precision(recipe.training.amp, args.to_static)
-    processes = Processes.join()
-    if processes.is_first:
-        checkpoint.prepare_directory(directory)
     if args.resume:
         checkpoint.adopt_provenance(directory, args)
     seen = load_annotation(args.dataset_root, "train", recipe.clip.split, recipe.network.num_classes, args.train_list)
@@ -70,18 +83,18 @@ def main(argv: list[str] | None = None) -> None:
     provenance = checkpoint.provenance(args, seen, held_out)
     if args.resume:
         checkpoint.check_provenance(directory, provenance)
-    train, val = VideoDataset(seen, recipe, "train"), VideoDataset(held_out, recipe, "val")
+    train_set, val_set = VideoDataset(seen, recipe, "train"), VideoDataset(held_out, recipe, "val")
     options = {"num_workers": args.num_workers, "seed": recipe.training.seed}
     shuffled = {**options, "shuffle": True, "drop_last": True, "part": (processes.rank, processes.size)}
     with (
-        ClipLoader(train, recipe.training.batch_size, on_error="drop", **shuffled) as train_loader,
-        ClipLoader(val, recipe.training.batch_size, **options) as val_loader,
+        ClipLoader(train_set, recipe.training.batch_size, on_error="drop", **shuffled) as train_loader,
+        ClipLoader(val_set, recipe.training.batch_size, **options) as val_loader,
     ):
         paddle.seed(recipe.training.seed)
         model = from_recipe(recipe)
         if start:
             notes.append(f"weights   {args.pretrained}: {assign(model, start, partial=PARTS)}")
-        if processes.is_first and not args.resume:
+        if processes.is_rank_zero and not args.resume:
             checkpoint.write_run_files(directory, recipe, seen.class_names)
         notes += ["step      as a static graph"] if args.to_static else []
         notes.append(f"output    {directory}")
@@ -90,9 +103,7 @@ def main(argv: list[str] | None = None) -> None:
             recipe, model, train_loader, val_loader, directory, args.log_iters, args.checkpoint_iters,
             provenance, processes, args.to_static, args.max_iters,
         )  # fmt: skip
-        last_line = trainer.fit(plan, resume=args.resume)
-    if processes.is_first:
-        print(last_line)
+        return trainer.fit(plan, resume=args.resume)
 
 
 def run_directory_and_recipe(args: argparse.Namespace) -> tuple[Path, Recipe]:

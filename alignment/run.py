@@ -195,6 +195,7 @@ class Run(ABC):
         finally:
             for handle in handles:
                 handle.remove()
+            self._last = None  # with it this run would hold the graph, whose hooks hold this run: never freed
 
     def first_array(self, output: Any) -> np.ndarray:
         """The first tensor in what a model returns."""

@@ -68,7 +68,14 @@ def unlabelled(paths: Sequence[str]) -> Annotation:
     return Annotation(tuple(Entry(path, -1) for path in paths), (), "the paths that were given")
 
 
-def load_annotation(root: str, subset: str, split: int = 1, num_classes: int = 0, list_file: str = "") -> Annotation:
+def load_annotation(
+    root: str,
+    subset: str,
+    split: int = 1,
+    num_classes: int = 0,
+    list_file: str = "",
+    known_classes: Sequence[str] = (),
+) -> Annotation:
     """Finds the layout of a dataset and reads one subset of it; every path is looked up on disk once.
 
     Args:
@@ -77,23 +84,28 @@ def load_annotation(root: str, subset: str, split: int = 1, num_classes: int = 0
         split: Which of the dataset's own splits. Layouts that have no splits accept 1 only.
         num_classes: Labels must lie in 0..num_classes-1; 0 takes the number of class names, if there are any.
         list_file: A list to read in place of the subset's own, absolute or relative to the root or to here.
+        known_classes: The class names of weights in label order, if the videos are to be compared with their scores.
+            Class folders get their labels from it, whatever else the root says; a class may have no folder.
 
     Raises:
         DataError: Root absent or empty, no known layout, no such split, a line that is no entry, a label out of
-            range, or media that are not on disk.
+            range, a class folder without a video, or media that are not on disk.
     """
     if subset not in ("train", "val"):
         raise DataError(f"subset must be train or val, got {subset!r}")
     _check_root(root)
     names = class_names_of(root)
     if num_classes and names and len(names) != num_classes:
-        raise DataError(f"num_classes is {num_classes}, but {root} names {len(names)} classes; set num_classes to 0")
+        raise DataError(
+            f"the model has {num_classes} classes, but {root} names {len(names)}: to train, leave out --num_classes; "
+            "to test, take the data set of the weights"
+        )
     source = _find_list(root, subset, split, list_file)
     if source:
         entries = _read_list(source, _media_folders(root, source), num_classes or len(names))
     else:
         source = os.path.join(root, subset)
-        entries, names = _read_tree(root, subset, split, names, num_classes)
+        entries, names = _read_tree(root, subset, split, names, num_classes, known_classes)
     if not entries:
         raise DataError(f"{source} holds no video")
     for name in names:
@@ -313,29 +325,59 @@ def _mode(path: str) -> int | None:
 
 def _check_absent(source: str, folder: str, absent: list[str], total: int) -> None:
     if absent:
-        first = ", ".join(absent[:3]) + (", ..." if len(absent) > 3 else "")
-        raise DataError(f"{source}: {len(absent)} of {total} entries are not in {folder}: {first}")
+        raise DataError(f"{source}: {len(absent)} of {total} entries are not in {folder}: {_shortened(absent)}")
 
 
 def _read_tree(
-    root: str, subset: str, split: int, names: tuple[str, ...], num_classes: int
+    root: str, subset: str, split: int, names: Sequence[str], num_classes: int, known: Sequence[str]
 ) -> tuple[list[Entry], tuple[str, ...]]:
-    """One folder for each class. Labels follow the class file, else the sorted names of the training folders."""
+    """One folder for each class.
+
+    Labels follow the known classes, else the class file, else the sorted names of the training folders.
+    """
+    source = os.path.join(root, subset)
     folders = _class_folders(root, subset)
     if not folders:
-        wanted = LAYOUTS.format(subset=subset, split=split)
-        raise DataError(f"{os.path.join(root, subset)} holds no class folder; looked for {wanted}")
-    names = names or _class_folders(root, "train") or folders
+        raise DataError(f"{source} holds no class folder; looked for {LAYOUTS.format(subset=subset, split=split)}")
+    names = tuple(known or names or _class_folders(root, "train") or folders)
     if num_classes and len(names) != num_classes:
-        raise DataError(f"num_classes is {num_classes}, but {root} has {len(names)} class folders; set it to 0")
-    unknown = [name for name in folders if name not in names]
+        raise DataError(
+            f"the model has {num_classes} classes, but {root} has {len(names)} class folders: to train, leave out "
+            f"--num_classes; to test, name all classes in label order, one a line, in {root}/classes.txt"
+        )
+    labels = _labels_of(folders, names, lenient=bool(known))
+    unknown = _shortened([name for name in folders if name not in labels])
+    if unknown and known:
+        raise DataError(f"{source} has class {unknown}, which the weights do not know: test on their own data set")
     if unknown:
-        raise DataError(f"{os.path.join(root, subset)} has class {', '.join(unknown)}, which the training set has not")
-    entries = []
-    for label, name in enumerate(names):
-        folder = os.path.join(root, subset, name)
-        entries += [Entry(path, label) for path in (_media_in(folder) if name in folders else [])]
-    return entries, names
+        raise DataError(f"{source} has class {unknown}, which the training set has not")
+    media = {name: _media_in(os.path.join(source, name)) for name in sorted(folders, key=labels.__getitem__)}
+    empty = _shortened([name for name, paths in media.items() if not paths])
+    if empty:
+        raise DataError(
+            f"{source} has class folders without a video or a folder of frames: {empty}; fill or remove them "
+            f"(a class without a folder stays a class if {root}/classes.txt, one name a line, names it)"
+        )
+    return [Entry(path, labels[name]) for name, paths in media.items() for path in paths], names
+
+
+def _labels_of(folders: Sequence[str], names: Sequence[str], lenient: bool) -> dict[str, int]:
+    """Class folder -> label, for the folders that are named; `lenient` as `plain_name`, if that is unambiguous."""
+    labels = {name: label for label, name in enumerate(names)}
+    plain = {plain_name(name): label for label, name in enumerate(names)} if lenient else {}
+    if len(plain) == len(names):
+        labels = {name: plain[plain_name(name)] for name in folders if plain_name(name) in plain} | labels
+    return labels
+
+
+def plain_name(name: str) -> str:
+    """A class name without what lists and folders write in different ways: case, spaces, punctuation."""
+    return re.sub(r"[\W_]+", "", name).lower()
+
+
+def _shortened(names: Sequence[str]) -> str:
+    """The first three names."""
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _class_folders(root: str, subset: str) -> tuple[str, ...]:

@@ -8,11 +8,14 @@ the others are renamed. `load_last` finishes renames that a kill cut short.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import pickle
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +44,30 @@ def prepare_directory(directory: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise CheckpointError(f"cannot write to --output_dir {directory}: {error.strerror}; choose another") from error
+
+
+@contextlib.contextmanager
+def run_directory(directory: Path) -> Iterator[None]:
+    """Makes the run directory and locks it against other runs; the kernel ends the lock with this process.
+
+    Raises:
+        CheckpointError: It cannot be written, or another process has locked it.
+    """
+    prepare_directory(directory)
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise CheckpointError(
+            f"another process trains in {directory}: wait for it, end it, or choose another --output_dir"
+        ) from None
+    except OSError as error:  # some network file systems
+        print(f"note: {directory} cannot be locked ({error.strerror}): start no other run in it", file=sys.stderr)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_run_files(directory: Path, recipe: Recipe, class_names: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ from configs.networks import FAMILIES, family_of
 from configs.options import fields_of
 from configs.presets import preset_for_model
 from configs.recipe import known_options
-from datasets import KNOWN_LABELS, known_class_names, read_class_names
+from datasets import KNOWN_LABELS, known_class_names, plain_name, read_class_names
 from models import Recognition, from_recipe, is_settled, recognize
 from runtime.errors import UserError
 from weights import LAYOUTS, CheckpointError, Coverage, Translation, assign, read
@@ -125,7 +125,7 @@ def names_of_weights(
     """
     source, found = _names_by(weights, num_classes, names)
     for label, (ours, theirs) in enumerate(zip(found, of_dataset, strict=False)):
-        if _plain(ours) != _plain(theirs):
+        if plain_name(ours) != plain_name(theirs):
             raise CheckpointError(
                 f"class {label} is {ours} in {source} and {theirs} in the data set: take its own weights, or list its "
                 "videos in the order of these"
@@ -148,17 +148,12 @@ def _names_by(weights: str, num_classes: int, names: str | None) -> tuple[str, l
     known = known if len(known) == num_classes else []
     if beside.is_file():
         found = list(read_class_names(str(beside)))
-        if known and list(map(_plain, found)) != list(map(_plain, known)):
+        if known and list(map(plain_name, found)) != list(map(plain_name, known)):
             raise CheckpointError(
                 f"{beside} has other names than {labels}, of which the name of {weights} speaks: which?"
             )
         return str(beside), found
     return f"the list {labels}, of which the file name speaks", known
-
-
-def _plain(name: str) -> str:
-    """A class name without what lists and folders write in different ways: case, spaces, punctuation."""
-    return re.sub(r"[\W_]+", "", name).lower()
 
 
 # What file names call a data set -> its label list. Jester's labels have two orders, so that it has no one list here.

@@ -1,16 +1,19 @@
-"""The processes of one run, started by `python -m paddle.distributed.launch`, and what they tell each other.
+"""The processes of one run, started by `python -m paddle.distributed.launch`, and how they communicate.
 
-Each computes its part of every batch. What the parts add up to travels in one message for each step, by gloo between
-processors and by NCCL between GPUs. After it parameters, running statistics and counts are the same bits everywhere,
-so that whatever is decided from them needs no word between the processes.
+Each process computes its share of every batch. The sums travel in one message per step, by gloo between CPUs and by
+NCCL between GPUs. After it parameters, running statistics and counts are the same bits in every process, so whatever
+is decided from them needs no further message.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import paddle
@@ -22,22 +25,30 @@ from configs import Recipe
 from engine.batch_norm import training_statistics
 from runtime.errors import UserError
 
-_GRACE = 20  # seconds in which the launcher ends a process that has lost another, and shows the log of the lost one
-
-_PATIENCE = 24 * 3600 * 1000  # milliseconds that the others wait while the first one evaluates; Paddle's own: 30 min
+_GRACE_S = 20  # in this time the launcher ends a process that has lost another, and shows the log of the lost one
+_POLL_S = 0.05
 
 
 class LostProcessError(UserError):
-    """Another process of the run has ended."""
+    """Another process of the run has ended, or does not answer."""
 
 
 @dataclass
 class Processes:
-    """Which one this is, of how many; by default the only one, which tells nobody anything."""
+    """The rank of this process and the number of processes; by default the only one.
+
+    Attributes:
+        rank: From 0.
+        size: Number of processes.
+        barrier_timeout_s: How long `barrier` waits for processes that neither come nor end. Rank zero evaluates alone
+            meanwhile, which takes hours on a large data set.
+    """
 
     rank: int = 0
     size: int = 1
-    _meetings: int = 0
+    barrier_timeout_s: float = 12 * 3600
+    _barriers: int = 0
+    _peers: dict[int, int] = field(default_factory=dict)  # file descriptor of a process on this machine -> its rank
 
     @classmethod
     def join(cls) -> Processes:
@@ -47,18 +58,20 @@ class Processes:
         if paddle.get_device() == "cpu":
             os.environ["PADDLE_DISTRI_BACKEND"] = "gloo"
         dist.init_parallel_env()
-        return cls(dist.get_rank(), dist.get_world_size())
+        processes = cls(dist.get_rank(), dist.get_world_size())
+        processes._watch_peers()
+        return processes
 
     @property
-    def is_first(self) -> bool:
-        """Whether this one writes: checkpoints, logs and evaluations are its alone."""
+    def is_rank_zero(self) -> bool:
+        """Whether this process writes: only rank zero evaluates and writes checkpoints and logs."""
         return self.rank == 0
 
     def rate_factor(self, recipe: Recipe) -> int:
         """What the recipe's learning rate is multiplied by, because its batch is the batch of one process."""
         return self.size if recipe.training.scale_lr else 1
 
-    def sums(self, values: Sequence[float]) -> list[float]:
+    def all_reduce(self, values: Sequence[float]) -> list[float]:
         """The sum over the processes of each value."""
         if self.size == 1:
             return list(values)
@@ -66,40 +79,55 @@ class Processes:
         self._add(total)
         return total.tolist()
 
-    def gather(self, messages: Sequence[str]) -> list[str]:
-        """The messages of all processes."""
-        if not self.sums([len(messages)])[0]:
+    def all_gather(self, messages: Sequence[str]) -> list[str]:
+        """The messages of all processes, in the order of their ranks."""
+        if not self.all_reduce([len(messages)])[0]:
             return []
         gathered: list[Sequence[str]] = [messages]
         if self.size > 1:
             gathered = []
-            dist.all_gather_object(gathered, messages)
+            with self._errors_named():
+                dist.all_gather_object(gathered, messages)
         return [message for part in gathered for message in part]
 
-    def wait(self) -> None:
-        """Returns when every process has come here, however long the others take.
+    def barrier(self) -> None:
+        """Returns when every process has called it as often as this one.
 
-        A message may not: gloo gives one up after 30 seconds, which no setting of Paddle 3.3.1 changes.
+        It counts in the launcher's store: a collective operation of gloo fails if a process comes 30 seconds late,
+        which no setting of Paddle 3.3.1 changes.
+
+        Raises:
+            LostProcessError: A process has ended before it came, or none has come for `barrier_timeout_s`.
         """
         if self.size == 1:
             return
-        store = core.create_or_get_global_tcp_store()
-        self._meetings += 1
-        store.add("meetings", 1)
-        while store.add("meetings", 0) < self._meetings * self.size:
-            time.sleep(0.05)
+        self._barriers += 1
+        self._count_arrivals(1)
+        deadline = time.monotonic() + self.barrier_timeout_s
+        while True:
+            ended = self._ended_peers()  # asked first: a process may come and end before the count is read
+            if self._count_arrivals(0) >= self._barriers * self.size:
+                return
+            if ended:
+                raise self._loss(f"process {ended[0]}, which has ended too early: its log names the cause")
+            if time.monotonic() > deadline:
+                raise LostProcessError(
+                    f"process {self.rank} of {self.size} has waited {self.barrier_timeout_s / 60:g} minutes for the "
+                    "others: look for the one that hangs, end it, and go on with --resume"
+                )
+            time.sleep(_POLL_S)
 
-    def merge_step(self, model: nn.Layer) -> None:
+    def all_reduce_gradients(self, model: nn.Layer) -> None:
         """Makes each gradient the sum over the processes, and the running statistics of BatchNorm the mean."""
         if self.size == 1:
             return
         gradients = [_gradient(parameter) for parameter in model.parameters() if not parameter.stop_gradient]
         self._merge(gradients, training_statistics(model))
 
-    def merge_statistics(self, model: nn.Layer) -> None:
+    def all_reduce_statistics(self, model: nn.Layer) -> None:
         """Makes the running statistics of BatchNorm the mean over the processes."""
         if self.size > 1:
-            self.wait()
+            self.barrier()
             self._merge([], training_statistics(model))
 
     def _merge(self, added: list[paddle.Tensor], averaged: list[paddle.Tensor]) -> None:
@@ -114,14 +142,52 @@ class Processes:
             tensor.copy_(total.reshape(tensor.shape), True)
 
     def _add(self, message: paddle.Tensor) -> None:
-        try:
+        with self._errors_named():
             dist.all_reduce(message)
-        except RuntimeError as error:
-            time.sleep(_GRACE)
-            raise LostProcessError(
-                f"process {self.rank} of {self.size} has lost another, whose log names the cause unless it was half a "
-                f"minute late ({error})"
+
+    def _count_arrivals(self, more: int) -> int:
+        """Adds to the number of barriers that all processes together have come to, and returns it."""
+        with self._errors_named():  # the store ends with rank zero
+            return core.create_or_get_global_tcp_store().add("barriers", more)
+
+    @contextlib.contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        try:
+            yield
+        except (RuntimeError, ValueError) as error:
+            raise self._loss(
+                f"another, whose log names the cause unless it was half a minute late ({error})"
             ) from error
+
+    def _loss(self, what: str) -> LostProcessError:
+        time.sleep(_GRACE_S)
+        return LostProcessError(f"process {self.rank} of {self.size} has lost {what}")
+
+    def _watch_peers(self) -> None:
+        """Opens a file descriptor for each other process of this machine, which tells when the process ends."""
+        store, here = core.create_or_get_global_tcp_store(), _process_namespace()
+        store.set(f"process{self.rank}", f"{os.getpid()} {here}")
+        for rank in range(self.size):
+            pid, _, place = store.get(f"process{rank}").decode().partition(" ")
+            if rank != self.rank and here and place == here:
+                with contextlib.suppress(OSError):  # an old kernel, or the process has ended already
+                    self._peers[os.pidfd_open(int(pid))] = rank
+
+    def _ended_peers(self) -> list[int]:
+        """Ranks of the processes of this machine that have ended."""
+        poll = select.poll()
+        for descriptor in self._peers:
+            poll.register(descriptor, select.POLLIN)
+        return [self._peers[descriptor] for descriptor, _ in poll.poll(0)]
+
+
+def _process_namespace() -> str:
+    """What two processes have in common that see each other by process id; empty outside of Linux."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}" if hasattr(os, "pidfd_open") else ""
+    except OSError:
+        return ""
 
 
 def _gradient(parameter: paddle.Tensor) -> paddle.Tensor:

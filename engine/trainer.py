@@ -96,12 +96,12 @@ class Trainer:
             LostProcessError: Another process of the run has ended.
         """
         metrics_size = self._restore() if resume else None
-        self.log = RunLog(self.directory, metrics_size) if self.processes.is_first else SilentLog()
+        self.log = RunLog(self.directory, metrics_size) if self.processes.is_rank_zero else SilentLog()
         for line in plan:
             self.log.line(line)
         self.speed = Speed(self.max_iters)
         while self.epoch < self.recipe.training.max_epochs:
-            self.processes.wait()  # for the evaluation of the first
+            self.processes.barrier()  # for the evaluation of rank zero
             self._train_epoch()
             if self._is_benchmark_over:
                 break
@@ -139,7 +139,7 @@ class Trainer:
         paddle.seed(self._seed())
         samples = len(batch.labels)
         loss, value, hits = self._forward(batch) if samples else (None, 0.0, 0.0)
-        value, hits, total = self.processes.sums([value * samples, hits, samples])
+        value, hits, total = self.processes.all_reduce([value * samples, hits, samples])
         if not math.isfinite(value):
             raise DivergenceError(self._divergence(value, batch))
         if loss is not None:
@@ -150,13 +150,13 @@ class Trainer:
         self.speed.batch_done(total)
         last_of_epoch = self.batch + 1 == len(self.train_loader)
         if (self.batch + 1) % self.recipe.training.accumulate == 0 or last_of_epoch:
-            self.processes.merge_step(self.model)
+            self.processes.all_reduce_gradients(self.model)
             self.scaler.step(self.optimizer)
             self.scaler.update()
             self.optimizer.clear_grad()
 
     def _forward(self, batch: Batch) -> tuple[paddle.Tensor, float, float]:
-        """The mean loss of the batch, also as a number, and its number of right answers."""
+        """The mean loss of the batch, also as a number, and its number of correct predictions."""
         recipe = self.recipe
         clips, labels = fold_views(batch.clips), paddle.to_tensor(batch.labels)
         with paddle.amp.auto_cast(enable=recipe.training.amp != "none", dtype=_amp_type(recipe), level="O1"):
@@ -178,8 +178,8 @@ class Trainer:
             count = min(recipe.training.precise_bn_batches, len(self.train_loader))
             batches = (batch for _, batch in zip(range(count), self.train_loader.epoch(self.epoch), strict=False))
             self.log.line(f"Precise BatchNorm over {recompute_statistics(self.model, batches)} batches")
-            self.processes.merge_statistics(self.model)
-        if self.processes.is_first:
+            self.processes.all_reduce_statistics(self.model)
+        if self.processes.is_rank_zero:
             self._evaluate()
         self.epoch, self.batch = self.epoch + 1, 0
         self._save()
@@ -242,7 +242,7 @@ class Trainer:
         )
 
     def _count_failures(self, batch: Batch) -> None:
-        failures = self.processes.gather(batch.failures)
+        failures = self.processes.all_gather(batch.failures)
         for message in failures:
             self.bad_samples += 1
             self.log.line(f"[SKIPPED] {message}")
@@ -258,7 +258,7 @@ class Trainer:
     # Checkpoints
 
     def _save(self) -> None:
-        if not self.processes.is_first:
+        if not self.processes.is_rank_zero:
             return
         meter = self.meter
         state = {
@@ -282,11 +282,11 @@ class Trainer:
                 f"the run in {self.directory} has {before} process(es), this is {self.processes.size}: resume it with "
                 f"as many (python -m paddle.distributed.launch --nproc_per_node {before}), or start a new run"
             )
-        if not self.processes.is_first:
-            self.processes.wait()  # the first may have to finish the renames of a checkpoint
+        if not self.processes.is_rank_zero:
+            self.processes.barrier()  # rank zero may have to finish the renames of a checkpoint
         state = checkpoint.load_last(self.directory, self.model, self.optimizer)
-        if self.processes.is_first:
-            self.processes.wait()
+        if self.processes.is_rank_zero:
+            self.processes.barrier()
         self.epoch, self.batch = state["epoch"], state["batch"]
         self.best, self.bad_samples = state["best"], state["bad_samples"]
         self.meter = EpochMeter()

@@ -70,7 +70,27 @@ def _import_paddle():
         import paddle
     warnings.filterwarnings("ignore", message="When training, we now always track")  # of each BatchNorm that evaluates
     warnings.filterwarnings("ignore", message="Tensor do not have 'place' interface")  # Paddle's own, of each to_static
+    _provoke_remark_on_addition(paddle)
     return paddle
+
+
+def _provoke_remark_on_addition(paddle) -> None:
+    """Lets Paddle's core say "static graph(PIR) not support input out tensor" where nobody reads it.
+
+    It says so on the first addition of a process in a static graph, whatever is added, and only then.
+    """
+    terminal, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        paddle.enable_static()
+        with paddle.static.program_guard(paddle.static.Program()):
+            number = paddle.static.data("number", [1])
+            number + number
+    finally:
+        paddle.disable_static()
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        os.close(nowhere)
 
 
 def _device_name(device: str) -> str:

@@ -208,6 +208,26 @@ def test_a_killed_run_resumes_to_the_same_bits(motion_videos, tmp_path, checkpoi
         assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
 
 
+def test_a_run_directory_belongs_to_one_process(motion_videos, tmp_path):
+    """The second process ends at once; the kernel takes the lock from a process that is killed."""
+    run = tmp_path / "run"
+    more = ("--max_epochs", 2, "--checkpoint_iters", 1, "--log_iters", 1)
+    first = subprocess.Popen([sys.executable, "train.py", *train_flags(motion_videos, run, *more)], cwd=ROOT)
+    wait_for_line(run / "train.log", "[TRAIN] epoch=1, batch_id=2")
+    first.send_signal(signal.SIGSTOP)
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    resume = [sys.executable, "train.py", "--output_dir", str(run), "--resume", "--num_workers", "0", "--threads", "1"]
+    second = subprocess.run(resume, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    first.kill()
+    first.wait()
+    assert second.returncode == 1
+    assert second.stderr == (
+        f"error: another process trains in {run}: wait for it, end it, or choose another --output_dir\n"
+    )
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    subprocess.run(resume, cwd=ROOT, check=True)
+
+
 def wait_for_line(path, start, seconds=120):
     for _ in range(seconds * 50):
         if path.is_file() and start in path.read_text():
@@ -268,7 +288,28 @@ def test_classes_of_another_data_set_are_noticed(trained, motion_videos, command
     names = (tmp_path / "data" / "classes.txt").read_text().replace("moving_left\n", "") + "zzz\n"
     (tmp_path / "data" / "classes.txt").write_text(names)
     code, _ = command("test.py", "--dataset_root", tmp_path / "data", "--pretrained", run / "best.pdparams")
-    assert re.match(r"error: class 2 is moving_left in .*classes.txt and moving_right in the data set", code)
+    assert re.match(r"error: .*val has class zzz, which the weights do not know: test on their own data set", code)
+
+
+def test_a_val_folder_needs_no_folder_of_every_class(trained, motion_videos, command, tmp_path):
+    """The labels are those of the weights, so that each video has the scores and the answer that it has in a whole."""
+    run, _ = trained
+    data = tmp_path / "data"
+    shutil.copytree(motion_videos / "val", data / "val")
+    shutil.rmtree(data / "val" / "moving_left")
+    flags = ("--pretrained", run / "best.pdparams", "--num_workers", 0, "--threads", 1)
+    rows = {}
+    for root in (motion_videos, data):
+        report = tmp_path / root.name
+        assert command("test.py", "--dataset_root", root, "--output_dir", report, *flags)[0] == 0
+        rows[root] = list(csv.DictReader((report / "per_class.csv").open()))
+    assert [row for row in rows[data] if row["samples"] != "0"] == [
+        row for row in rows[motion_videos] if "moving_left" not in row.values()
+    ]
+    (run / "classes.txt").rename(tmp_path / "classes.txt")
+    code, _ = command("test.py", "--dataset_root", data, *flags, "--output_dir", tmp_path / "none")
+    (tmp_path / "classes.txt").rename(run / "classes.txt")
+    assert re.match(r"error: the model has 8 classes, but .* has 7 class folders: .*; to test, name all classes", code)
 
 
 def test_naming_the_runs_own_model_keeps_its_recipe(trained, motion_videos, command, tmp_path):
@@ -276,6 +317,17 @@ def test_naming_the_runs_own_model_keeps_its_recipe(trained, motion_videos, comm
     flags = ("--dataset_root", motion_videos, "--pretrained", run / "best.pdparams", "--num_workers", 0, "--threads", 1)
     _, out = command("test.py", *flags, "--output_dir", tmp_path, "--model", "tsm_tiny", "--short_side", 50)
     assert "1x8x3x32x32" in out
+
+
+def test_an_engine_leaves_one_note_on_the_terminal(trained, motion_videos, tmp_path):
+    """Paddle's core remarks on each process that makes a static graph; that is not for the user."""
+    run, _ = trained
+    flags = ("--dataset_root", motion_videos, "--pretrained", run / "best.pdparams", "--output_dir", tmp_path)
+    engine = ("--engine", "paddle", "--num_workers", 0, "--threads", 1)
+    command = [sys.executable, "test.py", *map(str, flags + engine)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("note: computed by paddle in fp32; ")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -300,7 +352,7 @@ def test_exit_code_and_one_line_of_a_real_process(tmp_path):
         (("--amp", "float16"), "--amp float16 needs a GPU"),
         (("--device", "gpu:0"), "no GPU to use"),
         (("--pretrained", "none.pdparams"), "there is no weight file none.pdparams"),
-        (("--num_classes", 3), "num_classes is 3, but"),
+        (("--num_classes", 3), "the model has 3 classes, but"),
         (("--train_list", "none.txt"), "none.txt"),
         (("--crop_size", 48), "crop_size must be short_side (40) at most, got 48"),
         (("--batch_size", 64), "batch_size 64 is more than the 32 training videos"),

@@ -173,23 +173,23 @@ from engine.processes import Processes
 
 processes = Processes.join()
 rank = processes.rank
-if processes.is_first:
+if processes.is_rank_zero:
     time.sleep(float(sys.argv[1]))
-processes.wait()
-assert processes.sums([rank, 0.5]) == [3.0, 1.5]
-assert processes.gather([]) == []
-assert processes.gather(["one", "two"] if rank == 1 else []) == ["one", "two"]
+processes.barrier()
+assert processes.all_reduce([rank, 0.5]) == [3.0, 1.5]
+assert processes.all_gather([]) == []
+assert processes.all_gather(["one", "two"] if rank == 1 else []) == ["one", "two"]
 model = nn.Sequential(nn.Linear(4, 3, bias_attr=False), nn.BatchNorm1D(3), nn.BatchNorm1D(3))
 model[2].eval()
 model[1]._mean.set_value(paddle.full([3], float(rank)))
 model[2]._mean.set_value(paddle.full([3], 0.1))
 if rank:  # the first has read no sample and has no gradient
     (model[0].weight * rank).sum().backward()
-processes.merge_step(model)
+processes.all_reduce_gradients(model)
 assert model[0].weight.grad.numpy().tolist() == [[3.0] * 3] * 4
 assert model[1]._mean.numpy().tolist() == [1.0] * 3
 assert (model[2]._mean.numpy() == paddle.full([3], 0.1).numpy()).all()
-if processes.is_first:
+if processes.is_rank_zero:
     print("all as it should be")
 """
 
@@ -202,6 +202,50 @@ def test_three_processes_tell_each_other(tmp_path, late):
     code, out = launch(3, tmp_path / "logs", script, late)
     assert code == 0, out
     assert "all as it should be" in out
+
+
+LOSS = """
+import os, sys, time
+import paddle
+paddle.set_device("cpu")
+import engine.processes
+from engine.processes import LostProcessError, Processes
+
+engine.processes._GRACE_S = 0
+processes = Processes.join()
+what, rank = sys.argv[1], int(sys.argv[2])
+processes.barrier()
+if processes.rank == rank:
+    time.sleep(1)
+    if what == "ends":
+        os._exit(0)  # the launcher goes on with the others
+    time.sleep(6)
+processes.barrier_timeout_s = 3.0
+started = time.monotonic()
+try:
+    processes.barrier()
+except LostProcessError as error:
+    print(f"{time.monotonic() - started:.1f} s: {error}", flush=True)
+time.sleep(4)  # rank zero holds the store
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "rank", "message"),
+    [
+        ("ends", 1, r"process 0 of 2 has lost process 1, which has ended too early: its log names the cause"),
+        ("ends", 0, r"process 1 of 2 has lost (process 0, which has ended too early|another)"),
+        ("hangs", 1, r"process 0 of 2 has waited 0.05 minutes for the others: look for the one that hangs"),
+    ],
+)
+def test_a_barrier_ends_with_a_message_where_a_process_does_not_come(tmp_path, what, rank, message):
+    script = tmp_path / "loss.py"
+    script.write_text(LOSS)
+    launch(2, tmp_path / "logs", script, what, rank)
+    log = (tmp_path / "logs" / f"workerlog.{1 - rank}").read_text()
+    found = re.search(rf"^([\d.]+) s: {message}", log, flags=re.M)
+    assert found, log
+    assert (what == "hangs") == (float(found[1]) >= 3)
 
 
 MORE = ("--max_epochs", 3, "--checkpoint_iters", 1, "--log_iters", 1, "--dropout", 0.5, "--mixup_alpha", 0.2)

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -156,7 +157,7 @@ def test_roots_that_hold_nothing(tmp_path):
     with pytest.raises(DataError, match="holds no class folder"):
         load_annotation(str(tmp_path), "train")
     make(tmp_path, "train/a/")
-    with pytest.raises(DataError, match="holds no video"):
+    with pytest.raises(DataError, match="has class folders without a video or a folder of frames: a; fill or remove"):
         load_annotation(str(tmp_path), "train")
     with pytest.raises(DataError, match="no known layout for subset val"):
         load_annotation(str(tmp_path), "val")
@@ -207,7 +208,7 @@ def test_labels_must_fit_the_class_names(tmp_path):
     (tmp_path / "train.txt").write_text("a.mp4 2\n")
     with pytest.raises(DataError, match=r"label must be 0\.\.1, got 2"):
         load_annotation(str(tmp_path), "train")
-    with pytest.raises(DataError, match=r"num_classes is 5, but .* names 2 classes"):
+    with pytest.raises(DataError, match=r"the model has 5 classes, but .* names 2: to train, leave out --num_classes"):
         load_annotation(str(tmp_path), "train", num_classes=5)
 
 
@@ -215,8 +216,48 @@ def test_class_folders_must_fit(tmp_path):
     make(tmp_path, "train/a/1.mp4", "train/b/1.mp4", "val/c/1.mp4")
     with pytest.raises(DataError, match="has class c, which the training set has not"):
         load_annotation(str(tmp_path), "val")
-    with pytest.raises(DataError, match=r"num_classes is 3, but .* has 2 class folders"):
+    with pytest.raises(DataError, match=r"the model has 3 classes, but .* has 2 class folders: to train, leave out"):
         load_annotation(str(tmp_path), "train", num_classes=3)
+
+
+@pytest.mark.parametrize("subset", ["train", "val"])
+def test_class_folders_without_a_video_are_named(tmp_path, subset):
+    """As torchvision's ImageFolder; else the class would get a label, and no video, without a word."""
+    make(tmp_path, "val/a/1.mp4", *(f"train/{name}/1.mp4" for name in ("abcd" if subset == "val" else "a")))
+    make(tmp_path, f"{subset}/b/", f"{subset}/c/readme.md", f"{subset}/d/.hidden.mp4")
+    with pytest.raises(DataError, match=rf"{subset} has class folders without a video .*: b, c, d; fill or remove"):
+        load_annotation(str(tmp_path), subset)
+    for name in ("b", "d"):
+        shutil.rmtree(tmp_path / subset / name)
+    (tmp_path / subset / "c" / "2.MP4").touch()
+    assert len(load_annotation(str(tmp_path), subset).entries) == 2
+
+
+def test_a_class_that_is_named_needs_no_folder(tmp_path):
+    make(tmp_path, "train/a/1.mp4", "train/c/1.mp4")
+    (tmp_path / "classes.txt").write_text("a\nb\nc\n")
+    found = load_annotation(str(tmp_path), "train")
+    assert [entry.label for entry in found.entries] == [0, 2]
+    assert found.num_classes == 3
+
+
+@pytest.mark.parametrize("folders", ["cart wheel", "Cart_Wheel"])
+def test_class_folders_get_the_labels_of_known_classes(tmp_path, folders):
+    """Whatever order the root has, and however many of them it has."""
+    make(tmp_path, f"val/{folders}/1.mp4", "val/archery/1.mp4", "train/archery/1.mp4", "train/biking/1.mp4")
+    known = ("golf", "cart wheel", "archery")
+    found = load_annotation(str(tmp_path), "val", num_classes=3, known_classes=known)
+    assert [(Path(entry.path).parent.name, entry.label) for entry in found.entries] == [(folders, 1), ("archery", 2)]
+    assert found.class_names == known
+    make(tmp_path, "val/biking/1.mp4")
+    with pytest.raises(DataError, match="val has class biking, which the weights do not know"):
+        load_annotation(str(tmp_path), "val", num_classes=3, known_classes=known)
+
+
+def test_known_classes_that_differ_in_spaces_only_are_told_apart(tmp_path):
+    make(tmp_path, "val/ab/1.mp4", "val/a b/1.mp4")
+    found = load_annotation(str(tmp_path), "val", known_classes=("a b", "ab"))
+    assert [(Path(entry.path).parent.name, entry.label) for entry in found.entries] == [("a b", 0), ("ab", 1)]
 
 
 def test_absent_media_are_counted_and_the_first_three_named(tmp_path):

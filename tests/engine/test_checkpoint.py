@@ -1,5 +1,6 @@
 """Checkpoints: atomic, recoverable, exact."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -45,6 +46,28 @@ def test_a_resumed_run_goes_on_bit_for_bit(tmp_path):
     step(again, its_optimizer, 2)
     for name, value in values(model).items():
         np.testing.assert_array_equal(values(again)[name], value, err_msg=name)
+
+
+def test_a_run_directory_is_free_again_after_the_run(tmp_path):
+    for _ in range(2):
+        with (
+            checkpoint.run_directory(tmp_path / "run"),
+            pytest.raises(CheckpointError, match=r"another process trains in .*run: wait for it"),
+            checkpoint.run_directory(tmp_path / "run"),
+        ):
+            pass
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_file_system_without_locks_is_said_once(tmp_path, monkeypatch, capsys):
+    def refuse(_descriptor, _operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(checkpoint.fcntl, "flock", refuse)
+    with checkpoint.run_directory(tmp_path / "run"):
+        pass
+    said = f"note: {tmp_path}/run cannot be locked (No locks available): start no other run in it\n"
+    assert capsys.readouterr().err == said
 
 
 def test_paddle_reads_our_weights_and_we_read_them_back(tmp_path):

@@ -10,10 +10,10 @@ from engine.trainer import Trainer
 
 def test_a_single_process_adds_up_to_itself():
     alone = Processes.join()
-    assert (alone.rank, alone.size, alone.is_first) == (0, 1, True)
-    assert alone.sums([0.1, 2]) == [0.1, 2]
-    assert alone.gather(["a message"]) == ["a message"]
-    alone.wait()
+    assert (alone.rank, alone.size, alone.is_rank_zero) == (0, 1, True)
+    assert alone.all_reduce([0.1, 2]) == [0.1, 2]
+    assert alone.all_gather(["a message"]) == ["a message"]
+    alone.barrier()
 
 
 def test_the_rate_counts_processes_where_it_counts_the_batch():
