@@ -138,9 +138,9 @@ def test_a_bug_in_training_is_named(tree):
 
 def test_a_bug_in_export_is_named(tree):
     plant(
-        tree / "deploy" / "export.py", "paddle.jit.save(arranged(model), stem, input_spec=[spec])",
-        "changed = arranged(model)\n        weights = changed.parameters()[0]\n"
-        "        weights.set_value(weights * 1.01)\n        paddle.jit.save(changed, stem, input_spec=[spec])",
+        tree / "deploy" / "writers.py", "paddle.jit.save(model, stem, input_spec=specs)",
+        "weights = model.parameters()[0]\n"
+        "        weights.set_value(weights * 1.01)\n        paddle.jit.save(model, stem, input_spec=specs)",
     )  # fmt: skip
     code, said = bash(tree, "test_train_inference_python", config_of(tree), "whole_infer")
     assert code == 1, said
