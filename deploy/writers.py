@@ -1,4 +1,4 @@
-"""Writes the static graph of a model in each format."""
+"""Writes the static graph of a model in each format; imports Paddle when it writes, not in the converter's process."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-
-import paddle
-from paddle import nn
+from typing import TYPE_CHECKING
 
 from deploy.artefact import ArtefactError
 from deploy.formats import STEM, Graph
-from deploy.fusions import FUSIONS, fused
 from deploy.signature import Signature
 from runtime.errors import UserError
 from runtime.fresh_process import in_fresh_process
+
+if TYPE_CHECKING:
+    from paddle import nn
 
 OPSET = 17
 
@@ -35,12 +35,16 @@ def write_graph(form: str, model: nn.Layer, signature: Signature, folder: Path) 
     Raises:
         UserError: What writes the format is not installed, or cannot write this model.
     """
+    from deploy.fusions import FUSIONS, fused
+
     WRITERS[form](fused(model, signature, FUSIONS[form]), signature, str(folder / STEM))
     return Graph(form, folder, signature)
 
 
 def save_paddle(model: nn.Layer, signature: Signature, stem: str) -> None:
     """Writes Paddle 3's graph."""
+    import paddle
+
     specs = [paddle.static.InputSpec(list(spec.shape), spec.dtype, spec.name) for spec in signature.inputs]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -49,6 +53,8 @@ def save_paddle(model: nn.Layer, signature: Signature, stem: str) -> None:
 
 def save_legacy(model: nn.Layer, signature: Signature, stem: str) -> None:
     """Writes Paddle 2's graph."""
+    import paddle
+
     with paddle.pir_utils.OldIrGuard():
         save_paddle(model, signature, stem)
     Path(f"{stem}.pdiparams.info").unlink(missing_ok=True)

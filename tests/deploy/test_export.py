@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deploy import export, writers
+from deploy import export, fusions
 from deploy.artefact import open_artefact, whole_artefact
 from deploy.engines import open_engine
 from deploy.parity import check_spread, parity_clips
@@ -73,8 +73,8 @@ def wrong_graph(monkeypatch):
         weight.set_value(weight * 1.01)
         return copy
 
-    fused = writers.fused
-    monkeypatch.setattr(writers, "fused", faulty)
+    fused = fusions.fused
+    monkeypatch.setattr(fusions, "fused", faulty)
 
 
 def test_a_graph_that_differs_is_not_kept(checkpoint, tmp_path, wrong_graph):
