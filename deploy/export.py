@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import importlib.util
 import os
 from collections.abc import Sequence
@@ -14,16 +13,13 @@ import numpy as np
 
 from configs import Recipe, cli
 from deploy.artefact import CLASSES, LEGACY_FOLDER, RECIPE, ArtefactError, sha256, whole_artefact, write_record
-from deploy.engines import ENGINES, readers
+from deploy.engines import ENGINES, readers, versions
 from deploy.formats import FORMATS
 from deploy.signature import Signature
 from runtime import command
 
 if TYPE_CHECKING:
     from paddle import nn
-
-# Distributions whose versions the record names.
-PACKAGES = ("numpy", "onnx", "paddle2onnx", *(kind.distribution for kind in ENGINES.values()))
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -149,15 +145,8 @@ def _record(weights: str, recipe: Recipe, signature: Signature, views: str) -> d
         "views": views,
         "num_classes": recipe.num_classes,
         "precision": "fp32",
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES if _is_installed(name)},
+        "versions": versions("numpy", "onnx", "paddle2onnx"),
     }
-
-
-def _is_installed(distribution: str) -> bool:
-    try:
-        return bool(importlib.metadata.version(distribution))
-    except importlib.metadata.PackageNotFoundError:
-        return False
 
 
 def _parity_line(name: str, figures: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "engine": {"runtime", "configs", "datasets", "models", "weights"},
     "deploy": {"runtime", "configs", "datasets", "models", "weights", "engine"},
     "alignment": {"runtime", "configs", "datasets", "models", "weights", "engine"},
-    "test_tipc": {"runtime", "configs", "datasets", "alignment"},
+    "test_tipc": {"runtime", "configs", "datasets", "alignment", "deploy"},
     "tools": OURS,
     "train": {"runtime", "configs", "datasets", "models", "weights", "engine"},
     "test": {"runtime", "configs", "datasets", "models", "weights", "engine", "deploy"},

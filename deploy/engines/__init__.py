@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.metadata
 import io
 import os
 import warnings
@@ -34,6 +35,15 @@ COMPUTED = tuple(precision for precision in PRECISIONS if precision != QUANTIZED
 def readers(form: str) -> list[str]:
     """The engines that read a graph format."""
     return [name for name, kind in ENGINES.items() if form in kind.formats]
+
+
+def versions(*others: str) -> dict[str, str]:
+    """Distribution -> its version, of all engines and of others, as far as they are installed."""
+    found = {}
+    for name in (*others, *(kind.distribution for kind in ENGINES.values())):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def with_precision(precision: str) -> str:
