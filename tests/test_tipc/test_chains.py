@@ -17,7 +17,9 @@ from test_tipc.session import StepError
 from test_tipc.steps import export_numbers, inference_check, training_numbers
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("alignment", "configs", "datasets", "deploy", "engine", "models", "test_tipc", "weights")
+ROOMS = (
+    "alignment", "configs", "datasets", "deploy", "engine", "models", "runtime", "test_tipc", "weights",
+)  # fmt: skip
 SCRIPTS = ("train.py", "test.py", "predict.py")
 # One setting of each kind, on CPU.
 SMALL = {
