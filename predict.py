@@ -38,18 +38,18 @@ def main(argv: list[str] | None = None) -> None:
     from datasets.scores import prediction_lines
     from deploy.compiled import compiled
     from engine.evaluation import view_scores
-    from engine.inference import class_names_beside, load_recognizer
+    from engine.pretrained import class_names_beside, load_pretrained
 
-    loaded = load_recognizer(args)
+    loaded = load_pretrained(args.pretrained, cli.asked(args))
     recipe = loaded.recipe
-    names = class_names_beside(args.pretrained, recipe.num_classes, names=args.classes)
+    names = class_names_beside(args.pretrained, recipe.network.num_classes, names=args.classes)
     dataset = VideoDataset(unlabelled(args.video), recipe, cli.VIEWS[args.views])
     num_views, *clip_shape = dataset.sample_shape
     settings = Settings(args.precision, args.threads, tune=not args.no_tune)
     model, _ = compiled(loaded.model, clip_shape, num_views * len(dataset), args.engine, settings)
     for index, video in enumerate(args.video):
         clips, _ = dataset.load(index)
-        probabilities = view_scores(model, clips[None], args.views_per_pass, recipe.average_views)[0]  # [K]
+        probabilities = view_scores(model, clips[None], args.views_per_pass, recipe.clip.average_views)[0]  # [K]
         if len(args.video) > 1:
             print(video)
         print("\n".join(prediction_lines(probabilities, names, args.top)))

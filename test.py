@@ -39,19 +39,20 @@ def main(argv: list[str] | None = None) -> None:
     from datasets import ClipLoader, VideoDataset, load_annotation
     from deploy.compiled import compiled
     from engine import checkpoint, evaluation
-    from engine.inference import class_names_beside, load_recognizer
     from engine.log import metric_lines
     from engine.metrics import summarize
+    from engine.pretrained import class_names_beside, load_pretrained
 
-    loaded = load_recognizer(args)
+    loaded = load_pretrained(args.pretrained, cli.asked(args))
     recipe = loaded.recipe
-    annotation = load_annotation(args.dataset_root, "val", recipe.split, recipe.num_classes, args.val_list)
+    annotation = load_annotation(args.dataset_root, "val", recipe.clip.split, recipe.network.num_classes, args.val_list)
     dataset = VideoDataset(annotation, recipe, cli.VIEWS[args.views])
-    names = class_names_beside(args.pretrained, recipe.num_classes, annotation.class_names)
+    names = class_names_beside(args.pretrained, recipe.network.num_classes, annotation.class_names)
     directory = Path(args.output_dir or Path(args.pretrained).parent / f"test_{args.views}")
     checkpoint.prepare_directory(directory)
     view = "x".join(map(str, dataset.sample_shape))
-    print(f"{recipe.model} on {len(dataset)} videos from {annotation.source}, {view} (views x frames x RGB x H x W)")
+    model_name = recipe.network.model
+    print(f"{model_name} on {len(dataset)} videos from {annotation.source}, {view} (views x frames x RGB x H x W)")
     started = time.perf_counter()
     num_views, *clip_shape = dataset.sample_shape
     settings = Settings(args.precision, args.threads, tune=not args.no_tune)

@@ -47,37 +47,37 @@ def main(argv: list[str] | None = None) -> None:
 
     from datasets import ClipLoader, VideoDataset, load_annotation
     from engine import checkpoint
-    from engine.inference import adopt_network
     from engine.plan import training_plan
+    from engine.pretrained import adopt_network, read_pretrained
     from engine.processes import Processes
     from engine.trainer import Trainer
     from models import from_recipe
-    from weights import PARTS, assign, read
+    from weights import PARTS, assign
 
-    preparation.check_precision(recipe.amp, args.to_static)
+    preparation.check_precision(recipe.training.amp, args.to_static)
     processes = Processes.join()
     if processes.is_first:
         checkpoint.prepare_directory(directory)
     if args.resume:
         checkpoint.adopt_provenance(directory, args)
-    seen = load_annotation(args.dataset_root, "train", recipe.split, recipe.num_classes, args.train_list)
-    recipe = recipe.with_(num_classes=recipe.num_classes or seen.num_classes)
-    held_out = load_annotation(args.dataset_root, "val", recipe.split, recipe.num_classes, args.val_list)
-    start = read(args.pretrained) if args.pretrained and not args.resume else None
+    seen = load_annotation(args.dataset_root, "train", recipe.clip.split, recipe.network.num_classes, args.train_list)
+    recipe = recipe.with_(num_classes=recipe.network.num_classes or seen.num_classes)
+    held_out = load_annotation(args.dataset_root, "val", recipe.clip.split, recipe.network.num_classes, args.val_list)
+    start = read_pretrained(args.pretrained) if args.pretrained and not args.resume else None
     if start:
-        recipe, adopted = adopt_network(recipe, start, cli.given_fields(args))
+        recipe, adopted = adopt_network(recipe, start, cli.asked(args).options)
         notes += [f"recipe    taken from the weights: {adopted}"] if adopted else []
     provenance = checkpoint.provenance(args, seen, held_out)
     if args.resume:
         checkpoint.check_provenance(directory, provenance)
     train, val = VideoDataset(seen, recipe, "train"), VideoDataset(held_out, recipe, "val")
-    options = {"num_workers": args.num_workers, "seed": recipe.seed}
+    options = {"num_workers": args.num_workers, "seed": recipe.training.seed}
     shuffled = {**options, "shuffle": True, "drop_last": True, "part": (processes.rank, processes.size)}
     with (
-        ClipLoader(train, recipe.batch_size, on_error="drop", **shuffled) as train_loader,
-        ClipLoader(val, recipe.batch_size, **options) as val_loader,
+        ClipLoader(train, recipe.training.batch_size, on_error="drop", **shuffled) as train_loader,
+        ClipLoader(val, recipe.training.batch_size, **options) as val_loader,
     ):
-        paddle.seed(recipe.seed)
+        paddle.seed(recipe.training.seed)
         model = from_recipe(recipe)
         if start:
             notes.append(f"weights   {args.pretrained}: {assign(model, start, partial=PARTS)}")
@@ -101,11 +101,11 @@ def run_directory_and_recipe(args: argparse.Namespace) -> tuple[Path, Recipe]:
         if not args.output_dir:
             raise RecipeError("--resume needs --output_dir: the directory of the run to continue")
         recipe = Recipe.from_json(Path(args.output_dir) / "recipe.json")
-        if args.preset or cli.recipe_from_flags(args, recipe) != recipe:
+        if args.preset or cli.asked(args).recipe(recipe) != recipe:
             raise RecipeError("--resume keeps the recipe of the run: leave out --preset and every flag that differs")
         return Path(args.output_dir), recipe
-    recipe = cli.recipe_from_flags(args)
-    directory = Path(args.output_dir or f"output/{args.preset or recipe.model}_split{recipe.split}")
+    recipe = cli.asked(args).recipe()
+    directory = Path(args.output_dir or f"output/{args.preset or recipe.network.model}_split{recipe.clip.split}")
     if any((directory / name).exists() for name in ("state.json", "best.pdparams", "last.pdparams")):
         raise RecipeError(f"{directory} holds a run already: add --resume, or choose another --output_dir")
     if not args.dataset_root:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-import models
 from alignment.data.pipeline import compare_data
 from alignment.pair import IncomparableError, Pair
 from alignment.recognizers import CLASSES, recognizer_pair
@@ -18,6 +17,7 @@ from alignment.stages import STAGES
 from alignment.suite import TRAIN_STEPS, align_pair
 from alignment.third_party import described, find_source, third_party_pair
 from configs import Recipe
+from configs.networks import model_names
 from configs.presets import preset_for_model
 from datasets import load_annotation
 from datasets.dataset import load_views
@@ -43,7 +43,7 @@ def certify(
     """Compares each model in each precision.
 
     Args:
-        names: Keys of `models.MODELS`; none for all that a third-party reference has.
+        names: Keys of `model_names()`; none for all that a third-party reference has.
         steps: Stages; `data`, which no model takes part in, goes into the first report. `init` is left out for models
             that a third-party reference draws from other distributions.
         precisions: Of `float64` and `float32`.
@@ -58,9 +58,9 @@ def certify(
     build: Callable[..., Pair] = functools.partial(third_party_pair, reference) if reference else recognizer_pair
     source = find_source(reference)[1] if reference else None
     names = names or (source.models if source else ())
-    unknown = [name for name in names if name not in models.MODELS]
+    unknown = [name for name in names if name not in model_names()]
     if unknown:
-        raise IncomparableError(f"--model must be one of {', '.join(models.MODELS)}, got {', '.join(unknown)}")
+        raise IncomparableError(f"--model must be one of {', '.join(model_names())}, got {', '.join(unknown)}")
     with_data = "data" in steps
     for name in names:
         recipe = preset_for_model(name)
@@ -97,9 +97,9 @@ def real_clips(
         frames, size, batch: The shape.
         videos: Files, used in turn; without any, embedded scenes are rendered and encoded.
     """
-    view = Recipe(
+    view = Recipe.of(
         num_segments=frames, clip_len=1, frame_interval=1, test_segments=0, test_clips=1, short_side=size,
-        crop_size=size, test_size=size, mean=recipe.mean, std=recipe.std,
+        crop_size=size, test_size=size, mean=recipe.pixels.mean, std=recipe.pixels.std,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         if not videos:

@@ -21,8 +21,9 @@ from alignment.reference import resnet as twin_resnet
 from alignment.reference import temporal_shift as twin_shift
 from alignment.weights import read_weights, write_weights
 from configs import Recipe
+from configs.networks import network_of
 from engine import metrics, objective, optim
-from models import heads, resnet, temporal_shift
+from models import heads, multi_view_fusion, resnet, temporal_shift
 
 SMOOTHING = 0.1
 MIX = 0.375  # weight of a mixup
@@ -41,6 +42,7 @@ def recognizer_pair(
     *,
     seed: int = 0,
     randomize: bool = True,
+    as_published: bool = False,
     options: Mapping[str, Any] | None = None,
 ) -> Pair:
     """A recognizer and its twin, with everything that trains them.
@@ -53,15 +55,18 @@ def recognizer_pair(
         seed: Of the initial weights.
         randomize: Give norms, statistics and biases values that are nowhere 0 or 1; without it both models keep the
             initial weights of their own frameworks, which the stage init compares.
-        options: Further arguments of both `create_model`; `mvf_arrangement` goes to ours only.
+        as_published: Let ours compute by the layers of the paper where it takes a faster way.
+        options: Further arguments of both `create_model`.
     """
     settings = {"num_classes": CLASSES, "num_frames": clips.shape[1], "dropout": DROPOUT, **(options or {})}
     torch.manual_seed(seed)
     paddle.seed(seed)
-    arrangement = settings.get("mvf_arrangement", "banded")
     ours, theirs = _small_bottlenecks(settings) if name == "tsm_bottleneck" else _models(name, settings)
+    if as_published:
+        models.compute_as_published(ours, network_of(name))
     if randomize:
         randomize_weights(theirs, seed)
+    is_fused = any(isinstance(layer, multi_view_fusion.MultiViewFusion) for layer in ours.sublayers())
     return Pair(
         reference=theirs,
         candidate=ours,
@@ -70,7 +75,7 @@ def recognizer_pair(
         losses=losses(settings["num_classes"]),
         optimizer=optimizers(exercised(recipe)),
         # As matrices of bands the fusion never calls its convolutions, and its `net` in two parts.
-        opaque=(FUSED,) if name.startswith("mvf") and arrangement == "banded" else (),
+        opaque=(FUSED,) if is_fused and not as_published else (),
         metric=Sides(_reference_metric, metrics.summarize),
         title=name,
     )
@@ -78,7 +83,7 @@ def recognizer_pair(
 
 def _models(name: str, settings: dict[str, Any]) -> tuple[paddle.nn.Layer, nn.Module]:
     ours = models.create_model(name, **settings)
-    return ours, twins.create_model(name, **{key: settings[key] for key in settings if key != "mvf_arrangement"})
+    return ours, twins.create_model(name, **settings)
 
 
 def _small_bottlenecks(settings: dict[str, Any]) -> tuple[paddle.nn.Layer, nn.Module]:
@@ -96,7 +101,9 @@ def _small_bottlenecks(settings: dict[str, Any]) -> tuple[paddle.nn.Layer, nn.Mo
 
 def exercised(recipe: Recipe) -> Recipe:
     """The recipe with a warm-up that a few steps can see, and with gradients so large that they are clipped."""
-    return recipe.with_(warmup_epochs=2.0, warmup_ratio=0.25, clip_norm=min(recipe.clip_norm or CLIP_NORM, CLIP_NORM))
+    return recipe.with_(
+        warmup_epochs=2.0, warmup_ratio=0.25, clip_norm=min(recipe.training.clip_norm or CLIP_NORM, CLIP_NORM)
+    )
 
 
 def randomize_weights(model: nn.Module, seed: int) -> None:
@@ -152,20 +159,23 @@ def _dtype(tensor: paddle.Tensor) -> str:
 def optimizers(recipe: Recipe) -> Sides:
     """The optimizer of a recipe as `train.py` builds it, and its twin."""
     schedule = {
-        key: getattr(recipe, key)
+        key: getattr(recipe.training, key)
         for key in ("schedule", "max_epochs", "milestones", "gamma", "warmup_epochs", "warmup_ratio")
     }
     groups = {
-        key: getattr(recipe, key) for key in ("momentum", "nesterov", "weight_decay", "decay_norm_bias", "lr_groups")
+        key: getattr(recipe.training, key)
+        for key in ("momentum", "nesterov", "weight_decay", "decay_norm_bias", "lr_groups")
     }
 
-    steps = recipe.max_epochs * ITERATIONS
+    steps = recipe.training.max_epochs * ITERATIONS
 
     def theirs(model: nn.Module) -> Optimization:
         def rate(step: int) -> float:
-            return reference_optim.learning_rate(step / ITERATIONS, lr=recipe.scaled_lr, **schedule)
+            return reference_optim.learning_rate(step / ITERATIONS, lr=recipe.training.scaled_lr, **schedule)
 
-        return Optimization(reference_optim.build_optimizer(model, lr=rate(0), **groups), recipe.clip_norm, rate, steps)
+        return Optimization(
+            reference_optim.build_optimizer(model, lr=rate(0), **groups), recipe.training.clip_norm, rate, steps
+        )
 
     def ours(model: paddle.nn.Layer) -> Optimization:
         def rate(step: int) -> float:

@@ -3,62 +3,71 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Collection, Iterable
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from configs.networks import model_names
+from configs.options import fields_of
 from configs.presets import PRESETS, get_preset, preset_for_model
-from configs.recipe import FIELDS, Recipe, RecipeError
+from configs.recipe import Clip, Pixels, Recipe, Training, known_options, network_options
 from runtime import command
 
 VIEWS = {"full": "test", "quick": "val"}  # --views -> mode of the data set
-# Each group of flags begins at the field named here and ends before the next group's.
-GROUPS = {"model": "model", "frames": "split", "pixels": "short_side", "optimization": "max_epochs"}
+# Group of flags -> the options in it.
+GROUPS: dict[str, Callable[[], dict[str, dataclasses.Field[Any]]]] = {
+    "model": network_options,
+    "frames": lambda: fields_of(Clip),
+    "pixels": lambda: fields_of(Pixels),
+    "optimization": lambda: fields_of(Training),
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a command line says of the recipe.
+
+    Attributes:
+        preset: Name of a preset; empty if none was named.
+        options: Flag name -> value, of the flags that were given.
+    """
+
+    preset: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def recipe(self, base: Recipe | None = None) -> Recipe:
+        """The preset, or else base, or else the nearest preset of the model, then each option that was given.
+
+        Raises:
+            RecipeError: A value is out of its range, or an option belongs to another family than the model.
+        """
+        given = dict(self.options)
+        if self.preset:
+            base = get_preset(self.preset)
+        elif base is None:
+            base = preset_for_model(given["model"]) if "model" in given else Recipe()
+        training = base.training
+        epochs = given.get("max_epochs", training.max_epochs)
+        if "warmup_epochs" not in given and training.schedule == "cosine" and training.warmup_epochs >= epochs:
+            # A run that is shorter than the warm-up of its recipe warms up for the same fraction of it.
+            given["warmup_epochs"] = training.warmup_epochs * epochs / training.max_epochs
+        return base.with_(**given)
+
+
+def asked(args: argparse.Namespace) -> Asked:
+    """What the flags of a parser with `add_recipe_flags` say of the recipe."""
+    known = known_options()
+    return Asked(args.preset or "", {name: value for name, value in vars(args).items() if name in known})
 
 
 def add_recipe_flags(parser: argparse.ArgumentParser, groups: tuple[str, ...] = tuple(GROUPS)) -> None:
-    """Adds one flag for each recipe field of the groups; a flag that is not given leaves no attribute behind."""
+    """Adds one flag for each option of the groups; a flag that is not given leaves no attribute behind."""
     parser.add_argument("--preset", choices=sorted(PRESETS), metavar="NAME", help=f"recipe: {', '.join(PRESETS)}")
     for group in groups:
         section = parser.add_argument_group(group)
-        for name in _fields_of(group):
-            _add_flag(section, name)
-
-
-def recipe_from_flags(args: argparse.Namespace, base: Recipe | None = None) -> Recipe:
-    """The recipe that the flags ask for: base or preset or the model's nearest preset, then each flag that was given.
-
-    Raises:
-        RecipeError: A value is out of its range.
-    """
-    given = given_fields(args)
-    if args.preset:
-        base = get_preset(args.preset)
-    elif base is None:
-        base = preset_for_model(given["model"]) if "model" in given else Recipe()
-    epochs = given.get("max_epochs", base.max_epochs)
-    if "warmup_epochs" not in given and base.schedule == "cosine" and base.warmup_epochs >= epochs:
-        # A run that is shorter than the warm-up of its recipe warms up for the same part of it.
-        given["warmup_epochs"] = base.warmup_epochs * epochs / base.max_epochs
-    recipe = base.with_(**given)
-    _require_modules(recipe, given)
-    return recipe
-
-
-# Beginning of a field's name -> the family of models that has what it sets.
-MODULES = {"shift_": "tsm", "temporal_pool": "tsm", "mvf_": "mvf"}
-
-
-def _require_modules(recipe: Recipe, given: Collection[str]) -> None:
-    """Raises RecipeError for a flag of a temporal module that the model does not have."""
-    for name in given:
-        family = next((family for start, family in MODULES.items() if name.startswith(start)), "")
-        if family and not recipe.model.startswith(f"{family}_"):
-            raise RecipeError(f"--{name} belongs to {family} models, and the model is {recipe.model}: add --model")
-
-
-def given_fields(args: argparse.Namespace) -> dict[str, Any]:
-    """The recipe fields that stood on the command line."""
-    return {name: value for name, value in vars(args).items() if name in FIELDS}
+        for name, option in GROUPS[group]().items():
+            _add_flag(section, name, option)
 
 
 def add_device_flags(parser: argparse.ArgumentParser) -> None:
@@ -104,27 +113,19 @@ def add_engine_flags(parser: argparse.ArgumentParser, engines: Iterable[str], pr
     )
 
 
-def _fields_of(group: str) -> list[str]:
-    starts, names = list(GROUPS.values()), list(FIELDS)
-    position = starts.index(GROUPS[group])
-    end = names.index(starts[position + 1]) if position + 1 < len(starts) else len(names)
-    return names[names.index(starts[position]) : end]
-
-
-def _add_flag(section: argparse._ArgumentGroup, name: str) -> None:
-    field = FIELDS[name]
-    common: dict[str, Any] = {"default": argparse.SUPPRESS, "help": field.metadata["help"]}
-    if isinstance(field.default, bool):
+def _add_flag(section: argparse._ArgumentGroup, name: str, option: dataclasses.Field[Any]) -> None:
+    help = option.metadata["help"]
+    common: dict[str, Any] = {"default": argparse.SUPPRESS, "help": help}
+    if isinstance(option.default, bool):
         section.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, **common)
-    else:
-        choices = field.metadata["choices"]
-        section.add_argument(f"--{name}", type=_parser_of(name), choices=choices, metavar=name.upper(), **common)
-        if choices:
-            section._group_actions[-1].metavar = "|".join(choices)
+        return
+    choices = model_names() if name == "model" else option.metadata["choices"] or None
+    metavar = "|".join(choices) if choices and name != "model" else name.upper()
+    kind = _parser_of(name, option.default)
+    section.add_argument(f"--{name}", type=kind, choices=choices, metavar=metavar, **common)
 
 
-def _parser_of(name: str) -> Callable[[str], Any]:
-    default = FIELDS[name].default
+def _parser_of(name: str, default: Any) -> Callable[[str], Any]:
     if name == "flip_pairs":
         return _pairs
     if isinstance(default, tuple):

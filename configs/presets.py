@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from configs.networks import family_of
 from configs.recipe import Recipe, RecipeError
 
 # One frame from each segment: the sampling that TSN introduced and TSM keeps.
@@ -40,7 +41,7 @@ def kinetics400_mvf_r50() -> Recipe:
     views (74.2 with --clip_len 4 --frame_interval 16, 77.0 with --clip_len 16 --frame_interval 4).
     Command: python train.py --preset kinetics400_mvf_r50 --dataset_root kinetics400 --pretrained resnet50.pth
     """
-    return Recipe(
+    return Recipe.of(
         clip_len=8, frame_interval=8, num_classes=400, max_epochs=150, batch_size=12, lr=0.015, base_batch_size=96,
         schedule="step", milestones=(90, 130), warmup_epochs=10.0, warmup_ratio=0.01, weight_decay=1e-4,
         label_smoothing=0.0, precise_bn_epochs=0, best_metric="top1_acc", out_of_bound="repeat_last",
@@ -54,7 +55,7 @@ def kinetics400_tsn_r50() -> Recipe:
     averaged scores. Published: top-1 74.12 with 25 segments x 10 crops.
     Command: python train.py --preset kinetics400_tsn_r50 --dataset_root kinetics400 --pretrained resnet50.pth
     """
-    return Recipe(
+    return Recipe.of(
         model="tsn_r50", num_classes=400, dropout=0.4, **_SEGMENTS, **_STEPS, sampling="mmaction1", test_segments=25,
         test_crops="ten", test_size=224, crop_points=5, max_epochs=100, milestones=(40, 80), batch_size=32, lr=0.01,
         base_batch_size=256, average_views="scores",
@@ -67,7 +68,7 @@ def kinetics400_tsm_r50() -> Recipe:
     Source: mm 1.x, TSM 1x1x8 50e. Published: top-1 73.18 with 10 crops.
     Command: python train.py --preset kinetics400_tsm_r50 --dataset_root kinetics400 --pretrained resnet50.pth
     """
-    return Recipe(
+    return Recipe.of(
         model="tsm_r50", num_classes=400, **_SEGMENTS, **{**_STEPS, "warmup_epochs": 5.0}, **_TSM_GROUPS,
         sampling="mmaction1", warmup_ratio=0.1, test_crops="ten", test_size=224, max_epochs=50, milestones=(25, 45),
         lr=0.02, base_batch_size=128,
@@ -164,12 +165,12 @@ def jester_tsm_r50() -> Recipe:
 
 
 def finetune_tsn_mobilenet_v2() -> Recipe:
-    """TSN with MobileNetV2 for a small set of one's own, from ImageNet weights, on a processor without a GPU.
+    """TSN with MobileNetV2 for a small set of one's own, from ImageNet weights, on CPU.
 
     Source: ours. What it reaches on 300 surveillance clips stands in logs/README.md.
     Command: python train.py --preset finetune_tsn_mobilenet_v2 --dataset_root DIR --pretrained mobilenet_v2.pt
     """
-    return Recipe(
+    return Recipe.of(
         model="tsn_mobilenet_v2", **{**_SEGMENTS, "test_clips": 2}, sampling="mit", short_side=192, crop_size=160,
         test_size=192, train_crop="multi_scale", max_epochs=8, batch_size=8, lr=0.002, base_batch_size=8,
         warmup_epochs=1.0, warmup_ratio=0.1, weight_decay=1e-4, decay_norm_bias=False, label_smoothing=0.0,
@@ -203,8 +204,8 @@ def demo_mvf() -> Recipe:
     Source: ours; the table that `make demo` prints stands in README.md.
     Command: python train.py --preset demo_mvf --dataset_root DIR
     """
-    return Recipe(
-        model="mvf_tiny", mvf_stages=(1, 1, 1, 1), mvf_alpha=0.5, shift_div=4, clip_len=8, frame_interval=2,
+    return Recipe.of(
+        model="mvf_tiny", mvf_stages=(1, 1, 1, 1), mvf_alpha=0.5, clip_len=8, frame_interval=2,
         short_side=36, crop_size=32, test_size=32, test_clips=1, test_crops="center", train_crop="multi_scale",
         crop_scales=(0.9,), flip=0.0, dropout=0.0, max_epochs=8, batch_size=16, lr=0.05, warmup_epochs=0.5,
         weight_decay=1e-4, label_smoothing=0.0, precise_bn_epochs=0, best_metric="top1_acc",
@@ -217,7 +218,7 @@ def demo_tsm() -> Recipe:
     Source: ours; the table that `make demo` prints stands in README.md.
     Command: python train.py --preset demo_tsm --dataset_root DIR
     """
-    return demo_mvf().with_(model="tsm_tiny")
+    return demo_mvf().with_(model="tsm_tiny", shift_div=4)
 
 
 def demo_tsn() -> Recipe:
@@ -263,11 +264,12 @@ def get_preset(name: str) -> Recipe:
 
 
 def preset_for_model(model: str) -> Recipe:
-    """The recipe to start from when only a model is named: the preset nearest to it, with that model put in."""
-    family, _, backbone = model.partition("_")
-    nearest = {"mobilenet_v2": f"finetune_{family}_mobilenet_v2", "tiny": f"demo_{family}"}
-    name = nearest.get(backbone, f"kinetics400_{family}_r50")
-    if name not in PRESETS:
-        raise RecipeError(f"no preset fits the model {model!r}; name one with --preset: {', '.join(PRESETS)}")
-    recipe = PRESETS[name]()
+    """The recipe to start from when only a model is named: the preset nearest to it, with that model put in.
+
+    Raises:
+        RecipeError: No family has the model.
+    """
+    family = family_of(model)
+    nearest = family.presets.get(family.models[model], family.presets.get("", ""))
+    recipe = PRESETS[nearest]() if nearest else Recipe()
     return recipe.with_(model=model, num_classes=0)

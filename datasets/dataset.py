@@ -41,25 +41,25 @@ class VideoDataset:
     @property
     def num_frames(self) -> int:
         """Frames T of one view."""
-        return self.recipe.test_num_frames if self.mode == "test" else self.recipe.num_frames
+        return self.recipe.clip.test_num_frames if self.mode == "test" else self.recipe.clip.num_frames
 
     @property
     def num_clips(self) -> int:
         """Temporal views of one sample."""
-        return self.recipe.test_clips if self.mode == "test" else 1
+        return self.recipe.clip.test_clips if self.mode == "test" else 1
 
     @property
     def sample_shape(self) -> tuple[int, int, int, int, int]:
         """(V, T, 3, H, W) of every sample."""
         if self.mode == "train":
-            return 1, self.num_frames, 3, self.recipe.crop_size, self.recipe.crop_size
+            return 1, self.num_frames, 3, self.recipe.pixels.crop_size, self.recipe.pixels.crop_size
         return self.num_clips * self._eval.num_crops, self.num_frames, 3, self._eval.size, self._eval.size
 
     def load(self, index: int, epoch: int = 0) -> tuple[np.ndarray, int]:
         """One sample.
 
         Returns:
-            Views, float32 [V, T, 3, H, W], and the label. In training both depend on (recipe.seed, epoch, index).
+            Views, float32 [V, T, 3, H, W], and the label. In training both depend on (seed, epoch, index).
 
         Raises:
             DataError: The video cannot be decoded.
@@ -71,7 +71,7 @@ class VideoDataset:
         """As `load`, with the views written into `out`; returns the label."""
         entry = self.annotation.entries[index]
         if self.mode == "train":
-            return self._load_random(out, entry, np.random.default_rng([self.recipe.seed, epoch, index]))
+            return self._load_random(out, entry, np.random.default_rng([self.recipe.training.seed, epoch, index]))
         self._load_views(out, entry)
         return entry.label
 

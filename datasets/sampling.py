@@ -25,27 +25,35 @@ def check_sampling(recipe: Recipe) -> None:
     Raises:
         RecipeError: The combination of sampling, num_segments, clip_len and test_clips has no meaning.
     """
-    rule, segments = recipe.sampling, max(recipe.num_segments, recipe.test_num_segments)
+    rule, segments = recipe.clip.sampling, max(recipe.clip.num_segments, recipe.clip.test_num_segments)
     if rule == "paddlevideo":
         for name, only in (("frame_interval", 1), ("test_clips", 1), ("out_of_bound", "loop")):
-            if getattr(recipe, name) != only:
-                raise RecipeError(f"{name} must be {only} for sampling paddlevideo, got {getattr(recipe, name)}")
-    if rule == "mit" and recipe.clip_len > 1:
-        raise RecipeError(f"sampling mit places single frames: clip_len must be 1, got {recipe.clip_len}")
+            value = getattr(recipe.clip, name)
+            if value != only:
+                raise RecipeError(f"{name} must be {only} for sampling paddlevideo, got {value}")
+    if rule == "mit" and recipe.clip.frames_per_segment > 1:
+        raise RecipeError(
+            f"sampling mit places single frames: clip_len must be 1, got {recipe.clip.frames_per_segment}"
+        )
     if rule == "dense" and segments > DENSE_RANGE:
         raise RecipeError(f"sampling dense takes {DENSE_RANGE} segments at most, got num_segments {segments}")
-    if rule == "uniform" and recipe.clip_len > 1 and segments > 1:
+    if rule == "uniform" and recipe.clip.frames_per_segment > 1 and segments > 1:
         raise RecipeError("sampling uniform needs num_segments 1 or clip_len 1, got " + _shape(recipe))
-    one_frame_clips = rule in ("mmaction0", "mmaction1", "mit") and recipe.clip_len == 1
-    if one_frame_clips and recipe.test_clips > 2:
-        raise RecipeError(f"test_clips must be 1, or 2 for twice-sample, when clip_len is 1; got {recipe.test_clips}")
-    many_clips = rule in ("mmaction0", "mmaction1") and recipe.clip_len > 1 and recipe.test_num_segments > 1
-    if many_clips and recipe.test_clips > 1:
+    one_frame_clips = rule in ("mmaction0", "mmaction1", "mit") and recipe.clip.frames_per_segment == 1
+    if one_frame_clips and recipe.clip.test_clips > 2:
+        raise RecipeError(
+            f"test_clips must be 1, or 2 for twice-sample, when clip_len is 1; got {recipe.clip.test_clips}"
+        )
+    many_clips = (
+        rule in ("mmaction0", "mmaction1") and recipe.clip.frames_per_segment > 1 and recipe.clip.test_num_segments > 1
+    )
+    if many_clips and recipe.clip.test_clips > 1:
         raise RecipeError("test_clips must be 1 when a view has several clips of several frames, got " + _shape(recipe))
 
 
 def _shape(recipe: Recipe) -> str:
-    return f"num_segments {recipe.num_segments}, clip_len {recipe.clip_len}, test_clips {recipe.test_clips}"
+    clip = recipe.clip
+    return f"num_segments {clip.num_segments}, clip_len {clip.frames_per_segment}, test_clips {clip.test_clips}"
 
 
 def train_indices(num_frames: int, recipe: Recipe, rng: np.random.Generator) -> np.ndarray:
@@ -55,18 +63,23 @@ def train_indices(num_frames: int, recipe: Recipe, rng: np.random.Generator) -> 
         DataError: The video has no frame.
     """
     _check_frames(num_frames)
-    n, k, length, step = num_frames, recipe.num_segments, recipe.clip_len, recipe.frame_interval
-    if recipe.sampling == "uniform":
+    n, k, length, step = (
+        num_frames,
+        recipe.clip.num_segments,
+        recipe.clip.frames_per_segment,
+        recipe.clip.frame_interval,
+    )
+    if recipe.clip.sampling == "uniform":
         return uniform_train(n, k * length, rng)
-    if recipe.sampling == "dense":
+    if recipe.clip.sampling == "dense":
         offsets = dense_offsets(n, k, dense_start(n, rng))
-    elif recipe.sampling == "mit":
+    elif recipe.clip.sampling == "mit":
         offsets = mit_train(n, k, rng)
-    elif recipe.sampling == "paddlevideo":
+    elif recipe.clip.sampling == "paddlevideo":
         offsets = paddlevideo_train(n, k, length, rng)
     else:
         offsets = mmaction_train(n, k, length, step, rng)
-    return expand_clips(offsets, length, step, n, recipe.out_of_bound).reshape(-1)  # [T]
+    return expand_clips(offsets, length, step, n, recipe.clip.out_of_bound).reshape(-1)  # [T]
 
 
 def val_indices(num_frames: int, recipe: Recipe) -> np.ndarray:
@@ -76,9 +89,9 @@ def val_indices(num_frames: int, recipe: Recipe) -> np.ndarray:
         DataError: The video has no frame.
     """
     _check_frames(num_frames)
-    if recipe.sampling == "mit":
-        return expand_clips(mit_val(num_frames, recipe.num_segments), 1, 1, num_frames, "loop").reshape(1, -1)
-    return _views(num_frames, recipe, num_clips=1, num_segments=recipe.num_segments)
+    if recipe.clip.sampling == "mit":
+        return expand_clips(mit_val(num_frames, recipe.clip.num_segments), 1, 1, num_frames, "loop").reshape(1, -1)
+    return _views(num_frames, recipe, num_clips=1, num_segments=recipe.clip.num_segments)
 
 
 def test_indices(num_frames: int, recipe: Recipe, num_clips: int) -> np.ndarray:
@@ -88,7 +101,7 @@ def test_indices(num_frames: int, recipe: Recipe, num_clips: int) -> np.ndarray:
         DataError: The video has no frame.
     """
     _check_frames(num_frames)
-    return _views(num_frames, recipe, num_clips, recipe.test_num_segments)
+    return _views(num_frames, recipe, num_clips, recipe.clip.test_num_segments)
 
 
 test_indices.__test__ = False  # type: ignore[attr-defined]  # pytest would take the name for a test
@@ -100,17 +113,17 @@ def _check_frames(num_frames: int) -> None:
 
 
 def _views(n: int, recipe: Recipe, num_clips: int, num_segments: int) -> np.ndarray:
-    length, step = recipe.clip_len, recipe.frame_interval
-    if recipe.sampling == "uniform":
+    length, step = recipe.clip.frames_per_segment, recipe.clip.frame_interval
+    if recipe.clip.sampling == "uniform":
         return uniform_test(n, num_segments * length, num_clips)
-    if recipe.sampling == "dense":
+    if recipe.clip.sampling == "dense":
         offsets = np.concatenate([dense_offsets(n, num_segments, start) for start in dense_test_starts(n, num_clips)])
     else:
         spread_clips = length > 1 and num_segments == 1
         k = num_clips if spread_clips else num_segments
         twice = num_clips == 2 and not spread_clips
-        offsets = TEST_RULES[recipe.sampling](n, k, length, step, twice)
-    return expand_clips(offsets, length, step, n, recipe.out_of_bound).reshape(num_clips, -1)  # [clips, T]
+        offsets = TEST_RULES[recipe.clip.sampling](n, k, length, step, twice)
+    return expand_clips(offsets, length, step, n, recipe.clip.out_of_bound).reshape(num_clips, -1)  # [clips, T]
 
 
 def expand_clips(offsets: np.ndarray, length: int, step: int, n: int, out_of_bound: str) -> np.ndarray:

@@ -222,29 +222,35 @@ class TrainTransform:
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
-        self._table = normalize_table(recipe.mean, recipe.std)
+        self._table = normalize_table(recipe.pixels.mean, recipe.pixels.std)
 
     def draw(self, height: int, width: int, rng: np.random.Generator) -> Draw:
         """Draws for frames of height x width before any resize: crop, then flip, then colours."""
         recipe = self._recipe
-        height, width = short_side_size(height, width, recipe.short_side)
-        if recipe.train_crop == "random_resized":
+        height, width = short_side_size(height, width, recipe.pixels.short_side)
+        if recipe.pixels.train_crop == "random_resized":
             box = random_resized_crop_box(height, width, rng)
-        elif recipe.train_crop == "multi_scale":
+        elif recipe.pixels.train_crop == "multi_scale":
             box = multi_scale_crop_box(
-                height, width, recipe.crop_size, recipe.crop_scales, recipe.crop_max_gap, recipe.crop_points, rng
+                height,
+                width,
+                recipe.pixels.crop_size,
+                recipe.pixels.crop_scales,
+                recipe.pixels.crop_max_gap,
+                recipe.pixels.crop_points,
+                rng,
             )
         else:
-            box = center_crop_box(height, width, recipe.crop_size)
-        flipped = bool(rng.random() < recipe.flip)
-        return Draw(box, flipped, draw_jitter(recipe.color_jitter, rng) if recipe.color_jitter else None)
+            box = center_crop_box(height, width, recipe.pixels.crop_size)
+        flipped = bool(rng.random() < recipe.pixels.flip)
+        return Draw(box, flipped, draw_jitter(recipe.pixels.color_jitter, rng) if recipe.pixels.color_jitter else None)
 
     def apply(self, frames: np.ndarray, label: int, draw: Draw, out: np.ndarray) -> int:
         """Writes the view that `draw` decides into `out`, float32 [T, 3, H, W], and returns its label."""
-        size = self._recipe.crop_size
+        size = self._recipe.pixels.crop_size
         frames = resize(_cropped(frames, draw.box, self._recipe), size, size)
         if draw.flip:
-            frames, label = flip(frames), flip_label(label, self._recipe.flip_pairs)
+            frames, label = flip(frames), flip_label(label, self._recipe.pixels.flip_pairs)
         if draw.jitter:
             frames = color_jitter(frames, draw.jitter)
         normalize(frames, self._table, out)
@@ -261,7 +267,7 @@ class TrainTransform:
         Returns:
             The view, float32 [1, T, 3, crop_size, crop_size], and the label, which a flip may have exchanged.
         """
-        size = self._recipe.crop_size
+        size = self._recipe.pixels.crop_size
         out = np.empty((1, len(frames), 3, size, size), np.float32)
         return out, self.apply(frames, label, self.draw(frames.shape[1], frames.shape[2], rng), out[0])
 
@@ -271,9 +277,9 @@ class EvalTransform:
 
     def __init__(self, recipe: Recipe, mode: str = "test") -> None:
         self._recipe = recipe
-        self._table = normalize_table(recipe.mean, recipe.std)
-        self._crops = recipe.test_crops if mode == "test" else "center"
-        self.size = recipe.test_size if mode == "test" else recipe.crop_size
+        self._table = normalize_table(recipe.pixels.mean, recipe.pixels.std)
+        self._crops = recipe.pixels.test_crops if mode == "test" else "center"
+        self.size = recipe.pixels.test_size if mode == "test" else recipe.pixels.crop_size
 
     @property
     def num_crops(self) -> int:
@@ -282,7 +288,7 @@ class EvalTransform:
 
     def boxes(self, height: int, width: int) -> list[tuple[Box, bool]]:
         """(box in the resized frame, flipped) of each crop, in order; height and width are those before the resize."""
-        height, width = short_side_size(height, width, self._recipe.short_side)
+        height, width = short_side_size(height, width, self._recipe.pixels.short_side)
         if self._crops == "ten":
             return [(box, flipped) for box in ten_crop_boxes(height, width, self.size) for flipped in (False, True)]
         if self._crops == "three":
@@ -292,10 +298,10 @@ class EvalTransform:
     def apply(self, frames: np.ndarray, out: np.ndarray) -> None:
         """Writes the crops of frames [T, H, W, 3] into `out`, float32 [num_crops, T, 3, size, size]."""
         boxes = self.boxes(frames.shape[1], frames.shape[2])
-        if not self._recipe.fused_resize:
-            resized = resize_short(frames, self._recipe.short_side)
+        if not self._recipe.pixels.fused_resize:
+            resized = resize_short(frames, self._recipe.pixels.short_side)
         for (box, flipped), target in zip(boxes, out, strict=True):
-            if self._recipe.fused_resize:
+            if self._recipe.pixels.fused_resize:
                 part = resize(_cropped(frames, box, self._recipe), self.size, self.size)
             else:
                 part = crop(resized, box)
@@ -320,7 +326,7 @@ class EvalTransform:
 def _cropped(frames: np.ndarray, box: Box, recipe: Recipe) -> np.ndarray:
     """The box of the resized frames; with `fused_resize` the same part of the source, not resized yet."""
     source = (frames.shape[1], frames.shape[2])
-    resized = short_side_size(*source, recipe.short_side)
-    if recipe.fused_resize:
+    resized = short_side_size(*source, recipe.pixels.short_side)
+    if recipe.pixels.fused_resize:
         return crop(frames, source_box(box, resized, source))
     return crop(resize(frames, *resized), box)

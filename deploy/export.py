@@ -46,10 +46,10 @@ def main(argv: list[str] | None = None) -> None:
 
     preparation.prepare(args.device, args.threads, tune=not args.no_tune)
     command.end_on_sigterm()  # after Paddle's import, which takes the signal for itself
-    from engine.inference import load_recognizer
+    from engine.pretrained import load_pretrained
 
     with whole_artefact(args.output) as unchecked:
-        loaded = load_recognizer(args)
+        loaded = load_pretrained(args.pretrained, cli.asked(args))
         export(loaded.model, loaded.recipe, args.pretrained, unchecked, args.formats, args.views, args.video)
 
 
@@ -77,13 +77,13 @@ def export(
         UserError: A format cannot be written, or its graph gives other logits.
     """
     from deploy.parity import check_spread, compare, parity_clips
-    from engine.inference import class_names_beside
+    from engine.pretrained import class_names_beside
 
     clips = parity_clips(videos, recipe, cli.VIEWS[views])
     expected = dygraph_logits(model, clips)
     check_spread(expected, weights)
-    names = class_names_beside(weights, recipe.num_classes)
-    signature = Signature.of_clips(clips.shape[1:], recipe.num_classes)
+    names = class_names_beside(weights, recipe.network.num_classes)
+    signature = Signature.of_clips(clips.shape[1:], recipe.network.num_classes)
     record = _record(weights, recipe, signature, views)
     for place, inner in _places(folder, formats).items():
         write_artefact(place, inner, model, recipe, names, record)
@@ -139,11 +139,11 @@ def _checkers(form: str) -> list[str]:
 
 def _record(weights: str, recipe: Recipe, signature: Signature, views: str) -> dict[str, Any]:
     return {
-        "model": recipe.model,
+        "model": recipe.network.model,
         "weights": {"file": Path(weights).name, "sha256": sha256(Path(weights))},
         "signature": signature.to_dict(),
         "views": views,
-        "num_classes": recipe.num_classes,
+        "num_classes": recipe.network.num_classes,
         "precision": "fp32",
         "versions": versions("numpy", "onnx", "paddle2onnx"),
     }

@@ -139,13 +139,13 @@ def score_batch(engine: Engine, batch: Batch, dataset: VideoDataset) -> np.ndarr
     """Probabilities [N, K] of the videos of a batch, views averaged as the recipe says; no rows for no videos."""
     if not len(batch.clips):
         return np.empty((0, 0), np.float32)
-    return score_views(engine, batch.clips, average=dataset.recipe.average_views)
+    return score_views(engine, batch.clips, average=dataset.recipe.clip.average_views)
 
 
 def run_benchmark(engine: Engine, loader: ClipLoader, warmup: int, repeats: int) -> None:
     """Times `repeats` passes over all videos after `warmup` ones, without decoding ahead; prints AutoLog's report."""
     dataset = loader.dataset
-    name, precision = dataset.recipe.model, engine.facts["precision"]
+    name, precision = dataset.recipe.network.model, engine.facts["precision"]
     shape = (loader.batch_size, *dataset.sample_shape)
     for _ in range(warmup):
         for batch in loader.epoch(0):

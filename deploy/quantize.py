@@ -150,7 +150,7 @@ def top1_accuracy(engine: Engine, dataset: VideoDataset, num_workers: int = 0) -
     Raises:
         DataError: A video cannot be read.
     """
-    average = dataset.recipe.average_views
+    average = dataset.recipe.clip.average_views
     with ClipLoader(dataset, 1, num_workers=num_workers) as loader:
         hits = [
             score_views(engine, batch.clips, average=average).argmax(axis=1) == batch.labels
@@ -162,7 +162,7 @@ def top1_accuracy(engine: Engine, dataset: VideoDataset, num_workers: int = 0) -
 def _dataset(artefact: Artefact, root: str, split: str, list_file: str) -> VideoDataset:
     """A split of a data set with the views that the artefact was exported for; raises DataError if it is not there."""
     recipe = artefact.recipe
-    annotation = load_annotation(root, split, recipe.split, recipe.num_classes, list_file)
+    annotation = load_annotation(root, split, recipe.clip.split, recipe.network.num_classes, list_file)
     if annotation.class_names and annotation.class_names != artefact.class_names:
         raise UserError(f"the classes of {root} are not those of {artefact.directory}: take its own data")
     return VideoDataset(annotation, recipe, cli.VIEWS[artefact.record["views"]])

@@ -94,7 +94,7 @@ class Classifier:
             except DataError as error:
                 raise DataError(str(error).replace(file.name, "the body of the request")) from error
         with self._turn:
-            return score_views(self.engine, views[None], average=recipe.average_views)[0]
+            return score_views(self.engine, views[None], average=recipe.clip.average_views)[0]
 
 
 class Server(ThreadingHTTPServer):

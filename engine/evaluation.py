@@ -37,7 +37,7 @@ def score_dataset(
     Views are averaged as the recipe of the data set says.
     """
     model.eval()
-    average = loader.dataset.recipe.average_views
+    average = loader.dataset.recipe.clip.average_views
     scores, labels = [], []
     with progress(len(loader), title) as bar:
         for batch in loader.epoch(0):

@@ -75,6 +75,6 @@ def as_graph(step: TrainingStep, recipe: Recipe) -> nn.Layer:
     Models may arrange a computation in another way than step by step; the numbers are the same but for rounding.
     """
     kind = paddle.get_default_dtype()
-    clips = InputSpec([None, recipe.num_frames, 3, recipe.crop_size, recipe.crop_size], kind)
-    target = InputSpec([None, recipe.num_classes], kind)
+    clips = InputSpec([None, recipe.clip.num_frames, 3, recipe.pixels.crop_size, recipe.pixels.crop_size], kind)
+    target = InputSpec([None, recipe.network.num_classes], kind)
     return paddle.jit.to_static(step, input_spec=[clips, target], full_graph=True)

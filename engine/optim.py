@@ -22,18 +22,18 @@ def learning_rate(recipe: Recipe, epoch: float) -> float:
 
     Source: PaddleMVF custom_lr.py (cosine), mm's step policy with linear warm-up.
     """
-    if epoch < recipe.warmup_epochs:
-        progress = epoch / recipe.warmup_epochs
-        factor = recipe.warmup_ratio + (1 - recipe.warmup_ratio) * progress
-        return factor * _scheduled_rate(recipe, recipe.warmup_epochs)
+    if epoch < recipe.training.warmup_epochs:
+        progress = epoch / recipe.training.warmup_epochs
+        factor = recipe.training.warmup_ratio + (1 - recipe.training.warmup_ratio) * progress
+        return factor * _scheduled_rate(recipe, recipe.training.warmup_epochs)
     return _scheduled_rate(recipe, epoch)
 
 
 def _scheduled_rate(recipe: Recipe, epoch: float) -> float:
-    if recipe.schedule == "cosine":
-        return recipe.scaled_lr * (math.cos(math.pi * epoch / recipe.max_epochs) + 1) / 2
-    passed = sum(epoch >= milestone for milestone in recipe.milestones)
-    return recipe.scaled_lr * recipe.gamma**passed
+    if recipe.training.schedule == "cosine":
+        return recipe.training.scaled_lr * (math.cos(math.pi * epoch / recipe.training.max_epochs) + 1) / 2
+    passed = sum(epoch >= milestone for milestone in recipe.training.milestones)
+    return recipe.training.scaled_lr * recipe.training.gamma**passed
 
 
 def build_optimizer(model: nn.Layer, recipe: Recipe) -> paddle.optimizer.Momentum:
@@ -49,10 +49,10 @@ def build_optimizer(model: nn.Layer, recipe: Recipe) -> paddle.optimizer.Momentu
             parameter.regularizer = paddle.regularizer.L2Decay(group["weight_decay"])
     return paddle.optimizer.Momentum(
         learning_rate=learning_rate(recipe, 0.0),
-        momentum=recipe.momentum,
-        use_nesterov=recipe.nesterov,
+        momentum=recipe.training.momentum,
+        use_nesterov=recipe.training.nesterov,
         parameters=[parameter for group in groups for parameter in group["params"]],
-        grad_clip=nn.ClipGradByGlobalNorm(recipe.clip_norm) if recipe.clip_norm else None,
+        grad_clip=nn.ClipGradByGlobalNorm(recipe.training.clip_norm) if recipe.training.clip_norm else None,
     )
 
 
@@ -67,7 +67,7 @@ def parameter_groups(model: nn.Layer, recipe: Recipe) -> list[dict[str, Any]]:
     Source: mm TSMOptimWrapperConstructor with fc_lr5 (its docstring's ten-fold decay of the last layer is not in its
     code); MIT `get_optim_policies`.
     """
-    is_tsm = recipe.lr_groups == "tsm"
+    is_tsm = recipe.training.lr_groups == "tsm"
     linears = [layer for layer in model.sublayers() if isinstance(layer, nn.Linear)]
     groups: dict[tuple[float, float], list[paddle.Tensor]] = {}
     for layer in model.sublayers(include_self=True):
@@ -76,8 +76,8 @@ def parameter_groups(model: nn.Layer, recipe: Recipe) -> list[dict[str, Any]]:
                 continue
             is_norm, is_bias = isinstance(layer, nn.layer.norm._BatchNormBase), name == "bias"
             factor = _tsm_factor(is_norm, is_bias, layer is linears[-1]) if is_tsm else 1.0
-            spared = (is_norm or is_bias) and (is_tsm or not recipe.decay_norm_bias)
-            decay = 0.0 if spared else recipe.weight_decay
+            spared = (is_norm or is_bias) and (is_tsm or not recipe.training.decay_norm_bias)
+            decay = 0.0 if spared else recipe.training.weight_decay
             groups.setdefault((factor, decay), []).append(parameter)
     return [
         {"params": params, "learning_rate": factor, "weight_decay": decay}

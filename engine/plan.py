@@ -22,27 +22,30 @@ def training_plan(
         notes: Lines of the runtime, of the weights and of the directory.
         processes: Of the run.
     """
+    network, clip, training = recipe.network, recipe.clip, recipe.training
     trainable = sum(p.size for p in model.parameters() if not p.stop_gradient)
     groups = parameter_groups(model, recipe)
-    scaled = f"{recipe.scaled_lr * processes.rate_factor(recipe):g}"
-    if recipe.scale_lr:
-        effective = recipe.batch_size * recipe.accumulate * processes.size
-        scaled += f" ({recipe.lr:g} at batch {recipe.base_batch_size}, scaled to {effective})"
+    scaled = f"{training.scaled_lr * processes.rate_factor(recipe):g}"
+    if training.scale_lr:
+        effective = training.batch_size * training.accumulate * processes.size
+        scaled += f" ({training.lr:g} at batch {training.base_batch_size}, scaled to {effective})"
     schedule = (
-        recipe.schedule if recipe.schedule == "cosine" else f"step at {list(recipe.milestones)} x{recipe.gamma:g}"
+        training.schedule
+        if training.schedule == "cosine"
+        else f"step at {list(training.milestones)} x{training.gamma:g}"
     )
     view = "x".join(map(str, train.dataset.sample_shape))
     many = f" in each of {processes.size} processes, BatchNorm by process" if processes.size > 1 else ""
     short = f", {train.left_out} videos left out of each" if train.left_out else ""
-    clip = f"clip at global norm {recipe.clip_norm:g}" if recipe.clip_norm else "no clipping"
+    clipping = f"clip at global norm {training.clip_norm:g}" if training.clip_norm else "no clipping"
     return [
-        f"model     {recipe.model}, {int(trainable):,} trainable parameters, {recipe.num_classes} classes",
+        f"model     {network.model}, {int(trainable):,} trainable parameters, {network.num_classes} classes",
         f"data      {len(train.dataset)} training and {len(val.dataset)} validation videos from "
         f"{train.dataset.annotation.source}",
-        f"sample    {view} (views x frames x RGB x height x width), {recipe.sampling} sampling",
-        f"schedule  {recipe.max_epochs} epochs of {len(train)} batches of {recipe.batch_size}{many}{short}, "
-        f"{schedule}, warm-up {recipe.warmup_epochs:g} epochs from {recipe.warmup_ratio:g}",
-        f"rate      {scaled}, momentum {recipe.momentum:g}{' Nesterov' if recipe.nesterov else ''}, "
-        f"decay {recipe.weight_decay:g}, {len(groups)} parameter group(s), {clip}",
+        f"sample    {view} (views x frames x RGB x height x width), {clip.sampling} sampling",
+        f"schedule  {training.max_epochs} epochs of {len(train)} batches of {training.batch_size}{many}{short}, "
+        f"{schedule}, warm-up {training.warmup_epochs:g} epochs from {training.warmup_ratio:g}",
+        f"rate      {scaled}, momentum {training.momentum:g}{' Nesterov' if training.nesterov else ''}, "
+        f"decay {training.weight_decay:g}, {len(groups)} parameter group(s), {clipping}",
         *notes,
     ]

@@ -56,7 +56,7 @@ class Processes:
 
     def rate_factor(self, recipe: Recipe) -> int:
         """What the recipe's learning rate is multiplied by, because its batch is the batch of one process."""
-        return self.size if recipe.scale_lr else 1
+        return self.size if recipe.training.scale_lr else 1
 
     def sums(self, values: Sequence[float]) -> list[float]:
         """The sum over the processes of each value."""

@@ -38,7 +38,7 @@ class Trainer:
         log_iters: Batches between two lines of the log.
         checkpoint_iters: Batches between two checkpoints inside an epoch; 0 only writes at the end of each.
         provenance: What else goes into `state.json`: where data and weights came from.
-        processes: Of the run; `recipe.batch_size` is what each of them takes.
+        processes: Of the run; `recipe.training.batch_size` is what each of them takes.
         to_static: Run the step as a static graph: the same numbers, but for rounding.
         max_iters: Stop after so many batches and only say how fast they were; 0 trains to the end.
     """
@@ -60,15 +60,17 @@ class Trainer:
             many = f" in each of {self.processes.size} processes" if self.processes.size > 1 else ""
             videos = len(self.train_loader.dataset)
             raise UserError(
-                f"batch_size {self.recipe.batch_size}{many} is more than the {videos} training videos: "
+                f"batch_size {self.recipe.training.batch_size}{many} is more than the {videos} training videos: "
                 "lower --batch_size"
             )
         # A checkpoint holds no gradients, so it waits for the step that ends a group of accumulation.
-        self.checkpoint_iters = math.ceil(self.checkpoint_iters / self.recipe.accumulate) * self.recipe.accumulate
+        self.checkpoint_iters = (
+            math.ceil(self.checkpoint_iters / self.recipe.training.accumulate) * self.recipe.training.accumulate
+        )
         step = TrainingStep(self.model)
         self.step = as_graph(step, self.recipe) if self.to_static else step
         self.optimizer = build_optimizer(self.model, self.recipe)
-        self.scaler = paddle.amp.GradScaler(enable=self.recipe.amp == "float16")
+        self.scaler = paddle.amp.GradScaler(enable=self.recipe.training.amp == "float16")
         self.epoch = self.batch = 0
         self.best = -1.0
         self.meter = EpochMeter()
@@ -98,7 +100,7 @@ class Trainer:
         for line in plan:
             self.log.line(line)
         self.speed = Speed(self.max_iters)
-        while self.epoch < self.recipe.max_epochs:
+        while self.epoch < self.recipe.training.max_epochs:
             self.processes.wait()  # for the evaluation of the first
             self._train_epoch()
             if self._is_benchmark_over:
@@ -106,14 +108,16 @@ class Trainer:
             self._finish_epoch()
         if self.max_iters:
             return self.speed.line()
-        return f"done: best {self.recipe.best_metric} {self.best:.4f}; weights in {self.directory}/best.pdparams"
+        return (
+            f"done: best {self.recipe.training.best_metric} {self.best:.4f}; weights in {self.directory}/best.pdparams"
+        )
 
     def _train_epoch(self) -> None:
         self.model.train()
         total = len(self.train_loader)
         if self.batch == 0:
             self.meter, self.bad_samples = EpochMeter(), 0
-        with progress(total, f"epoch {self.epoch + 1}/{self.recipe.max_epochs}", self.batch) as bar:
+        with progress(total, f"epoch {self.epoch + 1}/{self.recipe.training.max_epochs}", self.batch) as bar:
             for batch in self.train_loader.epoch(self.epoch, start=self.batch):
                 self.meter.data_arrived()
                 self._count_failures(batch)
@@ -130,7 +134,7 @@ class Trainer:
 
     def _train_batch(self, batch: Batch) -> None:
         """Forward, backward, and a step at the end of each group of `accumulate` batches."""
-        if self.batch % self.recipe.accumulate == 0:
+        if self.batch % self.recipe.training.accumulate == 0:
             self.optimizer.set_lr(self._rate())
         paddle.seed(self._seed())
         samples = len(batch.labels)
@@ -145,7 +149,7 @@ class Trainer:
             self.meter.batch_done(value / total, hits, int(total))
         self.speed.batch_done(total)
         last_of_epoch = self.batch + 1 == len(self.train_loader)
-        if (self.batch + 1) % self.recipe.accumulate == 0 or last_of_epoch:
+        if (self.batch + 1) % self.recipe.training.accumulate == 0 or last_of_epoch:
             self.processes.merge_step(self.model)
             self.scaler.step(self.optimizer)
             self.scaler.update()
@@ -155,11 +159,11 @@ class Trainer:
         """The mean loss of the batch, also as a number, and its number of right answers."""
         recipe = self.recipe
         clips, labels = fold_views(batch.clips), paddle.to_tensor(batch.labels)
-        with paddle.amp.auto_cast(enable=recipe.amp != "none", dtype=_amp_type(recipe), level="O1"):
-            target = targets(labels, recipe.num_classes, recipe.label_smoothing)
-            if recipe.mixup_alpha:
-                rng = np.random.default_rng([recipe.seed, self.epoch, self.batch, 1])
-                mix = Mix.draw(recipe.mixup_alpha, len(batch.labels), rng)
+        with paddle.amp.auto_cast(enable=recipe.training.amp != "none", dtype=_amp_type(recipe), level="O1"):
+            target = targets(labels, recipe.network.num_classes, recipe.training.label_smoothing)
+            if recipe.training.mixup_alpha:
+                rng = np.random.default_rng([recipe.training.seed, self.epoch, self.batch, 1])
+                mix = Mix.draw(recipe.training.mixup_alpha, len(batch.labels), rng)
                 clips, target = mix(clips), mix(target)
             loss, logits = self.step(clips, target)
         return loss, float(loss), float((logits.argmax(axis=1) == labels).sum())
@@ -170,8 +174,8 @@ class Trainer:
             self.epoch, self.batch = self.epoch + 1, 0
             return
         recipe = self.recipe
-        if recipe.precise_bn_epochs and (self.epoch + 1) % recipe.precise_bn_epochs == 0:
-            count = min(recipe.precise_bn_batches, len(self.train_loader))
+        if recipe.training.precise_bn_epochs and (self.epoch + 1) % recipe.training.precise_bn_epochs == 0:
+            count = min(recipe.training.precise_bn_batches, len(self.train_loader))
             batches = (batch for _, batch in zip(range(count), self.train_loader.epoch(self.epoch), strict=False))
             self.log.line(f"Precise BatchNorm over {recompute_statistics(self.model, batches)} batches")
             self.processes.merge_statistics(self.model)
@@ -191,8 +195,8 @@ class Trainer:
             epoch=done, loss=self.meter.loss, train_acc=self.meter.accuracy, lr=self.optimizer.get_lr(),
             bad_samples=self.bad_samples, **metrics,
         )  # fmt: skip
-        if metrics[recipe.best_metric] > self.best:
-            self.best = metrics[recipe.best_metric]
+        if metrics[recipe.training.best_metric] > self.best:
+            self.best = metrics[recipe.training.best_metric]
             checkpoint.save_weights(self.directory / "best.pdparams", self.model)
             self.log.line("Save best model.")
 
@@ -213,16 +217,21 @@ class Trainer:
 
     def _group_size(self) -> int:
         """Batches in this group of accumulation; the last group of an epoch may be smaller."""
-        first = self.batch - self.batch % self.recipe.accumulate
-        return min(self.recipe.accumulate, len(self.train_loader) - first)
+        first = self.batch - self.batch % self.recipe.training.accumulate
+        return min(self.recipe.training.accumulate, len(self.train_loader) - first)
 
     def _seed(self) -> int:
         """Seed of this batch's dropout in this process; that of the first is the one of a run without others."""
-        entropy = [self.recipe.seed, self.epoch, self.batch, *([self.processes.rank] if self.processes.rank else [])]
+        entropy = [
+            self.recipe.training.seed,
+            self.epoch,
+            self.batch,
+            *([self.processes.rank] if self.processes.rank else []),
+        ]
         return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
     def _train_line(self) -> str:
-        left = self.recipe.max_epochs * len(self.train_loader) - self._global_batch
+        left = self.recipe.training.max_epochs * len(self.train_loader) - self._global_batch
         return self.meter.train_line(self.epoch + 1, self.batch, self.optimizer.get_lr(), left)
 
     def _divergence(self, value: float, batch: Batch) -> str:
@@ -237,11 +246,12 @@ class Trainer:
         for message in failures:
             self.bad_samples += 1
             self.log.line(f"[SKIPPED] {message}")
-        allowed = self.recipe.max_bad_samples * len(self.train_loader.dataset)
+        allowed_fraction = self.recipe.training.max_bad_samples
+        allowed = allowed_fraction * len(self.train_loader.dataset)
         if self.bad_samples > allowed:
             raise UserError(
                 f"{self.bad_samples} of {len(self.train_loader.dataset)} training samples do not decode, "
-                f"--max_bad_samples {self.recipe.max_bad_samples:g} allows {allowed:g}; the last: {failures[-1]}"
+                f"--max_bad_samples {allowed_fraction:g} allows {allowed:g}; the last: {failures[-1]}"
             )
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -287,4 +297,4 @@ class Trainer:
 
 
 def _amp_type(recipe: Recipe) -> str:
-    return "float16" if recipe.amp == "none" else recipe.amp
+    return "float16" if recipe.training.amp == "none" else recipe.training.amp

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from configs.networks import MVF, Network
+from models.backbones import backbone_of, build_backbone, stage_of
+from models.implementation import Arrays, Implementation, Recognition
+from models.recognizer2d import Recognizer2D, with_head
 from models.temporal_module import TemporalModule, find_layer, gather_rows, replace_layer
 from runtime.errors import UserError
-
-MODES = ("THW", "TH", "T")
-ARRANGEMENTS = ("banded", "conv3d")
 
 
 @functools.cache
@@ -54,12 +56,14 @@ class MultiViewFusion(TemporalModule):
     Args:
         net: The wrapped 2-D convolution.
         num_frames: Frames T of a video.
-        alpha: Part of the input channels that is fused; int(alpha * C) must not be 0.
+        alpha: Fraction of the input channels that is fused; int(alpha * C) must not be 0.
         mode: The views that are summed: `THW`, `TH` or `T`.
         share: One kernel for all views instead of one for each.
         use_hs: BatchNorm and hard-swish after the sum.
-        arrangement: How it is computed. `conv3d`: depthwise 3-D convolutions and a concatenation, as published.
-            `banded`: the same numbers from matrix products, see `_banded_sum`.
+
+    Attributes:
+        as_published: Compute by depthwise 3-D convolutions and a concatenation. Otherwise the same numbers come from
+            matrix products, see `_banded_sum`.
     """
 
     def __init__(
@@ -70,12 +74,11 @@ class MultiViewFusion(TemporalModule):
         mode: str = "THW",
         share: bool = False,
         use_hs: bool = True,
-        arrangement: str = "banded",
     ) -> None:
         super().__init__(net, num_frames)
         self.channels = int(net.weight.shape[1] * alpha)
         self.mode = mode
-        self.arrangement = arrangement
+        self.as_published = False
         self.shift_conv = self._view_conv((3, 1, 1))
         self.h_conv = self._view_conv((1, 3, 1)) if "H" in mode and not share else None
         self.w_conv = self._view_conv((1, 1, 3)) if "W" in mode and not share else None
@@ -95,7 +98,7 @@ class MultiViewFusion(TemporalModule):
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Maps [N*T, C, H, W] to `net` of it, with the first channels fused."""
-        if self.arrangement == "conv3d":
+        if self.as_published:
             fused = self.fuse(self._video_by_slices(x))
             return self.net(paddle.concat([self._frames_by_slices(fused), x[:, self.channels :]], axis=1))
         # A convolution is linear: what changes in its first input channels can be added to its output, which spares
@@ -109,7 +112,7 @@ class MultiViewFusion(TemporalModule):
 
     def fuse(self, part: paddle.Tensor) -> paddle.Tensor:
         """Sums the views of [N, C', T, H, W]; same shape."""
-        y = self._conv3d_sum(part) if self.arrangement == "conv3d" else self._banded_sum(part)
+        y = self._conv3d_sum(part) if self.as_published else self._banded_sum(part)
         return y if self.bn is None else F.hardswish(self.bn(y))
 
     def _video_by_slices(self, x: paddle.Tensor) -> paddle.Tensor:
@@ -183,7 +186,6 @@ def insert_multi_view_fusion(
     share: bool = False,
     use_hs: bool = True,
     stages: tuple[int, ...] = (0, 0, 1, 1),
-    arrangement: str = "banded",
 ) -> None:
     """Wraps the first convolution of every block of the chosen stages, in place.
 
@@ -192,29 +194,87 @@ def insert_multi_view_fusion(
     Args:
         backbone: ResNet or MobileNetV2.
         num_frames: Frames T of a video.
-        alpha: Part of the channels that is fused.
-        mode: One of MODES.
+        alpha: Fraction of the channels that is fused.
+        mode: The views that are summed: `THW`, `TH` or `T`.
         share: One kernel for all views.
         use_hs: BatchNorm and hard-swish after the sum.
         stages: 1 for each of the four stages that gets the module.
-        arrangement: One of ARRANGEMENTS.
-
-    Raises:
-        UserError: An option is out of its range.
     """
-    if mode not in MODES:
-        raise UserError(f"mvf_mode must be one of {', '.join(MODES)}, got {mode!r}")
-    if arrangement not in ARRANGEMENTS:
-        raise UserError(f"mvf_arrangement must be one of {', '.join(ARRANGEMENTS)}, got {arrangement!r}")
-    if not 0 <= alpha <= 1:
-        raise UserError(f"mvf_alpha must be between 0 and 1, got {alpha}")
-    if len(stages) != len(backbone.block_paths) or not set(stages) <= {0, 1}:
-        raise UserError(f"mvf_stages must be four of 0 or 1, got {stages}")
-
     for chosen, paths in zip(stages, backbone.block_paths, strict=True):
         for path in paths if chosen else []:
             target = f"{path}.{find_layer(backbone, path).first_conv}"
             net = find_layer(backbone, target)
             if int(net.weight.shape[1] * alpha) > 0:
-                module = MultiViewFusion(net, num_frames, alpha, mode, share, use_hs, arrangement)
+                module = MultiViewFusion(net, num_frames, alpha, mode, share, use_hs)
                 replace_layer(backbone, target, module)
+
+
+def build(network: MVF, num_classes: int, num_frames: int) -> Recognizer2D:
+    """A recognizer with multi-view fusion, see `insert_multi_view_fusion`; the logits of its frames are averaged."""
+    backbone = build_backbone(network)
+    insert_multi_view_fusion(
+        backbone,
+        num_frames,
+        alpha=network.mvf_alpha,
+        mode=network.mvf_mode,
+        share=network.mvf_share,
+        use_hs=network.mvf_use_hs,
+        stages=network.mvf_stages,
+    )
+    return with_head(backbone, network, num_classes, consensus="scores", init_std=0.01)
+
+
+def compute_as_published(model: nn.Layer) -> None:
+    """Makes every fusion of a model compute by the published layers; the numbers are the same but for rounding."""
+    for layer in model.sublayers():
+        if isinstance(layer, MultiViewFusion):
+            layer.as_published = True
+
+
+def recognize(arrays: Arrays, modules_hidden: bool) -> Recognition | None:
+    """The MVF whose tensors these are.
+
+    Raises:
+        UserError: The fused channels of the layers are no one fraction of their input's.
+    """
+    kernels = [name for name in arrays if name.endswith(".shift_conv.weight")]
+    variant = backbone_of(arrays)
+    if not variant or not kernels:
+        return None
+    stages = {stage_of(name) for name in kernels}
+    options: dict[str, Any] = {
+        "mvf_alpha": _fused_fraction(arrays, kernels),
+        "mvf_stages": tuple(int(stage in stages) for stage in range(4)),
+        "mvf_use_hs": any(name.replace("shift_conv", "bn") in arrays for name in kernels),
+    }
+    if _has_one_kernel(arrays):
+        return Recognition(variant, options, _OPEN)
+    wide = any(".w_conv." in name for name in arrays)
+    return Recognition(variant, options | {"mvf_mode": "THW" if wide else "TH", "mvf_share": False})
+
+
+# Without a kernel for the height either only time is fused, or one kernel serves all views.
+_OPEN = "fit --mvf_mode T and --mvf_share alike: add one of them"
+
+
+def is_settled(network: Network) -> bool:
+    """Whether options say what tensors with one kernel leave open."""
+    return isinstance(network, MVF) and (network.mvf_mode == "T" or network.mvf_share)
+
+
+def _has_one_kernel(arrays: Arrays) -> bool:
+    return not any(".h_conv." in name for name in arrays)
+
+
+def _fused_fraction(arrays: Arrays, kernels: list[str]) -> float:
+    """The fraction of the channels, of which each layer fuses the whole number below it."""
+    wrapped = [arrays.get(name.replace("shift_conv", "net"), np.empty((0, 0))).shape[1] for name in kernels]
+    fused = [len(arrays[name]) for name in kernels]
+    least = max(n / max(channels, 1) for n, channels in zip(fused, wrapped, strict=True))
+    for fraction in (least, float(np.nextafter(least, 1))):
+        if all(int(channels * fraction) == n for n, channels in zip(fused, wrapped, strict=True)):
+            return fraction
+    raise UserError(f"no one fraction of the channels is fused in all layers: {fused} of {wrapped}")
+
+
+IMPLEMENTATION = Implementation(build, recognize, is_settled, compute_as_published)

@@ -1,4 +1,7 @@
-"""A video recognizer made of an image backbone, the temporal modules inside it, and a head."""
+"""A video recognizer made of an image backbone, the temporal modules inside it, and a head; without modules it is TSN.
+
+Source: Wang et al., "Temporal Segment Networks", ECCV 2016.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,10 @@ import paddle
 from paddle import nn
 from paddle.nn.layer.norm import _BatchNormBase
 
+from configs.networks import TSN, ImageNetwork
+from models.backbones import backbone_of, build_backbone, shows_fusion, shows_shift
+from models.heads import CONSENSUS
+from models.implementation import Arrays, Implementation, Recognition
 from models.temporal_module import TemporalModule
 from runtime.errors import UserError
 
@@ -76,3 +83,44 @@ def freeze_batch_norm(model: nn.Layer, keep_first: bool = True) -> None:
         norm.eval()
         norm.weight.stop_gradient = True
         norm.bias.stop_gradient = True
+
+
+def with_head(
+    backbone: nn.Layer,
+    network: ImageNetwork,
+    num_classes: int,
+    *,
+    consensus: str,
+    init_std: float,
+    frame_divisor: int = 1,
+) -> Recognizer2D:
+    """A recognizer of a backbone and a new head.
+
+    Args:
+        backbone: With its temporal modules in place.
+        network: Options of the model.
+        num_classes: Classes K.
+        consensus: What the family averages over frames, a key of `heads.CONSENSUS`, unless the options say another.
+        init_std: Standard deviation of the classifier's initial weights.
+        frame_divisor: 2 if the backbone halves the frames.
+    """
+    head = CONSENSUS[consensus if network.consensus == "family" else network.consensus]
+    cls_head = head(backbone.out_channels, num_classes, network.dropout, init_std)
+    model = Recognizer2D(backbone, cls_head, frame_divisor=frame_divisor, partial_bn=network.partial_bn)
+    for norm in batch_norms(model):
+        norm._epsilon = network.norm_eps
+    return model
+
+
+def build(network: TSN, num_classes: int, num_frames: int) -> Recognizer2D:
+    """A TSN: the features of the frames are averaged, then classified."""
+    return with_head(build_backbone(network), network, num_classes, consensus="features", init_std=0.01)
+
+
+def recognize(arrays: Arrays, modules_hidden: bool) -> Recognition | None:
+    """The TSN whose tensors these are: a backbone, with no temporal module that would show."""
+    variant = backbone_of(arrays)
+    return Recognition(variant, {}) if variant and not shows_fusion(arrays) and not shows_shift(arrays) else None
+
+
+IMPLEMENTATION = Implementation(build, recognize)

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 
 import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from configs.networks import TSM
+from models.backbones import backbone_of, build_backbone, shows_shift
+from models.implementation import Arrays, Implementation, Recognition
+from models.recognizer2d import Recognizer2D, with_head
 from models.temporal_module import TemporalModule, find_layer, gather_rows, replace_layer
 from runtime.errors import UserError
 
-PLACES = ("blockres", "block")
 # direction -> for each group of channels, which frame it takes: the next (1) or the previous (-1)
 DIRECTIONS = {"mit": (1, -1), "paddle": (-1, 1), "online": (-1,)}
 DEEP_STAGE = 23  # blocks of the third stage from which on only every second block shifts
@@ -191,30 +195,49 @@ def insert_temporal_shift(
         place: `blockres` wraps the first convolution of a block, `block` the block.
         direction: One of DIRECTIONS.
         temporal_pool: Halve the frames before the second stage.
-
-    Raises:
-        UserError: An option is out of its range, or the backbone cannot have it.
     """
-    if place not in PLACES:
-        raise UserError(f"shift_place must be one of {', '.join(PLACES)}, got {place!r}")
-    if direction not in DIRECTIONS:
-        raise UserError(f"shift_direction must be one of {', '.join(DIRECTIONS)}, got {direction!r}")
-    if shift_div < 2:
-        raise UserError(f"shift_div must be 2 or more, as two parts of the channels move, got {shift_div}")
-    if temporal_pool and num_frames % 2:
-        raise UserError(f"temporal_pool needs an even number of frames, got {num_frames}; add or drop one")
-    if temporal_pool and backbone.stage_paths is None:
-        raise UserError(f"temporal_pool must be off for {type(backbone).__name__}, whose stages are no layers")
-
     step = 2 if place == "blockres" and len(backbone.block_paths[2]) >= DEEP_STAGE else 1
     for stage, paths in enumerate(backbone.block_paths):
         divisor = 2 if temporal_pool and stage >= 1 else 1
         for path in paths[::step]:
             block = find_layer(backbone, path)
             if block.has_shortcut:
-                target = path if place == "block" else f"{path}.{block.first_conv}"
+                target = {"block": path, "blockres": f"{path}.{block.first_conv}"}[place]
                 net = find_layer(backbone, target)
                 replace_layer(backbone, target, TemporalShift(net, num_frames, shift_div, direction, divisor))
     if temporal_pool:
         second = backbone.stage_paths[1]
         replace_layer(backbone, second, TemporalPool(find_layer(backbone, second), num_frames))
+
+
+def build(network: TSM, num_classes: int, num_frames: int) -> Recognizer2D:
+    """A recognizer with temporal shift, see `insert_temporal_shift`; the logits of its frames are averaged."""
+    backbone = build_backbone(network)
+    insert_temporal_shift(
+        backbone,
+        num_frames,
+        shift_div=network.shift_div,
+        place=network.shift_place,
+        direction=network.shift_direction,
+        temporal_pool=network.temporal_pool,
+    )
+    divisor = 2 if network.temporal_pool else 1
+    return with_head(backbone, network, num_classes, consensus="scores", init_std=0.001, frame_divisor=divisor)
+
+
+def recognize(arrays: Arrays, modules_hidden: bool) -> Recognition | None:
+    """The TSM whose tensors these are; its shift shows in the names of wrapped layers, where the file writes them."""
+    variant = backbone_of(arrays)
+    if not variant or not (modules_hidden or shows_shift(arrays)):
+        return None
+    whole_blocks = any(re.search(r"(layer\d(\.net)?|features)\.\d+\.net\.", name) for name in arrays)
+    return Recognition(
+        variant,
+        {
+            "shift_place": "block" if whole_blocks else "blockres",
+            "temporal_pool": any(name.startswith("backbone.layer2.net.") for name in arrays),
+        },
+    )
+
+
+IMPLEMENTATION = Implementation(build, recognize)

@@ -33,7 +33,7 @@ from tools.measure import header, machine
 
 CLIP = 8
 FRAMES, HEIGHT, WIDTH, RATE = 175, 240, 320, 25
-RECIPE = Recipe(model="tsn_r50", num_segments=CLIP, clip_len=1, frame_interval=1, sampling="mit", test_clips=1)
+RECIPE = Recipe.of(model="tsn_r50", num_segments=CLIP, clip_len=1, frame_interval=1, sampling="mit", test_clips=1)
 
 Reader = Callable[[str, np.ndarray], np.ndarray]  # path, rising indices -> uint8 [len, H, W, 3] RGB
 
@@ -181,7 +181,7 @@ def _in_turns(routes: dict[str, Callable[[], object]], rounds: int) -> dict[str,
 def augment_times(rounds: int) -> dict[str, float]:
     """Smallest CPU milliseconds of the training transform of a clip: exact, and fused into one resize."""
     frames = np.stack([frame for frame, _ in zip(_frames(), range(CLIP), strict=False)])
-    out = np.empty((CLIP, 3, RECIPE.crop_size, RECIPE.crop_size), np.float32)
+    out = np.empty((CLIP, 3, RECIPE.pixels.crop_size, RECIPE.pixels.crop_size), np.float32)
     transforms = {
         "exact": TrainTransform(RECIPE), "fused": TrainTransform(RECIPE.with_(fused_resize=True)),
     }  # fmt: skip

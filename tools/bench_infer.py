@@ -6,6 +6,7 @@ import functools
 from collections.abc import Sequence
 from pathlib import Path
 
+from configs import Recipe
 from deploy import engines
 from deploy.engines import COMPUTED
 from runtime import command
@@ -114,16 +115,13 @@ def export(job: Job) -> None:
     """Writes the certified artefact that the exported engines run."""
     from deploy import export
 
-    family = job.model.partition("_")[0]
-    segments, length = (1, job.num_frames) if family == "mvf" else (job.num_frames, 1)
-    fields = {"model": job.model, "views": "quick", "num_segments": segments, "clip_len": length}
-    fields |= {"shift_div": 8} if family == "tsm" else {}
-    fields |= dict.fromkeys(("short_side", "crop_size", "test_size"), job.size)
-    flags = [word for name, value in fields.items() for word in (f"--{name}", str(value))]
+    sides = dict.fromkeys(("short_side", "crop_size", "test_size"), job.size)
+    recipe = Recipe.of(model=job.model, num_segments=1, clip_len=job.num_frames, num_classes=job.num_classes, **sides)
     folder = Path(job.directory)
+    (folder / "recipe.json").write_text(recipe.to_json())
     formats = dict.fromkeys(kind.formats[0] for kind in engines.ENGINES.values())
     export.main(["--pretrained", str(folder / "weights.npz"), "--output", str(folder / ARTEFACT), "--formats", *formats,
-                 *flags])  # fmt: skip
+                 "--views", "quick"])  # fmt: skip
 
 
 def prepare(job: Job, names: Sequence[str]) -> None:

@@ -39,7 +39,7 @@ def _paddle_step(job: Job, tune: bool) -> Work:
     optimizer = build_optimizer(model, recipe)
     optimizer.set_lr(RATE)
     clips = paddle.to_tensor(job.clips)
-    target = targets(paddle.to_tensor(job.labels), job.num_classes, recipe.label_smoothing)
+    target = targets(paddle.to_tensor(job.labels), job.num_classes, recipe.training.label_smoothing)
     model.train()
 
     def step():
@@ -75,14 +75,18 @@ def _torch_step(job: Job, keep_memory: bool = False, channels_last: bool = False
 
     recipe = Recipe()
     optimizer = torch.optim.SGD(
-        model.parameters(), RATE, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.nesterov
+        model.parameters(),
+        RATE,
+        recipe.training.momentum,
+        weight_decay=recipe.training.weight_decay,
+        nesterov=recipe.training.nesterov,
     )
     labels = torch.from_numpy(job.labels)
 
     def step():
-        loss = F.cross_entropy(model(clips), labels, label_smoothing=recipe.label_smoothing)
+        loss = F.cross_entropy(model(clips), labels, label_smoothing=recipe.training.label_smoothing)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.training.clip_norm)
         optimizer.step()
         optimizer.zero_grad()
         return np.array(loss.item())

@@ -12,7 +12,8 @@ import numpy as np
 import safetensors.numpy
 
 from configs import Recipe, cli
-from configs.recipe import FIELDS
+from configs.options import fields_of
+from configs.recipe import known_options
 from runtime import command
 from runtime.errors import UserError
 from weights import LAYOUTS, PARTS, SOURCES, Arrays, CheckpointError, to_layout
@@ -57,16 +58,16 @@ def main(argv: list[str] | None = None) -> None:
 
     preparation.prepare("cpu", 0)
 
-    from engine.inference import load_recognizer, names_of_weights
+    from engine.pretrained import load_pretrained, names_of_weights
 
-    model, recipe, coverage = load_recognizer(args, args.source, args.partial)
+    model, recipe, coverage = load_pretrained(args.pretrained, cli.asked(args), args.source, args.partial)
     _require_same_network(recipe, args.target)
-    print(f"{args.pretrained} ({coverage.layout}) as {recipe.model}\n{coverage.table()}")
+    print(f"{args.pretrained} ({coverage.layout}) as {recipe.network.model}\n{coverage.table()}")
     arrays = {name: tensor.numpy() for name, tensor in model.state_dict().items() if name in coverage.loaded}
     contents = {out: WRITERS[out.suffix](to_layout(arrays, args.target), LAYOUTS[args.target].key)}
     if args.target == "ours":
         contents[beside[0]] = recipe.to_json().encode()
-        if names := names_of_weights(args.pretrained, recipe.num_classes, names=args.labels):
+        if names := names_of_weights(args.pretrained, recipe.network.num_classes, names=args.labels):
             contents[beside[1]] = "".join(f"{name}\n" for name in names).encode()
         else:
             print("class names: not known from the file; --labels NAME gives them")
@@ -80,38 +81,40 @@ def main(argv: list[str] | None = None) -> None:
 
 def _require_same_network(recipe: Recipe, target: str) -> None:
     """Raises CheckpointError if the target's own code would make another network of these weights."""
-    layout, is_shifted = LAYOUTS[target], recipe.model.startswith("tsm")
+    layout, is_shifted = LAYOUTS[target], recipe.network.model.startswith("tsm")
     if target == "ours":
         return
     if is_shifted and not (layout.wraps or layout.hides):
-        raise CheckpointError(f"{target} has no temporal shift: there the weights of {recipe.model} would be a TSN")
-    if layout.segments_divide and recipe.model == "tsm_r101":
+        raise CheckpointError(
+            f"{target} has no temporal shift: there the weights of {recipe.network.model} would be a TSN"
+        )
+    if layout.segments_divide and recipe.network.model == "tsm_r101":
         raise CheckpointError(f"{target} shifts in every block of ResNet-101, ours in every second")
-    expected = {name: layout.network.get(name, FIELDS[name].default) for name in ("norm_eps", "same_padding")}
+    values = recipe.options()
+    fixed = [name for name, f in fields_of(type(recipe.network)).items() if f.metadata["of_weights"]]
+    expected = {name: layout.network.get(name, known_options()[name].default) for name in fixed}
     if is_shifted:
         expected |= _built_in_shift(recipe, target)
     for name, value in expected.items():
-        if getattr(recipe, name) != value:
+        if values[name] != value:
             raise CheckpointError(
-                f"{name} is {getattr(recipe, name)} in the recipe, and {value} is built into {target}: "
+                f"{name} is {values[name]} in the recipe, and {value} is built into {target}: "
                 "there the weights would be another network"
             )
 
 
 def _built_in_shift(recipe: Recipe, target: str) -> dict[str, Any]:
     if LAYOUTS[target].segments_divide:
-        fixed = {"shift_direction": "paddle", "shift_div": recipe.num_segments}
+        fixed = {"shift_direction": "paddle", "shift_div": recipe.clip.num_segments}
         return {**fixed, "shift_place": "blockres", "temporal_pool": False}
     return {"shift_direction": "online" if LAYOUTS[target].hides else "mit"}
 
 
 def _config_of(recipe: Recipe) -> str:
     """What a foreign model has to be built with so that the weights are the same network."""
-    fields = {
-        "tsm": ("num_frames", "shift_div", "shift_place", "temporal_pool"),
-        "mvf": ("num_frames", "mvf_alpha", "mvf_mode", "mvf_share", "mvf_use_hs", "mvf_stages"),
-    }.get(recipe.model.partition("_")[0], ())
-    return ", ".join(f"{name} {getattr(recipe, name)}" for name in ("model", *fields))
+    values = {**recipe.options(), "num_frames": recipe.clip.num_frames}
+    names = ("model", "num_frames", *recipe.network.own_options())
+    return ", ".join(f"{name} {values[name]}" for name in names)
 
 
 def _pdparams(arrays: Arrays, key: str) -> bytes:

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from alignment.environment import processor
+from configs.presets import preset_for_model
 from deploy.engines import versions
 from runtime.errors import UserError
 from runtime.fresh_process import in_fresh_process
@@ -42,7 +43,7 @@ class Job:
     """What every engine computes.
 
     Attributes:
-        model: A key of `models.MODELS`.
+        model: The name of a model.
         num_frames: Frames T of a clip.
         size: Height and width, pixels.
         batch: Clips N.
@@ -312,7 +313,7 @@ def run(
     print("\n".join(header(report)), flush=True)
     print("\n" + "\n".join(table_head(value_names)), flush=True)
     for model in args.models:
-        frames = 4 if args.quick else 16 if model.startswith("mvf") else 8
+        frames = 4 if args.quick else 16 if preset_for_model(model).clip.num_segments == 1 else 8
         with tempfile.TemporaryDirectory() as directory:
             job = Job(model, frames, 32 if args.quick else 224, batch, 10 if args.quick else 400, directory)
             prepare(job, args.engines)

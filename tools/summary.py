@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from math import prod
 
+from configs.networks import network_of
 from runtime import preparation
 
 
@@ -33,7 +34,7 @@ def measure(name: str, num_classes: int = 400, num_frames: int = 16, size: int =
     not in result.
 
     Args:
-        name: A key of `models.MODELS`.
+        name: The name of a model.
         num_classes: Classes of the head.
         num_frames: Frames T of the clip.
         size: Height and width, pixels.
@@ -46,9 +47,10 @@ def measure(name: str, num_classes: int = 400, num_frames: int = 16, size: int =
     """
     import paddle
 
-    from models import create_model
+    from models import compute_as_published, create_model
 
-    model = create_model(name, num_classes=num_classes, num_frames=num_frames, mvf_arrangement="conv3d")
+    model = create_model(name, num_classes=num_classes, num_frames=num_frames)
+    compute_as_published(model, network_of(name))
     model.eval()
     costs: dict[str, Cost] = {}
     for prefix, part in (("backbone", model.backbone), ("cls_head", model.cls_head)):

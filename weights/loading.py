@@ -142,8 +142,7 @@ def _check_marks(coverage: Coverage, found: Translation, theirs: str, ours: str,
 
 
 def _misfit(found: Translation, why: str, part: str = "") -> CheckpointError:
-    models = " or ".join(found.models) if part != "head" else ""
-    looks = f" (by its names it is {models})" if models else ""
+    looks = f" (by its names it is {' or '.join(found.models)})" if found.models and part != "head" else ""
     way_out = f"; {PARTS[part]} may be left out where training starts, or by --partial {part}" if part else ""
     return CheckpointError(f"{found.origin} does not fit the model: {why}{looks}{way_out}")
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from weights import evidence
 from weights.files import Arrays, CheckpointError, read_file
 from weights.layouts import KINDS, LAYOUTS, Kind, Layout, Table, rename
 
@@ -38,6 +37,7 @@ class Translation:
         names: Our name -> the file's.
         reshaped: Our names whose axes were exchanged -> how.
         dropped: The file's names that have no place in ours -> the reason.
+        models: Names of the models that the tensors look like, for messages.
     """
 
     origin: str
@@ -46,6 +46,7 @@ class Translation:
     names: Mapping[str, str]
     reshaped: Mapping[str, str]
     dropped: Mapping[str, str]
+    models: tuple[str, ...] = ()
 
     @property
     def wraps(self) -> bool:
@@ -53,41 +54,26 @@ class Translation:
         return LAYOUTS[self.layout].wraps
 
     @property
+    def classifier(self) -> str:
+        """Our name of the classifier's bias; empty without one."""
+        return next((name for name in self.arrays if re.fullmatch(r"cls_head\.(?:.+\.)?bias", name)), "")
+
+    @property
     def num_classes(self) -> int:
         """Classes of the classifier, 0 without one."""
-        return self.arrays["cls_head.new_fc.bias"].size if "cls_head.new_fc.bias" in self.arrays else 0
+        return self.arrays[self.classifier].size if self.classifier else 0
 
-    @property
-    def model(self) -> str:
-        """Our name of the model; empty if it is none of ours, or if the names leave open what it is."""
-        backbone = evidence.backbone_of(self.arrays)
-        return f"{evidence.family_of(self.arrays)}_{backbone}" if backbone and not self._hides_modules else ""
+    def options_of(self, shown: Mapping[str, Any]) -> dict[str, Any]:
+        """Options without which the weights are not the network that they were.
 
-    @property
-    def models(self) -> tuple[str, ...]:
-        """Our names of the models that the weights may belong to."""
-        backbone = evidence.backbone_of(self.arrays)
-        if not backbone:
-            return ()
-        return (f"tsn_{backbone}", f"tsm_{backbone}") if self._hides_modules else (self.model,)
-
-    @property
-    def _hides_modules(self) -> bool:
-        return LAYOUTS[self.layout].hides
-
-    @property
-    def one_kernel(self) -> bool:
-        """Whether the tensors leave open if multi-view fusion is over time only (mode T) or shares its kernel."""
-        return evidence.has_one_kernel(self.arrays)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Recipe fields without which the weights are not the network that they were."""
-        fields = {**LAYOUTS[self.layout].network, **evidence.network_fields(self.arrays)}
-        if self.layout == "mvfnet" and fields.get("mvf_use_hs"):
-            del fields["mvf_use_hs"]  # it has the norm even where it does not use it
+        Args:
+            shown: Those that the tensors show.
+        """
+        options = {**LAYOUTS[self.layout].network, **shown}
+        if self.layout == "mvfnet" and options.get("mvf_use_hs"):
+            del options["mvf_use_hs"]  # it has the norm even where it does not use it
         named = self._named_fields
-        return fields | ({"shift_div": named["shift_div"]} if "shift_div" in named else {})
+        return options | ({"shift_div": named["shift_div"]} if "shift_div" in named else {})
 
     @property
     def protocol(self) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def data_cases(paths: list[str], seed: int, count_frames: Callable[[str], int]) 
 
 def sampling_recipes() -> list[Recipe]:
     """Every rule with single frames, with clips and with several clips, with the options that it has."""
-    frames = Recipe(clip_len=1, frame_interval=1, test_clips=1)
+    frames = Recipe.of(clip_len=1, frame_interval=1, test_clips=1)
     recipes = []
     for rule in ("mmaction0", "mmaction1", "mit"):
         for segments, views in ((1, 1), (3, 1), (8, 1), (8, 2), (25, 2)):
@@ -131,22 +131,23 @@ def sampling_recipes() -> list[Recipe]:
         for end in ("loop", "repeat_last"):
             for segments, length, interval, views in ((1, 16, 4, 10), (1, 8, 8, 3), (1, 4, 2, 1), (3, 5, 2, 1)):
                 clips = {"num_segments": segments, "clip_len": length, "frame_interval": interval, "test_clips": views}
-                recipes.append(Recipe(sampling=rule, out_of_bound=end).with_(**clips))
+                recipes.append(Recipe.of(sampling=rule, out_of_bound=end).with_(**clips))
     for segments, length in ((1, 1), (8, 1), (1, 16), (3, 5), (25, 2)):
         recipes.append(frames.with_(sampling="paddlevideo", num_segments=segments, clip_len=length))
     for views in (1, 2, 10):
         recipes.append(frames.with_(sampling="dense", num_segments=8, test_clips=views))
-        recipes.append(Recipe(sampling="dense", clip_len=32, frame_interval=2, test_clips=views))
+        recipes.append(Recipe.of(sampling="dense", clip_len=32, frame_interval=2, test_clips=views))
         recipes.append(frames.with_(sampling="uniform", num_segments=8, test_clips=views))
-        recipes.append(Recipe(sampling="uniform", clip_len=16, test_clips=views))
+        recipes.append(Recipe.of(sampling="uniform", clip_len=16, test_clips=views))
     return recipes
 
 
 def _sampling_title(recipe: Recipe) -> str:
-    more = f", {recipe.test_segments} in tests" if recipe.test_segments else ""
+    clip = recipe.clip
+    more = f", {clip.test_segments} in tests" if clip.test_segments else ""
     return (
-        f"{recipe.sampling}, {recipe.num_segments} segments{more} of {recipe.clip_len} frames {recipe.frame_interval} "
-        f"apart, {recipe.out_of_bound}, {recipe.test_clips} test views"
+        f"{clip.sampling}, {clip.num_segments} segments{more} of {clip.frames_per_segment} frames "
+        f"{clip.frame_interval} apart, {clip.out_of_bound}, {clip.test_clips} test views"
     )
 
 
@@ -242,23 +243,24 @@ def _box_cases(seed: int) -> Iterator[Case]:
 
     hint = "A box is (x, y, width, height) in the resized frame; look at // 2 and // 4 and at the range of the draws."
     for recipe in _crop_recipes():
-        places = f", {recipe.crop_points} points" if recipe.train_crop == "multi_scale" else ""
-        title = f"draw ({recipe.train_crop}{places}, flip {recipe.flip:g}, jitter {recipe.color_jitter:g})"
+        pixels = recipe.pixels
+        places = f", {pixels.crop_points} points" if pixels.train_crop == "multi_scale" else ""
+        title = f"draw ({pixels.train_crop}{places}, flip {pixels.flip:g}, jitter {pixels.color_jitter:g})"
         yield Case(title, "constant", partial(draw, recipe), verdicts.same_by_situation, hint)
     for mode, crops in (("val", "center"), ("test", "center"), ("test", "three"), ("test", "ten")):
         for size in (256, 223):
-            recipe = Recipe(test_crops=crops, test_size=size, crop_size=size)
+            recipe = Recipe.of(test_crops=crops, test_size=size, crop_size=size)
             title = f"eval_boxes ({mode}, {crops}, {size})"
             yield Case(title, "constant", partial(boxes, recipe, mode), verdicts.same_by_situation, hint)
 
 
 def _crop_recipes() -> tuple[Recipe, ...]:
     return (
-        Recipe(train_crop="random_resized"),
-        Recipe(train_crop="random_resized", color_jitter=0.5),
-        Recipe(train_crop="multi_scale", crop_points=5, crop_scales=(1.0, 0.8), crop_max_gap=0),
-        Recipe(train_crop="multi_scale", crop_points=13, crop_max_gap=1),
-        Recipe(train_crop="center", flip=1.0),
+        Recipe.of(train_crop="random_resized"),
+        Recipe.of(train_crop="random_resized", color_jitter=0.5),
+        Recipe.of(train_crop="multi_scale", crop_points=5, crop_scales=(1.0, 0.8), crop_max_gap=0),
+        Recipe.of(train_crop="multi_scale", crop_points=13, crop_max_gap=1),
+        Recipe.of(train_crop="center", flip=1.0),
     )
 
 
@@ -275,8 +277,8 @@ def _pixel_cases(seed: int) -> Iterator[Case]:
     yield Case("flip_label (pairs 0-1, 6-7)", "constant", labels, exact, hint)
     yield from _color_cases(draw_clip(np.random.default_rng(seed), "color", 3, 64))
     hint = "Mean and std are those of R, G, B in 0..255, in this order."
-    for recipe in (Recipe(), Recipe(mean=(128.0, 64.0, 32.0), std=(1.0, 100.0, 255.0))):
-        title = f"normalize (mean {recipe.mean}, std {recipe.std})"
+    for recipe in (Recipe(), Recipe.of(mean=(128.0, 64.0, 32.0), std=(1.0, 100.0, 255.0))):
+        title = f"normalize (mean {recipe.pixels.mean}, std {recipe.pixels.std})"
         yield Case(title, "pixels", _call("normalize", frames, recipe), verdicts.normalized, hint)
 
 
@@ -302,7 +304,7 @@ def _color_cases(frames: np.ndarray) -> Iterator[Case]:
 
 def clip_recipes() -> dict[str, Recipe]:
     """Recipes in small whose clips are made from end to end, by what a report calls them."""
-    clip = Recipe(short_side=64, crop_size=56, test_size=64, clip_len=4, frame_interval=2, test_clips=3)
+    clip = Recipe.of(short_side=64, crop_size=56, test_size=64, clip_len=4, frame_interval=2, test_clips=3)
     segments = clip.with_(num_segments=4, clip_len=1, frame_interval=1, test_clips=2, flip_pairs=((0, 1),))
     return {
         "clip of 4 frames": clip,
@@ -319,7 +321,9 @@ def _clip_cases(path: str) -> Iterator[Case]:
     )
     for title, recipe in clip_recipes().items():
         where = f"({Path(path).name}, {title}"
-        judge = verdicts.views(recipe, verdicts.RESIZED_AND_HUED if recipe.color_jitter else verdicts.RESIZED_TWICE)
+        judge = verdicts.views(
+            recipe, verdicts.RESIZED_AND_HUED if recipe.pixels.color_jitter else verdicts.RESIZED_TWICE
+        )
         for epoch in range(2):
             train = _call("train_clip", path, 1, recipe, epoch)
             yield Case(f"train_clip {where}, epoch {epoch})", "pixels", train, verdicts.labelled(judge), hint)

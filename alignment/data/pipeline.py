@@ -82,7 +82,7 @@ def ours() -> Pipeline:
     return Pipeline(
         train_indices=sampling.train_indices,
         val_indices=sampling.val_indices,
-        test_indices=lambda num_frames, recipe: sampling.test_indices(num_frames, recipe, recipe.test_clips),
+        test_indices=lambda num_frames, recipe: sampling.test_indices(num_frames, recipe, recipe.clip.test_clips),
         count_frames=_our_count,
         decode=_our_decode,
         short_side_size=transforms.short_side_size,
@@ -111,7 +111,7 @@ def _our_decode(path: str, indices: np.ndarray) -> np.ndarray:
 
 def _our_normalize(frames: np.ndarray, recipe: Recipe) -> np.ndarray:
     out = np.empty((len(frames), 3, *frames.shape[1:3]), np.float32)
-    transforms.normalize(frames, transforms.normalize_table(recipe.mean, recipe.std), out)
+    transforms.normalize(frames, transforms.normalize_table(recipe.pixels.mean, recipe.pixels.std), out)
     return out
 
 
@@ -140,7 +140,7 @@ def reference() -> Pipeline:
         flip=lambda frames: twin.flip(_tensor(frames)).numpy(),
         flip_label=twin.flip_label,
         color_jitter=lambda frames, jitter: twin.color_jitter(_tensor(frames), **dataclasses.asdict(jitter)).numpy(),
-        normalize=lambda frames, recipe: twin.normalize(_tensor(frames), recipe.mean, recipe.std).numpy(),
+        normalize=lambda frames, recipe: twin.normalize(_tensor(frames), recipe.pixels.mean, recipe.pixels.std).numpy(),
         train_clip=_reference_train_clip,
         eval_clip=_reference_eval_clip,
     )
@@ -151,7 +151,8 @@ def _tensor(frames: np.ndarray) -> torch.Tensor:
 
 
 def _options(recipe: Recipe, *names: str) -> dict[str, Any]:
-    return {name: getattr(recipe, name) for name in names}
+    values = recipe.options()
+    return {name: values[name] for name in names}
 
 
 def _reference_train_indices(num_frames: int, recipe: Recipe, draws: Any) -> np.ndarray:
@@ -166,9 +167,9 @@ def _reference_val_indices(num_frames: int, recipe: Recipe) -> np.ndarray:
 
 def _reference_test_indices(num_frames: int, recipe: Recipe) -> np.ndarray:
     options = _options(recipe, *SAMPLING)
-    segments = recipe.test_segments or recipe.num_segments
+    segments = recipe.clip.test_segments or recipe.clip.num_segments
     return np.array(
-        reference_sampling.test_indices(num_frames, recipe.test_clips, num_segments=segments, **options)
+        reference_sampling.test_indices(num_frames, recipe.clip.test_clips, num_segments=segments, **options)
     )  # fmt: skip
 
 
@@ -179,25 +180,25 @@ def _reference_draw(height: int, width: int, recipe: Recipe, draws: Any) -> Draw
 
 def _eval_options(recipe: Recipe, mode: str) -> dict[str, Any]:
     if mode == "val":
-        return {"crops": "center", "size": recipe.crop_size}
-    return {"crops": recipe.test_crops, "size": recipe.test_size}
+        return {"crops": "center", "size": recipe.pixels.crop_size}
+    return {"crops": recipe.pixels.test_crops, "size": recipe.pixels.test_size}
 
 
 def _reference_eval_boxes(height: int, width: int, recipe: Recipe, mode: str) -> list[tuple[Box, bool]]:
-    height, width = reference_transforms.short_side_size(height, width, recipe.short_side)
+    height, width = reference_transforms.short_side_size(height, width, recipe.pixels.short_side)
     boxes = reference_transforms.eval_boxes(height, width, **_eval_options(recipe, mode))
     return [(Box(*box), flipped) for box, flipped in boxes]
 
 
 def _reference_train_clip(path: str, label: int, recipe: Recipe, epoch: int) -> tuple[np.ndarray, int]:
-    rng = np.random.default_rng([recipe.seed, epoch, 0])
+    rng = np.random.default_rng([recipe.training.seed, epoch, 0])
     indices = _reference_train_indices(reference_decode.count_frames(path), recipe, rng)
     frames = reference_decode.decode(path, indices.tolist())
     drawing = _options(recipe, *DRAWING)
     box, flipped, jitter = reference_transforms.draw(frames.shape[1], frames.shape[2], rng, **drawing)
     options = _options(recipe, "short_side", "crop_size", "mean", "std", "fused_resize")
     views = reference_transforms.train_view(frames, box, flipped, jitter, **options)
-    return views.numpy(), reference_transforms.flip_label(label, recipe.flip_pairs) if flipped else label
+    return views.numpy(), reference_transforms.flip_label(label, recipe.pixels.flip_pairs) if flipped else label
 
 
 def _reference_eval_clip(path: str, recipe: Recipe, mode: str) -> np.ndarray:

@@ -98,7 +98,7 @@ def views(recipe: Recipe, tolerance: Tolerance) -> Judge:
     def judge(name: str, kind: str, reference: np.ndarray, candidate: np.ndarray) -> Record:
         if reference.shape != candidate.shape or reference.dtype != candidate.dtype:
             return _levels(name, kind, reference, candidate, tolerance)
-        std, mean = (np.array(values, np.float32) for values in (recipe.std, recipe.mean))
+        std, mean = (np.array(values, np.float32) for values in (recipe.pixels.std, recipe.pixels.mean))
         left, right = (np.round(np.moveaxis(side, -3, -1) * std + mean, 3) for side in (reference, candidate))
         return _levels(name, kind, left, right, tolerance)
 

@@ -25,7 +25,7 @@ FRAMES, SIZE, CLIPS = 4, 48, 2
 PIPELINE = "pipeline"  # what a mutant of the data is planted in
 
 
-def recognizer(model: str, **options: Any) -> Callable[[int], Pair]:
+def recognizer(model: str, as_published: bool = False, **options: Any) -> Callable[[int], Pair]:
     """A function of the seed that builds a small pair of recognizers on noise."""
 
     def build(seed: int) -> Pair:
@@ -33,7 +33,7 @@ def recognizer(model: str, **options: Any) -> Callable[[int], Pair]:
         clips = rng.normal(size=(CLIPS, FRAMES, 3, SIZE, SIZE)).astype(np.float32)
         labels = rng.integers(CLASSES, size=CLIPS)
         recipe = preset_for_model(model.replace("bottleneck", "r50"))
-        return recognizer_pair(model, recipe, clips, labels, seed=seed, options=options)
+        return recognizer_pair(model, recipe, clips, labels, seed=seed, as_published=as_published, options=options)
 
     return build
 
@@ -44,7 +44,7 @@ PAIRS: dict[str, Callable[[int], Pair]] = {
     "tsm_tiny": recognizer("tsm_tiny"),
     "tsm_pool": recognizer("tsm_tiny", temporal_pool=True),
     "mvf_tiny": recognizer("mvf_tiny"),
-    "mvf_conv3d": recognizer("mvf_tiny", mvf_arrangement="conv3d"),
+    "mvf_conv3d": recognizer("mvf_tiny", as_published=True),
     "tsm_mobilenet_v2": recognizer("tsm_mobilenet_v2"),
     "tsm_bottleneck": recognizer("tsm_bottleneck"),
     "small_net": small_net_pair,

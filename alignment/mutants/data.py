@@ -130,12 +130,12 @@ MUTANTS: tuple[Mutant, ...] = tuple(
         (
             "mean in another order", "Mean of B, G, R for R, G, B.",
             "normalize",
-            lambda norm, frames, recipe: norm(frames, dataclasses.replace(recipe, mean=recipe.mean[::-1])),
+            lambda norm, frames, recipe: norm(frames, recipe.with_(mean=recipe.pixels.mean[::-1])),
         ),
         (
             "one std for all channels", "255 * 0.225 for all three.",
             "normalize",
-            lambda norm, frames, recipe: norm(frames, dataclasses.replace(recipe, std=(57.375,) * 3)),
+            lambda norm, frames, recipe: norm(frames, recipe.with_(std=(57.375,) * 3)),
         ),
         (
             "pixels in 0..1", "Mean and std of 0..255 on values divided by 255.",

@@ -555,7 +555,7 @@ def test_other_names_on_the_other_side():
 
 # Optimizers
 
-RECIPE = Recipe(model="tsm_tiny", num_classes=5, num_segments=4, lr=0.01, clip_norm=20.0, warmup_epochs=0.0)
+RECIPE = Recipe.of(model="tsm_tiny", num_classes=5, num_segments=4, lr=0.01, clip_norm=20.0, warmup_epochs=0.0)
 
 
 def torch_sgd(model, recipe=RECIPE):
@@ -565,18 +565,18 @@ def torch_sgd(model, recipe=RECIPE):
     for name, parameter in model.named_parameters():
         is_norm, is_bias, is_last = id(parameter) in norms, name.endswith("bias"), "new_fc" in name
         factor = 1.0
-        if recipe.lr_groups == "tsm" and not is_norm:
+        if recipe.training.lr_groups == "tsm" and not is_norm:
             factor = (5.0 if is_last else 1.0) * (2.0 if is_bias else 1.0)
-        spared = (is_norm or is_bias) and (recipe.lr_groups == "tsm" or not recipe.decay_norm_bias)
-        decay = 0.0 if spared else recipe.weight_decay
+        spared = (is_norm or is_bias) and (recipe.training.lr_groups == "tsm" or not recipe.training.decay_norm_bias)
+        decay = 0.0 if spared else recipe.training.weight_decay
         rate = learning_rate(recipe, 0.0) * factor
         groups.append({"params": [parameter], "lr": rate, "factor": factor, "weight_decay": decay})
-    momentum = {"momentum": recipe.momentum, "nesterov": recipe.nesterov}
-    return Optimization(torch.optim.SGD(groups, lr=recipe.lr, **momentum), clip_norm=recipe.clip_norm)
+    momentum = {"momentum": recipe.training.momentum, "nesterov": recipe.training.nesterov}
+    return Optimization(torch.optim.SGD(groups, lr=recipe.training.lr, **momentum), clip_norm=recipe.training.clip_norm)
 
 
 def optimizers(recipe=RECIPE, paddle_recipe=None):
-    theirs, ours = pair(recipe.model)
+    theirs, ours = pair(recipe.network.model)
     return torch_sgd(theirs, recipe), Optimization(build_optimizer(ours, paddle_recipe or recipe)), theirs, ours
 
 

@@ -72,10 +72,12 @@ def truncated_resize(frames, height, width):
 
 def rounded_test_indices(num_frames, recipe):
     """The segments' middles rounded where mmaction cuts off."""
-    if recipe.sampling != "mit" or recipe.test_clips > 1:
+    if recipe.clip.sampling != "mit" or recipe.clip.test_clips > 1:
         return OURS.test_indices(num_frames, recipe)
-    part = num_frames / (recipe.test_segments or recipe.num_segments)
-    middles = [round(i * part + part / 2) % num_frames for i in range(recipe.test_segments or recipe.num_segments)]
+    part = num_frames / (recipe.clip.test_segments or recipe.clip.num_segments)
+    middles = [
+        round(i * part + part / 2) % num_frames for i in range(recipe.clip.test_segments or recipe.clip.num_segments)
+    ]
     return np.array([middles])
 
 
@@ -113,7 +115,7 @@ def contrast_of_the_clip(frames, jitter):
 def crop_major(path, recipe, mode):
     """The views of a test clip by clip in place of crop by crop."""
     views = load_views(path, recipe, mode)
-    clips = recipe.test_clips if mode == "test" else 1
+    clips = recipe.clip.test_clips if mode == "test" else 1
     return views.reshape(-1, clips, *views.shape[1:]).swapaxes(0, 1).reshape(views.shape)
 
 

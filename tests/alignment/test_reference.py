@@ -8,6 +8,7 @@ import torch
 import models
 from alignment import reference
 from alignment.weights import copy_weights, paddle_name, read_weights, write_weights
+from configs.networks import network_of
 
 # Paddle stores the constants of BatchNorm in float32, which holds these exactly.
 EPSILON, MOMENTUM = 2.0**-17, 0.875
@@ -27,12 +28,12 @@ OPTIONS = {
     ],
     "mvf_tiny": [
         {},
-        {"mvf_arrangement": "conv3d"},
+        {"as_published": True},
         {"mvf_mode": "TH"},
-        {"mvf_mode": "TH", "mvf_arrangement": "conv3d", "mvf_alpha": 0.5},
+        {"mvf_mode": "TH", "as_published": True, "mvf_alpha": 0.5},
         {"mvf_mode": "T", "mvf_use_hs": False},
         {"mvf_share": True, "mvf_stages": (1, 1, 1, 1)},
-        {"mvf_share": True, "mvf_arrangement": "conv3d"},
+        {"mvf_share": True, "as_published": True},
         {"mvf_share": True, "mvf_mode": "TH", "mvf_use_hs": False},
         {"mvf_alpha": 1.0},
         {"partial_bn": True},
@@ -55,8 +56,10 @@ def twins(name, options, dtype="float64", num_frames=4):
     """A Paddle model with weights and statistics that are nowhere 0 or 1, and its twin with the same."""
     paddle.set_default_dtype(dtype)
     settings = {"num_classes": 5, "num_frames": num_frames, "dropout": 0.0, "norm_eps": EPSILON, **options}
+    as_published = settings.pop("as_published", False)
     ours = models.create_model(name, **settings)
-    settings.pop("mvf_arrangement", None)  # the reference knows one way only
+    if as_published:
+        models.compute_as_published(ours, network_of(name))
     theirs = reference.create_model(name, **settings).to(getattr(torch, dtype))
     rng = np.random.default_rng(0)
     arrays = {

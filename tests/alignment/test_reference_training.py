@@ -23,7 +23,7 @@ SCHEDULE = ("schedule", "max_epochs", "milestones", "gamma", "warmup_epochs", "w
 
 
 def options(recipe, names):
-    return {name: getattr(recipe, name) for name in names}
+    return {name: recipe.options()[name] for name in names}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ def grouped(parameters, groups, factor):
     ids=str,
 )
 def test_groups_of_the_models(name, partial_bn, changes):
-    recipe = Recipe(weight_decay=2**-11, **changes)
+    recipe = Recipe.of(weight_decay=2**-11, **changes)
     settings = {"num_classes": 5, "num_frames": 4, "partial_bn": partial_bn}
     ours, theirs = models.create_model(name, **settings), reference.create_model(name, **settings)
     expected = reference_optim.parameter_groups(theirs, **options(recipe, GROUPING))
@@ -166,7 +166,7 @@ def test_a_layer_of_another_kind_is_refused():
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_optimizers_step_alike(lr_groups, nesterov):
     """Five steps in float64 with constants that float32 holds exactly."""
-    recipe = Recipe(
+    recipe = Recipe.of(
         lr_groups=lr_groups, nesterov=nesterov, lr=2**-4, momentum=0.875, weight_decay=2**-5, clip_norm=0.0,
         warmup_epochs=0.0, decay_norm_bias=False,
     )  # fmt: skip
@@ -176,9 +176,9 @@ def test_optimizers_step_alike(lr_groups, nesterov):
         mine.set_value(paddle.to_tensor(yours.detach().numpy().T.copy()))
     optimizer = build_optimizer(ours, recipe)
     expected = reference_optim.build_optimizer(
-        theirs, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, **options(recipe, GROUPING)
+        theirs, lr=recipe.training.lr, momentum=recipe.training.momentum, nesterov=nesterov, **options(recipe, GROUPING)
     )  # fmt: skip
-    assert all(group["lr"] == recipe.lr * group["factor"] for group in expected.param_groups)
+    assert all(group["lr"] == recipe.training.lr * group["factor"] for group in expected.param_groups)
     x = np.random.default_rng(0).normal(size=(8, 3))
     for step in range(5):
         rate = learning_rate(recipe, step)
@@ -198,21 +198,24 @@ def test_optimizers_step_alike(lr_groups, nesterov):
 RECIPES = {
     "PaddleMVF": Recipe(),
     "K400 TSM": get_preset("kinetics400_tsm_r50"),
-    "cosine without warm-up": Recipe(warmup_epochs=0.0, max_epochs=7),
-    "warm-up of half an epoch": Recipe(warmup_epochs=0.5, warmup_ratio=0.25, scale_lr=False),
-    "three milestones": Recipe(schedule="step", milestones=(2, 5, 9), gamma=0.3, max_epochs=12, warmup_epochs=0.0),
-    "milestone within the warm-up": Recipe(schedule="step", milestones=(2, 8), warmup_epochs=4.0, warmup_ratio=0.1),
-    "larger batch": Recipe(batch_size=24, accumulate=4),
+    "cosine without warm-up": Recipe.of(warmup_epochs=0.0, max_epochs=7),
+    "warm-up of half an epoch": Recipe.of(warmup_epochs=0.5, warmup_ratio=0.25, scale_lr=False),
+    "three milestones": Recipe.of(schedule="step", milestones=(2, 5, 9), gamma=0.3, max_epochs=12, warmup_epochs=0.0),
+    "milestone within the warm-up": Recipe.of(schedule="step", milestones=(2, 8), warmup_epochs=4.0, warmup_ratio=0.1),
+    "larger batch": Recipe.of(batch_size=24, accumulate=4),
 }
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_learning_rates(name):
     recipe = RECIPES[name]
-    epochs = np.concatenate([np.arange(0, recipe.max_epochs + 1), np.linspace(0, recipe.max_epochs, 333)]).tolist()
+    epochs = np.concatenate(
+        [np.arange(0, recipe.training.max_epochs + 1), np.linspace(0, recipe.training.max_epochs, 333)]
+    ).tolist()
     ours = [learning_rate(recipe, epoch) for epoch in epochs]
     theirs = [
-        reference_optim.learning_rate(epoch, lr=recipe.scaled_lr, **options(recipe, SCHEDULE)) for epoch in epochs
+        reference_optim.learning_rate(epoch, lr=recipe.training.scaled_lr, **options(recipe, SCHEDULE))
+        for epoch in epochs
     ]
     np.testing.assert_allclose(ours, theirs, rtol=1e-14, atol=1e-18)
-    assert len({round(rate / recipe.scaled_lr, 9) for rate in theirs}) > 2  # the rate does change
+    assert len({round(rate / recipe.training.scaled_lr, 9) for rate in theirs}) > 2  # the rate does change

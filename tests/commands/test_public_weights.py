@@ -80,7 +80,7 @@ def test_a_training_starts_from_them_and_takes_over_what_they_need(tmp_path, mot
     assert "100 tensors loaded (layout paddlevideo); 1 left as initialized: the classifier of another size" in shown
     assert "cls_head.new_fc.bias is [400] in the file and [8] in the model" in shown
     recipe = Recipe.from_json(tmp_path / "run" / "recipe.json")
-    assert (recipe.shift_direction, recipe.shift_div) == ("paddle", 8)
+    assert (recipe.network.shift_direction, recipe.network.shift_div) == ("paddle", 8)
     trained = read_file(tmp_path / "run" / "last.pdparams")
     before = net.backbone.conv1.weight.numpy()
     np.testing.assert_allclose(trained["backbone.conv1.weight"], before, atol=1e-3)

@@ -116,7 +116,7 @@ recipe = get_preset("demo_tsm").with_(
 )
 train = VideoDataset(load_annotation(data, "train", 1, 8, ""), recipe, "train")
 val = VideoDataset(load_annotation(data, "val", 1, 8, ""), recipe, "val")
-paddle.seed(recipe.seed)
+paddle.seed(recipe.training.seed)
 model = from_recipe(recipe)
 if frozen:
     learn = model.train

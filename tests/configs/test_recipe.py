@@ -2,25 +2,30 @@
 
 import argparse
 import json
+from pathlib import Path
 
 import pytest
 
 from configs import PRESETS, Recipe, RecipeError, cli, get_preset
+from configs.networks import families_with, network_of
 from configs.presets import preset_for_model
+from configs.recipe import known_options
 from runtime import command
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_is_valid_and_documented(name):
     recipe = get_preset(name)
     doc = PRESETS[name].__doc__
-    assert Recipe(**json.loads(recipe.to_json())) == recipe
+    assert Recipe.of(**recipe.options()) == recipe
     assert "Source:" in doc
     assert "Command:" in doc
 
 
 def test_json_round_trip_keeps_every_field(tmp_path):
-    recipe = Recipe(flip_pairs=((0, 1), (6, 7)), milestones=(20, 40), schedule="step", lr=1 / 3)
+    recipe = Recipe.of(flip_pairs=((0, 1), (6, 7)), milestones=(20, 40), schedule="step", lr=1 / 3)
     (tmp_path / "recipe.json").write_text(recipe.to_json())
     assert Recipe.from_json(tmp_path / "recipe.json") == recipe
 
@@ -44,15 +49,18 @@ def test_json_round_trip_keeps_every_field(tmp_path):
         ({"std": (1.0, 0.0, 1.0)}, "std must be above 0"),
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1"),
         ({"weight_decay": -1.0}, "weight_decay must be 0 or more, got -1"),
-        ({"crop_scales": (2.0,)}, "crop_scales must be shares above 0, 1 at most"),
-        ({"crop_scales": ()}, "crop_scales must be shares above 0, 1 at most"),
+        ({"crop_scales": (2.0,)}, "crop_scales must be fractions above 0, 1 at most"),
+        ({"crop_scales": ()}, "crop_scales must be fractions above 0, 1 at most"),
         ({"milestones": ("a", 1)}, r"milestones must hold finite numbers \(int\), got 'a'"),
         ({"milestones": (1.5,)}, r"milestones must hold finite numbers \(int\), got 1.5"),
         ({"mean": (float("nan"), 1.0, 1.0)}, "mean must hold finite numbers"),
         ({"flip_pairs": ((1,),)}, "flip_pairs must be pairs of labels, each label once"),
         ({"flip_pairs": ((0, 1), (1, 2))}, "flip_pairs must be pairs of labels, each label once"),
         ({"flip_pairs": ((0, 50),), "num_classes": 8}, r"flip_pairs must be below num_classes \(8\)"),
-        ({"temporal_pool": True, "test_segments": 5, "clip_len": 1}, "temporal_pool must be off for an odd number"),
+        (
+            {"model": "tsm_r50", "temporal_pool": True, "test_segments": 5, "clip_len": 1},
+            "temporal_pool must be off for an odd number",
+        ),
         ({"learning_rate": 0.1}, "names learning_rate, which no recipe has"),
     ],
 )
@@ -63,7 +71,13 @@ def test_a_value_out_of_range_is_named(changes, message):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "cannot read the recipe"), ("[]", "must be a JSON object, got list"), ('{"lrr": 1}', "names lrr")],
+    [
+        ("{", "cannot read the recipe"),
+        ("[]", "must be a JSON object, got list"),
+        ('{"lrr": 1}', "recipe.json names lrr"),
+        ('{"version": 2, "training": {"lrr": 1}}', "recipe.json names lrr"),
+        ('{"version": 2, "lr": 1}', "recipe.json names lr, which no recipe has; known: network"),
+    ],
 )
 def test_a_damaged_recipe_file_is_refused(tmp_path, text, message):
     (tmp_path / "recipe.json").write_text(text)
@@ -77,15 +91,15 @@ def test_an_unknown_preset_lists_the_known_ones():
 
 
 def test_the_rate_is_scaled_to_the_batch():
-    recipe = Recipe(lr=0.02, base_batch_size=128, batch_size=8, accumulate=2)
-    assert recipe.scaled_lr == pytest.approx(0.0025)
-    assert recipe.with_(scale_lr=False).scaled_lr == 0.02
+    recipe = Recipe.of(lr=0.02, base_batch_size=128, batch_size=8, accumulate=2)
+    assert recipe.training.scaled_lr == pytest.approx(0.0025)
+    assert recipe.with_(scale_lr=False).training.scaled_lr == 0.02
 
 
 def test_frames_of_a_view():
-    assert Recipe().num_frames == 16
+    assert Recipe().clip.num_frames == 16
     recipe = get_preset("kinetics400_tsn_r50")
-    assert (recipe.num_frames, recipe.test_num_frames) == (8, 25)
+    assert (recipe.clip.num_frames, recipe.clip.test_num_frames) == (8, 25)
 
 
 def _parse(*flags):
@@ -95,38 +109,38 @@ def _parse(*flags):
 
 
 def test_flags_override_the_preset_and_nothing_else():
-    recipe = cli.recipe_from_flags(_parse("--preset", "ucf101_tsm_r50", "--lr", "0.5", "--nesterov"))
+    recipe = cli.asked(_parse("--preset", "ucf101_tsm_r50", "--lr", "0.5", "--nesterov")).recipe()
     assert recipe == get_preset("ucf101_tsm_r50").with_(lr=0.5, nesterov=True)
 
 
 def test_paddlemvf_flags_without_a_preset_give_its_recipe():
-    recipe = cli.recipe_from_flags(_parse("--batch_size", "16", "--max_epochs", "50", "--split", "1"))
+    recipe = cli.asked(_parse("--batch_size", "16", "--max_epochs", "50", "--split", "1")).recipe()
     assert recipe == get_preset("ucf101_mvf_r50")
 
 
 def test_a_run_shorter_than_its_warm_up_warms_up_for_the_same_part_of_it():
-    recipe = cli.recipe_from_flags(_parse("--batch_size", "2", "--max_epochs", "1", "--split", "1"))
-    assert recipe.warmup_epochs == pytest.approx(0.1)
-    assert cli.recipe_from_flags(_parse("--max_epochs", "6")).warmup_epochs == 5
+    recipe = cli.asked(_parse("--batch_size", "2", "--max_epochs", "1", "--split", "1")).recipe()
+    assert recipe.training.warmup_epochs == pytest.approx(0.1)
+    assert cli.asked(_parse("--max_epochs", "6")).recipe().training.warmup_epochs == 5
     with pytest.raises(RecipeError, match=r"warmup_epochs must be below max_epochs \(1\)"):
-        cli.recipe_from_flags(_parse("--max_epochs", "1", "--warmup_epochs", "2"))
+        cli.asked(_parse("--max_epochs", "1", "--warmup_epochs", "2")).recipe()
 
 
 def test_a_model_alone_brings_its_nearest_preset():
-    recipe = cli.recipe_from_flags(_parse("--model", "tsm_r101"))
+    recipe = cli.asked(_parse("--model", "tsm_r101")).recipe()
     assert recipe == get_preset("kinetics400_tsm_r50").with_(model="tsm_r101", num_classes=0)
-    assert preset_for_model("mvf_tiny").mvf_stages == (1, 1, 1, 1)
-    with pytest.raises(RecipeError, match="no preset fits the model 'slowfast_r50'"):
+    assert preset_for_model("mvf_tiny").network.mvf_stages == (1, 1, 1, 1)
+    with pytest.raises(RecipeError, match=r"model must be one of tsn_r18, .*, got 'slowfast_r50'"):
         preset_for_model("slowfast_r50")
 
 
 def test_tuples_on_the_command_line():
     args = _parse("--mvf_stages", "1,1,0,0", "--flip_pairs", "0-1,6-7", "--milestones", "3,6", "--crop_scales", "1,.8")
-    recipe = cli.recipe_from_flags(args, Recipe())
-    assert recipe.mvf_stages == (1, 1, 0, 0)
-    assert recipe.flip_pairs == ((0, 1), (6, 7))
-    assert recipe.milestones == (3, 6)
-    assert recipe.crop_scales == (1.0, 0.8)
+    recipe = cli.asked(args).recipe(Recipe())
+    assert recipe.network.mvf_stages == (1, 1, 0, 0)
+    assert recipe.pixels.flip_pairs == ((0, 1), (6, 7))
+    assert recipe.training.milestones == (3, 6)
+    assert recipe.pixels.crop_scales == (1.0, 0.8)
 
 
 @pytest.mark.parametrize(
@@ -139,9 +153,38 @@ def test_a_flag_that_does_not_parse_ends_with_code_2(flags, capsys):
     assert flags[0] in capsys.readouterr().err
 
 
-def test_every_field_has_a_flag_in_one_group():
-    names = [name for group in cli.GROUPS for name in cli._fields_of(group)]
-    assert names == list(cli.FIELDS)
+def test_every_option_has_a_flag_in_one_group():
+    names = [name for options in cli.GROUPS.values() for name in options()]
+    assert names == list(known_options())
+    assert len(set(names)) == len(names)
+
+
+def test_recipes_of_version_1_still_read():
+    files = sorted((ROOT / "logs").glob("*/*/recipe.json"))
+    assert len(files) == 3
+    for path in files:
+        values = json.loads(path.read_text())
+        assert "version" not in values
+        options = Recipe.from_json(path).options()
+        assert options == {name: options[name] for name in values if name in options} | options
+        for name, value in values.items():
+            if name in options:
+                assert options[name] == (tuple(value) if isinstance(value, list) else value), name
+            else:
+                assert families_with(name), name  # of another family than the model's
+
+
+def test_a_recipe_of_a_later_version_is_refused(tmp_path):
+    (tmp_path / "recipe.json").write_text('{"version": 3}')
+    with pytest.raises(RecipeError, match="has version 3, this program reads 1 to 2"):
+        Recipe.from_json(tmp_path / "recipe.json")
+
+
+def test_an_option_of_another_family_is_named():
+    with pytest.raises(RecipeError, match="--mvf_alpha belongs to mvf models, and the model is tsm_r50: add --model"):
+        Recipe.of(model="tsm_r50", mvf_alpha=0.5)
+    recipe = Recipe.of(model="tsm_r50", shift_div=4, dropout=0.25).with_(model="mvf_r50")
+    assert recipe.network == network_of("mvf_r50", dropout=0.25)
 
 
 def test_clear_errors_is_one_line_and_code_1(capsys):

@@ -13,7 +13,7 @@ from tests.datasets.media import write_frames, write_video
 @pytest.fixture
 def tiny_recipe() -> Recipe:
     """Four single frames of 32 x 32: every sample is small and quick."""
-    return Recipe(
+    return Recipe.of(
         num_segments=4, clip_len=1, frame_interval=1, sampling="mmaction1", test_clips=1,
         short_side=40, crop_size=32, test_size=40, test_crops="three", batch_size=4,
     )  # fmt: skip

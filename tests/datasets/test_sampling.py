@@ -15,12 +15,12 @@ LEFTS_20_8 = [0, 2, 5, 7, 10, 12, 15, 17]
 def frames_recipe(rule: str, segments: int = 8, **changes) -> Recipe:
     """TSM-like: single frames, one of each segment."""
     values = {"num_segments": segments, "clip_len": 1, "frame_interval": 1, "sampling": rule, "test_clips": 1}
-    return Recipe(**{**values, **changes})
+    return Recipe.of(**{**values, **changes})
 
 
 def clip_recipe(rule: str, length: int = 16, interval: int = 4, **changes) -> Recipe:
     """MVF-like: one clip of consecutive frames."""
-    return Recipe(**{"num_segments": 1, "clip_len": length, "frame_interval": interval, "sampling": rule, **changes})
+    return Recipe.of(**{"num_segments": 1, "clip_len": length, "frame_interval": interval, "sampling": rule, **changes})
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -118,7 +118,7 @@ def test_train_clip_starts_anywhere_it_fits():
 
 def test_train_with_parts_shorter_than_a_frame():
     # 12 frames, clips of 8: 5 starts for 8 clips, drawn freely and sorted
-    recipe = Recipe(num_segments=8, clip_len=8, frame_interval=1, sampling="mmaction0", test_clips=1)
+    recipe = Recipe.of(num_segments=8, clip_len=8, frame_interval=1, sampling="mmaction0", test_clips=1)
     starts = draws(100, 12, recipe)[:, ::8]
     assert (np.diff(starts, axis=1) >= 0).all()
     assert set(starts.ravel().tolist()) == set(range(5))
@@ -145,7 +145,7 @@ def test_dense_clips_of_several_frames():
 
 @pytest.mark.parametrize("shape", [{"num_segments": 8, "clip_len": 1}, {"num_segments": 1, "clip_len": 8}])
 def test_uniform(shape):
-    recipe = Recipe(sampling="uniform", test_clips=2, **shape)  # 17 frames: parts of exactly 2
+    recipe = Recipe.of(sampling="uniform", test_clips=2, **shape)  # 17 frames: parts of exactly 2
     assert val_indices(17, recipe).tolist() == [[1, 3, 5, 7, 9, 11, 13, 15]]
     assert sampling.test_indices(17, recipe, 2).tolist() == [list(range(0, 16, 2)), list(range(1, 17, 2))]
     views = draws(300, 17, recipe)

@@ -21,12 +21,12 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 def recipe(**changes) -> Recipe:
     values = {"short_side": 40, "crop_size": 32, "test_size": 40, "flip": 0.0}
-    return Recipe(**{**values, **changes})
+    return Recipe.of(**{**values, **changes})
 
 
 def normalized(frames: np.ndarray) -> np.ndarray:
     """The plain formula, channels first."""
-    mean, std = (np.array(v, np.float64) for v in (Recipe().mean, Recipe().std))
+    mean, std = (np.array(v, np.float64) for v in (Recipe().pixels.mean, Recipe().pixels.std))
     return ((frames - mean) / std).transpose(0, 3, 1, 2)
 
 
@@ -126,7 +126,7 @@ def test_flip_and_its_label(frames):
 def test_normalize_is_the_formula_for_every_value():
     values = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, axis=3)
     out = np.empty((1, 3, 16, 16), np.float32)
-    transforms.normalize(values, transforms.normalize_table(Recipe().mean, Recipe().std), out)
+    transforms.normalize(values, transforms.normalize_table(Recipe().pixels.mean, Recipe().pixels.std), out)
     np.testing.assert_allclose(out, normalized(values), rtol=0, atol=3e-7 * 4)
 
 
@@ -189,7 +189,7 @@ def test_train_draws_follow_the_recipe(train_crop):
     if train_crop == "center":
         assert {d.box for d in draws} == {Box(10, 4, 32, 32)}
     elif train_crop == "multi_scale":
-        allowed = transforms.multi_scale_sizes(40, 53, 32, Recipe().crop_scales, 1)
+        allowed = transforms.multi_scale_sizes(40, 53, 32, Recipe().pixels.crop_scales, 1)
         assert sizes == set(allowed)
     else:
         assert len(sizes) > 100

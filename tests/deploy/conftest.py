@@ -19,7 +19,7 @@ def settle(model, recipe):
     model.train()
     for norm in batch_norms(model):
         norm._momentum = 0.0
-    model(paddle.randn([2, recipe.num_frames, 3, recipe.crop_size, recipe.crop_size]))
+    model(paddle.randn([2, recipe.clip.num_frames, 3, recipe.pixels.crop_size, recipe.pixels.crop_size]))
     for norm in batch_norms(model):
         norm.weight.set_value(1 + 0.2 * paddle.rand(norm.weight.shape))
         norm.bias.set_value(0.1 * paddle.randn(norm.bias.shape))
@@ -34,7 +34,7 @@ def make_checkpoint(tmp_path_factory):
 
     def make(preset, **fields):
         recipe = get_preset(preset).with_(num_classes=8, **fields)
-        folder = tmp_path_factory.mktemp(recipe.model)
+        folder = tmp_path_factory.mktemp(recipe.network.model)
         state = settle(from_recipe(recipe), recipe).state_dict()
         arrays = {name: tensor.numpy() for name, tensor in state.items()}
         (folder / "best.pdparams").write_bytes(pickled(arrays))

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs import get_preset
+from configs import cli, get_preset
 from datasets import load_views
 from datasets.annotation import VIDEO_SUFFIXES
 from deploy import export
 from deploy.engines import ENGINES, open_engine
-from engine.inference import load_recognizer
+from engine.pretrained import load_pretrained
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
 MODELS = {
@@ -51,7 +51,8 @@ def model_and_artefact(request, make_checkpoint, tmp_path_factory):
     folder = tmp_path_factory.mktemp("artefact") / request.param
     flags = ["--pretrained", str(weights), "--output", str(folder), "--threads", "1", "--views", "quick"]
     export.main([*flags, "--formats", "paddle", "onnx"])
-    return load_recognizer(export.parse_args(flags)).model, folder
+    args = export.parse_args(flags)
+    return load_pretrained(args.pretrained, cli.asked(args)).model, folder
 
 
 @pytest.mark.parametrize("kind", ["embedded", "real"])

@@ -17,7 +17,7 @@ from deploy.engines import COMPUTED, ENGINES
 from deploy.interface import Engine, EngineError, Settings
 from deploy.signature import Signature
 from engine.evaluation import view_scores
-from engine.inference import load_recognizer
+from engine.pretrained import load_pretrained
 from runtime.errors import UserError
 
 
@@ -45,7 +45,7 @@ def test_an_engine_gives_what_the_model_gives(engine, checkpoint, clips, capsys)
     pytest.importorskip("paddle2onnx")
     pytest.importorskip(engine)
     args = flags(checkpoint, "--engine", engine)
-    loaded = load_recognizer(args)
+    loaded = load_pretrained(args.pretrained, cli.asked(args))
     model, name = compile_for(args, loaded)
     assert isinstance(model, CompiledRecognizer)
     assert name == engine
@@ -62,7 +62,7 @@ def test_an_engine_gives_what_the_model_gives(engine, checkpoint, clips, capsys)
 def test_nothing_is_left_on_the_disk(checkpoint, monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     args = flags(checkpoint, "--engine", "paddle")
-    loaded = load_recognizer(args)
+    loaded = load_pretrained(args.pretrained, cli.asked(args))
     model, _ = compile_for(args, loaded)
     assert not list(tmp_path.iterdir())
     assert model(paddle.randn([3, 8, 3, 32, 32])).shape == [3, 8]
@@ -80,7 +80,7 @@ def test_nothing_is_left_on_the_disk(checkpoint, monkeypatch, tmp_path):
 )
 def test_auto_takes_an_engine_where_it_pays(more, videos, chosen, checkpoint):
     args = flags(checkpoint, *more)
-    loaded = load_recognizer(args)
+    loaded = load_pretrained(args.pretrained, cli.asked(args))
     model, name = compile_for(args, loaded, videos)
     assert isinstance(model, CompiledRecognizer) == chosen
     assert name == ("paddle" if chosen else "dygraph")
@@ -88,7 +88,7 @@ def test_auto_takes_an_engine_where_it_pays(more, videos, chosen, checkpoint):
 
 def test_auto_leaves_a_gpu_to_dygraph(checkpoint, monkeypatch):
     args = flags(checkpoint)
-    loaded = load_recognizer(args)
+    loaded = load_pretrained(args.pretrained, cli.asked(args))
     monkeypatch.setattr(paddle, "get_device", lambda: "gpu:0")
     assert compile_for(args, loaded) == (loaded.model, "dygraph")
 
@@ -99,7 +99,7 @@ def test_an_engine_that_does_not_open_is_told(engine, checkpoint, monkeypatch, c
         raise EngineError("no such engine")
 
     args = flags(checkpoint, "--engine", engine)
-    loaded = load_recognizer(args)
+    loaded = load_pretrained(args.pretrained, cli.asked(args))
     monkeypatch.setattr(module, "open_graph", absent)
     if engine == "auto":
         assert compile_for(args, loaded) == (loaded.model, "dygraph")
@@ -110,7 +110,7 @@ def test_an_engine_that_does_not_open_is_told(engine, checkpoint, monkeypatch, c
 
 
 def test_an_engine_with_other_logits_ends_the_command(checkpoint, clips):
-    loaded = load_recognizer(flags(checkpoint))
+    loaded = load_pretrained(str(checkpoint))
     facts = {"engine": "paddle", "precision": "fp32"}
 
     def wrong(arrays):
@@ -127,7 +127,7 @@ def test_an_engine_with_other_logits_ends_the_command(checkpoint, clips):
 def test_bf16_where_there_is_none(engine, checkpoint):
     pytest.importorskip("paddle2onnx")
     args = flags(checkpoint, "--engine", engine, "--precision", "bf16")
-    loaded = load_recognizer(args)
+    loaded = load_pretrained(args.pretrained, cli.asked(args))
     with pytest.raises(UserError, match=r"bf16.*: take --engine paddle or openvino"):
         compile_for(args, loaded)
 

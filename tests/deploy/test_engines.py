@@ -12,7 +12,7 @@ from configs import cli
 from deploy.artefact import write_record
 from deploy.engines import ENGINES, open_engine
 from deploy.interface import Settings
-from engine.inference import load_recognizer
+from engine.pretrained import load_pretrained
 from runtime import cpu
 from runtime.errors import UserError
 
@@ -24,7 +24,7 @@ def logits(checkpoint, clips):
 
     parser = argparse.ArgumentParser()
     cli.add_checkpoint_flags(parser)
-    model = load_recognizer(parser.parse_args(["--pretrained", str(checkpoint)])).model
+    model = load_pretrained(str(checkpoint)).model
     with paddle.no_grad():
         return model(paddle.to_tensor(clips)).numpy()
 

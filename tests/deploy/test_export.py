@@ -108,7 +108,7 @@ def test_an_older_artefact_comes_back_when_the_new_one_cannot_take_its_place(art
     monkeypatch.setattr(os, "replace", refused)
     with pytest.raises(OSError, match="no"), whole_artefact(artefact) as place:
         place.mkdir()
-    assert open_artefact(artefact).recipe.model == "tsm_tiny"
+    assert open_artefact(artefact).recipe.network.model == "tsm_tiny"
 
 
 def test_paddle_2_alone_needs_no_folder_of_its_own_and_is_replaced(checkpoint, tmp_path):

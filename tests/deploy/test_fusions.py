@@ -4,6 +4,7 @@ import numpy as np
 import paddle
 import pytest
 
+from configs.networks import model_names
 from deploy.engines import open_graph
 from deploy.export import dygraph_logits
 from deploy.formats import FORMATS
@@ -11,7 +12,7 @@ from deploy.fusions import FUSIONS, FusedConv, ShiftedConv, fold_batch_norm, fus
 from deploy.interface import Settings
 from deploy.signature import Signature
 from deploy.writers import WRITERS, write_graph
-from models import MODELS, create_model
+from models import create_model
 from models.recognizer2d import batch_norms
 from models.temporal_shift import TemporalShift
 
@@ -42,7 +43,7 @@ def assert_same(found, wanted):
     assert np.abs(found - wanted).max() < 1e-4 * np.abs(wanted).max()
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name.endswith(("tiny", "mobilenet_v2"))])
+@pytest.mark.parametrize("name", [name for name in model_names() if name.endswith(("tiny", "mobilenet_v2"))])
 def test_fused_model_gives_the_same_logits_without_any_norm(name):
     model, clips = build(name), noise(2)
     before = dygraph_logits(model, clips)
@@ -78,7 +79,7 @@ QUICK = ("mvf_r18", "tsm_r50", "mvf_mobilenet_v2")
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in model_names()]
 )
 def test_graph_of_each_model_gives_the_same_logits(name, tmp_path):
     check_graph(build(name), noise(2), tmp_path)

@@ -60,7 +60,9 @@ def test_accuracy_is_that_of_each_graph_on_the_validation_videos(named, motion_v
         engine = open_engine(None, folder, threads=1)
         assert engine.facts["precision"] == precision
         hits = [
-            names[score_views(engine, load_views(str(video), recipe)[None], average=recipe.average_views)[0].argmax()]
+            names[
+                score_views(engine, load_views(str(video), recipe)[None], average=recipe.clip.average_views)[0].argmax()
+            ]
             == video.parent.name
             for video in (motion_videos / "val").rglob("*.mp4")
         ]

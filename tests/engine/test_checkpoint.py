@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def make(seed):
     paddle.seed(seed)
     model = nn.Sequential(nn.Conv2D(3, 4, 3), nn.BatchNorm2D(4), nn.Flatten(), nn.Linear(4 * 36, 2))
-    return model, build_optimizer(model, Recipe(lr=0.1, warmup_epochs=0.0))
+    return model, build_optimizer(model, Recipe.of(lr=0.1, warmup_epochs=0.0))
 
 
 def step(model, optimizer, seed):

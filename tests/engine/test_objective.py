@@ -103,7 +103,7 @@ def test_a_graph_has_the_loss_gradients_and_statistics_of_dygraph(options):
 
 def _differentiate(step, recipe, size):
     rng = np.random.default_rng(size)
-    clips = paddle.to_tensor(rng.normal(size=(size, recipe.num_frames, 3, 32, 32)))
+    clips = paddle.to_tensor(rng.normal(size=(size, recipe.clip.num_frames, 3, 32, 32)))
     target = targets(paddle.to_tensor(rng.integers(0, 5, size)), 5, 0.1, "float64")
     paddle.seed(size)
     loss, _ = step(clips, target)

@@ -55,14 +55,14 @@ def test_uniform_groups_decay_everything_or_spare_norm_and_bias():
         "last.bias",
     ]
     assert grouped(Recipe()) == {(1.0, 5e-4): everything}
-    assert grouped(Recipe(decay_norm_bias=False)) == {
+    assert grouped(Recipe.of(decay_norm_bias=False)) == {
         (1.0, 5e-4): ["conv.weight", "first.weight", "last.weight"],
         (1.0, 0.0): ["conv.bias", "bn.weight", "bn.bias", "first.bias", "last.bias"],
     }
 
 
 def test_tsm_groups():
-    assert grouped(Recipe(lr_groups="tsm", weight_decay=1e-4)) == {
+    assert grouped(Recipe.of(lr_groups="tsm", weight_decay=1e-4)) == {
         (1.0, 1e-4): ["conv.weight", "first.weight"],
         (2.0, 0.0): ["conv.bias", "first.bias"],
         (1.0, 0.0): ["bn.weight", "bn.bias"],
@@ -84,7 +84,7 @@ def test_frozen_parameters_are_in_no_group():
 @pytest.mark.parametrize("clip", [0.0, 0.5])
 def test_steps_equal_pytorch(nesterov, clip):
     """Ten steps in float64 with constants that float32 holds exactly: groups, decay, momentum, global clip, rate."""
-    recipe = Recipe(
+    recipe = Recipe.of(
         lr_groups="tsm",
         weight_decay=2**-5,
         momentum=0.875,

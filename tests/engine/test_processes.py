@@ -18,7 +18,7 @@ def test_a_single_process_adds_up_to_itself():
 
 def test_the_rate_counts_processes_where_it_counts_the_batch():
     assert Processes(1, 4).rate_factor(Recipe()) == 4
-    assert Processes(1, 4).rate_factor(Recipe(scale_lr=False)) == 1
+    assert Processes(1, 4).rate_factor(Recipe.of(scale_lr=False)) == 1
 
 
 def test_each_process_drops_other_features():

@@ -1,12 +1,12 @@
 """Names, numbers of parameters and keys of the models, and how a recipe becomes one."""
 
-import dataclasses
 from math import prod
 
 import pytest
 
+from configs.networks import model_names
 from configs.recipe import Recipe
-from models import BACKBONES, MODELS, create_model, from_recipe
+from models import BACKBONES, create_model, from_recipe
 from models.heads import TSNHead
 from models.multi_view_fusion import MultiViewFusion
 from models.temporal_shift import TemporalPool, TemporalShift
@@ -17,8 +17,7 @@ def trainable(model):
 
 
 def test_every_backbone_has_every_module():
-    assert set(MODELS) == {f"{module}_{backbone}" for module in ("tsn", "tsm", "mvf") for backbone in BACKBONES}
-    assert all(name.split("_", 1)[1] == MODELS[name][0] for name in MODELS)
+    assert set(model_names()) == {f"{module}_{backbone}" for module in ("tsn", "tsm", "mvf") for backbone in BACKBONES}
 
 
 @pytest.mark.parametrize(
@@ -70,13 +69,13 @@ def test_mvf_r50_has_the_keys_of_paddle_mvf():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"name": "tsm_r51"}, "model must be one of tsn_r18, .*mvf_tiny, got 'tsm_r51'"),
+        ({"network": "tsm_r51"}, "model must be one of tsn_r18, .*mvf_tiny, got 'tsm_r51'"),
         ({"num_classes": 0}, "num_classes must be at least 1, got 0"),
         ({"num_frames": 0}, "num_frames must be at least 1, got 0"),
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
         ({"dropout": -0.5}, "dropout must be at least 0 and below 1, got -0.5"),
-        ({"name": "mvf_tiny", "temporal_pool": True}, "temporal_pool must be off for mvf_tiny"),
-        ({"name": "tsn_tiny", "temporal_pool": True}, "temporal_pool must be off for tsn_tiny"),
+        ({"network": "mvf_tiny", "temporal_pool": True}, "temporal_pool must be off for mvf_tiny"),
+        ({"network": "tsn_tiny", "temporal_pool": True}, "temporal_pool must be off for tsn_tiny"),
         ({"norm_eps": 0.0}, "norm_eps must be above 0, got 0.0"),
         ({"same_padding": True}, "same_padding must be off for tsm_tiny: it belongs to mobilenet_v2"),
         ({"consensus": "videos"}, "consensus must be one of family, features, scores, got 'videos'"),
@@ -84,7 +83,7 @@ def test_mvf_r50_has_the_keys_of_paddle_mvf():
 )
 def test_wrong_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):
-        create_model(**{"name": "tsm_tiny", "num_classes": 3, "num_frames": 8, **options})
+        create_model(**{"network": "tsm_tiny", "num_classes": 3, "num_frames": 8, **options})
 
 
 def modules(model, kind):
@@ -92,7 +91,7 @@ def modules(model, kind):
 
 
 def test_recipe_sets_every_shift_option():
-    recipe = Recipe(
+    recipe = Recipe.of(
         model="tsm_tiny", num_classes=7, dropout=0.25, shift_div=4, shift_place="block", shift_direction="online",
         temporal_pool=True, partial_bn=True, num_segments=4, clip_len=2,
     )  # fmt: skip
@@ -108,17 +107,17 @@ def test_recipe_sets_every_shift_option():
 
 
 def test_recipe_sets_every_fusion_option():
-    recipe = Recipe(
+    recipe = Recipe.of(
         model="mvf_tiny", num_classes=7, mvf_mode="TH", mvf_alpha=0.25, mvf_share=True, mvf_use_hs=False,
         mvf_stages=(1, 0, 0, 0),
     )  # fmt: skip
     fusions = modules(from_recipe(recipe), MultiViewFusion)
     assert [(m.mode, m.channels, m.h_conv, m.bn) for m in fusions] == [("TH", 4, None, None)] * 2
-    assert fusions[0].num_frames == recipe.num_frames == 16
+    assert fusions[0].num_frames == recipe.clip.num_frames == 16
 
 
 def test_recipe_sets_what_every_model_has():
-    model = from_recipe(Recipe(model="mvf_mobilenet_v2", norm_eps=1e-3, same_padding=True, consensus="features"), 7)
+    model = from_recipe(Recipe.of(model="mvf_mobilenet_v2", norm_eps=1e-3, same_padding=True, consensus="features"), 7)
     norms = [layer for layer in model.sublayers() if hasattr(layer, "_epsilon")]
     assert {type(norm).__name__ for norm in norms} == {"BatchNorm2D", "BatchNorm3D"}
     assert {norm._epsilon for norm in norms} == {1e-3}
@@ -130,8 +129,8 @@ def test_recipe_sets_what_every_model_has():
 
 
 def test_classes_of_the_dataset_fill_an_open_recipe():
-    recipe = Recipe(model="tsn_tiny")
+    recipe = Recipe.of(model="tsn_tiny")
     assert from_recipe(recipe, 9).cls_head.new_fc.weight.shape[1] == 9
-    assert from_recipe(dataclasses.replace(recipe, num_classes=5)).cls_head.new_fc.weight.shape[1] == 5
+    assert from_recipe(recipe.with_(num_classes=5)).cls_head.new_fc.weight.shape[1] == 5
     with pytest.raises(ValueError, match="num_classes is 0 in the recipe"):
         from_recipe(recipe)

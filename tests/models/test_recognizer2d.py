@@ -4,7 +4,8 @@ import numpy as np
 import paddle
 import pytest
 
-from models import create_model, freeze_batch_norm
+from configs.networks import network_of
+from models import compute_as_published, create_model, freeze_batch_norm
 
 VARIANTS = [
     ("tsn_tiny", {}),
@@ -13,7 +14,7 @@ VARIANTS = [
     ("tsm_tiny", {"shift_direction": "paddle", "temporal_pool": True, "shift_div": 6}),
     ("tsm_mobilenet_v2", {}),
     ("mvf_tiny", {}),
-    ("mvf_tiny", {"mvf_arrangement": "conv3d"}),
+    ("mvf_tiny", {"as_published": True}),
     ("mvf_tiny", {"mvf_stages": (1, 1, 1, 1), "mvf_share": True, "mvf_use_hs": False}),
     ("mvf_mobilenet_v2", {}),
 ]
@@ -22,7 +23,11 @@ VARIANTS = [
 def model_and_clips(name, options, num_frames=4, batch=3, size=32):
     """A model whose BatchNorms know the statistics of the clips, so that signals neither vanish nor explode."""
     paddle.seed(7)
+    options = dict(options)
+    as_published = options.pop("as_published", False)
     model = create_model(name, num_classes=5, num_frames=num_frames, **options)
+    if as_published:
+        compute_as_published(model, network_of(name))
     clips = paddle.randn([batch, num_frames, 3, size, size])
     norms = [layer for layer in model.sublayers() if "BatchNorm" in type(layer).__name__]
     for norm in norms:
@@ -85,7 +90,7 @@ def test_static_graph_with_any_batch_equals_dygraph(name, options, tmp_path):
     loaded = paddle.jit.load(path)
     for batch in (1, 3):
         actual = loaded(clips[:batch]).numpy()
-        np.testing.assert_allclose(actual, expected[:batch], rtol=0, atol=1e-5 * np.abs(expected).max())
+        np.testing.assert_allclose(actual, expected[:batch], rtol=0, atol=3e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 32), (40, 56)])

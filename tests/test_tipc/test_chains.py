@@ -154,7 +154,7 @@ def test_a_bug_in_export_is_named(tree):
 
 
 def test_a_bug_in_inference_is_named_and_hides_no_other_step(tree):
-    right = "score_views(engine, batch.clips, average=dataset.recipe.average_views)"
+    right = "score_views(engine, batch.clips, average=dataset.recipe.clip.average_views)"
     wrong = f"(lambda scores: scores if len(scores) == 1 else np.roll(scores, 1, axis=0))({right})"
     plant(tree / "deploy" / "infer.py", right, wrong)
     config = config_of(tree)

@@ -45,8 +45,13 @@ def test_a_file_of_the_tsm_authors_becomes_a_checkpoint_with_its_recipe(tmp_path
     path = save_as(tmp_path / "TSM_kinetics_RGB_resnet50_shift4_blockres_avg_segment16_e50.pth", net, "mit-tsm")
     convert.main([path, str(tmp_path / "tsm" / "best.pdparams"), "--sampling", "dense"])
     recipe = Recipe.from_json(tmp_path / "tsm" / "recipe.json")
-    assert (recipe.model, recipe.num_classes, recipe.num_segments, recipe.shift_div) == ("tsm_tiny", 400, 16, 4)
-    assert (recipe.sampling, recipe.average_views, recipe.consensus) == ("dense", "scores", "scores")
+    assert (recipe.network.model, recipe.network.num_classes, recipe.clip.num_segments, recipe.network.shift_div) == (
+        "tsm_tiny",
+        400,
+        16,
+        4,
+    )
+    assert (recipe.clip.sampling, recipe.clip.average_views, recipe.network.consensus) == ("dense", "scores", "scores")
     assert (tmp_path / "tsm" / "classes.txt").read_text().startswith("abseiling\nair drumming\n")
     again = from_recipe(recipe)
     load_weights(again, tmp_path / "tsm" / "best.pdparams")
@@ -88,7 +93,7 @@ def test_what_paddlevideo_builds_in_goes_into_the_recipe(tmp_path, clips):
         convert.main([path, str(tmp_path / "out" / "best.pdparams")])
     convert.main([path, str(tmp_path / "out" / "best.pdparams"), "--model", "tsm_tiny", "--num_segments", "16"])
     recipe = Recipe.from_json(tmp_path / "out" / "recipe.json")
-    assert (recipe.shift_direction, recipe.shift_div, recipe.sampling) == ("paddle", 16, "mit")
+    assert (recipe.network.shift_direction, recipe.network.shift_div, recipe.clip.sampling) == ("paddle", 16, "mit")
     again = from_recipe(recipe)
     load_weights(again, tmp_path / "out" / "best.pdparams")
     np.testing.assert_array_equal(logits(again, clips), logits(net, clips))
@@ -127,7 +132,7 @@ def test_labels_by_name_and_from_a_file(tmp_path):
 
 
 def ours(tmp_path, **fields):
-    recipe = Recipe(model="tsm_tiny", num_classes=5, num_segments=8, clip_len=1).with_(**fields)
+    recipe = Recipe.of(model="tsm_tiny", num_classes=5, num_segments=8, clip_len=1).with_(**fields)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "recipe.json").write_text(recipe.to_json())
     paddle.save(from_recipe(recipe).state_dict(), str(tmp_path / "run" / "best.pdparams"))
@@ -160,7 +165,7 @@ def test_nothing_is_overwritten(tmp_path):
     for out, message in (("run/again.pdparams", "recipe.json exists already"), ("out.h5", "OUT must be .pdparams")):
         with pytest.raises(SystemExit, match=message), convert.command.clear_errors():
             convert.main([path, str(tmp_path / out)])
-    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["num_classes"] == 5
+    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["network"]["num_classes"] == 5
     with (
         pytest.raises(SystemExit, match=r"be .pdparams, .npz, .safetensors, .pth"),
         convert.command.clear_errors(),

@@ -1,10 +1,11 @@
 """What the tests of checkpoints share."""
 
-import inspect
-
 import pytest
 
 import weights
+from configs.networks import family_of
+from configs.options import fields_of
+from engine.pretrained import recognition_as
 from models import create_model
 
 
@@ -16,10 +17,12 @@ def model_of():
         A function (translation, our name, classes, frames, parts that may be absent, options that the translation
         does not tell) -> the model, evaluating.
     """
-    takes = inspect.signature(create_model).parameters
 
     def build(found, name, num_classes, num_frames=4, partial=(), **said):
-        options = {name: value for name, value in found.options.items() if name in takes} | said
+        takes = fields_of(family_of(name).options)
+        shown = recognition_as(found, name)
+        options = found.options_of(shown.options if shown else {})
+        options = {name: value for name, value in options.items() if name in takes} | said
         model = create_model(name, num_classes=num_classes, num_frames=num_frames, **options)
         model.eval()
         weights.assign(model, found, partial)

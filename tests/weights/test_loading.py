@@ -7,8 +7,9 @@ import paddle
 import pytest
 import torch
 
+from engine.pretrained import read_pretrained, recognition_as
 from models import create_model
-from weights import PARTS, CheckpointError, load_state, load_weights, read, read_file, translate
+from weights import PARTS, CheckpointError, assign, load_state, load_weights, read, read_file, translate
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared/weights/mobilenet_v2_imagenet_features.pt"
 
@@ -113,7 +114,7 @@ def test_another_family_is_refused(tmp_path):
     with pytest.raises(
         CheckpointError, match=r"wraps backbone.layer3.0.conv1.net.weight .*by its names it is tsn_tiny"
     ):
-        load_weights(model("mvf_tiny"), save(tmp_path, plain))
+        assign(model("mvf_tiny"), read_pretrained(str(save(tmp_path, plain))))
     with pytest.raises(CheckpointError, match=r"module stands at backbone.layer3.0.conv1.net.weight in the file"):
         load_weights(model("tsn_tiny"), save(tmp_path, arrays_of(model("mvf_tiny"))), PARTS)
     with pytest.raises(
@@ -147,7 +148,7 @@ def test_two_classifiers_are_one_too_many():
 
 def test_what_a_file_tells_of_its_model(tmp_path):
     found = read(save(tmp_path, arrays_of(model("mvf_tiny", num_classes=6))))
-    assert (found.layout, found.model, found.num_classes) == ("ours", "mvf_tiny", 6)
+    assert (found.layout, found.num_classes) == ("ours", 6)
     options = {
         "mvf_alpha": 0.125,
         "mvf_stages": (0, 0, 1, 1),
@@ -155,9 +156,9 @@ def test_what_a_file_tells_of_its_model(tmp_path):
         "mvf_mode": "THW",
         "mvf_share": False,
     }
-    assert found.options == options
+    assert found.options_of(recognition_as(found, "mvf_tiny").options) == options
     shared = create_model("mvf_tiny", num_classes=2, num_frames=4, mvf_share=True)
-    assert translate(arrays_of(shared), "x").one_kernel
+    assert "--mvf_share alike" in recognition_as(translate(arrays_of(shared), "x"), "mvf_tiny").open_question
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.1, 0.3, 1 / 3, 0.7, 1.0])
@@ -165,15 +166,17 @@ def test_a_network_is_rebuilt_from_its_tensors_whatever_part_is_fused(alpha):
     options = {"mvf_alpha": alpha, "mvf_use_hs": False, "mvf_mode": "TH", "mvf_stages": (0, 1, 0, 1)}
     arrays = arrays_of(create_model("mvf_mobilenet_v2", num_classes=2, num_frames=4, **options))
     found = translate(arrays, "x")
-    again = create_model("mvf_mobilenet_v2", num_classes=2, num_frames=4, **found.options)
+    again = create_model(
+        "mvf_mobilenet_v2", num_classes=2, num_frames=4, **recognition_as(found, "mvf_mobilenet_v2").options
+    )
     assert len(load_state(again, arrays).loaded) == len(arrays)
 
 
 def test_a_damaged_fusion_is_refused():
     arrays = arrays_of(model("mvf_tiny"))
     del arrays["backbone.layer3.0.conv1.net.weight"]
-    with pytest.raises(CheckpointError, match="no part of the channels is fused in all layers"):
-        assert translate(arrays, "x").options
+    with pytest.raises(CheckpointError, match="x: no one fraction of the channels is fused in all layers"):
+        recognition_as(translate(arrays, "x"), "mvf_tiny")
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the shared ImageNet weights are not beside this checkout")

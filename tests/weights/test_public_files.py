@@ -47,7 +47,7 @@ def test_keras_names_what_is_in_the_videos(model_of):
     found = weights.read(KERAS_FILE)
     model = model_of(found, "tsn_mobilenet_v2", 1000)
     for video in CLIPS:
-        clip = frames_of(video, found.options["mean"], found.options["std"])
+        clip = frames_of(video, *(found.options_of({})[name] for name in ("mean", "std")))
         ours = model(paddle.to_tensor(clip)).numpy()
         layers = Layers(arrays, KERAS, as_paddle_sees(1e-3), same=True, dtype=torch.float32)
         with torch.no_grad():
@@ -67,7 +67,7 @@ def test_keras_names_what_is_in_photos(model_of, photo):
     folder = Path(importlib.util.find_spec("skimage").origin).parent / "data"
     image = cv2.cvtColor(cv2.imread(str(folder / photo)), cv2.COLOR_BGR2RGB)
     image = cv2.resize(image, (224, 224), interpolation=cv2.INTER_AREA)
-    clip = normalized(image[None], found.options["mean"], found.options["std"])
+    clip = normalized(image[None], *(found.options_of({})[name] for name in ("mean", "std")))
     scores = model_of(found, "tsn_mobilenet_v2", 1000)(paddle.to_tensor(clip))
     assert scores.argmax() == PHOTOS[photo]
 

@@ -2,70 +2,83 @@
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import re
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from configs import Recipe, cli
-from configs.presets import PRESETS, preset_for_model
-from datasets import KNOWN_LABELS, known_class_names, read_class_names
-from models import Recognizer2D, from_recipe
-from weights import LAYOUTS, CheckpointError, Coverage, Translation, assign, read
+from paddle import nn
 
-# Recipe fields that decide what numbers weights turn pixels into: those of any network, and those of its modules.
-PIXELS = ("norm_eps", "same_padding", "mean", "std")
-NETWORK = (
-    "shift_div", "shift_place", "shift_direction", "temporal_pool", "mvf_mode", "mvf_alpha", "mvf_share", "mvf_use_hs",
-    "mvf_stages",
-)  # fmt: skip
+from configs import PRESETS, Recipe
+from configs.cli import Asked
+from configs.networks import FAMILIES, family_of
+from configs.options import fields_of
+from configs.presets import preset_for_model
+from configs.recipe import known_options
+from datasets import KNOWN_LABELS, known_class_names, read_class_names
+from models import Recognition, from_recipe, is_settled, recognize
+from runtime.errors import UserError
+from weights import LAYOUTS, CheckpointError, Coverage, Translation, assign, read
 
 
 class Loaded(NamedTuple):
     """A model with weights in eval mode, the recipe it was built by, and what became of the file's tensors."""
 
-    model: Recognizer2D
+    model: nn.Layer
     recipe: Recipe
     coverage: Coverage
 
 
-def load_recognizer(args: argparse.Namespace, source: str = "auto", partial: Collection[str] = ()) -> Loaded:
-    """Builds the model that the flags ask for and loads a weight file of any known layout into it.
+def load_pretrained(
+    weights: str, asked: Asked | None = None, source: str = "auto", partial: Collection[str] = ()
+) -> Loaded:
+    """Builds the model that weights belong to and loads them, from a file of any known layout.
 
     Args:
-        args: Of a parser with `cli.add_checkpoint_flags`. What they leave open is in `recipe.json` beside the weights,
-            or, for a file of another repository, in its tensors, its layout and its name.
+        weights: The file.
+        asked: What is asked of the recipe. What it leaves open is in `recipe.json` beside the weights, or, for a file
+            of another repository, in its tensors, its layout and its name.
         source, partial: See `weights.translate` and `weights.assign`; without partial all of the file is loaded.
 
     Raises:
         CheckpointError: The file does not fit, or has another number of classes than the recipe.
-        RecipeError: A flag, or the recipe beside the weights, holds a value that cannot be.
+        RecipeError: What is asked, or the recipe beside the weights, holds a value that cannot be.
     """
-    found = read(args.pretrained, source)
-    if "model" in cli.given_fields(args):
+    asked = asked or Asked()
+    found = read_pretrained(weights, source)
+    if "model" in asked.options:
         partial = (*partial, "marks")  # who names the model answers for its temporal modules
-    recipe = _recipe_of(args, found)
+    recipe = _recipe_of(found, asked)
     if "head" not in partial:
         recipe = recipe.with_(num_classes=_classes_of(found, recipe))
-    model = from_recipe(recipe, recipe.num_classes or found.num_classes or 1)
+    model = from_recipe(recipe, recipe.network.num_classes or found.num_classes or 1)
     coverage = assign(model, found, partial)
-    if "cls_head.new_fc.bias" in coverage.loaded:
+    if found.classifier in coverage.loaded:
         recipe = recipe.with_(num_classes=found.num_classes)
     if found.layout != "ours" or coverage.unmarked:
-        print(f"note: {args.pretrained}: {coverage}; {_assumed(recipe)}", file=sys.stderr)
+        print(f"note: {weights}: {coverage}; {_assumed(recipe, found)}", file=sys.stderr)
     model.eval()
     return Loaded(model, recipe, coverage)
 
 
-def _assumed(recipe: Recipe) -> str:
+def read_pretrained(weights: str, source: str = "auto") -> Translation:
+    """Reads a weight file of any known layout and says which models it looks like, see `weights.read`."""
+    found = read(weights, source)
+    return dataclasses.replace(found, models=tuple(_recognized(found)))
+
+
+def _assumed(recipe: Recipe, found: Translation) -> str:
     """What a file of another repository is taken for, of which it may say little: flags change it."""
-    shift = f", shift_div {recipe.shift_div}, shift_direction {recipe.shift_direction}"
+    network, clip, pixels = recipe.network, recipe.clip, recipe.pixels
+    shown = {name for recognition in _recognized(found).values() for name in recognition.options}
+    values = recipe.options()
+    assumed = "".join(f", {name} {values[name]}" for name in network.own_options() if name not in shown)
     return (
-        f"taken as {recipe.model} of {recipe.test_num_segments} x {recipe.clip_len} frames, interval "
-        f"{recipe.frame_interval}, sampling {recipe.sampling}{shift if recipe.model.startswith('tsm') else ''}, "
-        f"{recipe.test_clips} x {recipe.test_crops} views of {recipe.test_size}"
+        f"taken as {network.model} of {clip.test_num_segments} x {clip.frames_per_segment} frames, interval "
+        f"{clip.frame_interval}, sampling {clip.sampling}{assumed}, "
+        f"{clip.test_clips} x {pixels.test_crops} views of {pixels.test_size}"
     )
 
 
@@ -75,13 +88,13 @@ def adopt_network(recipe: Recipe, found: Translation, given: Collection[str]) ->
     Args:
         recipe: Of the run.
         found: Its starting weights.
-        given: Fields that the user has set, which are kept.
+        given: Options that the user has set, which are kept.
 
     Returns:
         The recipe, and what has changed in words; empty if nothing has.
     """
-    fields = _open_ones(_network_of(found, recipe), given)
-    changed = {name: value for name, value in fields.items() if getattr(recipe, name) != value}
+    options, values = _open_ones(_network_of(found, recipe), given), recipe.options()
+    changed = {name: value for name, value in options.items() if values[name] != value}
     return recipe.with_(**changed), ", ".join(f"{name} {value}" for name, value in changed.items())
 
 
@@ -167,14 +180,13 @@ def _dataset_of(weights: str) -> str:
     return next((labels for pattern, labels in _DATASETS.items() if re.search(pattern, name)), "")
 
 
-def _recipe_of(args: argparse.Namespace, found: Translation) -> Recipe:
-    """The recipe beside weights of ours if the flags let it stand, else what the file itself tells."""
-    given = cli.given_fields(args)
-    beside = recipe_beside(args.pretrained) if found.layout == "ours" else None
-    if beside and not args.preset and given.get("model", beside.model) == beside.model:
-        return cli.recipe_from_flags(args, beside)
-    recipe = cli.recipe_from_flags(args, None if args.preset or "model" in given else _recipe_for(found))
-    return adopt_network(recipe.with_(**_open_ones(found.protocol, given)), found, given)[0]
+def _recipe_of(found: Translation, asked: Asked) -> Recipe:
+    """The recipe beside weights of ours if what is asked lets it stand, else what the file itself tells."""
+    beside = recipe_beside(found.origin) if found.layout == "ours" else None
+    if beside and not asked.preset and asked.options.get("model", beside.network.model) == beside.network.model:
+        return asked.recipe(beside)
+    recipe = asked.recipe(None if asked.preset or "model" in asked.options else _recipe_for(found))
+    return adopt_network(recipe.with_(**_open_ones(found.protocol, asked.options)), found, asked.options)[0]
 
 
 def recipe_beside(weights: str) -> Recipe | None:
@@ -183,60 +195,80 @@ def recipe_beside(weights: str) -> Recipe | None:
     return Recipe.from_json(path) if path.is_file() else None
 
 
+def _recognized(found: Translation) -> dict[str, Recognition]:
+    """The models that weights may belong to, by name."""
+    try:
+        return recognize(found.arrays, modules_hidden=LAYOUTS[found.layout].hides)
+    except UserError as error:
+        raise CheckpointError(f"{found.origin}: {error}") from error
+
+
+def recognition_as(found: Translation, model: str) -> Recognition | None:
+    """What the tensors show of a model; None if they may be of another."""
+    recognized = _recognized(found)
+    return recognized[model] if list(recognized) == [model] else None
+
+
 def _recipe_for(found: Translation) -> Recipe:
     """The recipe of the model that the tensors show: PaddleMVF's for its own model, else the nearest preset.
 
     Raises:
         CheckpointError: They show none of ours, or leave open which.
     """
-    if not found.model:
-        names = " or ".join(found.models)
-        what = f"it may be {names}" if names else "its image network is none of ours"
+    models = list(_recognized(found))
+    if len(models) != 1:
+        what = f"it may be {' or '.join(models)}" if models else "its network is none of ours"
         raise CheckpointError(f"{found.origin} ({found.layout}) does not say which model it is, {what}: add --model")
-    if found.model == Recipe().model and found.layout == "ours":
+    (model,) = models
+    if model == Recipe().network.model and found.layout == "ours":
         return Recipe()
     labels = _dataset_of(found.origin)
-    preset = PRESETS.get(f"{_PRESET_OF.get(labels, labels)}_{found.model.partition('_')[0]}_r50")
-    return preset().with_(model=found.model, num_classes=0, flip_pairs=()) if preset else preset_for_model(found.model)
+    preset = PRESETS.get(f"{_PRESET_OF.get(labels, labels)}_{family_of(model).name}_r50")
+    return preset().with_(model=model, num_classes=0, flip_pairs=()) if preset else preset_for_model(model)
 
 
 def _network_of(found: Translation, recipe: Recipe) -> dict[str, Any]:
-    """Fields of the network that belongs to the weights, as far as they concern the recipe's model.
+    """Options of the network that belongs to the weights, as far as they concern the recipe's model.
 
     Raises:
         CheckpointError: The tensors leave the network open and the recipe does not say it, or it is none of ours.
     """
-    fields = dict(LAYOUTS[found.layout].network)
+    layout, network = LAYOUTS[found.layout], recipe.network
+    own = set(fields_of(type(network)))
+    options = {**layout.network}
     beside = recipe_beside(found.origin) if found.layout == "ours" else None
     if beside:
-        names = PIXELS + (NETWORK if beside.model == recipe.model else ())
-        fields |= {name: getattr(beside, name) for name in names}
-    if found.model == recipe.model:
-        fields |= found.options
-        if found.one_kernel and not beside and recipe.mvf_mode != "T" and not recipe.mvf_share:
-            raise CheckpointError(
-                f"the tensors of {found.origin} fit --mvf_mode T and --mvf_share alike: add one of them"
-            )
-    if LAYOUTS[found.layout].segments_divide and recipe.model.startswith("tsm"):
-        if recipe.model == "tsm_r101":
+        names = [name for name, option in known_options().items() if option.metadata["of_weights"]]
+        if beside.network.model == network.model:
+            names += network.own_options()
+        values = beside.options()
+        options |= {name: values[name] for name in names if name in values}
+    recognition = recognition_as(found, network.model)
+    if recognition:
+        options |= found.options_of(recognition.options)
+        if recognition.open_question and not beside and not is_settled(network):
+            raise CheckpointError(f"the tensors of {found.origin} {recognition.open_question}")
+    if layout.segments_divide and recipe.network.family.name == "tsm":
+        if recipe.network.model == "tsm_r101":
             raise CheckpointError(
                 f"{found.origin}: {found.layout} shifts in every block of ResNet-101, ours in every second, as the "
                 "authors do: these weights would give other scores"
             )
-        fields.setdefault("shift_div", recipe.num_segments)
-    return fields
+        options.setdefault("shift_div", recipe.clip.num_segments)
+    others = {name for family in FAMILIES.values() for name in fields_of(family.options)} - own
+    return {name: value for name, value in options.items() if name not in others}
 
 
-def _open_ones(fields: dict[str, Any], given: Collection[str]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if name not in given}
+def _open_ones(options: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in given}
 
 
 def _classes_of(found: Translation, recipe: Recipe) -> int:
     if not found.num_classes:
         raise CheckpointError(f"{found.origin} holds no classifier: train from it, or convert it with --partial head")
-    if recipe.num_classes not in (0, found.num_classes):
+    if recipe.network.num_classes not in (0, found.num_classes):
         raise CheckpointError(
-            f"{found.origin} has {found.num_classes} classes, the recipe {recipe.num_classes}: "
+            f"{found.origin} has {found.num_classes} classes, the recipe {recipe.network.num_classes}: "
             "leave out --num_classes, or take the weights that belong to the recipe"
         )
     return found.num_classes

@@ -8,7 +8,7 @@ import torch
 
 from configs import Recipe, RecipeError, cli
 from datasets import known_class_names
-from engine.inference import adopt_network, load_recognizer, names_of_weights
+from engine.pretrained import adopt_network, load_pretrained, names_of_weights
 from models import create_model
 from weights import CheckpointError, assign, read, to_layout, translate
 
@@ -31,8 +31,8 @@ def save_as(path, net, layout):
 def ours(folder, recipe):
     folder.mkdir()
     (folder / "recipe.json").write_text(recipe.to_json())
-    options = {name: getattr(recipe, name) for name in ("shift_direction", "shift_div", "norm_eps")}
-    np.savez(folder / "best.npz", **arrays_of(model(recipe.model, **options)))
+    options = {name: recipe.options()[name] for name in ("shift_direction", "shift_div", "norm_eps")}
+    np.savez(folder / "best.npz", **arrays_of(model(recipe.network.model, **options)))
     return folder / "best.npz"
 
 
@@ -42,24 +42,30 @@ def flags(weights, *more):
     return parser.parse_args(["--pretrained", str(weights), *more])
 
 
-PADDLE = Recipe(model="tsm_tiny", num_segments=8, clip_len=1, shift_direction="paddle", shift_div=4, norm_eps=1e-3)
+def load(args):
+    return load_pretrained(args.pretrained, cli.asked(args))
+
+
+PADDLE = Recipe.of(model="tsm_tiny", num_segments=8, clip_len=1, shift_direction="paddle", shift_div=4, norm_eps=1e-3)
 
 
 def test_a_run_that_starts_from_ours_takes_over_the_network_of_its_recipe(tmp_path):
     found = read(ours(tmp_path / "run", PADDLE))
-    recipe, changes = adopt_network(Recipe(model="tsm_tiny"), found, ["shift_div"])
-    assert (recipe.shift_direction, recipe.shift_div, recipe.norm_eps) == ("paddle", 8, 1e-3)
+    recipe, changes = adopt_network(Recipe.of(model="tsm_tiny"), found, ["shift_div"])
+    assert (recipe.network.shift_direction, recipe.network.shift_div, recipe.network.norm_eps) == ("paddle", 8, 1e-3)
     assert "shift_direction paddle" in changes
-    assert adopt_network(Recipe(model="mvf_tiny"), found, [])[0].shift_direction == "mit"
+    other, changes = adopt_network(Recipe.of(model="mvf_tiny"), found, [])
+    assert other == Recipe.of(model="mvf_tiny", norm_eps=1e-3)
+    assert changes == "norm_eps 0.001"
 
 
 def test_a_recipe_beside_belongs_to_weights_of_ours_alone(tmp_path, capsys):
     ours(tmp_path / "run", PADDLE)
     path = save_as(tmp_path / "run" / "tsm_1x1x8_mine.pth", model(shift_div=8), "mmaction2")
-    recipe = load_recognizer(flags(path)).recipe
-    assert (recipe.shift_direction, recipe.norm_eps) == ("mit", 1e-5)
+    recipe = load(flags(path)).recipe
+    assert (recipe.network.shift_direction, recipe.network.norm_eps) == ("mit", 1e-5)
     assert "taken as tsm_tiny of 8 x 1 frames" in capsys.readouterr().err
-    assert load_recognizer(flags(tmp_path / "run" / "best.npz")).recipe == PADDLE.with_(num_classes=5)
+    assert load(flags(tmp_path / "run" / "best.npz")).recipe == PADDLE.with_(num_classes=5)
     assert capsys.readouterr().err == ""
 
 
@@ -74,10 +80,10 @@ def test_a_recipe_beside_belongs_to_weights_of_ours_alone(tmp_path, capsys):
 def test_what_the_tsm_authors_write_into_names(tmp_path, name, fields):
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
-    recipe = load_recognizer(flags(save_as(path, model(), "mit-tsm"))).recipe
-    assert {field: getattr(recipe, field) for field in fields} == fields
-    kept = adopt_network(Recipe(model="tsm_tiny"), read(path), [])[0]
-    assert kept.shift_div == fields.get("shift_div", 8)
+    recipe = load(flags(save_as(path, model(), "mit-tsm"))).recipe
+    assert {field: recipe.options()[field] for field in fields} == fields
+    kept = adopt_network(Recipe.of(model="tsm_tiny"), read(path), [])[0]
+    assert kept.network.shift_div == fields.get("shift_div", 8)
 
 
 @pytest.mark.parametrize(
@@ -145,23 +151,23 @@ def test_a_file_that_hides_its_shifts_asks_for_the_model(tmp_path):
     net = model("tsm_mobilenet_v2", 27, shift_direction="online")
     path = save_as(tmp_path / "mobilenetv2_jester_online.pth", net, "tonylins")
     with pytest.raises(CheckpointError, match="it may be tsn_mobilenet_v2 or tsm_mobilenet_v2: add --model"):
-        load_recognizer(flags(path))
-    loaded = load_recognizer(flags(path, "--model", "tsm_mobilenet_v2", "--shift_direction", "online"))
-    assert loaded.recipe.shift_direction == "online"
+        load(flags(path))
+    loaded = load(flags(path, "--model", "tsm_mobilenet_v2", "--shift_direction", "online"))
+    assert loaded.recipe.network.shift_direction == "online"
     with pytest.raises(RecipeError, match="--shift_direction belongs to tsm models, and the model is tsn_mobilenet_v2"):
-        load_recognizer(flags(path, "--model", "tsn_mobilenet_v2", "--shift_direction", "online"))
+        load(flags(path, "--model", "tsn_mobilenet_v2", "--shift_direction", "online"))
 
 
 def test_the_preset_is_that_of_the_data_set_in_the_name(tmp_path):
     path = save_as(tmp_path / "tsm_1x1x8_50e_sthv2.pth", model(num_classes=174), "mmaction2")
-    recipe = load_recognizer(flags(path)).recipe
-    assert (recipe.test_crops, recipe.test_clips, recipe.test_size) == ("three", 2, 256)
+    recipe = load(flags(path)).recipe
+    assert (recipe.pixels.test_crops, recipe.clip.test_clips, recipe.pixels.test_size) == ("three", 2, 256)
 
 
 def test_the_norm_that_mvfnet_does_not_use_is_left_out_by_name():
     net = model("mvf_tiny", mvf_use_hs=True)
     theirs = translate(to_layout(arrays_of(net), "mvfnet"), "R50.pth")
-    assert "mvf_use_hs" not in theirs.options
+    assert "mvf_use_hs" not in theirs.options_of({"mvf_use_hs": True})
     without = model("mvf_tiny", mvf_use_hs=False)
     coverage = assign(without, theirs)
     assert set(coverage.skipped.values()) == {

@@ -1,0 +1,215 @@
+"""The families of networks: one frozen dataclass of options for each, and one entry in FAMILIES that says the rest.
+
+A new family is its file in `models/` and its entry here, with its dataclass where it has options of its own. The entry
+lives in this room, and names its file instead of importing it, so that flags and recipes need no framework.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from configs.options import Options, RecipeError, fields_of, option
+
+MODEL_HELP = "model name: family and variant, such as tsm_r50"
+
+
+@dataclass(frozen=True)
+class Network(Options):
+    """Options of every network."""
+
+    model: str = option("", MODEL_HELP)
+    num_classes: int = option(0, "classes of the head; 0 takes the number from the dataset", at_least=0)
+    dropout: float = option(0.5, "dropout before the classifier", at_least=0, below=1)
+    partial_bn: bool = option(False, "freeze every BatchNorm but the first")
+    norm_eps: float = option(
+        1e-5, "epsilon of every BatchNorm; TensorFlow's MobileNetV2 has 1e-3", of_weights=True, above=0
+    )
+
+    def check(self) -> None:
+        """Raises RecipeError if no family has the model, or another one than this class belongs to."""
+        if type(self) is not self.family.options:
+            raise RecipeError(f"model must be one of {', '.join(self.family.models)}, got {self.model!r}")
+
+    def check_frames(self, num_frames: int) -> None:
+        """Raises RecipeError if the network cannot take clips of that many frames; for subclasses to override."""
+
+    @classmethod
+    def own_options(cls) -> tuple[str, ...]:
+        """Flags of the options that this family alone declares."""
+        inherited = {name for parent in cls.__mro__[1:] for name in vars(parent).get("__annotations__", {})}
+        return tuple(flag for flag, f in fields_of(cls).items() if f.name not in inherited)
+
+    @property
+    def family(self) -> Family:
+        """The family that has the model."""
+        return family_of(self.model)
+
+    @property
+    def variant(self) -> str:
+        """Which network of its family the model is, such as `r50`."""
+        return self.family.models[self.model]
+
+
+@dataclass(frozen=True)
+class ImageNetwork(Network):
+    """Options of the networks that run an image backbone on each frame."""
+
+    same_padding: bool = option(False, "MobileNetV2: pad strided convolutions as TensorFlow does", of_weights=True)
+    consensus: str = option(
+        "family",
+        "averaged over frames: features before the classifier, scores behind it, or as the model's family does",
+        choices=("family", "features", "scores"),
+    )
+
+    def check(self) -> None:
+        """Raises RecipeError as `Network.check` does, and for TensorFlow's padding of another backbone."""
+        super().check()
+        fits = self.variant == "mobilenet_v2" or not self.same_padding
+        self.require("same_padding", fits, f"off for {self.model}: it belongs to mobilenet_v2")
+
+
+@dataclass(frozen=True)
+class TSN(ImageNetwork):
+    """Temporal segment networks: frames meet in the average alone."""
+
+    model: str = option("tsn_r50", MODEL_HELP)
+
+
+@dataclass(frozen=True)
+class TSM(ImageNetwork):
+    """Temporal shift."""
+
+    model: str = option("tsm_r50", MODEL_HELP)
+
+    shift_div: int = option(8, "TSM: 1 / shift_div of the channels moves each way", at_least=2)
+    shift_place: str = option(
+        "blockres", "TSM: shift inside the residual branch or before the block", choices=("blockres", "block")
+    )
+    shift_direction: str = option(
+        "mit",
+        "TSM: first fold takes the next frame (mit), the previous (paddle), or past only (online)",
+        choices=("mit", "paddle", "online"),
+    )
+    temporal_pool: bool = option(False, "TSM: halve the frames before the second stage")
+
+    def check(self) -> None:
+        """Raises RecipeError as `ImageNetwork.check` does, and for temporal pooling between blocks of no stage."""
+        super().check()
+        fits = self.variant != "mobilenet_v2" or not self.temporal_pool
+        self.require("temporal_pool", fits, f"off for {self.model}, whose stages are no layers")
+
+    def check_frames(self, num_frames: int) -> None:
+        """Raises RecipeError for temporal pooling of an odd number of frames."""
+        fits = num_frames % 2 == 0 or not self.temporal_pool
+        self.require("temporal_pool", fits, "off for an odd number of frames")
+
+
+@dataclass(frozen=True)
+class MVF(ImageNetwork):
+    """Multi-view fusion."""
+
+    model: str = option("mvf_r50", MODEL_HELP)
+
+    mvf_mode: str = option("THW", "MVF: the views that are fused", choices=("THW", "TH", "T"))
+    mvf_alpha: float = option(0.125, "MVF: fraction of the channels that is fused", at_least=0, at_most=1)
+    mvf_share: bool = option(False, "MVF: one kernel for all views")
+    mvf_use_hs: bool = option(True, "MVF: BatchNorm and hard-swish after the sum of views")
+    mvf_stages: tuple[int, ...] = option((0, 0, 1, 1), "MVF: 1 for each of the four stages that gets it")
+
+    def check(self) -> None:
+        """Raises RecipeError as `ImageNetwork.check` does, and for stages that are not four bits."""
+        super().check()
+        bits = len(self.mvf_stages) == 4 and set(self.mvf_stages) <= {0, 1}
+        self.require("mvf_stages", bits, "four of 0 or 1")
+
+
+@dataclass(frozen=True)
+class Family:
+    """What everybody needs to know of a family of networks.
+
+    Attributes:
+        name: Beginning of its models' names.
+        options: Dataclass of its options.
+        variants: Ends of its models' names: `<name>_<variant>`.
+        module: File in `models/` with its functions, see `models.families.Implementation`. A file of the same name in
+            `alignment/reference/` holds its PyTorch twin.
+        presets: Variant -> nearest preset; the key "" is for all others. Without any, the defaults are the recipe.
+        tensors: Regular expression of the names of its tensors; those of the classifier begin with `cls_head.`.
+        task: Key of `tasks.TASKS`: what its output means.
+    """
+
+    name: str
+    options: type[Network]
+    variants: tuple[str, ...]
+    module: str
+    presets: Mapping[str, str] = field(default_factory=dict)
+    tensors: str = r"(?:backbone|cls_head)\..+"
+    task: str = "classification"
+
+    @property
+    def models(self) -> dict[str, str]:
+        """Model name -> variant."""
+        return {f"{self.name}_{variant}": variant for variant in self.variants}
+
+
+_BACKBONES = ("r18", "r34", "r50", "r101", "mobilenet_v2", "tiny")
+_IMAGE_TENSORS = r"backbone\.(?:conv1|bn1|layer[1-4]|features)\..+|cls_head\.new_fc\.\w+"
+
+
+def _image_family(name: str, options: type[Network], module: str) -> Family:
+    presets = {
+        "mobilenet_v2": f"finetune_{name}_mobilenet_v2",
+        "tiny": f"demo_{name}",
+        "": f"kinetics400_{name}_r50",
+    }
+    return Family(name, options, _BACKBONES, module, presets, _IMAGE_TENSORS)
+
+
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (
+        _image_family("tsn", TSN, "models.recognizer2d"),
+        _image_family("tsm", TSM, "models.temporal_shift"),
+        _image_family("mvf", MVF, "models.multi_view_fusion"),
+    )
+}
+
+
+def model_names() -> list[str]:
+    """The names of all models."""
+    return [model for family in FAMILIES.values() for model in family.models]
+
+
+def family_of(model: str) -> Family:
+    """The family that has a model.
+
+    Raises:
+        RecipeError: None has; the message lists all models.
+    """
+    for family in FAMILIES.values():
+        if model in family.models:
+            return family
+    raise RecipeError(f"model must be one of {', '.join(model_names())}, got {model!r}")
+
+
+def network_of(model: str, **options: Any) -> Network:
+    """The options of a model, by its name.
+
+    Raises:
+        RecipeError: The model is unknown, an option is none of its family's, or a value is out of its range.
+    """
+    group = family_of(model).options
+    fields = fields_of(group)
+    for name in options:
+        if name not in fields:
+            owners = " and ".join(family.name for family in families_with(name))
+            raise RecipeError(f"{name} must be off for {model}: it belongs to {owners or 'no'} models")
+    return group(model=model, **{fields[name].name: value for name, value in options.items()})
+
+
+def families_with(option_name: str) -> list[Family]:
+    """The families that have an option of that flag; none for an option that every network has, or that is none."""
+    common = fields_of(Network)
+    return [f for f in FAMILIES.values() if option_name in fields_of(f.options) and option_name not in common]
