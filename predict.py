@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 
 from configs import cli
+from deploy.engines import COMPUTED, ENGINES
+from deploy.interface import Settings
 from runtime import command
 
 
@@ -21,7 +23,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     run.add_argument("--top", type=command.positive, default=5, help="classes to print")
     cli.add_checkpoint_flags(parser)
-    cli.add_engine_flags(parser)
+    cli.add_engine_flags(parser, ENGINES, COMPUTED)
     return parser.parse_args(argv)
 
 
@@ -42,7 +44,9 @@ def main(argv: list[str] | None = None) -> None:
     recipe = loaded.recipe
     names = class_names_beside(args.pretrained, recipe.network.num_classes, names=args.classes)
     dataset = VideoDataset(unlabelled(args.video), recipe, cli.VIEWS[args.views])
-    model, _ = compiled(args, loaded, dataset)
+    num_views, *clip_shape = dataset.sample_shape
+    settings = Settings(args.precision, args.threads, tune=not args.no_tune)
+    model, _ = compiled(loaded.model, clip_shape, num_views * len(dataset), args.engine, settings)
     for index, video in enumerate(args.video):
         clips, _ = dataset.load(index)
         probabilities = view_scores(model, clips[None], args.views_per_pass, recipe.clip.average_views)[0]  # [K]

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 
 from configs import cli
+from deploy.engines import COMPUTED, ENGINES
+from deploy.interface import Settings
 from runtime import command
 
 
@@ -23,7 +25,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--num_workers", type=command.count, default=2, help="processes that read videos; 0 reads in this one"
     )
     cli.add_checkpoint_flags(parser)
-    cli.add_engine_flags(parser)
+    cli.add_engine_flags(parser, ENGINES, COMPUTED)
     return parser.parse_args(argv)
 
 
@@ -55,7 +57,9 @@ def main(argv: list[str] | None = None) -> None:
     model_name = recipe.network.model
     print(f"{model_name} on {len(dataset)} videos from {annotation.source}, {view} (views x frames x RGB x H x W)")
     started = time.perf_counter()
-    model, engine = compiled(args, loaded, dataset)
+    num_views, *clip_shape = dataset.sample_shape
+    settings = Settings(args.precision, args.threads, tune=not args.no_tune)
+    model, engine = compiled(loaded.model, clip_shape, num_views * len(dataset), args.engine, settings)
     with ClipLoader(dataset, 1, num_workers=args.num_workers) as loader:
         scores, labels = evaluation.score_dataset(model, loader, args.views_per_pass)
     seconds = time.perf_counter() - started

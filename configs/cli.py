@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +14,6 @@ from configs.presets import PRESETS, get_preset, preset_for_model
 from configs.recipe import Clip, Pixels, Recipe, Training, known_options, network_options
 from runtime import command
 
-# What may compute logits from a checkpoint: `auto` chooses between Paddle in dygraph and Paddle Inference.
-ENGINES = ("auto", "dygraph", "paddle", "onnxruntime", "openvino")
 VIEWS = {"full": "test", "quick": "val"}  # --views -> mode of the data set
 # Group of flags -> the options in it.
 GROUPS: dict[str, Callable[[], dict[str, dataclasses.Field[Any]]]] = {
@@ -95,15 +93,21 @@ def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
     add_recipe_flags(parser, ("model", "frames", "pixels"))
 
 
-def add_engine_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds what chooses the engine of a command that computes from a checkpoint."""
+def add_engine_flags(parser: argparse.ArgumentParser, engines: Iterable[str], precisions: Iterable[str]) -> None:
+    """Adds what chooses the engine of a command that computes from a checkpoint.
+
+    Args:
+        parser: Of the command.
+        engines: Those of deploy, beside which the model itself may compute.
+        precisions: In which they compute.
+    """
     section = parser.add_argument_group("engine")
     section.add_argument(
-        "--engine", choices=ENGINES, default="auto",
+        "--engine", choices=("auto", "dygraph", *engines), default="auto",
         help="what computes: the model itself (dygraph), or an engine from its graph; auto (default): Paddle Inference "
-        "for many views on a processor, else dygraph",
+        "for many views on CPU, else dygraph",
     )  # fmt: skip
-    section.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the engine (default: fp32)")
+    section.add_argument("--precision", choices=tuple(precisions), default="fp32", help="of the engine (default: fp32)")
     section.add_argument(
         "--views_per_pass", type=command.count, default=0, help="views in one forward pass; 0: 64 frames"
     )

@@ -13,19 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from configs import Recipe
-from datasets import read_class_names
+from deploy.formats import ALL_FILES, Graph
+from deploy.signature import Signature
 from runtime.errors import UserError
 
 RECORD, RECIPE, CLASSES = "export.json", "recipe.json", "classes.txt"
-LEGACY_FOLDER = "legacy"  # of Paddle 2's graph in an artefact that holds Paddle 3's too: their weights are named alike
-VERSION = 2  # of the record; raise it when its keys change their meaning
-KEYS = ("model", "input", "views", "num_classes", "precision", "versions", "files")  # that it cannot do without
-# format -> the files of its graph
-GRAPHS: dict[str, tuple[str, ...]] = {
-    "paddle": ("inference.json", "inference.pdiparams"),
-    "legacy": ("inference.pdmodel", "inference.pdiparams"),
-    "onnx": ("inference.onnx",),
-}
+LEGACY_FOLDER = (
+    "legacy"  # of Paddle 2's graph in an artefact that holds Paddle 3's too: their weights have one file name
+)
+VERSION = 3  # of the record; raise it when its keys change their meaning
+KEYS = ("model", "signature", "views", "num_classes", "precision", "versions", "files")  # that it cannot do without
 
 
 class ArtefactError(UserError):
@@ -49,25 +46,27 @@ class Artefact:
     class_names: tuple[str, ...]
 
     @property
-    def clip_shape(self) -> tuple[int, ...]:
-        """(T, 3, H, W) of the clips that the graphs take."""
-        return tuple(self.record["input"]["shape"][1:])
+    def signature(self) -> Signature:
+        """What goes into the graphs and comes out."""
+        return Signature.from_dict(self.record["signature"])
 
     @property
     def precision(self) -> str:
         """`fp32`, or `int8` where the weights are quantized."""
         return self.record["precision"]
 
-    def graph(self, form: str) -> list[Path]:
-        """The files of the graph in one format, as they were certified.
+    def graph(self, form: str) -> Graph:
+        """The graph in one format, its files as they were certified.
 
         Raises:
             ArtefactError: The folder does not hold that format, or a file is not the one that was certified.
         """
-        missing = [name for name in GRAPHS[form] if not (self.directory / name).is_file()]
-        if missing:
-            raise ArtefactError(f"{self.directory} has no {missing[0]}: export it with --formats {form}")
-        return [_as_certified(self.directory / name, self.record) for name in GRAPHS[form]]
+        graph = Graph(form, self.directory, self.signature)
+        for path in graph.files:
+            if not path.is_file():
+                raise ArtefactError(f"{self.directory} has no {path.name}: export it with --formats {form}")
+            _as_certified(path, self.record)
+        return graph
 
 
 def open_artefact(directory: str | Path) -> Artefact:
@@ -77,6 +76,8 @@ def open_artefact(directory: str | Path) -> Artefact:
         ArtefactError: The folder is none of `deploy.export`, or of another version.
         RecipeError, DataError: The recipe or the class names cannot be read.
     """
+    from datasets import read_class_names  # which imports decoders, for which --help need not wait
+
     directory = Path(directory)
     record = read_record(directory)
     names = read_class_names(str(_as_certified(directory / CLASSES, record)))
@@ -101,8 +102,10 @@ def read_record(directory: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ArtefactError(f"{directory} has no {RECORD}: make it with python -m deploy.export --output {directory}")
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = _in_this_version(json.loads(path.read_text(encoding="utf-8")))
         version, missing = record["version"], [key for key in KEYS if key not in record]
+        if version == VERSION and not missing:
+            Signature.from_dict(record["signature"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtefactError(f"{path} is damaged ({error}): export again") from error
     if version != VERSION:
@@ -112,9 +115,18 @@ def read_record(directory: Path) -> dict[str, Any]:
     return record
 
 
+def _in_this_version(record: dict[str, Any]) -> dict[str, Any]:
+    """A record of version 2, which knew one input and one output, as this version writes it; any other as it is."""
+    if record["version"] != 2:
+        return record
+    signature = Signature.of_clips(record["input"]["shape"][1:], record["num_classes"])
+    kept = {name: value for name, value in record.items() if name != "input"}
+    return {**kept, "version": VERSION, "signature": signature.to_dict()}
+
+
 def write_record(directory: Path, record: dict[str, Any]) -> None:
     """Writes `export.json` with the digests of what lies beside it."""
-    names = sorted({RECIPE, CLASSES}.union(*GRAPHS.values()))
+    names = sorted({RECIPE, CLASSES, *ALL_FILES})
     files = {name: sha256(directory / name) for name in names if (directory / name).is_file()}
     text = json.dumps({"version": VERSION, **record, "files": files}, indent=2)
     (directory / RECORD).write_text(text + "\n", encoding="utf-8")
@@ -154,7 +166,7 @@ def _check_replaceable(target: Path) -> None:
     if not target.exists():
         return
     found = {path.name for path in target.iterdir()} if target.is_dir() else {target.name}
-    known = {RECORD, RECIPE, CLASSES, LEGACY_FOLDER}.union(*GRAPHS.values())
+    known = {RECORD, RECIPE, CLASSES, LEGACY_FOLDER, *ALL_FILES}
     if found and (RECORD not in found or found - known):
         other = min(found - known) if found - known else min(found)
         raise ArtefactError(f"{target} holds something else than an artefact, {other}: name another --output")

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any
 
 TIME_KEYS = ("preprocess_time", "inference_time", "postprocess_time")
-PATIENCE = 60.0  # seconds that the real one may take for its report
+TIMEOUT_S = 60.0  # seconds that the real one may take for its report
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Benchmark:
         precision: fp32, bf16 or int8.
         batch_size: Videos in a batch.
         input_shape: Of the views of a batch.
-        facts: Configuration of the engine, in AutoLog's words.
+        facts: Configuration of the engine, under AutoLog's names.
     """
 
     model_name: str
@@ -164,9 +164,9 @@ def _finishes(report: Callable[[], None]) -> bool:
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    thread.join(PATIENCE)
+    thread.join(TIMEOUT_S)
     if thread.is_alive():
-        print(f"auto_log gives no report within {PATIENCE:g} s: reporting without it", file=sys.stderr)
+        print(f"auto_log gives no report within {TIMEOUT_S:g} s: reporting without it", file=sys.stderr)
     return done.is_set()
 
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import paddle
 from paddle import nn
 
-from datasets import VideoDataset
-from deploy.artefact import GRAPHS, ArtefactError
-from deploy.engines import Engine, Settings, check_settings, open_graph
-from deploy.export import write_graph
+from deploy.artefact import ArtefactError
+from deploy.engines import ENGINES, check_settings, open_graph, with_precision
+from deploy.interface import Engine, EngineError, Settings
 from deploy.parity import TOLERANCE
-from engine.pretrained import Loaded
+from deploy.signature import Signature
+from deploy.writers import write_graph
 
 # Making and checking a graph takes 1 to 3 s, and saves 0.1 s (TSM) to 0.4 s (MVF) of a view of ResNet-50 at 224 pixels
 # on one core of an AMD EPYC (Zen 4).
@@ -38,7 +39,7 @@ class CompiledRecognizer(nn.Layer):
         self.checked = False
 
     def forward(self, clips: paddle.Tensor) -> paddle.Tensor:
-        """Logits; raises ArtefactError if those of the very first clip are not the model's."""
+        """Logits; raises EngineError if those of the very first clip are not the model's."""
         logits = self.engine(clips.numpy())
         if not self.checked:
             self._check(logits[:1], self.model(clips[:1]).numpy())
@@ -49,57 +50,59 @@ class CompiledRecognizer(nn.Layer):
         name, precision = self.engine.facts["engine"], self.engine.facts["precision"]
         difference, scale = float(np.abs(found - expected).max()), float(np.abs(expected).max())
         if precision == "fp32" and not difference <= TOLERANCE * max(scale, 1.0):
-            raise ArtefactError(
+            raise EngineError(
                 f"--engine {name} gives logits of the first clip that differ by {difference:.1e} from the model's: "
                 "take --engine dygraph"
             )
-        alike = "the same class" if found.argmax() == expected.argmax() else "another class"
+        top1 = "the same class" if found.argmax() == expected.argmax() else "another class"
         print(
             f"note: computed by {name} in {precision}; logits of the first clip differ by {difference:.1e} "
-            f"({difference / max(scale, 1e-30):.1e} of the largest) from the model's own, {alike} comes first",
+            f"({difference / max(scale, 1e-30):.1e} of the largest) from the model's own, {top1} comes first",
             file=sys.stderr,
         )
 
 
-def compiled(args: argparse.Namespace, loaded: Loaded, dataset: VideoDataset) -> tuple[nn.Layer, str]:
-    """The model as it is, or in the engine that the flags ask for, and the name of what computes.
+def compiled(
+    model: nn.Layer, clip_shape: Sequence[int], num_views: int, engine: str = "auto", settings: Settings | None = None
+) -> tuple[nn.Layer, str]:
+    """The model as it is, or in an engine, and the name of what computes.
 
     Args:
-        args: Of a parser with `cli.add_checkpoint_flags` and `cli.add_engine_flags`.
-        loaded: What the checkpoint holds.
-        dataset: What is to be computed.
+        model: Recognizer in eval mode.
+        clip_shape: (T, 3, H, W) of the views.
+        num_views: Views that are to be computed.
+        engine: A key of ENGINES, `dygraph`, or `auto` to choose by the views and the device.
+        settings: How an engine computes; the GPU is the one that Paddle uses here.
 
     Raises:
-        ArtefactError: The engine is asked for by name and is not installed, or cannot run this model here.
+        EngineError: The engine is asked for by name and is not installed, or cannot run this model here.
     """
-    name = _choose(args, len(dataset) * dataset.sample_shape[0])
+    settings = settings or Settings()
+    name = _choose(settings, num_views) if engine == "auto" else engine
     if name == "dygraph":
-        if args.precision != "fp32":
-            raise ArtefactError(f"--precision {args.precision} is an engine's: take --engine paddle or openvino")
-        return loaded.model, name
+        if settings.precision != "fp32":
+            way = with_precision(settings.precision)
+            raise EngineError(f"--precision {settings.precision} is an engine's: {way}")
+        return model, name
     try:
-        return CompiledRecognizer(loaded.model, _engine_of(args, loaded, dataset.sample_shape[1:], name)), name
-    except ArtefactError as error:
-        if args.engine != "auto" or args.precision != "fp32":
+        return CompiledRecognizer(model, _engine_of(model, Signature.of_clips(clip_shape), name, settings)), name
+    except (ArtefactError, EngineError) as error:
+        if engine != "auto" or settings.precision != "fp32":
             raise
         print(f"note: computed in dygraph, as the engine {name} does not run here: {error}", file=sys.stderr)
-        return loaded.model, "dygraph"
+        return model, "dygraph"
 
 
-def _choose(args: argparse.Namespace, num_views: int) -> str:
-    if args.engine != "auto":
-        return args.engine
-    here = paddle.get_device() == "cpu" and not args.no_tune
-    return "paddle" if args.precision != "fp32" or (here and num_views >= MANY_VIEWS) else "dygraph"
+def _choose(settings: Settings, num_views: int) -> str:
+    here = paddle.get_device() == "cpu" and settings.tune
+    return "paddle" if settings.precision != "fp32" or (here and num_views >= MANY_VIEWS) else "dygraph"
 
 
-def _engine_of(args: argparse.Namespace, loaded: Loaded, shape: tuple[int, ...], name: str) -> Engine:
+def _engine_of(model: nn.Layer, signature: Signature, name: str, settings: Settings) -> Engine:
     """An engine that has loaded the graph of a model; nothing is left on the disk."""
     device, _, number = paddle.get_device().partition(":")
-    gpu = int(number or 0) if device == "gpu" and name == "paddle" else None
-    settings = Settings(args.precision, args.threads, gpu=gpu, tune=not args.no_tune)
+    if device == "gpu" and name in ENGINES and device in ENGINES[name].devices:
+        settings = dataclasses.replace(settings, gpu=int(number or 0))
     check_settings(name, settings)
-    form = "paddle" if name == "paddle" else "onnx"
     with tempfile.TemporaryDirectory() as folder:
-        write_graph(form, args, loaded.model, shape, Path(folder))
-        return open_graph(name, [Path(folder) / file for file in GRAPHS[form]], shape, settings)
+        return open_graph(name, write_graph(ENGINES[name].formats[0], model, signature, Path(folder)), settings)

@@ -17,7 +17,8 @@ from datasets.decode import FRAME_NAME
 from datasets.scores import prediction_lines, score_views
 from deploy.artefact import Artefact, ArtefactError, open_artefact
 from deploy.autolog import Benchmark
-from deploy.engines import ENGINES, PRECISIONS, Engine, open_engine
+from deploy.engines import ENGINES, PRECISIONS, open_engine
+from deploy.interface import Engine
 from runtime import command
 from runtime.errors import UserError
 
@@ -51,7 +52,7 @@ def add_graph_flags(parser: argparse.ArgumentParser) -> None:
     """Adds what chooses an engine and how it computes."""
     section = parser.add_argument_group("engine")
     section.add_argument(
-        "--engine", choices=tuple(ENGINES), help="what computes (default: paddle; onnxruntime where only ONNX is there)"
+        "--engine", choices=tuple(ENGINES), help="what computes (default: the first one that reads what is there)"
     )
     section.add_argument("--precision", choices=PRECISIONS, help="of the computation (default: the artefact's)")
     section.add_argument(
@@ -80,12 +81,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     dataset = make_dataset(paths, artefact, args.views)
     failures: list[str] = []
     scores: dict[str, list[float]] = {}
-    for path, probabilities in predict(engine, dataset, args, failures):
-        if len(paths) > 1:
-            print(path)
-        print("\n".join(prediction_lines(probabilities, names, args.top)))
-        print(f"top-1 class: {probabilities.argmax()}\ntop-1 score: {probabilities.max():.8f}", flush=True)
-        scores[path] = probabilities.tolist()
+    workers = 0 if args.enable_benchmark or len(dataset) <= args.batch_size else args.num_workers
+    with ClipLoader(dataset, args.batch_size, num_workers=workers, on_error="drop") as loader:
+        if args.enable_benchmark:
+            run_benchmark(engine, loader, args.warmup, args.repeats)
+        for path, probabilities in predict(engine, loader, failures):
+            if len(paths) > 1:
+                print(path)
+            print("\n".join(prediction_lines(probabilities, names, args.top)))
+            print(f"top-1 class: {probabilities.argmax()}\ntop-1 score: {probabilities.max():.8f}", flush=True)
+            scores[path] = probabilities.tolist()
     if args.save_json:
         _save(args.save_json, {"classes": names, "scores": scores, "failures": failures})
     if failures:
@@ -117,23 +122,17 @@ def make_dataset(paths: Sequence[str], artefact: Artefact, views: str | None = N
     return VideoDataset(unlabelled(paths), artefact.recipe, cli.VIEWS[views or artefact.record["views"]])
 
 
-def predict(
-    engine: Engine, dataset: VideoDataset, args: argparse.Namespace, failures: list[str]
-) -> Iterator[tuple[str, np.ndarray]]:
-    """Yields the path and the probabilities [K] of each video while others decode the next ones.
+def predict(engine: Engine, loader: ClipLoader, failures: list[str]) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields the path and the probabilities [K] of each video while the loader decodes the next ones.
 
     Videos that do not decode are printed to standard error and added to `failures`.
     """
-    alone = args.enable_benchmark or len(dataset) <= args.batch_size
-    with ClipLoader(dataset, args.batch_size, num_workers=0 if alone else args.num_workers, on_error="drop") as loader:
-        if args.enable_benchmark:
-            run_benchmark(engine, loader, args)
-        for batch in loader.epoch(0):
-            failures += batch.failures
-            for failure in batch.failures:
-                print(f"error: {failure}", file=sys.stderr, flush=True)
-            for index, probabilities in zip(batch.indices, score_batch(engine, batch, dataset), strict=True):
-                yield dataset.annotation.entries[index].path, probabilities
+    for batch in loader.epoch(0):
+        failures += batch.failures
+        for failure in batch.failures:
+            print(f"error: {failure}", file=sys.stderr, flush=True)
+        for index, probabilities in zip(batch.indices, score_batch(engine, batch, loader.dataset), strict=True):
+            yield loader.dataset.annotation.entries[index].path, probabilities
 
 
 def score_batch(engine: Engine, batch: Batch, dataset: VideoDataset) -> np.ndarray:
@@ -143,16 +142,16 @@ def score_batch(engine: Engine, batch: Batch, dataset: VideoDataset) -> np.ndarr
     return score_views(engine, batch.clips, average=dataset.recipe.clip.average_views)
 
 
-def run_benchmark(engine: Engine, loader: ClipLoader, args: argparse.Namespace) -> None:
-    """Times passes over all videos, without decoding ahead, and prints AutoLog's report."""
+def run_benchmark(engine: Engine, loader: ClipLoader, warmup: int, repeats: int) -> None:
+    """Times `repeats` passes over all videos after `warmup` ones, without decoding ahead; prints AutoLog's report."""
     dataset = loader.dataset
     name, precision = dataset.recipe.network.model, engine.facts["precision"]
-    shape = (args.batch_size, *dataset.sample_shape)
-    for _ in range(args.warmup):
+    shape = (loader.batch_size, *dataset.sample_shape)
+    for _ in range(warmup):
         for batch in loader.epoch(0):
             score_batch(engine, batch, dataset)
-    with Benchmark(name, precision, args.batch_size, shape, engine.facts) as benchmark:
-        for _ in range(args.repeats):
+    with Benchmark(name, precision, loader.batch_size, shape, engine.facts) as benchmark:
+        for _ in range(repeats):
             batches = loader.epoch(0)
             for _ in range(len(loader)):
                 benchmark.watch.start()

@@ -63,8 +63,8 @@ def compare(name: str, directory: Path, clips: np.ndarray, expected: np.ndarray)
         expected: Their logits by dygraph, [n, K].
 
     Returns:
-        `max_difference`, `allowed`, `relative` (to the largest logit), `spread` of the clips' logits, `top1` (share of
-        clips that are named alike) and `clips`.
+        `max_difference`, `allowed`, `relative` (to the largest logit), `spread` of the clips' logits, `top1` (top-1
+        agreement, a fraction of the clips) and `clips`.
 
     Raises:
         ArtefactError: The engine does not run the graph or gives other logits.
@@ -87,8 +87,8 @@ def compare(name: str, directory: Path, clips: np.ndarray, expected: np.ndarray)
     }
     if not difference <= figures["allowed"] or figures["top1"] < 1:
         raise ArtefactError(
-            f"{name} differs from the trained model by {difference:.1e} (allowed: {figures['allowed']:.1e}) and names "
-            f"{figures['top1']:.0%} of the clips alike: the artefact is not kept"
+            f"{name} differs from the trained model by {difference:.1e} (allowed: {figures['allowed']:.1e}), top-1 "
+            f"agreement is {figures['top1']:.0%}: the artefact is not kept"
         )
     return figures
 

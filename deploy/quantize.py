@@ -27,7 +27,6 @@ from datasets import ClipLoader, VideoDataset, load_annotation
 from datasets.scores import score_views
 from deploy.artefact import (
     CLASSES,
-    GRAPHS,
     RECIPE,
     Artefact,
     ArtefactError,
@@ -35,12 +34,14 @@ from deploy.artefact import (
     whole_artefact,
     write_record,
 )
-from deploy.engines import Engine, open_engine
+from deploy.engines import open_engine
+from deploy.formats import FORMATS
+from deploy.interface import QUANTIZED, Engine
 from runtime import command
 from runtime.errors import UserError
 
 METHODS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}  # --method -> name of ONNX Runtime's
-GRAPH = GRAPHS["onnx"][0]
+GRAPH = FORMATS["onnx"].files[0]
 CLASSIFIER = ("Gemm", "MatMul")  # its operators; nothing else in our graphs is a product
 
 
@@ -78,14 +79,16 @@ def main(argv: list[str] | None = None) -> None:
         unfinished.mkdir()
         for name in (RECIPE, CLASSES):
             shutil.copy(artefact.directory / name, unfinished / name)
-        clips = calibration_clips(artefact, args)
+        train = _dataset(artefact, args.dataset_root, "train", args.train_list)
+        val = _dataset(artefact, args.dataset_root, "val", args.val_list)
+        clips = calibration_clips(train, args.clips)
         quantize_graph(artefact, unfinished / GRAPH, clips, args.method)
         kept = {name: value for name, value in artefact.record.items() if name not in ("files", "parity", "version")}
-        record = {**kept, "precision": "int8"}
+        record = {**kept, "precision": QUANTIZED}
         write_record(unfinished, record)
         accuracy = {
-            precision: top1_accuracy(open_engine("onnxruntime", place, threads=args.threads), artefact, args)
-            for precision, place in (("fp32", artefact.directory), ("int8", unfinished))
+            precision: top1_accuracy(open_engine("onnxruntime", place, threads=args.threads), val, args.num_workers)
+            for precision, place in (("fp32", artefact.directory), (QUANTIZED, unfinished))
         }
         write_record(
             unfinished,
@@ -95,14 +98,13 @@ def main(argv: list[str] | None = None) -> None:
         print(f"top1_acc fp32: {accuracy['fp32']:.4f}\ntop1_acc int8: {accuracy['int8']:.4f}")
 
 
-def calibration_clips(artefact: Artefact, args: argparse.Namespace) -> list[np.ndarray]:
-    """Views of training videos, spread evenly over the list, each float32 [1, T, 3, H, W]; one view of each video.
+def calibration_clips(dataset: VideoDataset, most: int) -> list[np.ndarray]:
+    """Views of `most` videos at most, spread evenly over the list, each float32 [1, T, 3, H, W]; one of each video.
 
     Raises:
-        DataError: The data set cannot be read, or one of its videos.
+        DataError: A video cannot be read.
     """
-    dataset = _dataset(artefact, args, "train")
-    wanted = np.unique(np.linspace(0, len(dataset) - 1, min(args.clips, len(dataset))).round().astype(int))
+    wanted = np.unique(np.linspace(0, len(dataset) - 1, min(most, len(dataset))).round().astype(int))
     views = (dataset.load(int(index))[0] for index in wanted)
     return [view[number % len(view)][None].copy() for number, view in enumerate(views)]
 
@@ -120,7 +122,7 @@ def quantize_graph(artefact: Artefact, target: Path, clips: list[np.ndarray], me
         ArtefactError: ONNX Runtime's quantization is not installed, or refuses the graph.
     """
     quantization = _quantization()
-    (source,) = artefact.graph("onnx")
+    (source,) = artefact.graph("onnx").files
     with tempfile.TemporaryDirectory() as folder, _quiet():
         prepared = str(Path(folder) / "prepared.onnx")
         try:
@@ -129,7 +131,7 @@ def quantize_graph(artefact: Artefact, target: Path, clips: list[np.ndarray], me
             quantization.quantize_static(
                 prepared,
                 str(target),
-                _clip_reader(quantization, artefact.record["input"]["name"], clips),
+                _clip_reader(quantization, artefact.signature.inputs[0].name, clips),
                 per_channel=True,
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
@@ -142,28 +144,27 @@ def quantize_graph(artefact: Artefact, target: Path, clips: list[np.ndarray], me
             raise ArtefactError(f"ONNX Runtime cannot quantize {source}: {error}") from error
 
 
-def top1_accuracy(engine: Engine, artefact: Artefact, args: argparse.Namespace) -> float:
-    """Share of the validation videos that an engine names rightly.
+def top1_accuracy(engine: Engine, dataset: VideoDataset, num_workers: int = 0) -> float:
+    """Fraction of the videos of which an engine predicts the class.
 
     Raises:
         DataError: A video cannot be read.
     """
-    dataset = _dataset(artefact, args, "val")
-    with ClipLoader(dataset, 1, num_workers=args.num_workers) as loader:
+    average = dataset.recipe.clip.average_views
+    with ClipLoader(dataset, 1, num_workers=num_workers) as loader:
         hits = [
-            score_views(engine, batch.clips, average=artefact.recipe.clip.average_views).argmax(axis=1) == batch.labels
+            score_views(engine, batch.clips, average=average).argmax(axis=1) == batch.labels
             for batch in loader.epoch(0)
         ]
     return float(np.concatenate(hits).mean())
 
 
-def _dataset(artefact: Artefact, args: argparse.Namespace, split: str) -> VideoDataset:
-    """A split with the views that the artefact was exported for."""
+def _dataset(artefact: Artefact, root: str, split: str, list_file: str) -> VideoDataset:
+    """A split of a data set with the views that the artefact was exported for; raises DataError if it is not there."""
     recipe = artefact.recipe
-    names = args.train_list if split == "train" else args.val_list
-    annotation = load_annotation(args.dataset_root, split, recipe.clip.split, recipe.network.num_classes, names)
+    annotation = load_annotation(root, split, recipe.clip.split, recipe.network.num_classes, list_file)
     if annotation.class_names and annotation.class_names != artefact.class_names:
-        raise UserError(f"the classes of {args.dataset_root} are not those of {artefact.directory}: take its own data")
+        raise UserError(f"the classes of {root} are not those of {artefact.directory}: take its own data")
     return VideoDataset(annotation, recipe, cli.VIEWS[artefact.record["views"]])
 
 

@@ -28,8 +28,8 @@ from datasets import load_views
 from datasets.annotation import DataError
 from datasets.scores import score_views
 from deploy.artefact import Artefact, open_artefact
-from deploy.engines import Engine
 from deploy.infer import add_graph_flags, open_engine_of
+from deploy.interface import Engine
 from runtime import command
 from runtime.errors import UserError
 
@@ -98,37 +98,43 @@ class Classifier:
 
 
 class Server(ThreadingHTTPServer):
-    """Answers each request in a thread of its own."""
+    """Answers each request in a thread of its own.
+
+    Args:
+        host, port: Where it listens.
+        top: Classes in an answer.
+        max_megabytes: Largest video that is taken.
+        timeout_s: Seconds that a sender may stand still, and that the last answers may take at the end.
+
+    Raises:
+        ServeError: The port is taken, or not to be had.
+    """
 
     daemon_threads = True  # a connection that says nothing must not keep the server from its end
     request_queue_size = 64
 
-    def __init__(self, args: argparse.Namespace) -> None:
-        """Takes the port; requests wait until `serve_forever`.
-
-        Raises:
-            ServeError: The port is taken, or not to be had.
-        """
-        self.args = args
+    def __init__(self, host: str, port: int, top: int, max_megabytes: int, timeout_s: float) -> None:
+        """Takes the port; requests wait until `serve_forever`."""
+        self.host, self.top, self.max_megabytes, self.timeout_s = host, top, max_megabytes, timeout_s
         self.classifier: Classifier  # set before the first request is answered
         self.room = threading.BoundedSemaphore(BUSY)
         try:
-            super().__init__((args.host, args.port), Handler)
+            super().__init__((host, port), Handler)
         except (OSError, OverflowError) as error:
             if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
                 raise ServeError(
-                    f"port {args.port} of {args.host} is taken: end what listens there or choose another --port"
+                    f"port {port} of {host} is taken: end what listens there or choose another --port"
                 ) from error
-            raise ServeError(f"cannot listen on {args.host}, port {args.port}: {error}") from error
+            raise ServeError(f"cannot listen on {host}, port {port}: {error}") from error
 
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"http://{self.args.host}:{self.server_address[1]}"
+        return f"http://{self.host}:{self.server_address[1]}"
 
     def drain(self) -> None:
-        """Waits until the requests that were taken in are answered, `patience` seconds at most."""
-        end = time.monotonic() + self.args.patience
+        """Waits until the requests that were taken in are answered, `timeout_s` seconds at most."""
+        end = time.monotonic() + self.timeout_s
         for _ in range(BUSY):
             self.room.acquire(timeout=max(0.0, end - time.monotonic()))
 
@@ -149,7 +155,7 @@ class Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         """Sets the time after which a silent sender is left."""
         super().setup()
-        self.connection.settimeout(self.server.args.patience)
+        self.connection.settimeout(self.server.timeout_s)
 
     def do_GET(self) -> None:
         """Says what is served."""
@@ -164,7 +170,7 @@ class Handler(BaseHTTPRequestHandler):
         """Names the action in the video that is the body."""
         header = self.headers.get("Content-Length", "")
         length = int(header) if header.isascii() and header.isdigit() and len(header) < 19 else -1
-        limit = self.server.args.max_megabytes
+        limit = self.server.max_megabytes
         if length < 0 or "Transfer-Encoding" in self.headers:
             self._answer(HTTPStatus.LENGTH_REQUIRED, error="send the video with its Content-Length")
         elif self.path != "/predict":
@@ -192,7 +198,7 @@ class Handler(BaseHTTPRequestHandler):
             self.log_error("%r", error)
             return self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, error="the model failed on this video")
         names = classifier.artefact.class_names
-        best = probabilities.argsort()[::-1][: self.server.args.top]
+        best = probabilities.argsort()[::-1][: self.server.top]
         top = [{"label": int(k), "name": names[k], "probability": float(probabilities[k])} for k in best]
         return self._answer(HTTPStatus.OK, top=top)
 
@@ -204,7 +210,7 @@ class Handler(BaseHTTPRequestHandler):
         """Answers, and lets a body of moderate length run out: who is cut off while sending never reads the answer."""
         self._answer(code, error=error)
         self.wfile.flush()
-        rest = min(length, 4 * self.server.args.max_megabytes * 2**20)
+        rest = min(length, 4 * self.server.max_megabytes * 2**20)
         while rest > 0 and (part := self.rfile.read(min(rest, 2**16))):
             rest -= len(part)
 
@@ -222,7 +228,7 @@ class Handler(BaseHTTPRequestHandler):
 def main(argv: list[str] | None = None) -> None:
     """Takes the port, loads the artefact, and answers until a signal comes."""
     args = parse_args(argv)
-    with Server(args) as server:
+    with Server(args.host, args.port, args.top, args.max_megabytes, args.patience) as server:
         _end_on_signals(server)
         artefact = open_artefact(args.model_dir)
         engine = open_engine_of(args)

@@ -41,9 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for folder in args.configs or sorted(path for path in CONFIGS.iterdir() if path.is_dir()):
         shutil.rmtree(OUTPUT / folder.name, ignore_errors=True)  # results of an earlier run are not of this one
         for script, config, mode in RUNS:
-            words = [str(folder / f"{config}.txt"), mode]
+            argv = [str(folder / f"{config}.txt"), mode]
             started = time.perf_counter()
-            code = run("prepare", words) or run(script, words)
+            code = run("prepare", argv) or run(script, argv)
             rows.append((folder.name, script, mode, time.perf_counter() - started, code))
     print()
     for model, script, mode, seconds, code in rows:
@@ -53,9 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(any(code for *_, code in rows))
 
 
-def run(script: str, words: Sequence[str]) -> int:
+def run(script: str, argv: Sequence[str]) -> int:
     """The exit code of a script of this folder."""
-    command = ["bash", f"test_tipc/{script}.sh", *words]
+    command = ["bash", f"test_tipc/{script}.sh", *argv]
     print(f"\n$ {' '.join(command)}", flush=True)
     return subprocess.run(command, check=False).returncode
 

@@ -38,7 +38,7 @@ from test_tipc.steps import (
 STATIC_RTOL = 1e-4  # of the first losses, static graph against dygraph
 # As in PaddleVideo. Later ones drift apart: a deep network that begins from nothing multiplies rounding in each step.
 FIRST_LOSSES = 3
-PATIENCE = 3600.0  # seconds that a step may take
+TIMEOUT_S = 3600.0  # seconds that a step may take
 # Lines of the forms that no chain here looks at.
 UNOFFERED = (
     "pact_train", "fpgm_train", "distill_train", "fpgm_export", "distill_export", "export1", "export2", "inference_dir",
@@ -61,13 +61,13 @@ def train_inference(config: Config, mode: str, session: Session) -> None:
             weights = train(session, config, mode, folder, training)
             if weights:
                 evaluate(session, config, mode, folder, weights)
-                infer_exported(session, config, folder, weights, config.words("norm_export"))
+                infer_exported(session, config, folder, weights, config.argv("norm_export"))
             elif session.steps[-1].status == FAILED:
                 session.skip("evaluation, export, inference", f"there is nothing to go on with: {name} failed")
         return
     weights = _trained(config, "infer_model", mode)
     exported = infer_exported(
-        session, config, session.folder, weights, config.words("infer_export"), rows=mode == "whole_infer"
+        session, config, session.folder, weights, config.argv("infer_export"), rows=mode == "whole_infer"
     )
     if mode == "klquant_whole_infer" and exported:
         quantized = quantize(session, config, exported)
@@ -105,14 +105,14 @@ def dy2static(config: Config, mode: str, session: Session) -> None:
 
     Source: test_train_dy2static_python.sh of PaddleVideo, which compares the first three as text.
     """
-    extra, command = config.words("to_static"), config.trainer("norm_train")
+    extra, command = config.argv("to_static"), config.trainer("norm_train")
     if not extra:
         config.need("to_static")
     device = config.first("device")
     gpus = config.first("gpu_list").split(",")[0]
-    for kind, words in (("dygraph", command), ("static graph", [*command, *extra])):
+    for kind, argv in (("dygraph", command), ("static graph", [*command, *extra])):
         folder = session.folder / kind.split()[0]
-        if not train(session, config, mode, folder, Training(gpus, device, "", words), kind):
+        if not train(session, config, mode, folder, Training(gpus, device, "", argv), kind):
             return
     runs = [session.folder / kind / "run" / "train.log" for kind in ("dygraph", "static")]
     session.judge("the first losses are equal", lambda: compare_losses(*map(read_losses, runs)))
@@ -142,18 +142,18 @@ def benchmark_train(config: Config, mode: str, session: Session) -> None:
         entry = config.first("gpu_list").split(",")[0]
         gpus = ",".join(["-1"] * count if entry == "-1" else map(str, range(count)))
         if precision != "fp32" and entry == "-1":
-            session.skip(label, f"{precision} needs a GPU: on a processor Paddle computes in float32 all the same")
+            session.skip(label, f"{precision} needs a GPU: on CPU Paddle computes in float32 all the same")
             continue
         folder = session.folder / re.sub(r"\W+", "_", label)
         log = folder / "train.log"
         amp = {"fp16": "float16", "bf16": "bfloat16"}.get(precision, "")
-        graph = config.words("to_static") if static else []
+        graph = config.argv("to_static") if static else []
         device = config.first("device")
         command = [*config.trainer("norm_train"), *graph, f"--max_iters={config.need('bench_iters')}"]
         training = config.training(command, folder / "run", config["bench_epoch"], size, device, amp)
-        words = [*launch(config, gpus, folder), *training]
+        argv = [*launch(config, gpus, folder), *training]
         flags = dict(flag.split("=", 1) for flag in config["bench_flags"].split(";") if flag)
-        session.run(label, words, log, check=_speed_check(log), environment={**flags, **cards(gpus)})
+        session.run(label, argv, log, check=_speed_check(log), environment={**flags, **cards(gpus)})
 
 
 def _bench_cases(config: Config, params: str) -> tuple[bool, list[str], list[str], list[int]]:
@@ -192,11 +192,11 @@ def paddle2onnx(config: Config, mode: str, session: Session) -> None:
         return
     for engine in config.choices("config") or [""]:
         log = session.folder / f"python_infer_{engine or 'onnx'}_precision_fp32.log"
-        words = [
-            config.need("python"), *config.words("inference"), *config.flag("config", engine),
+        argv = [
+            config.need("python"), *config.argv("inference"), *config.flag("config", engine),
             *config.flag("onnx_file", str(artefact)), *config.flag("input", *clips_of(config)),
         ]  # fmt: skip
-        session.run(f"inference, {engine}", words, log, check=inference_check(session.folder / PREDICTIONS, log))
+        session.run(f"inference, {engine}", argv, log, check=inference_check(session.folder / PREDICTIONS, log))
 
 
 def serving(config: Config, mode: str, session: Session) -> None:
@@ -209,14 +209,14 @@ def serving(config: Config, mode: str, session: Session) -> None:
         session.skip("server", "there is nothing to serve")
         return
     log, answers = session.folder / "python_server.log", session.folder / "python_server_infer_precision_fp32.log"
-    words = [config.need("python"), *config.words("web_service"), "--model_dir", str(artefact)]
-    with session.server("server", words, log, lambda: _is_healthy(_url(log))) as server:
+    argv = [config.need("python"), *config.argv("web_service"), "--model_dir", str(artefact)]
+    with session.server("server", argv, log, lambda: _is_healthy(_url(log))) as server:
         if server.passed:
-            words = [
-                config.need("python"), *config.words("pipline"), "--url", _url(log),
+            argv = [
+                config.need("python"), *config.argv("pipline"), "--url", _url(log),
                 *config.flag("input", *clips_of(config)),
             ]  # fmt: skip
-            session.run("client", words, answers, check=inference_check(session.folder / PREDICTIONS, answers))
+            session.run("client", argv, answers, check=inference_check(session.folder / PREDICTIONS, answers))
         else:
             session.skip("client", "the server is not ready")
 
@@ -229,12 +229,12 @@ def _converted(config: Config, session: Session, tool: str, target: str) -> Path
     """
     weights, artefact = _trained(config, "model_dir", session.mode), session.folder / "inference"
     trained = read_config(config.path.with_name("train_infer_python.txt"), "train_params")
-    words = [
-        config.need("python"), *config.words(tool), *config.flag("model_dir", str(weights)),
+    argv = [
+        config.need("python"), *config.argv(tool), *config.flag("model_dir", str(weights)),
         *config.flag(target, str(artefact)),
     ]  # fmt: skip
-    log, leaves = session.folder / "conversion.log", [artefact / "export.json"]
-    step = session.run("conversion", words, log, leaves, lambda: export_numbers(artefact))
+    log, outputs = session.folder / "conversion.log", [artefact / "export.json"]
+    step = session.run("conversion", argv, log, outputs, lambda: export_numbers(artefact))
     return artefact if step.passed and ground_truth(session, trained, session.folder, weights) else None
 
 
@@ -289,8 +289,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     refuse_unoffered(config)
     dataset_of(config, mode)
     # A whole training may take days; anything else that takes an hour hangs.
-    patience = None if mode.startswith("whole_train") else PATIENCE
-    session = Session(config["model_name"], f"dy2static_{mode}" if args.chain == "dy2static" else mode, patience)
+    timeout_s = None if mode.startswith("whole_train") else TIMEOUT_S
+    session = Session(config["model_name"], f"dy2static_{mode}" if args.chain == "dy2static" else mode, timeout_s)
     try:
         function(config, mode, session)
     except UserError as error:

@@ -26,7 +26,7 @@ ATOL = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 2.5e-2, "int8": 1e-1}
 RTOL = dict(ATOL)
 # Of what tells the videos apart in the ground truth: a weak model gives nearly the same scores to all of them, and then
 # a fixed tolerance would pass the scores of another video.
-SHARE = {"fp32": 0.05, "fp16": 0.1, "bf16": 0.25, "int8": 0.5}
+FRACTION = {"fp32": 0.05, "fp16": 0.1, "bf16": 0.25, "int8": 0.5}
 LEAST_SPREAD = 1e-4
 _TOP = re.compile(r"Top1 class:(?P<name>.*) prob:(?P<score>\S+)")
 _RANK = re.compile(r"  \d+\. (?P<name>.*) (?P<score>\S+)")
@@ -40,23 +40,23 @@ class ComparisonError(UserError):
 
 @dataclass(frozen=True)
 class Tolerance:
-    """A score may be off by atol + rtol * (its true value), and by no more than a share of what tells videos apart."""
+    """A score may be off by atol + rtol * (its true value), at most by a fraction of what tells videos apart."""
 
     atol: float
     rtol: float
-    share: float
+    fraction: float
     most: float = math.inf
 
     def within(self, spread: float) -> Tolerance:
         """The tolerance for a ground truth whose scores differ by `spread` between videos."""
-        return dataclasses.replace(self, most=self.share * spread)
+        return dataclasses.replace(self, most=self.fraction * spread)
 
     def of(self, true: float) -> float:
         """What a score may be off by."""
         return min(self.atol + self.rtol * abs(true), self.most)
 
 
-TOLERANCES = {name: Tolerance(ATOL[name], RTOL[name], SHARE[name]) for name in ATOL}
+TOLERANCES = {name: Tolerance(ATOL[name], RTOL[name], FRACTION[name]) for name in ATOL}
 
 
 @dataclass
@@ -133,7 +133,7 @@ def compare(truth: Sequence[Prediction], found: Sequence[Prediction], tolerance:
             if not abs(score - true) <= tolerance.of(true):
                 allowed = f"{tolerance.of(true):.1e} apart is allowed"
                 raise ComparisonError(f"video {video}: {name} has {score:.6f}, the ground truth {true:.6f}, {allowed}")
-        same += _names_alike(video, expected, got, tolerance)
+        same += _same_top1(video, expected, got, tolerance)
     return Agreement(len(truth), same, largest)
 
 
@@ -170,7 +170,7 @@ def _spread(truth: Sequence[Prediction]) -> float:
     return spread
 
 
-def _names_alike(video: int, expected: Prediction, got: Prediction, tolerance: Tolerance) -> bool:
+def _same_top1(video: int, expected: Prediction, got: Prediction, tolerance: Tolerance) -> bool:
     """Whether the first class is the same; raises if it is another that is not all but even with it."""
     if expected.name is not None and got.name is not None:
         if expected.name == got.name:
@@ -214,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Compares every log; each failure is a line, and any makes the exit code 1."""
     args = parse_args(argv)
     atol, rtol = numbers(ATOL, args.atol), numbers(RTOL, args.rtol)
-    allowed = {name: Tolerance(atol[name], rtol[name], SHARE[name]) for name in ATOL}
+    allowed = {name: Tolerance(atol[name], rtol[name], FRACTION[name]) for name in ATOL}
     truths = {precision_of(path): path for path in _files(args.gt_file)}
     failures = 0
     for log in _files(args.log_file):
@@ -227,7 +227,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             agreement = compare_files(truth, log, allowed)
             print(
                 f"Assert allclose passed! The results of {log} and {truth} are consistent! "
-                f"({agreement.same_top1} of {agreement.videos} named alike, largest difference "
+                f"(top-1 agreement {agreement.same_top1} of {agreement.videos}, largest difference "
                 f"{agreement.difference:.1e})"
             )
         except ComparisonError as error:

@@ -63,7 +63,7 @@ TRAINERS = ("norm_train", "pact_train", "fpgm_train", "distill_train", "train_5"
 _BANNER = re.compile(r"=+(\w+?)=+")
 _LIST_OF = r"(?:{0})(?:\|(?:{0}))*"
 _BY_MODE = r"null|{0}|\w+={0}(?:\|\w+={0})*"
-_SHARE = r"(?:0(?:\.\d+)?|1(?:\.0+)?)"
+_FRACTION = r"(?:0(?:\.\d+)?|1(?:\.0+)?)"
 # What a value must look like where the chains depend on it.
 _VALUES = {
     "model_name": (r"\w[\w.-]*", "the name of a folder"),
@@ -82,8 +82,8 @@ _VALUES = {
     "benchmark": ("True|False|null", "True or False"),
     "epochs": (_BY_MODE.format(r"\d+"), "a number, or mode=number separated by |"),
     "batch_size": (_BY_MODE.format(r"\d+"), "a number, or mode=number separated by |"),
-    "top1_acc": (_BY_MODE.format(_SHARE), "a share from 0 to 1, or mode=share separated by |"),
-    "int8_drop": (_SHARE, "a share from 0 to 1"),
+    "top1_acc": (_BY_MODE.format(_FRACTION), "a fraction from 0 to 1, or mode=fraction separated by |"),
+    "int8_drop": (_FRACTION, "a fraction from 0 to 1"),
     "bench_flags": (r"null|\w+=[^;]+(?:;\w+=[^;]+)*", "NAME=VALUE separated by ;"),
     "bench_batch_size": (_LIST_OF.format(r"\d+"), "numbers separated by |"),
     "bench_iters": (r"\d+", "a number"),
@@ -132,8 +132,8 @@ class Config:
         line = self.lines[name]
         raise self.error(name, f"{line.key} is {line.value or 'empty'}, this chain needs a value")
 
-    def words(self, name: str) -> list[str]:
-        """The words of a command, quoted as a shell reads them, with nothing expanded; none for `null`."""
+    def argv(self, name: str) -> list[str]:
+        """The argv of a command, split as by a shell with nothing expanded; empty for `null`."""
         return self._split(name, self[name])
 
     def _split(self, name: str, text: str) -> list[str]:
@@ -168,13 +168,13 @@ class Config:
         key = self.lines[name].key
         if key == "null" or not values or values[0] in ("", "null"):
             return []
-        words = self._split(name, key)
-        return [*words[:-1], f"{words[-1]}={values[0]}"] if len(values) == 1 else [*words, *values]
+        argv = self._split(name, key)
+        return [*argv[:-1], f"{argv[-1]}={values[0]}"] if len(values) == 1 else [*argv, *values]
 
     def training(
         self, command: Sequence[str], run: Path, epochs: str, batch_size: str, device: str = "", amp: str = ""
     ) -> list[str]:
-        """The words of a training, without what stands in front of its script: a command and flags of lines 5 to 13."""
+        """The argv of a training, without what stands in front of its script: a command and flags of lines 5 to 13."""
         flags = {
             "device": device, "amp": amp, "epochs": epochs, "save_dir": str(run), "batch_size": batch_size,
             **{name: self[name] for name in ("pretrained", "train_data", "train_param")},
@@ -182,10 +182,10 @@ class Config:
         return [*command, *(word for name, value in flags.items() for word in self.flag(name, value))]
 
     def trainer(self, name: str) -> list[str]:
-        """The words of the training that line 15 calls by this name; raises ConfigError if no line does it."""
+        """The argv of the training that line 15 calls by this name; raises ConfigError if no line does it."""
         for line in TRAINERS:
             if self.lines[line].key == name and self[line]:
-                return self.words(line)
+                return self.argv(line)
         raise self.error("trainer", f"no line from 16 to 21 has a command for {name}")
 
     def error(self, name: str, what: str) -> ConfigError:

@@ -131,10 +131,10 @@ def _train(config: Config, root: Path, source: str) -> None:
     run, stamp = weights.parent, weights.parent / STAMP
     epochs, batch_size = (config.by_mode(name, TRAINED_BY) for name in ("epochs", "batch_size"))
     device = config.first("device")
-    words = [
+    argv = [
         config.need("python"), *config.training(config.trainer("norm_train"), run, epochs, batch_size, device)
     ]  # fmt: skip
-    made: dict[str, Any] = {"command": words, "dataset": source, "finished": True}
+    made: dict[str, Any] = {"command": argv, "dataset": source, "finished": True}
     ours = stamp.is_file()
     if weights.is_file() and (not ours or json.loads(stamp.read_text(encoding="utf-8")) == made):
         print(f"{weights}: is there")
@@ -145,8 +145,8 @@ def _train(config: Config, root: Path, source: str) -> None:
         raise config.error("infer_model", f"{run} is there without {weights.name}: put it there, or name a new folder")
     run.mkdir(parents=True)
     stamp.write_text(json.dumps(made | {"finished": False}) + "\n", encoding="utf-8")
-    print(f"{weights}: training it\n$ {shlex.join(words)}", flush=True)
-    code = subprocess.run(words, check=False).returncode
+    print(f"{weights}: training it\n$ {shlex.join(argv)}", flush=True)
+    code = subprocess.run(argv, check=False).returncode
     if code or not weights.is_file():
         raise UserError(f"the training of {weights} ended with exit code {code}" + " and did not make it" * (not code))
     stamp.write_text(json.dumps(made) + "\n", encoding="utf-8")

@@ -52,9 +52,9 @@ def measured(steps: Sequence[dict[str, Any]]) -> list[str]:
     if parity := [value for step in steps for name, value in step["numbers"].items() if name.endswith("_relative")]:
         parts.append(f"export off by {max(parity):.2g} of the largest logit")
     for precision, compared in _by_precision(steps).items():
-        alike = f"{sum(numbers['same_top1'] for numbers in compared)} of {sum(n['videos'] for n in compared)}"
+        agreement = f"{sum(numbers['same_top1'] for numbers in compared)} of {sum(n['videos'] for n in compared)}"
         worst = max(numbers["difference"] for numbers in compared)
-        parts.append(f"{precision} probabilities off by {worst:.2g}, {alike} named alike")
+        parts.append(f"{precision} probabilities off by {worst:.2g}, top-1 agreement {agreement}")
     if int8 := all_of("int8_top1_acc"):
         parts.append(f"top-1 int8 {int8[0]:.1%}, fp32 {all_of('fp32_top1_acc')[0]:.1%}")
     if losses := all_of("first_difference"):
@@ -75,9 +75,9 @@ def _by_precision(steps: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, A
 def write_table(records: Sequence[dict[str, Any]], path: Path = README) -> None:
     """Puts the table between the marks of a Markdown file, with dates, versions and the command."""
     before, _, after = between_marks(path, BEGIN, END)
-    dates, processors = ({record[name] for record in records} for name in ("date", "processor"))
+    dates, cpus = ({record[name] for record in records} for name in ("date", "cpu"))
     versions = {f"{name} {version}" for record in records for name, version in record["versions"].items()}
-    head = f"{' / '.join(sorted(dates))}, {', '.join(sorted(versions))}; {' / '.join(sorted(processors))}."
+    head = f"{' / '.join(sorted(dates))}, {', '.join(sorted(versions))}; {' / '.join(sorted(cpus))}."
     text = f"{before}{head} Written by `python -m test_tipc.report`.\n\n{table(records)}{after}"
     path.write_text(text, encoding="utf-8")
 

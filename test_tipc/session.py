@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import importlib.metadata
 import json
 import os
 import shlex
@@ -22,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from alignment.environment import PROCESSOR_FLAGS, processor
+from deploy.engines import versions
 from runtime.errors import UserError
 
 OUTPUT = Path("test_tipc/output")
-PACKAGES = ("paddlepaddle", "onnxruntime", "openvino", "numpy")  # whose versions the results name
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 _ENDING = 10.0  # seconds that a server may take to end
 
@@ -60,8 +59,8 @@ class Session:
         steps: Those that are over.
     """
 
-    def __init__(self, model: str, mode: str, patience: float | None = None) -> None:
-        """Empties the folder; `patience` is what a step may take in seconds, None any time.
+    def __init__(self, model: str, mode: str, timeout_s: float | None = None) -> None:
+        """Empties the folder; `timeout_s` is what a step may take in seconds, None any time.
 
         Raises:
             UserError: Another run writes there now.
@@ -69,7 +68,7 @@ class Session:
         self.model, self.mode = model, mode
         self.folder = OUTPUT / model / mode
         self.steps: list[Step] = []
-        self._patience = patience
+        self._timeout_s = timeout_s
         self._started = time.time()
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         self._lock = (self.folder.parent / f".{mode}.lock").open("w")  # given back when this process ends
@@ -83,9 +82,9 @@ class Session:
     def run(
         self,
         name: str,
-        words: Sequence[str],
+        argv: Sequence[str],
         log: Path,
-        leaves: Sequence[Path] = (),
+        outputs: Sequence[Path] = (),
         check: Callable[[], dict[str, Any]] = dict,
         environment: Mapping[str, str] | None = None,
     ) -> Step:
@@ -93,9 +92,9 @@ class Session:
 
         Args:
             name: Names the step in the results.
-            words: The command.
+            argv: The command.
             log: File for what it prints.
-            leaves: Files that it must make; any that are there before are removed first.
+            outputs: Files that it must make; any that are there before are removed first.
             check: Looks at what it left and returns numbers for the results; a UserError, or what a missing or broken
                 file raises, is the step's failure.
             environment: Variables besides those of this process.
@@ -103,42 +102,42 @@ class Session:
         Returns:
             The step.
         """
-        for path in leaves:
+        for path in outputs:
             path.unlink(missing_ok=True)
         started = time.perf_counter()
-        with self._process(words, log, environment) as process:
+        with self._process(argv, log, environment) as process:
             try:
-                code = process.wait(self._patience)
+                code = process.wait(self._timeout_s)
                 reason = f"exit code {code}: {_last_line(log)}" if code else ""
             except subprocess.TimeoutExpired:
-                reason = f"not over after {self._patience:g} s"
-        numbers, reason = ({}, reason) if reason else _judge(leaves, check)
+                reason = f"not over after {self._timeout_s:g} s"
+        numbers, reason = ({}, reason) if reason else _judge(outputs, check)
         return self._report(
-            Step(name, FAILED if reason else PASSED, shlex.join(words), str(log), reason,
+            Step(name, FAILED if reason else PASSED, shlex.join(argv), str(log), reason,
                  round(time.perf_counter() - started, 1), numbers)
         )  # fmt: skip
 
     @contextlib.contextmanager
     def server(
-        self, name: str, words: Sequence[str], log: Path, is_ready: Callable[[], bool], patience: float = 120.0
+        self, name: str, argv: Sequence[str], log: Path, is_ready: Callable[[], bool], timeout_s: float = 120.0
     ) -> Iterator[Step]:
         """Runs a server while the body of the `with` statement lasts; its step is judged when it has ended.
 
         Args:
-            name, words, log: As of `run`.
+            name, argv, log: As of `run`.
             is_ready: Asked until it says yes, or the server has ended, or the time is over.
-            patience: Seconds for that.
+            timeout_s: Seconds for that.
 
         Yields:
             The step, whose status says whether the server is ready.
         """
         started = time.perf_counter()
-        step = Step(name, FAILED, shlex.join(words), str(log))
-        with self._process(words, log) as process:
-            while process.poll() is None and not step.passed and time.perf_counter() - started < patience:
+        step = Step(name, FAILED, shlex.join(argv), str(log))
+        with self._process(argv, log) as process:
+            while process.poll() is None and not step.passed and time.perf_counter() - started < timeout_s:
                 step.status = PASSED if is_ready() else FAILED
                 time.sleep(0.2)
-            step.reason = "" if step.passed else f"not ready within {patience:g} s"
+            step.reason = "" if step.passed else f"not ready within {timeout_s:g} s"
             if process.poll() is not None:
                 step.status, step.reason = FAILED, f"exit code {process.returncode}: {_last_line(log)}"
             try:
@@ -169,8 +168,8 @@ class Session:
         seconds = round(time.time() - self._started, 1)
         record = {
             "model": self.model, "mode": self.mode, "passed": passed, "seconds": seconds,
-            "date": time.strftime("%Y-%m-%d", time.gmtime(self._started)), "versions": dict(_versions()),
-            "processor": processor(PROCESSOR_FLAGS)[0],
+            "date": time.strftime("%Y-%m-%d", time.gmtime(self._started)), "versions": versions("numpy"),
+            "cpu": processor(PROCESSOR_FLAGS)[0],
             "steps": [asdict(step) for step in self.steps],
         }  # fmt: skip
         (self.folder / "results.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -185,9 +184,9 @@ class Session:
     def _report(self, step: Step) -> Step:
         """Notes a step and writes its line in the form of PaddleOCR and PaddleMVF, a reason on a line of its own."""
         self.steps.append(step)
-        words = {PASSED: "Run successfully with command", FAILED: "Run failed with command", SKIPPED: "Skipped"}
+        verdicts = {PASSED: "Run successfully with command", FAILED: "Run failed with command", SKIPPED: "Skipped"}
         what = f"{step.command} > {step.log} 2>&1 " if step.log else step.command or step.name
-        lines = [f"\033[33m {words[step.status]} - {what}!  \033[0m"]
+        lines = [f"\033[33m {verdicts[step.status]} - {what}!  \033[0m"]
         lines += [f"   {step.name}: {step.reason}"] if step.reason else []
         print("\n".join(lines), flush=True)
         with (self.folder / "results_python.log").open("a", encoding="utf-8") as file:
@@ -196,13 +195,13 @@ class Session:
 
     @contextlib.contextmanager
     def _process(
-        self, words: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+        self, argv: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
     ) -> Iterator[subprocess.Popen[bytes]]:
         """A process in a group of its own, of which nothing is left at the end."""
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as file:
             process = subprocess.Popen(
-                words, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
+                argv, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
                 env={**os.environ, **(environment or {})},
             )  # fmt: skip
         try:
@@ -213,15 +212,9 @@ class Session:
             process.wait()
 
 
-def _versions() -> Iterator[tuple[str, str]]:
-    for name in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            yield name, importlib.metadata.version(name)
-
-
-def _judge(leaves: Sequence[Path], check: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], str]:
+def _judge(outputs: Sequence[Path], check: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], str]:
     """The numbers of a step whose process has ended well, and why it fails all the same, or nothing."""
-    missing = [str(path) for path in leaves if not (path.is_file() and path.stat().st_size)]
+    missing = [str(path) for path in outputs if not (path.is_file() and path.stat().st_size)]
     if missing:
         return {}, f"exit code 0, but there is no {', '.join(missing)}"
     try:

@@ -36,7 +36,7 @@ class Training(NamedTuple):
     def title(self) -> str:
         """For the name of its step."""
         count = len(self.gpus.split(","))
-        where = "the processor" if self.gpus.startswith("-1") else f"GPU {self.gpus}"
+        where = "CPU" if self.gpus.startswith("-1") else f"GPU {self.gpus}"
         return f"{count} process{'es' * (count > 1)} on {where}{f', amp {self.amp}' * self.is_mixed}"
 
 
@@ -47,22 +47,22 @@ def train(
     gpus, device, amp, command = training
     name = f"train, {title or training.title}"
     if training.is_mixed and gpus.startswith("-1"):
-        session.skip(name, f"{amp} needs a GPU: on a processor Paddle computes in float32 all the same")
+        session.skip(name, f"{amp} needs a GPU: on CPU Paddle computes in float32 all the same")
         return None
     run = folder / "run"
     epochs = config.by_mode("epochs", mode)
     batch_size = config.by_mode("batch_size", mode)
-    words = [*launch(config, gpus, folder), *config.training(command, run, epochs, batch_size, device, amp)]
+    argv = [*launch(config, gpus, folder), *config.training(command, run, epochs, batch_size, device, amp)]
     weights = run / config.need("train_model_name")
-    leaves = [weights, run / "recipe.json", run / "metrics.jsonl", run / "train.log"]
+    outputs = [weights, run / "recipe.json", run / "metrics.jsonl", run / "train.log"]
     step = session.run(
-        name, words, folder / "train.log", leaves, lambda: training_numbers(run, epochs), environment=cards(gpus)
+        name, argv, folder / "train.log", outputs, lambda: training_numbers(run, epochs), environment=cards(gpus)
     )
     return weights if step.passed else None
 
 
 def launch(config: Config, gpus: str, folder: Path) -> list[str]:
-    """The words in front of a training script: Python, and Paddle's launcher for several processes."""
+    """The argv in front of a training script: Python, and Paddle's launcher for several processes."""
     python, entries = config.need("python"), gpus.split(",")
     if len(entries) == 1:
         return [python]
@@ -97,7 +97,7 @@ def evaluate(session: Session, config: Config, mode: str, folder: Path, weights:
     if not config["eval"]:
         session.skip("evaluation", "line 24 of the config names no command for it")
         return
-    words = [config.need("python"), *config.words("eval"), *config.flag("eval_weights", str(weights))]
+    argv = [config.need("python"), *config.argv("eval"), *config.flag("eval_weights", str(weights))]
     log = folder / "eval.log"
     needed = float(config.by_mode("top1_acc", mode) or 0)
 
@@ -108,7 +108,7 @@ def evaluate(session: Session, config: Config, mode: str, folder: Path, weights:
             raise StepError(f"top1_acc is {accuracy:.4f}, {mode} needs {needed:g}")
         return {"top1_acc": accuracy, "needed": needed}
 
-    session.run("evaluation", words, log, check=check)
+    session.run("evaluation", argv, log, check=check)
 
 
 def infer_exported(
@@ -132,26 +132,34 @@ def infer_exported(
 def export(session: Session, config: Config, folder: Path, weights: Path, command: list[str]) -> Path | None:
     """Exports weights; returns the artefact, or None if it is not certified."""
     target = folder / "inference"
-    words = [
+    argv = [
         config.need("python"), *command, *config.flag("export_weights", str(weights)),
         *config.flag("export_dir", str(target)),
     ]  # fmt: skip
-    leaves = [target / name for name in ("export.json", "recipe.json", "classes.txt")]
-    step = session.run("export", words, folder / "export.log", leaves, lambda: export_numbers(target))
+    outputs = [target / name for name in ("export.json", "recipe.json", "classes.txt")]
+    step = session.run("export", argv, folder / "export.log", outputs, lambda: export_numbers(target))
     return target if step.passed else None
+
+
+def read_certificate(target: Path) -> dict[str, Any]:
+    """The record of an artefact; raises StepError if it certifies no file, or one that is not there."""
+    record = json.loads((target / "export.json").read_text(encoding="utf-8"))
+    missing = [name for name in record["files"] if not (target / name).is_file()]
+    if missing or not record["files"]:
+        raise StepError(f"{target}/export.json certifies nothing, or files that are not there: {missing}")
+    return record
 
 
 def export_numbers(target: Path) -> dict[str, Any]:
     """What the certificate of an artefact says; raises StepError if it certifies nothing or not enough."""
-    record = json.loads((target / "export.json").read_text(encoding="utf-8"))
-    missing = [name for name in record["files"] if not (target / name).is_file()]
-    if missing or not record["files"] or not record["parity"]:
-        raise StepError(f"{target}/export.json certifies nothing, or files that are not there: {missing}")
+    record = read_certificate(target)
+    if not record["parity"]:
+        raise StepError(f"{target}/export.json certifies nothing about its graphs")
     for engine, figures in record["parity"].items():
         if not figures["max_difference"] <= figures["allowed"]:
             raise StepError(f"{engine} is off by {figures['max_difference']:.1e}, {figures['allowed']:.1e} is allowed")
         if figures["top1"] < 1:
-            raise StepError(f"{engine} names {figures['top1']:.0%} of the clips as the trained model does")
+            raise StepError(f"top-1 agreement of {engine} with the trained model is {figures['top1']:.0%}")
     return {f"{engine}_relative": figures["relative"] for engine, figures in record["parity"].items()}
 
 
@@ -159,8 +167,8 @@ def ground_truth(session: Session, config: Config, folder: Path, weights: Path) 
     """What the trained model says of the clips, by predict.py; None if it says nothing of them."""
     clips = clips_of(config)
     log = folder / PREDICTIONS
-    words = [
-        config.need("python"), *config.words("ground_truth"), *config.flag("export_weights", str(weights)),
+    argv = [
+        config.need("python"), *config.argv("ground_truth"), *config.flag("export_weights", str(weights)),
         *config.flag("input", *clips),
     ]  # fmt: skip
 
@@ -170,7 +178,7 @@ def ground_truth(session: Session, config: Config, folder: Path, weights: Path) 
             raise StepError(f"{count} predictions for {len(clips)} clips")
         return {"clips": count}
 
-    return log if session.run("ground truth", words, log, check=check).passed else None
+    return log if session.run("ground truth", argv, log, check=check).passed else None
 
 
 def infer_all(session: Session, config: Config, folder: Path, artefact: Path, int8: bool = False) -> None:
@@ -184,21 +192,19 @@ def infer_all(session: Session, config: Config, folder: Path, artefact: Path, in
                 session.skip(f"inference, {setting['precision']}", reason)
             reasons.add(reason)
             continue
-        name = ", ".join(["inference", *(f"{_WORDS[key]} {value}" for key, value in setting.items() if value)])
-        # Quantized graphs are ONNX Runtime's.
-        engine = ["--engine", "onnxruntime"] if int8 else []
-        words = [
-            config.need("python"), *config.words("inference"), *engine,
-            *(word for key, value in setting.items() for word in config.flag(key, value)),
+        name = ", ".join(["inference", *(f"{_NAMES[key]} {value}" for key, value in setting.items() if value)])
+        argv = [
+            config.need("python"), *config.argv("inference"),
+            *(text for key, value in setting.items() for text in config.flag(key, value)),
             *config.flag("model_file", str(artefact)), *config.flag("params_file", config["params_file"]),
             *config.flag("benchmark", config["benchmark"]), *config.flag("input", *clips_of(config)),
         ]  # fmt: skip
         timed = setting["precision"] if config["benchmark"] == "True" else ""
-        session.run(name, words, log, check=inference_check(folder / PREDICTIONS, log, timed))
+        session.run(name, argv, log, check=inference_check(folder / PREDICTIONS, log, timed))
 
 
 # Our names of flags, in the name of a step.
-_WORDS = {
+_NAMES = {
     "use_gpu": "GPU", "mkldnn": "oneDNN", "cpu_threads": "threads", "infer_batch_size": "batch",
     "precision": "precision",
 }  # fmt: skip
@@ -229,9 +235,9 @@ def _impossible(setting: dict[str, str]) -> str:
     """Why a setting has nothing to be tested, or nothing."""
     if setting["precision"] == "bf16" and setting.get("use_gpu") != "True":
         if setting.get("mkldnn") == "False":
-            return "bf16 on a processor is oneDNN's"
+            return "bf16 on CPU is oneDNN's"
         if not has_bf16():
-            return "this processor has no bf16"
+            return "this CPU has no bf16"
     return ""
 
 
@@ -259,19 +265,18 @@ def quantize(session: Session, config: Config, exported: Path) -> Path | None:
     """Makes int8 of an artefact; its accuracy must not fall by more than the config allows."""
     target = session.folder / "inference_int8"
     allowed = float(config.need("int8_drop"))
-    words = [
-        config.need("python"), *config.words("quant_export"), *config.flag("model_file", str(exported)),
+    argv = [
+        config.need("python"), *config.argv("quant_export"), *config.flag("model_file", str(exported)),
         *config.flag("export_dir", str(target)),
     ]  # fmt: skip
 
     def check() -> dict[str, Any]:
-        record = json.loads((target / "export.json").read_text(encoding="utf-8"))
-        accuracy = record["quantization"]["top1_acc"]
+        accuracy = read_certificate(target)["quantization"]["top1_acc"]
         if not accuracy["fp32"] - accuracy["int8"] <= allowed:
             raise StepError(
                 f"top1_acc falls from {accuracy['fp32']:.4f} to {accuracy['int8']:.4f}, {allowed:g} is allowed"
             )
         return {"fp32_top1_acc": accuracy["fp32"], "int8_top1_acc": accuracy["int8"]}
 
-    leaves = [target / "export.json", target / "inference.onnx"]
-    return target if session.run("quantization", words, session.folder / "quantize.log", leaves, check).passed else None
+    outputs = [target / "export.json"]
+    return target if session.run("quantization", argv, session.folder / "quantize.log", outputs, check).passed else None

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from configs import Recipe
+from deploy import engines
+from deploy.engines import COMPUTED
 from runtime import command
 from tools import measure
 from tools.measure import Engine, Job, Work
@@ -40,9 +42,7 @@ def _dynamic(job: Job, tune: bool) -> Work:
 
 def exported(job: Job, engine: str, precision: str) -> Work:
     """The artefact of `deploy.export` in one of its engines, as `deploy.infer` opens it."""
-    from deploy.engines import open_engine
-
-    run = open_engine(engine, Path(job.directory) / ARTEFACT, precision, threads=1)
+    run = engines.open_engine(engine, Path(job.directory) / ARTEFACT, precision, threads=1)
     return lambda: run(job.clips)
 
 
@@ -88,17 +88,19 @@ def _eager(job: Job, keep_memory: bool = False, channels_last: bool = False) -> 
     return forward
 
 
-def _row(label: str, engine: str, precision: str = "fp32") -> Engine:
-    return Engine(label, functools.partial(exported, engine=engine, precision=precision))
+def _exported_rows() -> dict[str, Engine]:
+    """A row for each engine and precision that the exported graph has, fp32 first."""
+    rows = {}
+    for precision in COMPUTED:
+        for name, kind in engines.ENGINES.items():
+            if precision in kind.precisions:
+                suffix, words = ("", "") if precision == "fp32" else (f"_{precision}", f", {precision}")
+                work = functools.partial(exported, engine=name, precision=precision)
+                rows[name + suffix] = Engine(f"ActionAlign exported, {kind.title}{words}", work)
+    return rows
 
 
-EXPORTED = {
-    "paddle": _row("ActionAlign exported, Paddle Inference", "paddle"),
-    "onnxruntime": _row("ActionAlign exported, ONNX Runtime", "onnxruntime"),
-    "openvino": _row("ActionAlign exported, OpenVINO", "openvino"),
-    "paddle_bf16": _row("ActionAlign exported, Paddle Inference, bf16", "paddle", "bf16"),
-    "openvino_bf16": _row("ActionAlign exported, OpenVINO, bf16", "openvino", "bf16"),
-}
+EXPORTED = _exported_rows()
 ENGINES = {
     "ours": Engine("ActionAlign", ours),
     **EXPORTED,
@@ -117,8 +119,9 @@ def export(job: Job) -> None:
     recipe = Recipe.of(model=job.model, num_segments=1, clip_len=job.num_frames, num_classes=job.num_classes, **sides)
     folder = Path(job.directory)
     (folder / "recipe.json").write_text(recipe.to_json())
-    export.main(["--pretrained", str(folder / "weights.npz"), "--output", str(folder / ARTEFACT), "--formats", "paddle",
-                 "onnx", "--views", "quick"])  # fmt: skip
+    formats = dict.fromkeys(kind.formats[0] for kind in engines.ENGINES.values())
+    export.main(["--pretrained", str(folder / "weights.npz"), "--output", str(folder / ARTEFACT), "--formats", *formats,
+                 "--views", "quick"])  # fmt: skip
 
 
 def prepare(job: Job, names: Sequence[str]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import datetime
-import importlib.metadata
 import json
 import math
 import multiprocessing
@@ -30,10 +29,10 @@ import numpy as np
 
 from alignment.environment import processor
 from configs.presets import preset_for_model
+from deploy.engines import versions
 from runtime.errors import UserError
 from runtime.fresh_process import in_fresh_process
 
-PACKAGES = ("paddlepaddle", "torch", "numpy", "onnxruntime", "openvino")
 SETTINGS = ("MKL_DEBUG_CPU_TYPE", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile")
 REFERENCE = "torch"
@@ -377,19 +376,19 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "versions": versions("torch", "numpy"),
     }
 
 
 def header(report: dict[str, Any]) -> list[str]:
     """What the numbers hold for, as Markdown."""
     found = report["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    packages = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     return [
         f"## {report['title']}",
         "",
         f"{found['date']}, {found['processor']} ({', '.join(found['flags'])}), {found['cores']} cores, one thread "
-        f"used, load average {found['load']} at the start. Python {found['python']}, {versions}.",
+        f"used, load average {found['load']} at the start. Python {found['python']}, {packages}.",
         f"Smallest process CPU time of {report['rounds']} runs, the engines taking turns."
         + (
             f" Peak: {report['peak_gflops']:.0f} GFLOP/s, the fastest product or convolution in float32."

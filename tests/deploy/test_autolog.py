@@ -113,7 +113,7 @@ def test_the_real_one_reports_where_it_works_and_ends_only_itself(install, capsy
     ],
 )
 def test_ours_reports_where_the_real_one_fails_or_hangs(case, message, install, capsys, monkeypatch):
-    monkeypatch.setattr(autolog, "PATIENCE", 0.2)
+    monkeypatch.setattr(autolog, "TIMEOUT_S", 0.2)
     install(**case)
     measure()
     said = capsys.readouterr()

@@ -13,7 +13,9 @@ from configs import cli
 from datasets import VideoDataset, unlabelled
 from deploy import compiled as module
 from deploy.compiled import MANY_VIEWS, CompiledRecognizer, compiled
-from deploy.engines import ENGINES, Engine
+from deploy.engines import COMPUTED, ENGINES
+from deploy.interface import Engine, EngineError, Settings
+from deploy.signature import Signature
 from engine.evaluation import view_scores
 from engine.pretrained import load_pretrained
 from runtime.errors import UserError
@@ -22,12 +24,15 @@ from runtime.errors import UserError
 def flags(checkpoint, *more):
     parser = argparse.ArgumentParser()
     cli.add_checkpoint_flags(parser)
-    cli.add_engine_flags(parser)
+    cli.add_engine_flags(parser, ENGINES, COMPUTED)
     return parser.parse_args(["--pretrained", str(checkpoint), *more])
 
 
-def dataset_of(loaded, videos=MANY_VIEWS):
-    return VideoDataset(unlabelled(["absent.mp4"] * videos), loaded.recipe, "test")
+def compile_for(args, loaded, videos=MANY_VIEWS):
+    """The model that test.py would run on so many videos."""
+    num_views, *shape = VideoDataset(unlabelled(["absent.mp4"] * videos), loaded.recipe, "test").sample_shape
+    settings = Settings(args.precision, args.threads, tune=not args.no_tune)
+    return compiled(loaded.model, shape, num_views * videos, args.engine, settings)
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +46,7 @@ def test_an_engine_gives_what_the_model_gives(engine, checkpoint, clips, capsys)
     pytest.importorskip(engine)
     args = flags(checkpoint, "--engine", engine)
     loaded = load_pretrained(args.pretrained, cli.asked(args))
-    model, name = compiled(args, loaded, dataset_of(loaded))
+    model, name = compile_for(args, loaded)
     assert isinstance(model, CompiledRecognizer)
     assert name == engine
     videos = np.stack([clips, clips[::-1]])  # [2, 5, 8, 3, 32, 32]
@@ -58,7 +63,7 @@ def test_nothing_is_left_on_the_disk(checkpoint, monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     args = flags(checkpoint, "--engine", "paddle")
     loaded = load_pretrained(args.pretrained, cli.asked(args))
-    model, _ = compiled(args, loaded, dataset_of(loaded))
+    model, _ = compile_for(args, loaded)
     assert not list(tmp_path.iterdir())
     assert model(paddle.randn([3, 8, 3, 32, 32])).shape == [3, 8]
 
@@ -76,7 +81,7 @@ def test_nothing_is_left_on_the_disk(checkpoint, monkeypatch, tmp_path):
 def test_auto_takes_an_engine_where_it_pays(more, videos, chosen, checkpoint):
     args = flags(checkpoint, *more)
     loaded = load_pretrained(args.pretrained, cli.asked(args))
-    model, name = compiled(args, loaded, dataset_of(loaded, videos))
+    model, name = compile_for(args, loaded, videos)
     assert isinstance(model, CompiledRecognizer) == chosen
     assert name == ("paddle" if chosen else "dygraph")
 
@@ -85,49 +90,51 @@ def test_auto_leaves_a_gpu_to_dygraph(checkpoint, monkeypatch):
     args = flags(checkpoint)
     loaded = load_pretrained(args.pretrained, cli.asked(args))
     monkeypatch.setattr(paddle, "get_device", lambda: "gpu:0")
-    assert compiled(args, loaded, dataset_of(loaded)) == (loaded.model, "dygraph")
+    assert compile_for(args, loaded) == (loaded.model, "dygraph")
 
 
 @pytest.mark.parametrize("engine", ["auto", "paddle"])
 def test_an_engine_that_does_not_open_is_told(engine, checkpoint, monkeypatch, capsys):
     def absent(*_, **__):
-        raise module.ArtefactError("no such engine")
+        raise EngineError("no such engine")
 
     args = flags(checkpoint, "--engine", engine)
     loaded = load_pretrained(args.pretrained, cli.asked(args))
     monkeypatch.setattr(module, "open_graph", absent)
     if engine == "auto":
-        assert compiled(args, loaded, dataset_of(loaded)) == (loaded.model, "dygraph")
+        assert compile_for(args, loaded) == (loaded.model, "dygraph")
         assert "computed in dygraph, as the engine paddle does not run here: no such engine" in capsys.readouterr().err
     else:
         with pytest.raises(UserError, match="no such engine"):
-            compiled(args, loaded, dataset_of(loaded))
+            compile_for(args, loaded)
 
 
 def test_an_engine_with_other_logits_ends_the_command(checkpoint, clips):
     loaded = load_pretrained(str(checkpoint))
     facts = {"engine": "paddle", "precision": "fp32"}
 
-    def wrong(batch):
-        logits = loaded.model(paddle.to_tensor(batch)).numpy()
+    def wrong(arrays):
+        logits = loaded.model(paddle.to_tensor(arrays["clips"])).numpy()
         logits[0, 3] += 0.01 * np.abs(logits).max()
-        return logits
+        return {"logits": logits}
 
+    engine = Engine(wrong, Signature.of_clips((8, 3, 32, 32)), facts)
     with pytest.raises(UserError, match="take --engine dygraph"):
-        CompiledRecognizer(loaded.model, Engine(wrong, (8, 3, 32, 32), facts))(paddle.to_tensor(clips))
+        CompiledRecognizer(loaded.model, engine)(paddle.to_tensor(clips))
 
 
-@pytest.mark.parametrize(("engine", "way"), [("dygraph", "--engine paddle"), ("onnxruntime", "--engine openvino")])
-def test_bf16_where_there_is_none(engine, way, checkpoint):
+@pytest.mark.parametrize("engine", ["dygraph", "onnxruntime"])
+def test_bf16_where_there_is_none(engine, checkpoint):
     pytest.importorskip("paddle2onnx")
     args = flags(checkpoint, "--engine", engine, "--precision", "bf16")
     loaded = load_pretrained(args.pretrained, cli.asked(args))
-    with pytest.raises(UserError, match=way):
-        compiled(args, loaded, dataset_of(loaded))
+    with pytest.raises(UserError, match=r"bf16.*: take --engine paddle or openvino"):
+        compile_for(args, loaded)
 
 
-def test_the_flag_knows_the_engines_that_there_are():
-    assert ("auto", "dygraph", *ENGINES) == cli.ENGINES
+@pytest.mark.parametrize("engine", ["auto", "dygraph", *ENGINES])
+def test_the_flag_knows_the_engines_that_there_are(engine):
+    assert flags("best.pdparams", "--engine", engine).engine == engine
 
 
 def test_the_commands_print_the_same_in_every_engine(checkpoint, motion_videos, command, tmp_path):

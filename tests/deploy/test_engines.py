@@ -10,7 +10,8 @@ import pytest
 
 from configs import cli
 from deploy.artefact import write_record
-from deploy.engines import ENGINES, Settings, open_engine
+from deploy.engines import ENGINES, open_engine
+from deploy.interface import Settings
 from engine.pretrained import load_pretrained
 from runtime import cpu
 from runtime.errors import UserError
@@ -60,10 +61,10 @@ def test_bf16_is_computed_only_when_asked_for(name, exported, clips, logits):
     assert engine.facts["precision"] == "bf16"
 
 
-def test_bf16_needs_a_processor_that_has_it(exported, tmp_path, monkeypatch):
+def test_bf16_needs_a_cpu_that_has_it(exported, tmp_path, monkeypatch):
     monkeypatch.setattr(cpu, "_CPUINFO", tmp_path / "cpuinfo")
     (tmp_path / "cpuinfo").write_text("flags : fpu avx2 avx512f\n")
-    with pytest.raises(UserError, match="needs a processor with avx512_bf16"):
+    with pytest.raises(UserError, match="needs a CPU with avx512_bf16"):
         open_engine("paddle", exported, precision="bf16")
 
 
@@ -136,7 +137,7 @@ def test_a_record_that_is_none(text, message, artefact):
         ({"precision": "int8"}, "paddle has no int8: take --engine onnxruntime"),
         ({"name": "onnxruntime", "precision": "bf16"}, "onnxruntime has no bf16"),
         ({"precision": "bf16", "onednn": False}, "is oneDNN's"),
-        ({"name": "openvino", "gpu": 0}, "computes on the processor"),
+        ({"name": "openvino", "gpu": 0}, "computes on CPU: take --engine paddle for a GPU"),
     ],
 )
 def test_what_cannot_be_is_refused(options, message, exported):

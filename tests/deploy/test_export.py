@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deploy import arrangement, export
+from deploy import export, fusions
 from deploy.artefact import open_artefact, whole_artefact
 from deploy.engines import open_engine
 from deploy.parity import check_spread, parity_clips
@@ -41,7 +41,11 @@ def test_artefact_is_whole_and_its_record_says_what_it_is(exported, checkpoint):
     }  # fmt: skip
     record = json.loads((exported / "export.json").read_text())
     assert record["model"] == "tsm_tiny"
-    assert record["input"] == {"name": "clips", "shape": [None, 8, 3, 32, 32], "dtype": "float32"}
+    assert record["signature"] == {
+        "inputs": [{"name": "clips", "shape": [None, 8, 3, 32, 32], "dtype": "float32"}],
+        "outputs": [{"name": "logits", "shape": [None, 8], "dtype": "float32"}],
+        "states": [],
+    }
     assert record["weights"]["sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     for name, digest in record["files"].items():
         assert hashlib.sha256((exported / name).read_bytes()).hexdigest() == digest
@@ -63,14 +67,14 @@ def test_every_format_agrees_with_the_model(exported):
 def wrong_graph(monkeypatch):
     """Exports a network in which one kernel is a little off."""
 
-    def planted(model):
-        copy = arrangement_of(model)
+    def faulty(*arguments):
+        copy = fused(*arguments)
         weight = copy.backbone.layer4[1].conv2.weight
         weight.set_value(weight * 1.01)
         return copy
 
-    arrangement_of = arrangement.arranged
-    monkeypatch.setattr(arrangement, "arranged", planted)
+    fused = fusions.fused
+    monkeypatch.setattr(fusions, "fused", faulty)
 
 
 def test_a_graph_that_differs_is_not_kept(checkpoint, tmp_path, wrong_graph):

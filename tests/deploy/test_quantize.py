@@ -80,9 +80,8 @@ def test_the_engine_of_int8_need_not_be_named_and_its_source_not_overwritten(nam
 
 
 def test_calibration_clips_are_spread_over_the_training_videos(named, motion_videos):
-    args = quantize.parse_args(["--model_dir", str(named), "--output", "o", "--dataset_root", str(motion_videos),
-                                "--clips", "5"])  # fmt: skip
-    clips = quantize.calibration_clips(quantize.open_artefact(named), args)
+    dataset = quantize._dataset(open_artefact(named), str(motion_videos), "train", "")
+    clips = quantize.calibration_clips(dataset, 5)
     assert [clip.shape for clip in clips] == [(1, 8, 3, 32, 32)] * 5
     assert len({clip.tobytes() for clip in clips}) == 5
 

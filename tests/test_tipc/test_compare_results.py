@@ -145,8 +145,8 @@ def test_the_command_names_each_log(files, run, tmp_path):
 def test_a_missing_log_is_a_failure(flags, message, files, run):
     truth, found = files(TRUTH)
     given = dict(zip(flags[::2], flags[1::2], strict=True))
-    words = {"--gt_file": truth, "--log_file": found, **given}
-    code, _ = run(*(word for pair in words.items() for word in pair))
+    argv = {"--gt_file": truth, "--log_file": found, **given}
+    code, _ = run(*(word for pair in argv.items() for word in pair))
     assert re.search(message, str(code))
 
 

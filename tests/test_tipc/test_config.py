@@ -74,8 +74,12 @@ def test_there_is_a_config_of_each_form_for_each_model():
         (52, "=====other_params=====", "line 52: '=====other_params=====' cannot stand here; known: infer_benchmark"),
         (7, "--max_epochs:lite_train_lite_infer=one", "line 7: the value of --max_epochs must be a number, or mode="),
         (57, "flags:FLAGS_a=1;FLAGS_b", "line 57: the value of flags must be NAME=VALUE separated by ;"),
-        (63, "top1_acc:whole_infer=90", "line 63: the value of top1_acc must be a share from 0 to 1, or mode=share"),
-        (64, "int8_drop:five", "line 64: the value of int8_drop must be a share from 0 to 1, found 'five'"),
+        (
+            63,
+            "top1_acc:whole_infer=90",
+            "line 63: the value of top1_acc must be a fraction from 0 to 1, or mode=fraction",
+        ),
+        (64, "int8_drop:five", "line 64: the value of int8_drop must be a fraction from 0 to 1, found 'five'"),
         (58, "max-iters:many", "line 58: the value of max-iters must be a number, found 'many'"),
     ],
 )

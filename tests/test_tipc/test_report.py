@@ -16,7 +16,7 @@ def step(name, status="passed", log="", **numbers):
 
 
 def record(mode, steps, passed=True):
-    facts = {"date": "2026-11-22", "versions": {"paddlepaddle": "3.3.1", "numpy": "2.4.6"}, "processor": "a processor"}
+    facts = {"date": "2026-11-22", "versions": {"paddlepaddle": "3.3.1", "numpy": "2.4.6"}, "cpu": "a CPU"}
     return {"model": "mvf", "mode": mode, "passed": passed, "seconds": 61.6, **facts, "steps": steps}
 
 
@@ -34,8 +34,8 @@ def test_a_row_says_the_worst_of_its_steps():
     row = report.table([record("whole_train_whole_infer", steps)]).splitlines()[2]
     assert row == (
         "| mvf | whole_train_whole_infer | passed | 6 / 0 / 1 | top-1 50.0%, 25.0%; export off by 3e-07 of the largest "
-        "logit; fp32 probabilities off by 2e-06, 16 of 16 named alike; bf16 probabilities off by 0.002, 7 of 8 named "
-        "alike | 62 |"
+        "logit; fp32 probabilities off by 2e-06, top-1 agreement 16 of 16; bf16 probabilities off by 0.002, top-1 "
+        "agreement 7 of 8 | 62 |"
     )
 
 
@@ -59,7 +59,7 @@ def test_the_table_goes_between_the_marks(tmp_path):
     report.write_table([record("whole_infer", [step("train")])], readme)
     text = readme.read_text()
     assert text.startswith(
-        "before\n<!-- results: begin -->\n2026-11-22, numpy 2.4.6, paddlepaddle 3.3.1; a processor. Written"
+        "before\n<!-- results: begin -->\n2026-11-22, numpy 2.4.6, paddlepaddle 3.3.1; a CPU. Written"
     )
     assert "old" not in text
     assert text.endswith("| mvf | whole_infer | passed | 1 / 0 / 0 |  | 62 |\n<!-- results: end -->\nafter\n")
@@ -78,7 +78,7 @@ def test_certify_runs_what_is_there_and_tells_of_a_failure(monkeypatch, capsys, 
     monkeypatch.setattr(certify, "OUTPUT", tmp_path)
     (tmp_path / "tsn" / "whole_infer").mkdir(parents=True)
     monkeypatch.setattr(
-        certify, "run", lambda script, words: ran.append((script, *words)) or script == "test_paddle2onnx"
+        certify, "run", lambda script, argv: ran.append((script, *argv)) or script == "test_paddle2onnx"
     )
     monkeypatch.setattr(certify, "read_results", list)
     monkeypatch.setattr(certify, "write_table", lambda records: None)

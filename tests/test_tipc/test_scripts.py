@@ -29,16 +29,16 @@ def test_every_script_stops_at_its_first_error(path):
     assert len(text.splitlines()) < 15
 
 
-@pytest.mark.parametrize("words", [("absent.txt", "whole_infer"), ()])
+@pytest.mark.parametrize("argv", [("absent.txt", "whole_infer"), ()])
 @pytest.mark.parametrize("name", ["prepare", "test_train_inference_python", "test_serving_infer_python"])
-def test_a_wrong_call_is_an_error_from_any_folder(name, words, tmp_path):
+def test_a_wrong_call_is_an_error_from_any_folder(name, argv, tmp_path):
     script = ROOT / "test_tipc" / f"{name}.sh"
     environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "VIRTUAL_ENV": "set"}
     done = subprocess.run(
-        ["bash", str(script), *words], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        ["bash", str(script), *argv], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode in (1, 2)
-    assert ("absent.txt cannot be read" if words else "the following arguments are required") in done.stderr
+    assert ("absent.txt cannot be read" if argv else "the following arguments are required") in done.stderr
 
 
 def test_a_python_without_paddle_is_named(tmp_path):

@@ -16,7 +16,7 @@ from test_tipc.session import Session, StepError
 @pytest.fixture
 def session(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "OUTPUT", tmp_path / "output")
-    return Session("mvf", "whole_infer", patience=30)
+    return Session("mvf", "whole_infer", timeout_s=30)
 
 
 def python(code):
@@ -86,7 +86,7 @@ def test_results_of_an_earlier_run_are_removed(session):
 
 
 def test_a_step_that_hangs_is_ended_with_all_its_processes(session):
-    session._patience = 1
+    session._timeout_s = 1
     code = "import subprocess, time; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); time.sleep(60)"
     step = session.run("hang", python(code), session.folder / "log")
     assert step.reason == "not over after 1 s"
@@ -125,8 +125,8 @@ SERVER = (
 def test_a_server_is_started_probed_and_ended(code, ready, reason, session, monkeypatch):
     monkeypatch.setattr(module, "_ENDING", 1)
     log = session.folder / "log"
-    patience = 20 if ready else 1
-    with session.server("server", python(code), log, lambda: ready and "up" in log.read_text(), patience) as server:
+    timeout_s = 20 if ready else 1
+    with session.server("server", python(code), log, lambda: ready and "up" in log.read_text(), timeout_s) as server:
         assert server.passed == (reason in ("", "exit code 3 after SIGTERM", "does not end within 1 s of SIGTERM"))
     assert session.steps[0].reason == reason
     assert session.finish() == int(bool(reason))

@@ -1,4 +1,4 @@
-"""The same network from fewer operations: BatchNorm folded into the convolution before it, moves of channels unrolled.
+"""The same network from fewer operations: BatchNorm folded into convolutions, temporal modules and heads fused.
 
 A graph for an engine is made from a copy that these functions change in place. Every weight that a forward pass would
 compute from another one is computed here, once: engines need not fold constants, and paddle2onnx cannot get it wrong.
@@ -7,6 +7,7 @@ compute from another one is computed here, once: engines need not fold constants
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import paddle
@@ -14,35 +15,40 @@ import paddle.nn.functional as F
 from paddle import nn
 from paddle.nn.layer.norm import _BatchNormBase
 
-from models import Recognizer2D
-from models.heads import TSNHead
+from deploy.formats import FORMATS
+from deploy.signature import Signature
+from models.heads import FrameHead, TSNHead
 from models.multi_view_fusion import MultiViewFusion
 from models.temporal_module import TemporalModule, replace_layer
 from models.temporal_shift import DIRECTIONS, TemporalShift, channel_bounds
 
+Fusion = Callable[[nn.Layer], nn.Layer]  # a layer in eval mode -> what takes its place
 
-def arranged(model: Recognizer2D) -> Recognizer2D:
-    """A copy of a recognizer in eval mode that computes the same logits, beyond rounding, in fewer operations."""
+
+def fused(model: nn.Layer, signature: Signature, fusions: Mapping[type[nn.Layer], Fusion]) -> nn.Layer:
+    """A copy of a model in eval mode that computes the same outputs, beyond rounding, in fewer operations.
+
+    Args:
+        model: Left as it is.
+        signature: Of its inputs.
+        fusions: What takes the place of each layer of exactly a type; a value of FUSIONS.
+    """
     model = copy.deepcopy(model)
     model.eval()
-    fold_batch_norm(model)
+    fold_batch_norm(model, signature)
     for path, layer in list(model.named_sublayers()):
-        if isinstance(layer, MultiViewFusion):
-            replace_layer(model, path, FusedConv(layer))
-        elif isinstance(layer, TemporalShift) and isinstance(layer.net, nn.Conv2D):
-            moves = channel_bounds(layer.net.weight.shape[1], layer.shift_div, layer.direction)[-1]
-            replace_layer(model, path, ShiftedConv(layer) if moves else layer.net)
-    model.cls_head = PooledHead(model.cls_head)
+        if type(layer) in fusions:
+            replace_layer(model, path, fusions[type(layer)](layer))
     return model
 
 
-def fold_batch_norm(model: Recognizer2D) -> int:
+def fold_batch_norm(model: nn.Layer, signature: Signature) -> int:
     """Folds each BatchNorm that reads what one convolution wrote into that convolution; returns how many.
 
-    Which belong together is seen from a forward pass. A norm of anything else, such as of a sum, stays.
+    Which belong together is seen from a forward pass of zeros. A norm of anything else, such as of a sum, stays.
     """
     paths = {id(layer): path for path, layer in model.named_sublayers()}
-    pairs = _convolutions_before_norms(model)
+    pairs = _convolutions_before_norms(model, signature)
     for convolution, norm in pairs:
         scale, shift = norm_as_scale_and_shift(norm)
         weight = convolution.weight.numpy() * scale.reshape(-1, 1, 1, 1)
@@ -69,28 +75,26 @@ def constant(layer: nn.Layer, values: np.ndarray) -> paddle.Tensor:
     return parameter
 
 
-def _convolutions_before_norms(model: Recognizer2D) -> list[tuple[nn.Conv2D, _BatchNormBase]]:
-    """Pairs of a convolution, plain or inside a temporal module, and the norm whose input is its output."""
-    makers: dict[int, tuple[nn.Layer, paddle.Tensor]] = {}  # the tensor is kept, so that no other gets its id
+def _convolutions_before_norms(model: nn.Layer, signature: Signature) -> list[tuple[nn.Conv2D, _BatchNormBase]]:
+    """Pairs of a convolution and the norm whose input is its output, or is linear in its weight and bias."""
+    writers: dict[int, tuple[nn.Conv2D, paddle.Tensor]] = {}  # the tensor is kept, so that no other gets its id
     pairs = []
 
-    def made(layer: nn.Layer, _: tuple, output: paddle.Tensor) -> None:
-        makers[id(output)] = (layer, output)
+    def written(layer: nn.Layer, _: tuple, output: paddle.Tensor) -> None:
+        writers[id(output)] = (CONVOLUTIONS[type(layer)](layer), output)
 
-    def met(norm: nn.Layer, inputs: tuple) -> None:
-        maker, _ = makers.get(id(inputs[0]), (None, None))
-        convolution = maker.net if isinstance(maker, TemporalModule) else maker
-        if isinstance(convolution, nn.Conv2D):
-            pairs.append((convolution, norm))
+    def read(norm: nn.Layer, inputs: tuple) -> None:
+        if id(inputs[0]) in writers:
+            pairs.append((writers[id(inputs[0])][0], norm))
 
     hooks = []
     for layer in model.sublayers():
         if isinstance(layer, _BatchNormBase):
-            hooks.append(layer.register_forward_pre_hook(met))
-        elif isinstance(layer, nn.Conv2D | TemporalModule):
-            hooks.append(layer.register_forward_post_hook(made))
+            hooks.append(layer.register_forward_pre_hook(read))
+        elif type(layer) in CONVOLUTIONS:
+            hooks.append(layer.register_forward_post_hook(written))
     with paddle.no_grad():
-        model(paddle.zeros([1, 4, 3, 64, 64]))
+        model(*(paddle.to_tensor(spec.zeros()) for spec in signature.inputs))
     for hook in hooks:
         hook.remove()
     return pairs
@@ -186,3 +190,26 @@ class PooledHead(nn.Layer):
         x = F.adaptive_avg_pool2d(features, 1).reshape([-1, 1, num_frames, features.shape[1]])  # [N, 1, T, C]
         x = F.avg_pool2d(x, (num_frames, 1))  # [N, 1, 1, C]
         return self.new_fc(x.reshape([-1, features.shape[1]]))
+
+
+def shifted_conv(module: TemporalShift) -> nn.Layer:
+    """The fused form of a shift of a convolution; the convolution where nothing moves; a shift of blocks as it is."""
+    if not isinstance(module.net, nn.Conv2D):
+        return module
+    moves = channel_bounds(module.net.weight.shape[1], module.shift_div, module.direction)[-1]
+    return ShiftedConv(module) if moves else module.net
+
+
+# Layer whose output a BatchNorm may read -> the convolution that the norm is folded into.
+CONVOLUTIONS: dict[type[nn.Layer], Callable[[nn.Layer], nn.Conv2D]] = {
+    nn.Conv2D: lambda convolution: convolution,
+    MultiViewFusion: lambda module: module.net,
+}
+_EVERYWHERE: dict[type[nn.Layer], Fusion] = {
+    MultiViewFusion: FusedConv,
+    TemporalShift: shifted_conv,
+    TSNHead: PooledHead,
+    FrameHead: PooledHead,
+}
+# graph format -> layer type -> function; a format whose engines are served better by something else has its own dict
+FUSIONS: dict[str, dict[type[nn.Layer], Fusion]] = dict.fromkeys(FORMATS, _EVERYWHERE)

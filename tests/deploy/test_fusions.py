@@ -5,12 +5,18 @@ import paddle
 import pytest
 
 from configs.networks import model_names
-from deploy.arrangement import FusedConv, ShiftedConv, arranged, fold_batch_norm
-from deploy.artefact import GRAPHS
-from deploy.engines import Settings, open_graph
-from deploy.export import dygraph_logits, save_graph
+from deploy.engines import open_graph
+from deploy.export import dygraph_logits
+from deploy.formats import FORMATS
+from deploy.fusions import FUSIONS, FusedConv, ShiftedConv, fold_batch_norm, fused
+from deploy.interface import Settings
+from deploy.signature import Signature
+from deploy.writers import WRITERS, write_graph
 from models import create_model
 from models.recognizer2d import batch_norms
+from models.temporal_shift import TemporalShift
+
+SIGNATURE = Signature.of_clips((4, 3, 32, 32))
 
 
 def build(name, num_frames=4, **options):
@@ -38,10 +44,10 @@ def assert_same(found, wanted):
 
 
 @pytest.mark.parametrize("name", [name for name in model_names() if name.endswith(("tiny", "mobilenet_v2"))])
-def test_arranged_model_gives_the_same_logits_without_any_norm(name):
+def test_fused_model_gives_the_same_logits_without_any_norm(name):
     model, clips = build(name), noise(2)
     before = dygraph_logits(model, clips)
-    copy = arranged(model)
+    copy = fused(model, SIGNATURE, FUSIONS["paddle"])
     assert not batch_norms(copy)
     assert_same(dygraph_logits(copy, clips), before)
     assert (dygraph_logits(model, clips) == before).all()  # the model itself is left as it was
@@ -87,9 +93,8 @@ def test_graph_of_any_frame_count_takes_any_batch(family, num_frames, tmp_path):
 
 def check_graph(model, clips, folder, batches=(2,)):
     """Saves the graph of a model and runs it."""
-    save_graph(model, clips.shape[1:], str(folder / "inference"))
-    files = [folder / name for name in GRAPHS["paddle"]]
-    engine = open_graph("paddle", files, clips.shape[1:], Settings(threads=1))
+    graph = write_graph("paddle", model, Signature.of_clips(clips.shape[1:]), folder)
+    engine = open_graph("paddle", graph, Settings(threads=1))
     wanted = dygraph_logits(model, clips)
     for batch in batches:
         assert_same(np.concatenate([engine(clips[:batch]), wanted[batch:]]), wanted)
@@ -98,12 +103,37 @@ def check_graph(model, clips, folder, batches=(2,)):
 def test_norms_are_folded_into_the_convolutions_before_them():
     model = build("mvf_tiny")
     norms = batch_norms(model)
-    assert fold_batch_norm(model) == len(norms) - 4  # all but those of the fusions, which follow a sum
+    assert fold_batch_norm(model, SIGNATURE) == len(norms) - 4  # all but those of the fusions, which follow a sum
     convolutions = [layer for layer in model.sublayers() if isinstance(layer, paddle.nn.Conv2D)]
     assert all(convolution.bias is not None for convolution in convolutions)
 
 
 def test_modules_are_replaced():
-    kinds = {name: [type(layer) for layer in arranged(build(name)).sublayers()] for name in ("tsm_tiny", "mvf_tiny")}
+    models = {name: fused(build(name), SIGNATURE, FUSIONS["paddle"]) for name in ("tsm_tiny", "mvf_tiny")}
+    kinds = {name: [type(layer) for layer in model.sublayers()] for name, model in models.items()}
     assert kinds["tsm_tiny"].count(ShiftedConv) == 8
     assert kinds["mvf_tiny"].count(FusedConv) == 4
+
+
+def test_every_format_has_a_writer_and_fusions():
+    assert list(FORMATS) == list(WRITERS) == list(FUSIONS)
+
+
+def test_fusions_are_looked_up_by_the_type_of_a_layer():
+    model = build("tsm_tiny")
+    plain = fused(model, SIGNATURE, {})
+    assert not batch_norms(plain)
+    assert [type(layer) for layer in plain.sublayers()].count(TemporalShift) == 8
+    negated = fused(model, SIGNATURE, {type(model.cls_head): lambda head: NegatedHead(head)})
+    assert_same(-dygraph_logits(negated, noise(2)), dygraph_logits(model, noise(2)))
+
+
+class NegatedHead(paddle.nn.Layer):
+    """The logits of a head with the other sign."""
+
+    def __init__(self, head):
+        super().__init__()
+        self.head = head
+
+    def forward(self, features, num_frames):
+        return -self.head(features, num_frames)

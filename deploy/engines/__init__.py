@@ -1,0 +1,152 @@
+"""Inference engines behind one interface: named arrays in, named arrays out, and clips in, logits out on top.
+
+A new engine is one file here and one entry of ENGINES. Its package is imported when it is asked for, so that nothing
+but the engine that is used needs to be installed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import io
+import os
+import warnings
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from deploy.artefact import Artefact, ArtefactError, open_artefact
+from deploy.engines import onnxruntime, openvino, paddle
+from deploy.formats import Graph, formats_in
+from deploy.interface import QUANTIZED, Engine, EngineError, EngineKind, Settings
+from runtime.errors import UserError
+
+# --engine -> what it can do; of several that can, the first is taken where none is asked for
+ENGINES: dict[str, EngineKind] = {
+    "paddle": paddle.ENGINE,
+    "onnxruntime": onnxruntime.ENGINE,
+    "openvino": openvino.ENGINE,
+}
+PRECISIONS = tuple(dict.fromkeys(precision for kind in ENGINES.values() for precision in kind.precisions))
+COMPUTED = tuple(precision for precision in PRECISIONS if precision != QUANTIZED)  # from weights in fp32
+
+
+def readers(form: str) -> list[str]:
+    """The engines that read a graph format."""
+    return [name for name, kind in ENGINES.items() if form in kind.formats]
+
+
+def versions(*others: str) -> dict[str, str]:
+    """Distribution -> its version, of all engines and of others, as far as they are installed."""
+    found = {}
+    for name in (*others, *(kind.distribution for kind in ENGINES.values())):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def with_precision(precision: str) -> str:
+    """The engines that compute in a precision, as the end of a message."""
+    return "take --engine " + " or ".join(name for name, kind in ENGINES.items() if precision in kind.precisions)
+
+
+def open_engine(name: str | None, model_dir: str | Path, precision: str | None = None, **settings: Any) -> Engine:
+    """Loads the graph of an artefact folder into an engine.
+
+    Args:
+        name: A key of ENGINES; None takes the first one that reads a format that is there.
+        model_dir: Folder that `deploy.export` or `deploy.quantize` wrote.
+        precision, settings: See Settings; no precision takes the artefact's.
+
+    Raises:
+        ArtefactError: The folder does not hold the engine's graph whole.
+        EngineError: The engine is not installed, or the graph belongs to another version of it, or neither the engine
+            nor this machine can do what is asked.
+    """
+    artefact = open_artefact(model_dir)
+    asked = Settings(precision or artefact.precision, **settings)
+    there = formats_in(artefact.directory)
+    name = name or next((name for name, kind in ENGINES.items() if set(there) & set(kind.formats)), next(iter(ENGINES)))
+    check_settings(name, asked)
+    _check_precision(artefact, asked.precision)
+    kind = ENGINES[name]
+    graph = artefact.graph(next((form for form in kind.formats if form in there), kind.formats[0]))
+    if kind.same_version:
+        _check_version(artefact, kind, import_package(name, asked).__version__)
+    return open_graph(name, graph, asked)
+
+
+def open_graph(name: str, graph: Graph, settings: Settings) -> Engine:
+    """Loads a graph into an engine.
+
+    Args:
+        name: A key of ENGINES.
+        graph: In a format that the engine reads.
+        settings: How to run it, as `check_settings` lets pass.
+
+    Raises:
+        EngineError: The engine is not installed, or cannot read the graph.
+    """
+    try:
+        run, facts = ENGINES[name].load(import_package(name, settings), graph, settings)
+    except UserError:
+        raise
+    except Exception as error:  # each engine has errors of its own
+        raise EngineError(f"{graph.files[0]} does not load in {name}: {_last_line(error)}") from error
+    facts = {
+        "runtime_device": settings.device, "ir_optim": True, "enable_tensorrt": False, "precision": settings.precision,
+        "enable_mkldnn": False, "cpu_math_library_num_threads": settings.num_threads, "engine": name, **facts,
+    }  # fmt: skip
+    return Engine(run, graph.signature, facts)
+
+
+def check_settings(name: str, settings: Settings) -> None:
+    """Raises EngineError for what an engine, or this machine, cannot do."""
+    if name not in ENGINES:
+        raise EngineError(f"engine must be one of {', '.join(ENGINES)}, got {name!r}")
+    kind = ENGINES[name]
+    if settings.precision not in PRECISIONS:
+        raise EngineError(f"precision must be one of {', '.join(PRECISIONS)}, got {settings.precision!r}")
+    if settings.device not in kind.devices:
+        others = " or ".join(other for other, found in ENGINES.items() if settings.device in found.devices)
+        raise EngineError(f"--engine {name} computes on CPU: take --engine {others} for a GPU")
+    if settings.precision not in kind.precisions:
+        raise EngineError(f"--engine {name} has no {settings.precision}: {with_precision(settings.precision)}")
+    if refusal := kind.refuse(settings):
+        raise EngineError(refusal)
+
+
+def _check_precision(artefact: Artefact, precision: str) -> None:
+    if (precision == QUANTIZED) == (artefact.precision == QUANTIZED):
+        return
+    way = "make int8 with deploy.quantize" if precision == QUANTIZED else "name the folder it was made from"
+    raise ArtefactError(f"{artefact.directory} holds {artefact.precision} weights, asked for {precision}: {way}")
+
+
+def _check_version(artefact: Artefact, kind: EngineKind, version: str) -> None:
+    """Refuses a graph of another minor version."""
+    made_by = artefact.record["versions"][kind.distribution]
+    if made_by.split(".")[:2] != version.split(".")[:2]:
+        raise EngineError(
+            f"{artefact.directory} was exported by {kind.package.title()} {made_by}, this is {version}: export again, "
+            f"or pip install {kind.distribution}=={made_by}"
+        )
+
+
+def import_package(name: str, settings: Settings) -> ModuleType:
+    """Imports an engine's package without its remarks; raises EngineError with the command that installs it."""
+    kind = ENGINES[name]
+    if kind.threads_variable:
+        os.environ.setdefault(kind.threads_variable, str(settings.num_threads))
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            return importlib.import_module(kind.package)
+    except ImportError as error:
+        raise EngineError(f"--engine {name} is not installed here ({error}): pip install {kind.install}") from error
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,95 @@
+"""Writes the static graph of a model in each format; imports Paddle when it writes, not in the converter's process."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploy.artefact import ArtefactError
+from deploy.formats import STEM, Graph
+from deploy.signature import Signature
+from runtime.errors import UserError
+from runtime.fresh_process import in_fresh_process
+
+if TYPE_CHECKING:
+    from paddle import nn
+
+OPSET = 17
+
+
+def write_graph(form: str, model: nn.Layer, signature: Signature, folder: Path) -> Graph:
+    """Writes the graph of a model in one format.
+
+    Args:
+        form: A key of WRITERS.
+        model: In eval mode; left as it is. Its `forward` takes the inputs and returns the outputs in the order of the
+            signature.
+        signature: What the graph takes and gives.
+        folder: For the files.
+
+    Raises:
+        UserError: What writes the format is not installed, or cannot write this model.
+    """
+    from deploy.fusions import FUSIONS, fused
+
+    WRITERS[form](fused(model, signature, FUSIONS[form]), signature, str(folder / STEM))
+    return Graph(form, folder, signature)
+
+
+def save_paddle(model: nn.Layer, signature: Signature, stem: str) -> None:
+    """Writes Paddle 3's graph."""
+    import paddle
+
+    specs = [paddle.static.InputSpec(list(spec.shape), spec.dtype, spec.name) for spec in signature.inputs]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        paddle.jit.save(model, stem, input_spec=specs)
+
+
+def save_legacy(model: nn.Layer, signature: Signature, stem: str) -> None:
+    """Writes Paddle 2's graph."""
+    import paddle
+
+    with paddle.pir_utils.OldIrGuard():
+        save_paddle(model, signature, stem)
+    Path(f"{stem}.pdiparams.info").unlink(missing_ok=True)
+
+
+def save_onnx(model: nn.Layer, signature: Signature, stem: str) -> None:
+    """Writes an ONNX graph: Paddle 3's, turned by paddle2onnx in a process of its own, which the converter may end."""
+    if importlib.util.find_spec("paddle2onnx") is None:
+        raise ArtefactError("--formats onnx needs paddle2onnx: pip install -r requirements-deploy.txt")
+    with tempfile.TemporaryDirectory() as folder:
+        source, log = str(Path(folder) / "graph"), Path(folder) / "log"
+        save_paddle(model, signature, source)
+        log.touch()
+        try:
+            in_fresh_process(_call_paddle2onnx, source, f"{stem}.onnx", str(log))
+            if not Path(f"{stem}.onnx").is_file():
+                raise UserError("it ended without a word")
+        except Exception as error:
+            remarks = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            raise UserError(f"paddle2onnx does not convert the graph: {(remarks or [str(error)])[-1]}") from error
+
+
+def _call_paddle2onnx(source: str, target: str, log: str) -> None:
+    """Keeps the converter's many lines in a file, for the error that there may be."""
+    remarks = os.open(log, os.O_WRONLY)
+    os.dup2(remarks, 1)
+    os.dup2(remarks, 2)
+    import paddle2onnx
+
+    paddle2onnx.export(f"{source}.json", f"{source}.pdiparams", target, opset_version=OPSET, optimize_tool="None")
+
+
+# format -> function that writes a fused model: (model, signature, path without suffix)
+WRITERS: dict[str, Callable[[nn.Layer, Signature, str], None]] = {
+    "paddle": save_paddle,
+    "legacy": save_legacy,
+    "onnx": save_onnx,
+}
