@@ -17,7 +17,7 @@ def __getattr__(name: str) -> Any:
 
         return align
     if name in ("IncomparableError", "Optimization"):
-        from alignment import pair
+        from alignment.sides import pair
 
         return getattr(pair, name)
     raise AttributeError(f"module 'alignment' has no attribute {name!r}")

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alignment.environment import PROCESSOR_FLAGS, processor
+from alignment.reports.environment import PROCESSOR_FLAGS, processor
 from runtime.errors import UserError
 
 OUTPUT = Path("test_tipc/output")

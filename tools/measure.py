@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from alignment.environment import processor
+from alignment.reports.environment import processor
 from runtime.errors import UserError
 from runtime.fresh_process import in_fresh_process
 
@@ -207,7 +207,7 @@ def make_weights(job: Job) -> None:
     preparation.prepare("cpu", threads=1)
     import paddle
 
-    from alignment.weights import read_weights
+    from alignment.sides.state import read_weights
     from models import create_model
 
     paddle.seed(7)
@@ -268,7 +268,7 @@ def torch_clips(job: Job, channels_last: bool = False):
 
 
 def _with_weights(model, job: Job):
-    from alignment.weights import write_weights
+    from alignment.sides.state import write_weights
 
     with np.load(Path(job.directory) / "weights.npz") as arrays:
         write_weights(model, dict(arrays))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from alignment.compare import Record, Stage, missing
-from alignment.judge import ROUNDINGS, Judge
-from alignment.run import Listener, Run
-from alignment.session import Session, first_failure, layer_of
+from alignment.sides.run import Listener, Run
+from alignment.stages.session import Session, first_failure, layer_of
+from alignment.verdicts.judge import ROUNDINGS, Judge
+from alignment.verdicts.record import Record, Stage, missing
 
 
 def backward(session: Session) -> Stage:

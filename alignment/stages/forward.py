@@ -7,11 +7,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from alignment.compare import Stage, measure
-from alignment.judge import Judge
-from alignment.pair import OUTPUT, Sides
-from alignment.run import Listener, Run
-from alignment.session import Session, first_failure, layer_of
+from alignment.sides.pair import OUTPUT, Sides
+from alignment.sides.run import Listener, Run
+from alignment.stages.session import Session, first_failure, layer_of
+from alignment.verdicts.difference import measure
+from alignment.verdicts.judge import Judge
+from alignment.verdicts.record import Stage
 
 
 def forward(session: Session) -> Stage:

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from alignment.compare import SAMPLE, Record, Stage
-from alignment.judge import Judge
-from alignment.pair import OUTPUT, IncomparableError
-from alignment.session import Session, first_failure, layer_of
+from alignment.sides.pair import OUTPUT, IncomparableError
 from alignment.stages.forward import run_isolated
+from alignment.stages.session import Session, first_failure, layer_of
+from alignment.verdicts.difference import SAMPLE
+from alignment.verdicts.judge import Judge
+from alignment.verdicts.record import Record, Stage
 
 NUDGE = 2.0**-6  # of the root mean square of a weight
 NOTICED = 2.0**-14  # of an output's scale: far above rounding, far below what a nudge does

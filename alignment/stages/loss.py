@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from alignment.compare import Record, Stage
-from alignment.run import Listener, Run
-from alignment.session import Session, first_failure
+from alignment.sides.run import Listener, Run
+from alignment.stages.session import Session, first_failure
+from alignment.verdicts.record import Record, Stage
 
 SPREAD = 2.0  # standard deviation of the logits: far from an even guess, far from certainty
 ZERO, EVEN = 1e-9, 1e-3  # so near to 0, or to an even guess as a part of it, a loss tells nothing

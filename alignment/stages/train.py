@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from alignment.compare import Record, Stage
-from alignment.judge import ROUNDINGS, Judge
-from alignment.pair import IncomparableError, Optimization, Sides
-from alignment.run import Listener, Run
-from alignment.session import Session, first_failure
-from alignment.weights import STATISTICS
+from alignment.sides.pair import IncomparableError, Optimization, Sides
+from alignment.sides.run import Listener, Run
+from alignment.sides.state import STATISTICS
+from alignment.stages.session import Session, first_failure
+from alignment.verdicts.judge import ROUNDINGS, Judge
+from alignment.verdicts.record import Record, Stage
 
 MUCH = 0.05  # relative error
 HINTS = {

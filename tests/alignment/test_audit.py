@@ -10,10 +10,11 @@ from torch import nn as tn
 
 import models
 from alignment import reference
-from alignment.audit import compare_models, compare_optimizers, layer_constants, optimizer_constants
-from alignment.compare import Record
-from alignment.pair import Optimization
-from alignment.vocabulary import KINDS
+from alignment.audit.layers import compare_models, layer_constants
+from alignment.audit.optimizers import compare_optimizers, optimizer_constants
+from alignment.audit.vocabulary import KINDS
+from alignment.sides.pair import Optimization
+from alignment.verdicts.record import Record
 from configs import Recipe
 from engine.optim import build_optimizer, learning_rate
 

@@ -8,11 +8,11 @@ import paddle
 import pytest
 import torch
 
-from alignment.data.pipeline import ours
-from alignment.mutants import MUTANTS, PAIRS, PIPELINE, constants, network
-from alignment.mutants.mutant import override, rewrite
+from alignment.certification.data.pipeline import ours
+from alignment.mutation import MUTANTS, PAIRS, PIPELINE, constants, network
+from alignment.mutation.mutant import override, rewrite
+from alignment.sides.state import write_weights
 from alignment.suite import align_pair
-from alignment.weights import write_weights
 
 BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
 # One of each way to be found: read off, in the code, in gradients, in buffers, in the optimizer, in loss and metric.

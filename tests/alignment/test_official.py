@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from alignment import official
-from alignment.pair import Sides
-from alignment.report import Report
+from alignment.reports import reprod_log as official
+from alignment.reports.report import Report
+from alignment.sides.pair import Sides
 from runtime.errors import UserError
 
 reprod_log = pytest.importorskip("reprod_log", reason="reprod_log is not installed")

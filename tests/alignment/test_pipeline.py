@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from alignment.data.cases import Draws, render_media, sample_frames
-from alignment.data.pipeline import Pipeline, compare_data, ours, reference
-from alignment.pair import IncomparableError
+from alignment.certification.data.cases import Draws, render_media, sample_frames
+from alignment.certification.data.pipeline import Pipeline, compare_data, ours, reference
+from alignment.sides.pair import IncomparableError
 from configs import Recipe
 from datasets import transforms
 from datasets.dataset import load_views

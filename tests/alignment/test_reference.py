@@ -7,7 +7,7 @@ import torch
 
 import models
 from alignment import reference
-from alignment.weights import copy_weights, paddle_name, read_weights, write_weights
+from alignment.sides.state import copy_weights, paddle_name, read_weights, write_weights
 
 # Paddle stores the constants of BatchNorm in float32, which holds these exactly.
 EPSILON, MOMENTUM = 2.0**-17, 0.875

@@ -12,7 +12,7 @@ from alignment import reference
 from alignment.reference import metrics as reference_metrics
 from alignment.reference import objective as reference_objective
 from alignment.reference import optim as reference_optim
-from alignment.weights import paddle_name
+from alignment.sides.state import paddle_name
 from configs import Recipe, get_preset
 from engine import metrics
 from engine.objective import Mix, cross_entropy, targets

@@ -4,8 +4,7 @@ import re
 
 import pytest
 
-from alignment import selftest
-from alignment.mutants import MUTANTS, PAIRS
+from alignment.mutation import MUTANTS, PAIRS, selftest
 
 
 @pytest.mark.parametrize("index", range(len(MUTANTS)), ids=lambda i: re.sub(r"\W+", "-", MUTANTS[i].name))

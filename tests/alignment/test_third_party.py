@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from alignment import align
-from alignment.pair import IncomparableError
-from alignment.third_party.torchvision import torchvision
+from alignment.sides.pair import IncomparableError
+from alignment.upstream.torchvision import torchvision
 
 CLASSES = 10
 LOSS = (torch.nn.functional.cross_entropy, paddle.nn.functional.cross_entropy)

@@ -12,13 +12,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from alignment import command
-from alignment.compare import Stage, exact
-from alignment.pair import IncomparableError
-from alignment.report import Report, table
+from alignment.reports.markdown import table
+from alignment.reports.report import Report
+from alignment.sides.pair import IncomparableError
 from alignment.suite import align_pair
-from alignment.third_party import SOURCES, find_source, third_party_pair
-from alignment.third_party.source import checked_out
-from alignment.third_party.table import BEGIN, END, update_table
+from alignment.upstream import SOURCES, find_source, third_party_pair
+from alignment.upstream.source import checked_out
+from alignment.upstream.table import BEGIN, END, update_table
+from alignment.verdicts.record import Stage, exact
 from configs.presets import preset_for_model
 from runtime.errors import UserError
 

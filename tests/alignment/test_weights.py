@@ -7,7 +7,7 @@ import torch
 
 import models
 from alignment import reference
-from alignment.weights import copy_weights, paddle_name, read_weights, write_weights
+from alignment.sides.state import copy_weights, paddle_name, read_weights, write_weights
 
 SETTINGS = {"num_classes": 5, "num_frames": 4}
 
