@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["IncomparableError", "Optimization", "align"]
+__all__ = ["IncomparableError", "Optimization", "align", "write_report"]
 
 
 def __getattr__(name: str) -> Any:
@@ -16,6 +16,10 @@ def __getattr__(name: str) -> Any:
         from alignment.suite import align
 
         return align
+    if name == "write_report":
+        from alignment.reports.files import write_report
+
+        return write_report
     if name in ("IncomparableError", "Optimization"):
         from alignment.sides import pair
 

@@ -98,7 +98,7 @@ def report(argv: Sequence[str]) -> int:
     """Prints a report again, under another tolerance if one is given."""
     parser = argparse.ArgumentParser(prog="python -m alignment report", description=report.__doc__)
     parser.add_argument("directory", help="where `python -m alignment --output` wrote report.json")
-    parser.add_argument("--rtol", type=float, help="what every tensor may be off by, as a part of its scale")
+    parser.add_argument("--rtol", type=float, help="what every tensor may be off by, relative to its scale")
     parser.add_argument("--only", metavar="PATTERN", help="regular expression: apply --rtol to these names only")
     args = parser.parse_args(argv)
     from alignment.reports.tolerance import rejudge
@@ -109,7 +109,7 @@ def report(argv: Sequence[str]) -> int:
 
 
 def selftest(argv: Sequence[str]) -> int:
-    """Plants bugs and demands that each is caught and named."""
+    """Injects faults and demands that each is caught and named."""
     parser = argparse.ArgumentParser(prog="python -m alignment selftest", description=selftest.__doc__)
     parser.add_argument("--only", metavar="PATTERN", default="", help="regular expression: these mutants only")
     parser.add_argument(

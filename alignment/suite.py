@@ -58,7 +58,7 @@ def align(
         copy: Carry the reference's weights to the candidate first. If not, they must be equal already: this tests a
             converter of weights.
         steps: Names of stages; without them all for which there is what they need.
-        precision: `float64`, where all that exceeds 1e-12 is a bug, or `float32`, judged by the reference's rounding.
+        precision: `float64`, where all that exceeds 1e-12 is a bug, or `float32`, judged by that reference's error.
         train_steps: Steps of the optimizer.
         seed: Of dropout masks and of what the stages make up.
         title: What the report calls the pair.

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alignment.reports.environment import PROCESSOR_FLAGS, processor
+from alignment.reports.environment import CPU_FLAGS, cpu
 from runtime.errors import UserError
 
 OUTPUT = Path("test_tipc/output")
@@ -170,7 +170,7 @@ class Session:
         record = {
             "model": self.model, "mode": self.mode, "passed": passed, "seconds": seconds,
             "date": time.strftime("%Y-%m-%d", time.gmtime(self._started)), "versions": dict(_versions()),
-            "processor": processor(PROCESSOR_FLAGS)[0],
+            "processor": cpu(CPU_FLAGS)[0],
             "steps": [asdict(step) for step in self.steps],
         }  # fmt: skip
         (self.folder / "results.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from alignment.reports.environment import processor
+from alignment.reports.environment import cpu
 from runtime.errors import UserError
 from runtime.fresh_process import in_fresh_process
 
@@ -368,7 +368,7 @@ def _parse(description: str, engines: dict[str, Engine], argv: Sequence[str] | N
 
 def machine() -> dict[str, Any]:
     """Date, processor and versions, as far as they can be found."""
-    name, flags = processor(FLAGS)
+    name, flags = cpu(FLAGS)
     return {
         "date": datetime.date.today().isoformat(),
         "processor": name,

@@ -196,7 +196,7 @@ def _clip_limit(clip: Any) -> Any:
 
 
 def _paddle_factor(optimizer: Any, parameter: Any) -> float:
-    """The parameter's part of the learning rate; groups have written theirs into it."""
+    """The parameter's factor of the learning rate; groups have written theirs into it."""
     ratio = getattr(optimizer, "_lr_ratio", None)
     return parameter.optimize_attr.get("learning_rate", 1.0) * (ratio(parameter) if ratio else 1.0)
 

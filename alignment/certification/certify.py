@@ -22,7 +22,7 @@ from datasets import load_annotation
 from datasets.dataset import load_views
 from datasets.demo import write_demo_dataset
 
-GRAIN = 0.5  # standard deviation, where that of the pixels is about 1
+GRAIN = 0.5  # std, where that of the pixels is about 1
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`python -m alignment.differences`: where Paddle and PyTorch differ although nobody made a mistake, measured here.
+"""Where Paddle and PyTorch differ although nobody made a mistake: `python -m` this module measures it.
 
 Each difference says what the suite does about it. A row without a difference means that this Paddle has changed.
 """
@@ -180,16 +180,16 @@ def ceil_mode_windows() -> Difference:
 def resize() -> Difference:
     """Our resize by OpenCV and the reference's by PyTorch, on noise in 40 pairs of sizes."""
     rng = np.random.default_rng(0)
-    largest, share = 0, 0.0
+    largest, fraction = 0, 0.0
     for _ in range(40):
         height, width, new_height, new_width = rng.integers(24, 160, size=4).tolist()
         frames = rng.integers(0, 256, size=(2, height, width, 3), dtype=np.uint8)
         sides = [side.resize(frames, new_height, new_width).astype(int) for side in (ours(), reference())]
         error = np.abs(sides[0] - sides[1])
-        largest, share = max(largest, int(error.max())), max(share, float((error > 0).mean()))
+        largest, fraction = max(largest, int(error.max())), max(fraction, float((error > 0).mean()))
     return Difference(
         "bilinear resize, OpenCV and PyTorch",
-        f"{largest} level of 255 at most, in up to {share:.1%} of the values: fixed point against floating point",
+        f"{largest} level of 255 at most, in up to {fraction:.1%} of the values: fixed point against floating point",
         "the stage `data` allows one level in 20 % of the values",
     )
 

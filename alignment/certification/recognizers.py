@@ -48,7 +48,7 @@ def recognizer_pair(
     Args:
         name: A key of `models.MODELS`, or `tsm_bottleneck`: a small network of Bottleneck blocks.
         recipe: Read for the optimizer and its schedule, see `exercised`.
-        clips: float32 [N, T, 3, H, W], normalised.
+        clips: float32 [N, T, 3, H, W], normalized.
         labels: int64 [N].
         seed: Of the initial weights.
         randomize: Give norms, statistics and biases values that are nowhere 0 or 1; without it both models keep the

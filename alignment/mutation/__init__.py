@@ -1,6 +1,6 @@
-"""The zoo of mistakes that porting has brought forth: each must be found, and its place named, by the suite.
+"""The mutants: mistakes that ports have made. The suite must find each and name its place.
 
-A suite that has never found a planted bug has not shown that it can.
+A suite that has never found an injected fault has not shown that it can.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["MUTANTS", "PAIRS", "PIPELINE", "Mutant"]
 MUTANTS: tuple[Mutant, ...] = (*constants.MUTANTS, *network.MUTANTS, *training.MUTANTS, *data.MUTANTS)
 
 FRAMES, SIZE, CLIPS = 4, 48, 2
-PIPELINE = "pipeline"  # what a mutant of the data is planted in
+PIPELINE = "pipeline"  # what a mutant of the data changes
 
 
 def recognizer(model: str, **options: Any) -> Callable[[int], Pair]:

@@ -55,7 +55,7 @@ def boxes_from_the_corner(boxes: Callable, *arguments: Any) -> list[tuple[Box, b
 
 
 def saturation_first(jitter: Callable, frames: np.ndarray, draw: Jitter) -> np.ndarray:
-    """Colours are changed in one fixed order."""
+    """Colors are changed in one fixed order."""
     return jitter(frames, dataclasses.replace(draw, order=tuple(sorted(draw.order, reverse=True))))
 
 
@@ -107,7 +107,7 @@ MUTANTS: tuple[Mutant, ...] = tuple(
         ("nearest pixel", "No interpolation.", "resize", resized_with(cv2.INTER_NEAREST)),
         ("resize with aligned corners", "`align_corners=True`.", "resize", resized_by_corners),
         ("crop off by one pixel", "A crop that counts from 1.", "crop", shifted_by_one),
-        ("centre rounded up", str(boxes_from_the_corner.__doc__), "eval_boxes", boxes_from_the_corner),
+        ("center rounded up", str(boxes_from_the_corner.__doc__), "eval_boxes", boxes_from_the_corner),
         ("crops in another order", "Views from right to left.", "eval_boxes", lambda boxes, *a: boxes(*a)[::-1]),
         (
             "always mirrored", "The comparison with the probability is the wrong way round.",
@@ -122,7 +122,7 @@ MUTANTS: tuple[Mutant, ...] = tuple(
             "hue the other way", "The sign of the rotation.",
             "color_jitter", lambda jitter, frames, draw: jitter(frames, dataclasses.replace(draw, hue=-draw.hue)),
         ),
-        ("colours in a fixed order", str(saturation_first.__doc__), "color_jitter", saturation_first),
+        ("colors in a fixed order", str(saturation_first.__doc__), "color_jitter", saturation_first),
         (
             "contrast over the clip", "One mean for all frames instead of each frame's own.",
             "color_jitter", lambda *arguments: _contrast_of_the_clip(*arguments),

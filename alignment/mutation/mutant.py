@@ -23,9 +23,9 @@ class Mutant:
     Attributes:
         name: A few words.
         description: How somebody comes to make it and what it does.
-        pair: A key of PAIRS that it is planted in; `pipeline` for the data.
+        pair: A key of PAIRS, whose candidate it changes; `pipeline` for the data.
         expect: The report blames the right place if its first divergence names one of these.
-        apply: Plants it in the candidate's side of a Pair, in place. The weights are the reference's already and are
+        apply: Injects it into the candidate's side of a Pair, in place. The weights are the reference's already and are
             not carried over again (`carry` of the pair is off). Of the pair `pipeline` it is given a Pipeline and
             returns another.
     """

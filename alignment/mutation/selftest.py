@@ -1,4 +1,4 @@
-"""The suite tested by planted bugs: each must be caught and blamed on the right place, and nothing else may fail."""
+"""The suite tested by injected faults: each must be caught and blamed on the right place, and nothing else may fail."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from alignment.stages.session import Session
 from alignment.stages.weights import weights
 from alignment.suite import align_pair, possible
 
-NAMED = 0.95  # part of the mutants whose place must be named
+NAMED = 0.95  # fraction of the mutants whose place must be named
 TRAIN_STEPS = 2
 NUMBERS = tuple(name for name in STAGES if name not in ("config", "init", "guards"))
 
@@ -42,7 +42,7 @@ class Trial:
     """One mutant before the suite.
 
     Attributes:
-        mutant: The planted bug.
+        mutant: The injected fault.
         whole: What the whole suite says.
         numbers: What it says when it must not read the constants off the models.
     """
@@ -95,19 +95,19 @@ def run_selftest(only: str = "", seeds: int = 20, workers: int = 1, show: Callab
 
 
 def try_mutant(index: int, seed: int = 0) -> tuple[Blame, Blame]:
-    """Plants MUTANTS[index]; what the whole suite says up to the first difference, and what its numbers say alone."""
+    """Injects MUTANTS[index]; what the whole suite says up to the first difference, and what its numbers say alone."""
     mutant = MUTANTS[index]
     if mutant.pair == PIPELINE:
         stage = compare_data(candidate=mutant.apply(ours()))
         blame = Blame() if stage.passed else Blame("data", stage.place, stage.sentence)
         return blame, blame
-    pair = planted(mutant, seed)
+    pair = mutated_pair(mutant, seed)
     constants, numbers = blame_of(pair, ("config",), seed), blame_of(pair, NUMBERS, seed)
     return constants if constants.stage else numbers, numbers
 
 
-def planted(mutant: Mutant, seed: int) -> Pair:
-    """The mutant's pair with equal weights and the bug in its candidate."""
+def mutated_pair(mutant: Mutant, seed: int) -> Pair:
+    """The mutant's pair with equal weights and the fault in its candidate."""
     pair = PAIRS[mutant.pair](seed)
     weights(Session(pair, "float64", seed))
     pair = dataclasses.replace(pair, carry=False)
@@ -127,7 +127,7 @@ def blame_of(pair: Pair, steps: Sequence[str], seed: int) -> Blame:
 
 
 def false_alarm(case: tuple[str, int]) -> str:
-    """What the suite finds in a pair without a bug, built from a seed; empty if nothing."""
+    """What the suite finds in a pair without a fault, built from a seed; empty if nothing."""
     name, seed = case
     blame = blame_of(PAIRS[name](seed), ("config", *NUMBERS, "guards"), seed)
     return f"{name}, seed {seed}: {blame.stage}, {blame.place}: {blame.sentence}" if blame.stage else ""

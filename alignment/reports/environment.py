@@ -14,25 +14,25 @@ from pathlib import Path
 import numpy as np
 
 VARIABLES = re.compile(r"(FLAGS|MKL|OMP|KMP|ONEDNN|DNNL|CUBLAS|CUDA|CUDNN|NVIDIA|MALLOC)_")
-PROCESSOR_FLAGS = ("avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile")
+CPU_FLAGS = ("avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile")
 PADDLE_FLAGS = ("FLAGS_paddle_num_threads", "FLAGS_cudnn_deterministic", "FLAGS_use_accuracy_compatible_kernel")
 
 
 def environment() -> dict[str, str]:
-    """What results may depend on: date, versions, processor, threads, settings. No path of this machine is in it."""
+    """What results may depend on: date, versions, CPU, threads, settings. No path of this machine is in it."""
     import paddle
     import torch
 
     flags = paddle.get_flags([name for name in PADDLE_FLAGS if _has_flag(name)])
-    name, reported = processor(PROCESSOR_FLAGS)
+    name, reported = cpu(CPU_FLAGS)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "processor": name,
-        "processor flags": " ".join(reported) or "unknown",
+        "cpu": name,
+        "cpu flags": " ".join(reported) or "unknown",
         "cores": str(cores),
         "paddle": paddle.__version__,
         "paddle device": paddle.get_device(),
@@ -70,8 +70,8 @@ def _commit() -> str:
         return "unknown"
 
 
-def processor(flags: Sequence[str]) -> tuple[str, list[str]]:
-    """The processor's name, and which of these flags it reports."""
+def cpu(flags: Sequence[str]) -> tuple[str, list[str]]:
+    """The CPU's name, and which of these flags it reports."""
     path = Path("/proc/cpuinfo")
     info = path.read_text(encoding="utf-8") if path.exists() else ""
     model = re.search(r"model name\s*: (.*)", info)

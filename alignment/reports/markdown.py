@@ -39,9 +39,9 @@ def write_table(path: str | Path, reports: Sequence[Report], command: str) -> No
     facts = [report.environment for report in reports]
     date = " / ".join(sorted({fact.get("date", "unknown date")[:10] for fact in facts}))
     versions = [f"{name} {_joined(facts, name)}" for name in ("paddle", "torch", "numpy", "opencv", "python")]
-    head = f"{date}, {', '.join(versions)}; {_joined(facts, 'processor')}. Written by `{command}`."
+    head = f"{date}, {', '.join(versions)}; {_joined(facts, 'cpu')}. Written by `{command}`."
     legend = (
-        "Each cell: what came nearest to its limit, mostly an error as a part of its tensor's scale, and that limit."
+        "Each cell: what came nearest to its limit, mostly an error relative to its tensor's scale, and that limit."
     )
     Path(path).write_text(f"{before}{head}\n{legend}\n\n{table(reports)}{after}", encoding="utf-8")
 

@@ -39,7 +39,7 @@ def with_tolerance(report: Report, rtol: float, pattern: str | None = None) -> R
     must still be equal, and guards and moments keep their own rules.
 
     Args:
-        rtol: Largest error allowed, as a part of the scale.
+        rtol: Largest error allowed, relative to the scale.
         pattern: Regular expression to be found in `STAGE/KIND/NAME` of the records concerned, such as
             `forward/eval activation/backbone.conv1`; None for all.
 

@@ -66,7 +66,7 @@ class Run(ABC):
                 self._inject_masks(path, layer)
         self._initial = self.weights()
         self._parameter_names = self.named_parameters().keys()
-        self._noise: np.random.Generator | None = None  # moves the outputs of layers, see `nudge`
+        self._noise: np.random.Generator | None = None  # of the outputs of layers, see `perturb`
         self._halves = 0
         self._changed: set[str] = set()  # names of weights that may differ from the initial ones
 
@@ -247,19 +247,15 @@ class Run(ABC):
         self._noise = None
         self.clear_gradients()
 
-    def nudge(self, seed: int, halves: int) -> None:
+    def perturb(self, seed: int, halves: int) -> None:
         """Moves each weight and each layer's output up or down by so many halves of epsilon, until `reset`."""
         self._noise = np.random.default_rng([self.seed, seed, 1])
         self._halves = halves
         rng = np.random.default_rng([self.seed, seed])
         step = halves * np.finfo(self.precision).eps / 2
         floats = {name: array.astype(np.float64) for name, array in self._initial.items() if array.dtype.kind == "f"}
-        self.set_weights(
-            {
-                name: a * (1 + step * (rng.integers(2, size=a.shape, dtype=np.int8) * 2 - 1))
-                for name, a in floats.items()
-            }
-        )
+        signs = {name: rng.integers(2, size=a.shape, dtype=np.int8) * 2 - 1 for name, a in floats.items()}
+        self.set_weights({name: a * (1 + step * signs[name]) for name, a in floats.items()})
 
     # -----------------------------------------------------------------------------------------------------------------
     # Hooks

@@ -71,4 +71,4 @@ def _kurtosis(values: np.ndarray) -> float:
 
 
 def _shown(values: np.ndarray) -> str:
-    return f"all {values[0]:.4g}" if np.ptp(values) == 0 else f"values of deviation {values.std():.2g}"
+    return f"all {values[0]:.4g}" if np.ptp(values) == 0 else f"values of std {values.std():.2g}"

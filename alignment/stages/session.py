@@ -13,7 +13,7 @@ from alignment.sides.run import Listener, Run
 from alignment.sides.state import COUNTER, paddle_name, read_weights
 from alignment.sides.torch_run import TorchRun
 from alignment.verdicts.difference import measure
-from alignment.verdicts.judge import SECOND_OPINIONS, Judge
+from alignment.verdicts.judge import RERUNS, Judge
 from alignment.verdicts.record import Record
 
 SAME_AGAIN = {"float64": 1e-9, "float32": 1e-3}  # of the output's scale, between two passes of one model
@@ -21,13 +21,14 @@ Pass = Callable[..., None]
 
 
 class Session:
-    """The runs of a pair: the truth (reference in float64), its rounding (in float32), and the candidate.
+    """The runs of a pair: the reference in float64 and, where that is asked for, in float32, and the candidate.
 
     Attributes:
         pair: What is compared.
         precision: `float32` or `float64`.
         train_steps: Steps of the optimizer in the stage `train`.
-        rounding: The reference in float32; None in float64.
+        reference64: The float64 reference, which everything is measured against.
+        reference32: The float32 reference, whose error is the yardstick; None in float64.
         fresh: The weights of both models as they were given, by the candidate's names.
         tensors: What the report keeps, by `<stage>/<name>`: the reference's array and the candidate's.
         biased_variance: Paddle's rule for the running variance on this device.
@@ -53,31 +54,31 @@ class Session:
             return
         self._started = True
         pair, seed, biased = self.pair, self.seed, self.biased_variance
-        self.truth = TorchRun(pair.reference, "float64", seed, pair.opaque, biased)
-        self.rounding = None
+        self.reference64 = TorchRun(pair.reference, "float64", seed, pair.opaque, biased)
+        self.reference32 = None
         if self.precision == "float32":
-            self.rounding = TorchRun(pair.reference, "float32", seed, pair.opaque, biased)
+            self.reference32 = TorchRun(pair.reference, "float32", seed, pair.opaque, biased)
         self.candidate = PaddleRun(pair.candidate, self.precision, seed, self._names_back, pair.opaque)
 
     @property
-    def own(self) -> TorchRun:
-        """The reference in the precision of the candidate."""
-        return self.rounding or self.truth
+    def reference(self) -> TorchRun:
+        """The reference in the candidate's precision."""
+        return self.reference32 or self.reference64
 
     def compare(self, kind: str, each: Pass) -> Judge:
         """As `each`, for passes that show tensors of one kind."""
         return self.each(each, [kind])[0]
 
-    def each(self, each: Pass, kinds: Sequence[str], keep: str = "", roundings: int = 1) -> list[Judge]:
+    def each(self, each: Pass, kinds: Sequence[str], keep: str = "", reference_runs: int = 1) -> list[Judge]:
         """Lets all runs do the same and judges what their listeners hear.
 
         Args:
             each: Called with a run, reset, and one listener for each kind, which it must show its tensors to.
             kinds: See Record.
-            roundings: Times that the reference runs in float32, if more than one with nudged weights: where an error
+            reference_runs: Runs of the float32 reference, from the second on with perturbed weights: where an error
                 jumps, as at a ReLU that opens for one side and not for the other, one run shows too little of it.
-                Before a difference that rounding might explain counts, SECOND_OPINIONS with stronger nudges are heard;
-                in float64 these are the only ones.
+                Before a difference that rounding might explain counts, RERUNS with larger perturbations follow; in
+                float64 these are the only ones.
             keep: Stage under which the tensors of the first kind go into the report; empty keeps none.
         """
         judges = [Judge(kind, self.precision) for kind in kinds]
@@ -90,17 +91,16 @@ class Session:
 
         def calibrate(index: int, halves: int) -> None:
             if index:
-                self.own.nudge(index, halves)
-            turn(self.own, [judge.calibrate for judge in judges], index == 0)
+                self.reference.perturb(index, halves)
+            turn(self.reference, [judge.calibrate for judge in judges], index == 0)
 
-        turn(self.truth, [judge.learn for judge in judges], self.rounding is None)
-        for index in range(roundings if self.rounding else 0):
+        turn(self.reference64, [judge.learn for judge in judges], self.reference32 is None)
+        for index in range(reference_runs if self.reference32 else 0):
             calibrate(index, halves=1)
         turn(self.candidate, judges, True)
-        opinions = SECOND_OPINIONS if roundings > 1 or self.rounding is None else 0
         if any(judge.doubtful for judge in judges):
-            for index in range(opinions):
-                calibrate(roundings + index, halves=8 if self.rounding else 2)
+            for index in range(RERUNS if reference_runs > 1 or self.reference32 is None else 0):
+                calibrate(reference_runs + index, halves=8 if self.reference32 else 2)
             for judge in judges:
                 judge.judge_again()
         for name, array in kept["candidate"].items():
@@ -111,7 +111,7 @@ class Session:
     def logits(self) -> Sides:
         """The first output of both models in evaluation, in the candidate's precision."""
         if self._logits is None:
-            outputs = (self.output(run, train=False) for run in (self.own, self.candidate))
+            outputs = (self.output(run, train=False) for run in (self.reference, self.candidate))
             self._logits = self.tensors.get("forward/eval") or Sides(*outputs)  # the stage forward has kept them
         return self._logits
 
@@ -132,7 +132,7 @@ class Session:
 
     def require_repeatable(self) -> None:
         """Raises IncomparableError, with the layer's name, if a model gives other values at a second pass."""
-        for run in (self.own, self.candidate):
+        for run in (self.reference, self.candidate):
             if not self._same(self.output(run, train=True), self.output(run, train=True)):
                 first, second = self._activations(run), self._activations(run)
                 layer = next((name for name in first if not self._same(first[name], second[name])), OUTPUT)

@@ -25,11 +25,11 @@ class Difference:
         problem: Why the two cannot be compared or agree only by chance; empty if they can be.
         scale: Largest magnitude in the reference.
         max_abs: Largest error.
-        rel_max: The same as a part of the scale.
-        rel_l2: Euclidean norm of the error as a part of the reference's.
+        rel_max: The same relative to the scale.
+        rel_l2: Euclidean norm of the error relative to the reference's.
         cosine: Of the angle between the two as vectors.
         rms, rms_error: Roots of the mean square of the reference and of the error.
-        quantiles: Errors as parts of the scale, at QUANTILES.
+        quantiles: Errors relative to the scale, at QUANTILES.
         histogram: Number of elements whose error / scale lies in each decade of DECADES; exact zeros in the first.
         worst_index, worst_reference, worst_candidate: Where the largest error is, and both values there.
     """
@@ -111,7 +111,7 @@ def _statistics(reference: np.ndarray, candidate: np.ndarray, details: bool) -> 
             squares[key] += float(u @ v)
         offset += left.size
     index = tuple(int(i) for i in np.unravel_index(worst, reference.shape))
-    shares = _sampled_shares(reference, candidate, scale) if details else np.empty(0)
+    relative = _sampled_errors(reference, candidate, scale) if details else np.empty(0)
     norms = math.sqrt(squares["reference"]) * math.sqrt(squares["candidate"])
     return Difference(
         shape=reference.shape,
@@ -121,8 +121,8 @@ def _statistics(reference: np.ndarray, candidate: np.ndarray, details: bool) -> 
         rel_max=ratio(max_abs, scale),
         rel_l2=ratio(math.sqrt(squares["error"]), math.sqrt(squares["reference"])),
         cosine=squares["product"] / norms if norms else float(squares["error"] == 0),
-        quantiles=tuple(float(q) for q in np.quantile(shares, QUANTILES)) if details else (),
-        histogram=_histogram(shares) if details else (),
+        quantiles=tuple(float(q) for q in np.quantile(relative, QUANTILES)) if details else (),
+        histogram=_histogram(relative) if details else (),
         rms=math.sqrt(squares["reference"] / reference.size),
         rms_error=math.sqrt(squares["error"] / reference.size),
         worst_index=index,
@@ -131,21 +131,21 @@ def _statistics(reference: np.ndarray, candidate: np.ndarray, details: bool) -> 
     )
 
 
-def _sampled_shares(reference: np.ndarray, candidate: np.ndarray, scale: float) -> np.ndarray:
-    """Errors as parts of the scale, of SAMPLE evenly spaced elements at most."""
+def _sampled_errors(reference: np.ndarray, candidate: np.ndarray, scale: float) -> np.ndarray:
+    """Errors relative to the scale, of SAMPLE evenly spaced elements at most."""
     step = max(1, reference.size // SAMPLE)
     a = np.ascontiguousarray(reference).reshape(-1)[::step].astype(np.float64)
     b = np.ascontiguousarray(candidate).reshape(-1)[::step].astype(np.float64)
     return np.abs(b - a) / (scale or 1.0)
 
 
-def _histogram(shares: np.ndarray) -> tuple[int, ...]:
+def _histogram(relative: np.ndarray) -> tuple[int, ...]:
     with np.errstate(divide="ignore"):
-        decades = np.floor(np.log10(shares))
+        decades = np.floor(np.log10(relative))
     decades = np.clip(decades, DECADES[0], DECADES[-1]).astype(int) - DECADES[0]
     return tuple(int(n) for n in np.bincount(decades, minlength=len(DECADES)))
 
 
 def ratio(error: float, scale: float) -> float:
-    """An error as a part of a scale; of nothing, none or infinite."""
+    """An error relative to a scale; where the scale is 0, none or infinite."""
     return error / scale if scale else (0.0 if error == 0 else math.inf)

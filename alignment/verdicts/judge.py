@@ -1,9 +1,9 @@
 """Tells a bug from rounding.
 
-The truth is the reference computed in float64. In float64 the candidate must equal it to 1e-12 of each tensor's scale:
-with constants that float32 holds, Paddle and PyTorch agree to 1e-15 for many steps, so what is larger is a bug, unless
-the reference moves as far when its own weights move by a unit in their last place. In float32 the reference's own error
-against its float64 self is the yardstick: a candidate that errs a few times as much rounds in another order, one that
+Everything is measured against the float64 reference. In float64 the candidate must equal it to 1e-12 of each tensor's
+scale: with constants that float32 holds, Paddle and PyTorch agree to 1e-15 for many steps, so what is larger is a bug,
+unless the reference moves as far when its own weights are perturbed by a unit in their last place. In float32 the error
+of the float32 reference is the yardstick: a candidate that errs a few times as much rounds in another order, one that
 errs more computes something else.
 
 Source: the rule of a double-precision judge is that of `torch._dynamo.utils.same`.
@@ -24,8 +24,8 @@ from alignment.verdicts.tape import Tape
 EXACT = 1e-12  # of a tensor's scale, in float64
 RATIO = 8.0  # errors of the candidate per error of the reference, in float32: sums run in another order
 FLOOR = 2.0**-22  # relative error that float32 may always have: four roundings
-ROUNDINGS = 2  # float32 runs of the reference where errors jump: in gradients and over steps of training
-SECOND_OPINIONS = 3  # further ones before such a verdict of float32 counts as a difference
+REFERENCE_RUNS = 2  # of the float32 reference where errors jump: in gradients and over steps of training
+RERUNS = 3  # of a perturbed reference, before such a verdict counts as a difference
 NOISE = 2.0**-10  # gradients this much smaller than the largest of their kind are judged by that size
 SINGLE = (1e-10, 1.5e-7)  # errors that a constant makes when it is rounded to float32
 ROUNDING_AT_MOST = 1e-6  # larger errors of float64 are no matter of rounding, whatever the reference does
@@ -33,28 +33,28 @@ ROUNDING_AT_MOST = 1e-6  # larger errors of float64 are no matter of rounding, w
 
 @dataclass
 class Judge:
-    """Judges the tensors of one kind in one pass against the truth.
+    """Judges the tensors of one kind in one pass against the float64 reference.
 
     Attributes:
         kind: See Record.
         precision: Of the candidate.
-        truth: The reference's tensors in float64, in order.
-        yardstick: Relative errors that rounding makes in the reference, by name; in float64 it is measured only where
-            a tensor exceeds EXACT.
+        reference: The tensors of the float64 reference, in order.
+        reference_errors: Relative errors of the float32 or perturbed reference, by name; in float64 measured only
+            where a tensor exceeds EXACT.
         records: The verdicts so far, by name.
-        largest: The largest scale and the largest root mean square in the truth.
+        largest: The largest scale and the largest root mean square in the float64 reference.
     """
 
     kind: str
     precision: str
-    truth: Tape = field(default_factory=Tape)
-    yardstick: dict[str, float] = field(default_factory=dict)
+    reference: Tape = field(default_factory=Tape)
+    reference_errors: dict[str, float] = field(default_factory=dict)
     records: dict[str, Record] = field(default_factory=dict)
     largest: tuple[float, float] = (0.0, 0.0)
     _usual: dict[str, float] | None = None
 
     def learn(self, name: str, array: np.ndarray) -> None:
-        """Takes a tensor of the truth; a Listener.
+        """Takes a tensor of the float64 reference; a Listener.
 
         Raises:
             IncomparableError: It is not finite.
@@ -66,28 +66,28 @@ class Judge:
             )
         rms = float(np.sqrt(np.vdot(array, array) / array.size)) if array.size else 0.0
         self.largest = max(self.largest[0], scale), max(self.largest[1], rms)
-        self.truth.add(name, array)
+        self.reference.add(name, array)
 
     def calibrate(self, name: str, array: np.ndarray) -> None:
-        """Takes a tensor of the reference in float32, of several such runs the one furthest off; a Listener."""
-        if name in self.truth:
-            difference = measure(self.truth[name], array, same_type=False, details=False)
+        """Takes a tensor of a float32 or perturbed reference; of several runs the largest error counts; a Listener."""
+        if name in self.reference:
+            difference = measure(self.reference[name], array, same_type=False, details=False)
             if not difference.problem:
-                self.yardstick[name] = max(self._relative(difference), self.yardstick.get(name, 0.0))
+                self.reference_errors[name] = max(self._relative(difference), self.reference_errors.get(name, 0.0))
                 self._usual = None
 
     def __call__(self, name: str, array: np.ndarray) -> None:
-        """Judges a tensor of the candidate; a Listener. A layer that the truth does not have is passed over."""
-        if name in self.truth:
+        """Judges a tensor of the candidate; a Listener. A layer that the reference does not have is passed over."""
+        if name in self.reference:
             self.records[name] = self._judged(name, array)
         elif name.startswith(OUTPUT):
             self.records[name] = missing(name, self.kind, "reference")
 
     def _judged(self, name: str, array: np.ndarray) -> Record:
-        truth = self.truth[name]
+        reference = self.reference[name]
         if str(array.dtype) != self.precision:
             return Record(name, self.kind, False, f"type {array.dtype} where {self.precision} is computed")
-        difference = measure(truth, array, same_type=False)
+        difference = measure(reference, array, same_type=False)
         if difference.problem:
             return Record(name, self.kind, False, difference.problem, difference=difference)
         return self._verdict(name, self._relative(difference), difference)
@@ -116,19 +116,19 @@ class Judge:
                 self.records[name] = self._verdict(name, record.required, record.difference)
 
     def in_order(self) -> list[Record]:
-        """The verdicts in the order of the truth."""
-        found = [self.records[name] for name in self.truth if name in self.records]
-        absent = [name for name in self.truth if name not in self.records and name.startswith(OUTPUT)]
+        """The verdicts in the order of the reference."""
+        found = [self.records[name] for name in self.reference if name in self.records]
+        absent = [name for name in self.reference if name not in self.records and name.startswith(OUTPUT)]
         found += [missing(name, self.kind, "candidate") for name in absent]
-        return found + [record for name, record in self.records.items() if name not in self.truth]
+        return found + [record for name, record in self.records.items() if name not in self.reference]
 
     def all_in_order(self) -> list[Record]:
         """As `in_order`, with a failure for every tensor that the candidate has not shown."""
-        return [self.records.get(name) or missing(name, self.kind, "candidate") for name in self.truth]
+        return [self.records.get(name) or missing(name, self.kind, "candidate") for name in self.reference]
 
     def _tolerance(self, name: str) -> float:
-        rounding = RATIO * max(self.yardstick.get(name, 0.0), self._usual_error(step_of(name)))
-        return max(rounding, EXACT if self.precision == "float64" else RATIO * FLOOR)
+        allowed = RATIO * max(self.reference_errors.get(name, 0.0), self._usual_error(step_of(name)))
+        return max(allowed, EXACT if self.precision == "float64" else RATIO * FLOOR)
 
     def _usual_error(self, step: str) -> float:
         """What tensors lose by the depth of the network, where what a single one loses is chance.
@@ -138,13 +138,13 @@ class Judge:
         """
         if self._usual is None:
             groups: dict[str, list[float]] = defaultdict(list)
-            for name, error in self.yardstick.items():
+            for name, error in self.reference_errors.items():
                 groups[step_of(name)].append(error)
             self._usual = {key: max(errors) if key else float(np.median(errors)) for key, errors in groups.items()}
         return self._usual.get(step, 0.0)
 
     def _relative(self, difference: Difference) -> float:
-        """The error as a part of the tensor's scale: the largest in float64, the root mean square in float32."""
+        """The error relative to the tensor's scale: the largest in float64, the root mean square in float32."""
         scale, rms = (0.0, 0.0) if "activation" in self.kind and "gradient" not in self.kind else self.largest
         if self.precision == "float64":
             return ratio(difference.max_abs, max(difference.scale, NOISE * scale))

@@ -113,12 +113,12 @@ def exact(name: str, kind: str, reference: Any, candidate: Any) -> Record:
 def tensor(
     name: str, kind: str, reference: np.ndarray, candidate: np.ndarray, tolerance: float, floor: float = 0.0
 ) -> Record:
-    """A record of two arrays whose largest error must stay below a part of their scale.
+    """A record of two arrays whose largest error must stay below a fraction of their scale.
 
     Args:
         name, kind: See Record.
         reference, candidate: The arrays.
-        tolerance: Largest error allowed, as a part of the scale.
+        tolerance: Largest error allowed, relative to the scale.
         floor: Smallest scale: what is smaller than this in all of its elements is noise around zero.
     """
     difference = measure(reference, candidate)

@@ -37,7 +37,7 @@ class Tape(Mapping[str, np.ndarray]):
             ValueError: The name has been recorded before.
         """
         if name in self._entries:
-            raise ValueError(f"{name} has been recorded before; call clear() between two runs")
+            raise ValueError(f"{name} has been recorded before")
         if array.nbytes <= self._budget:
             self._budget -= array.nbytes
             self._entries[name] = array

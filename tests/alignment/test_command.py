@@ -83,13 +83,13 @@ def test_a_difference_ends_with_1_and_is_named(run, tmp_path, monkeypatch):
 
     build = certify.recognizer_pair
 
-    def planted(*args, **kwargs):
+    def mutated(*args, **kwargs):
         pair = build(*args, **kwargs)
         pair.candidate.backbone.layer2[0].bn1._epsilon = 1e-3
         pair.losses = {"loss": Sides(*next(iter(pair.losses.values())))}
         return pair
 
-    monkeypatch.setattr(certify, "recognizer_pair", planted)
+    monkeypatch.setattr(certify, "recognizer_pair", mutated)
     code, printed = run("--model", "tsn_tiny", *SMALL, "--steps", "config,forward", "--output", tmp_path)
     assert code == 1
     assert "First divergence: config, backbone.layer2.0.bn1.eps" in printed.out

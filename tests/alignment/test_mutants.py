@@ -59,12 +59,12 @@ def test_a_mutant_is_found_and_its_place_is_named(name):
 
 
 @pytest.mark.parametrize("key", [key for key in PAIRS if key != "tsm_mobilenet_v2"])
-def test_what_is_planted_in_a_model_is_copied_with_it(key):
+def test_what_is_injected_into_a_model_is_copied_with_it(key):
     original = build(key)
     x = original.inputs[0][..., :32, :32]
-    planted = [mutant for mutant in (*constants.MUTANTS, *network.MUTANTS) if mutant.pair == key]
-    assert planted
-    for mutant in planted:
+    injected = [mutant for mutant in (*constants.MUTANTS, *network.MUTANTS) if mutant.pair == key]
+    assert injected
+    for mutant in injected:
         pair = copy.copy(original)
         pair.candidate, pair.reference = copy.deepcopy(original.candidate), copy.deepcopy(original.reference)
         mutant.apply(pair)

@@ -151,7 +151,7 @@ SLIPS = {
     "never flipped": ("draw", with_recipe(OURS.draw, 2, flip=0.0), "draw", "lowest draws"),
     "crop offset never last": (
         "draw", lambda h, w, r, d: OURS.draw(h, w, r, ShortDraws(d)), "draw (random", "highest places"),
-    "centre rounded up": (
+    "center rounded up": (
         "eval_boxes", lambda h, w, r, m: [(replace(b, x=b.x + 1), f) for b, f in OURS.eval_boxes(h, w, r, m)],
         "eval_boxes (val", "frames of 240 x 320"),
     "middle crop second": (
@@ -166,7 +166,7 @@ SLIPS = {
         "color_jitter", lambda f, j: OURS.color_jitter(f, replace(j, hue=j.hue and j.hue + 1)), "color_jitter", "hue"),
     "hue the other way": (
         "color_jitter", lambda f, j: OURS.color_jitter(f, replace(j, hue=-j.hue)), "color_jitter", "hue"),
-    "order of colours": (
+    "order of colors": (
         "color_jitter", lambda f, j: OURS.color_jitter(f, replace(j, order=j.order[::-1])), "color_jitter", "order"),
     "contrast of the clip": ("color_jitter", contrast_of_the_clip, "color_jitter", "contrast"),
     "std of another channel": (

@@ -48,7 +48,7 @@ def passing_report():
             Stage("config", config, seconds=0.2),
             Stage("forward", forward, notes=["BatchNorm's rule differs"], seconds=12.5),
         ],
-        {"date": "2026-11-22T10:00:00+00:00", "paddle": "3.3.1", "torch": "2.13.0", "processor": "some | processor"},
+        {"date": "2026-11-22T10:00:00+00:00", "paddle": "3.3.1", "torch": "2.13.0", "cpu": "some | CPU"},
         {"seed": 0, "shape": (2, 4, 3, 32, 32)},
     )
 
@@ -387,7 +387,7 @@ def test_environment_is_text_without_paths(monkeypatch, tmp_path):
     monkeypatch.setenv("SECRET_TOKEN", "word")
     facts = environment()
     assert all(isinstance(name, str) and isinstance(value, str) and value for name, value in facts.items())
-    assert {"date", "commit", "python", "platform", "processor", "paddle", "torch", "numpy", "opencv"} <= facts.keys()
+    assert {"date", "commit", "python", "platform", "cpu", "paddle", "torch", "numpy", "opencv"} <= facts.keys()
     assert facts["numpy"] == np.__version__
     assert facts["OMP_NUM_THREADS"] == "1"
     assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?|unknown", facts["commit"])

@@ -1,4 +1,4 @@
-"""Every planted bug is caught and blamed on the right place; pairs without a bug pass."""
+"""Every injected fault is caught and blamed on the right place; pairs without a fault pass."""
 
 import re
 

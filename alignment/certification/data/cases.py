@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from alignment.certification.data import verdicts as verdicts
+from alignment.certification.data import verdicts
 from alignment.verdicts.record import exact
 from configs import Recipe
 from datasets.demo import draw_clip, encode_video
@@ -281,7 +281,7 @@ def _pixel_cases(seed: int) -> Iterator[Case]:
 
 
 def _color_cases(frames: np.ndarray) -> Iterator[Case]:
-    hint = "Factors act on float values, greys are 0.2989 R + 0.587 G + 0.114 B, contrast takes each frame's own mean."
+    hint = "Factors act on float values, grays are 0.2989 R + 0.587 G + 0.114 B, contrast takes each frame's own mean."
     steps = [
         Jitter(1.375, 1, 1, 0), Jitter(0.625, 1, 1, 0), Jitter(1, 1.5, 1, 0), Jitter(1, 0.5, 1, 0),
         Jitter(1, 1, 1.625, 0), Jitter(1, 1, 0.3125, 0), Jitter(1, 1, 1, 20), Jitter(1, 1, 1, -25),
@@ -307,7 +307,7 @@ def clip_recipes() -> dict[str, Recipe]:
     return {
         "clip of 4 frames": clip,
         "4 segments": segments.with_(sampling="mmaction1", train_crop="multi_scale"),
-        "ten crops, colours": segments.with_(sampling="mit", test_crops="ten", test_size=56, color_jitter=0.3),
+        "ten crops, colors": segments.with_(sampling="mit", test_crops="ten", test_size=56, color_jitter=0.3),
         "dense, one resize": segments.with_(sampling="dense", train_crop="center", fused_resize=True, flip=1.0),
     }
 
@@ -322,7 +322,7 @@ def _clip_cases(path: str) -> Iterator[Case]:
         judge = verdicts.views(recipe, verdicts.RESIZED_AND_HUED if recipe.color_jitter else verdicts.RESIZED_TWICE)
         for epoch in range(2):
             train = _call("train_clip", path, 1, recipe, epoch)
-            yield Case(f"train_clip {where}, epoch {epoch})", "pixels", train, verdicts.labelled(judge), hint)
+            yield Case(f"train_clip {where}, epoch {epoch})", "pixels", train, verdicts.labeled(judge), hint)
         judge = verdicts.views(recipe, verdicts.RESIZED)
         for mode in ("val", "test"):
             evaluate = _call("eval_clip", path, recipe, mode)

@@ -20,13 +20,13 @@ Judge = Callable[[str, str, Any, Any], Record]
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far pixels may be apart: by so many levels of 255, and in so large a share of the values at all."""
+    """How far pixels may be apart: by so many levels of 255, and in so large a fraction of the values at all."""
 
     levels: float
-    share: float
+    fraction: float
 
 
-SLACK = 0.01  # levels: what float32 may lose when normalised values are turned back into levels
+SLACK = 0.01  # levels: what float32 may lose when normalized values are turned back into levels
 # Decoding: PyAV and OpenCV agree bit for bit (H.264, H.265, VP9, MPEG-4, MJPEG; 4:2:0 and 4:4:4; both ranges).
 EQUAL = Tolerance(0, 0)
 # OpenCV's bilinear resize has weights of 11 bits and cuts off between its two passes. Against exact arithmetic,
@@ -34,16 +34,16 @@ EQUAL = Tolerance(0, 0)
 RESIZED = Tolerance(1, 0.2)
 # A clip is resized twice: two levels at most, in 27.5 % of the values.
 RESIZED_TWICE = Tolerance(2, 0.4)
-# Colours are float32 on one side and float64 on the other, then cut off to whole levels. For a factor such as 1.4,
+# Colors are float32 on one side and float64 on the other, then cut off to whole levels. For a factor such as 1.4,
 # which no float holds, that is one level wherever the product is whole, a fifth of all values; the cases take factors
 # that floats hold.
 COLORED = Tolerance(1, 0.05)
-# OpenCV's hue comes from a table: one step of 180 off in 1.7 % of all colours, which is up to 8.5 levels, and the
+# OpenCV's hue comes from a table: one step of 180 off in 1.7 % of all colors, which is up to 8.5 levels, and the
 # steps that follow stretch it: 6 levels at most, in 3.7 % of the values of the demo's clips, one level in nearly all.
 HUED = Tolerance(18, 0.1)
 # The same after two resizes: 7 levels at most, in 37 % of the values.
 RESIZED_AND_HUED = Tolerance(24, 0.6)
-# Normalised values, as a part of the largest: our table holds float32 roundings of 1 / std. Measured: 9e-8.
+# Normalized values, relative to the largest: our table holds float32 roundings of 1 / std. Measured: 9e-8.
 NORMALIZED = 2.0**-21
 
 
@@ -94,7 +94,7 @@ def pixels(tolerance: Tolerance) -> Judge:
 
 
 def views(recipe: Recipe, tolerance: Tolerance) -> Judge:
-    """The verdict over normalised views [V, T, 3, H, W], in levels of 255 before normalisation."""
+    """The verdict over normalized views [V, T, 3, H, W], in levels of 255 before normalization."""
 
     def judge(name: str, kind: str, reference: np.ndarray, candidate: np.ndarray) -> Record:
         if reference.shape != candidate.shape or reference.dtype != candidate.dtype:
@@ -106,7 +106,7 @@ def views(recipe: Recipe, tolerance: Tolerance) -> Judge:
     return judge
 
 
-def labelled(judge: Judge) -> Judge:
+def labeled(judge: Judge) -> Judge:
     """The verdict over pairs (views, label), of which `judge` looks at the views."""
 
     def judge_both(name: str, kind: str, reference: tuple[Any, int], candidate: tuple[Any, int]) -> Record:
@@ -124,14 +124,14 @@ def _levels(name: str, kind: str, reference: np.ndarray, candidate: np.ndarray, 
     if difference.problem:
         return Record(name, kind, False, difference.problem, difference=difference)
     distance = np.abs(reference.astype(np.float64) - candidate)
-    share = float((distance > SLACK).mean())
+    fraction = float((distance > SLACK).mean())
     allowed = (tolerance.levels + SLACK) / (difference.scale or 1.0)
-    # A share that is twice too large counts like an error that is twice too large.
-    required = max(difference.rel_max, allowed * share / tolerance.share if tolerance.share else 0.0)
+    # A fraction that is twice too large counts like an error that is twice too large.
+    required = max(difference.rel_max, allowed * fraction / tolerance.fraction if tolerance.fraction else 0.0)
     passed = required <= allowed
     excess = (
-        f"off by up to {difference.max_abs:.3g} levels of 255 in {share:.1%} of the values "
-        f"(allowed {tolerance.levels:g} in {tolerance.share:.0%})"
+        f"off by up to {difference.max_abs:.3g} levels of 255 in {fraction:.1%} of the values "
+        f"(allowed {tolerance.levels:g} in {tolerance.fraction:.0%})"
     )
     reason = "" if passed else excess + _look(reference, candidate, tolerance)
     return Record(name, kind, passed, reason, required, allowed, difference)
@@ -160,7 +160,7 @@ def _look(reference: np.ndarray, candidate: np.ndarray, tolerance: Tolerance) ->
 
 
 def normalized(name: str, kind: str, reference: np.ndarray, candidate: np.ndarray) -> Record:
-    """The verdict over normalised frames [T, 3, H, W]; a failure says by which line each channel follows."""
+    """The verdict over normalized frames [T, 3, H, W]; a failure says by which line each channel follows."""
     difference = measure(reference, candidate)
     if difference.problem:
         return Record(name, kind, False, difference.problem, difference=difference)
