@@ -197,9 +197,7 @@ def _check_precision(pair: Pair) -> None:
 
 def _check_patterns(pair: Pair) -> None:
     try:
-        for pattern, _replacement in pair.names:
-            re.compile(pattern)
-        for pattern in pair.opaque:
+        for pattern in [*(pattern for pattern, _replacement in pair.names), *pair.opaque]:
             re.compile(pattern)
     except (re.error, ValueError, TypeError) as error:
         raise IncomparableError(

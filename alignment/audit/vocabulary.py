@@ -374,20 +374,13 @@ DROPOUTS = (
     Kind("FeatureAlphaDropout", ("FeatureAlphaDropout",), ("FeatureAlphaDropout",), DROPOUT),
 )
 
+PLAIN = (
+    "Identity", "ReLU", "ReLU6", "SELU", "Mish", "Hardswish", "Hardsigmoid", "Sigmoid", "LogSigmoid", "Tanh",
+    "Tanhshrink", "Softsign",
+)  # fmt: skip
 # name -> constants; the name is the same in both frameworks
 ACTIVATIONS: dict[str, Readers] = {
-    "Identity": {},
-    "ReLU": {},
-    "ReLU6": {},
-    "SELU": {},
-    "Mish": {},
-    "Hardswish": {},
-    "Hardsigmoid": {},
-    "Sigmoid": {},
-    "LogSigmoid": {},
-    "Tanh": {},
-    "Tanhshrink": {},
-    "Softsign": {},
+    **{name: {} for name in PLAIN},
     "LeakyReLU": {"negative_slope": ("negative_slope", "_negative_slope")},
     "PReLU": {"num_parameters": ("num_parameters", "_num_parameters")},
     "ELU": {"alpha": ("alpha", "_alpha")},

@@ -195,18 +195,9 @@ def resize() -> Difference:
 
 
 DIFFERENCES: tuple[Callable[[], Difference], ...] = (
-    running_variance,
-    batch_norm_constants,
-    momentum_constants,
-    batch_norm_of_one_pixel,
-    average_pooling_gradient,
-    clipping_of_groups,
-    clipping_epsilon,
-    temporal_shift_direction,
-    nan_disappears,
-    ceil_mode_windows,
-    resize,
-)
+    running_variance, batch_norm_constants, momentum_constants, batch_norm_of_one_pixel, average_pooling_gradient,
+    clipping_of_groups, clipping_epsilon, temporal_shift_direction, nan_disappears, ceil_mode_windows, resize,
+)  # fmt: skip
 
 
 def _relative(ours: np.ndarray, theirs: np.ndarray) -> float:

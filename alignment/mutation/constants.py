@@ -101,21 +101,23 @@ MUTANTS: tuple[Mutant, ...] = (
         "Caffe's ResNet strides in the first convolution of a bottleneck, torchvision's in the second.",
         "tsm_bottleneck", ("layer2.0.conv1", "layer2.0.conv2"), stride_in_the_1x1,
     ),
-    Mutant(
-        "epsilon of a BatchNorm", "TensorFlow's 1e-3 in place of PyTorch's 1e-5, in one layer.",
-        "tsn_tiny", ("layer2.0.bn1",), setting("backbone.layer2.0.bn1", _epsilon=1e-3),
-    ),
-    Mutant(
-        "epsilon of a BatchNorm by a hair", "1.1e-5 for 1e-5: far below any visual difference.",
-        "tsn_tiny", ("layer4.1.bn2",), setting("backbone.layer4.1.bn2", _epsilon=1.1e-5),
+    *(
+        Mutant(name, description, pair, (path,), setting(f"backbone.{path}", **values))
+        for name, pair, path, values, description in (
+            ("epsilon of a BatchNorm", "tsn_tiny", "layer2.0.bn1", {"_epsilon": 1e-3},
+             "TensorFlow's 1e-3 in place of PyTorch's 1e-5, in one layer."),
+            ("epsilon of a BatchNorm by a hair", "tsn_tiny", "layer4.1.bn2", {"_epsilon": 1.1e-5},
+             "1.1e-5 for 1e-5: far below any visual difference."),
+            ("BatchNorm on global statistics", "mvf_tiny", "layer1.0.bn2", {"_use_global_stats": True},
+             "`use_global_stats=True` from a fine-tuning config left in one layer."),
+            ("dilation", "tsn_tiny", "layer1.1.conv2", {"_dilation": [2, 2], "_updated_padding": [2, 2]},
+             "A 3x3 convolution with dilation 2 and the padding that keeps the size."),
+            ("mode of the fusion", "mvf_tiny", "layer3.0.conv1", {"mode": "TH"}, "Time and height only."),
+        )
     ),
     Mutant(
         "momentum of BatchNorm not inverted", "PyTorch's 0.1 weighs the new value, Paddle's 0.9 the old one.",
         "tsn_tiny", ("backbone.bn1.momentum",), setting_all(_BatchNormBase, _momentum=0.1),
-    ),
-    Mutant(
-        "BatchNorm on global statistics", "`use_global_stats=True` from a fine-tuning config left in one layer.",
-        "mvf_tiny", ("layer1.0.bn2",), setting("backbone.layer1.0.bn2", _use_global_stats=True),
     ),
     Mutant(
         "a BatchNorm never trains", "`train()` is overridden and leaves a layer in evaluation.",
@@ -139,20 +141,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "tsn_tiny", ("layer1.0.conv2",), replicated_edges,
     ),
     Mutant(
-        "dilation", "A 3x3 convolution with dilation 2 and the padding that keeps the size.",
-        "tsn_tiny", ("layer1.1.conv2",), setting("backbone.layer1.1.conv2", _dilation=[2, 2], _updated_padding=[2, 2]),
-    ),
-    Mutant(
         "direction of the shift", "`paddle.nn.functional.temporal_shift` moves the folds the other way.",
         "tsm_tiny", ("layer1.0.conv1",), setting_all(TemporalShift, direction="paddle"),
     ),
     Mutant(
         "fold of the shift", "A quarter of the channels moves each way: 1/4 in all was meant, 1/4 each is done.",
         "tsm_tiny", ("layer1.0.conv1",), setting_all(TemporalShift, shift_div=4),
-    ),
-    Mutant(
-        "mode of the fusion", "Time and height only.",
-        "mvf_tiny", ("layer3.0.conv1",), setting("backbone.layer3.0.conv1", mode="TH"),
     ),
     Mutant(
         "ReLU for ReLU6", "The stem of MobileNetV2 without its upper bound.",
@@ -162,41 +156,22 @@ MUTANTS: tuple[Mutant, ...] = (
         "hard-swish for ReLU6", "The activation of MobileNetV3 in a block of MobileNetV2.",
         "tsm_mobilenet_v2", ("features.3.conv.1.2",), exchanging("backbone.features.3.conv.1.2", nn.Hardswish),
     ),
-    Mutant(
-        "slope of a leaky ReLU", "PyTorch's default 0.01 for the 0.25 of the network.",
-        "small_net", ("leaky",), setting("leaky", _negative_slope=0.01),
-    ),
-    Mutant(
-        "GELU by tanh", "The approximation in place of the error function: 1e-4 apart.",
-        "small_net", ("gelu",), setting("gelu", _approximate=True),
-    ),
-    Mutant(
-        "padding counted in an average", "`exclusive=True`, Paddle's default, is PyTorch's `count_include_pad=False`.",
-        "small_net", ("avg_pool",), setting("avg_pool", exclusive=True),
-    ),
-    Mutant(
-        "ceil mode", "The last window of a pooling left out.",
-        "small_net", ("max_pool",), setting("max_pool", ceil_mode=False),
-    ),
-    Mutant(
-        "aligned corners", "`align_corners=True` in an interpolation.",
-        "small_net", ("upsample",), setting("upsample", align_corners=True),
-    ),
-    Mutant(
-        "rule of pixels", "Paddle's `align_mode=1` in an interpolation.",
-        "small_net", ("upsample",), setting("upsample", align_mode=1),
-    ),
-    Mutant(
-        "groups of a GroupNorm", "4 groups for 2.",
-        "small_net", ("group_norm",), setting("group_norm", _num_groups=4),
-    ),
-    Mutant(
-        "axis of a softmax", "Over the batch instead of over the features.",
-        "small_net", ("softmax",), setting("softmax", _axis=0),
-    ),
-    Mutant(
-        "epsilon of a LayerNorm", "BERT's 1e-12 for 1e-5.",
-        "small_net", ("layer_norm",), setting("layer_norm", _epsilon=1e-12),
+    *(
+        Mutant(name, description, "small_net", (layer,), setting(layer, **values))
+        for name, layer, values, description in (
+            ("slope of a leaky ReLU", "leaky", {"_negative_slope": 0.01},
+             "PyTorch's default 0.01 for the 0.25 of the network."),
+            ("GELU by tanh", "gelu", {"_approximate": True},
+             "The approximation in place of the error function: 1e-4 apart."),
+            ("padding counted in an average", "avg_pool", {"exclusive": True},
+             "`exclusive=True`, Paddle's default, is PyTorch's `count_include_pad=False`."),
+            ("ceil mode", "max_pool", {"ceil_mode": False}, "The last window of a pooling left out."),
+            ("aligned corners", "upsample", {"align_corners": True}, "`align_corners=True` in an interpolation."),
+            ("rule of pixels", "upsample", {"align_mode": 1}, "Paddle's `align_mode=1` in an interpolation."),
+            ("groups of a GroupNorm", "group_norm", {"_num_groups": 4}, "4 groups for 2."),
+            ("axis of a softmax", "softmax", {"_axis": 0}, "Over the batch instead of over the features."),
+            ("epsilon of a LayerNorm", "layer_norm", {"_epsilon": 1e-12}, "BERT's 1e-12 for 1e-5."),
+        )
     ),
     Mutant(
         "a frozen weight", "One convolution does not train.",
@@ -214,19 +189,23 @@ MUTANTS: tuple[Mutant, ...] = (
         "transposed square Linear", "Paddle's Linear keeps [in, out]; no shape tells for a square one.",
         "small_net", ("square.weight",), changing_weight("square.weight", np.transpose),
     ),
-    Mutant(
-        "two weights exchanged", "A map of weights by position takes two of equal shape in the wrong order.",
-        "tsn_tiny", ("layer1.0.conv1.weight", "layer1.0.conv2.weight"),
-        exchanging_weights("backbone.layer1.0.conv1.weight", "backbone.layer1.0.conv2.weight"),
+    *(
+        Mutant(name, description, pair, (a, b), exchanging_weights(f"backbone.{a}", f"backbone.{b}"))
+        for name, pair, a, b, description in (
+            ("two weights exchanged", "tsn_tiny", "layer1.0.conv1.weight", "layer1.0.conv2.weight",
+             "A map of weights by position takes two of equal shape in the wrong order."),
+            ("kernels of height and width exchanged", "mvf_tiny",
+             "layer3.0.conv1.h_conv.weight", "layer3.0.conv1.w_conv.weight",
+             "In the checkpoint: they have equally many values."),
+            ("scale and bias of a norm exchanged", "tsn_tiny", "layer2.0.bn2.weight", "layer2.0.bn2.bias",
+             "Both are vectors of one length."),
+            ("mean and variance exchanged", "tsn_tiny", "layer2.0.bn2._mean", "layer2.0.bn2._variance",
+             "`_mean` and `_variance` filled in the wrong order."),
+        )
     ),
     Mutant(
         "two Linears exchanged", "As two weights exchanged, in a head.",
         "small_net", ("square.weight", "square_too.weight"), exchanging_weights("square.weight", "square_too.weight"),
-    ),
-    Mutant(
-        "kernels of height and width exchanged", "In the checkpoint: they have equally many values.",
-        "mvf_tiny", ("layer3.0.conv1.h_conv.weight", "layer3.0.conv1.w_conv.weight"),
-        exchanging_weights("backbone.layer3.0.conv1.h_conv.weight", "backbone.layer3.0.conv1.w_conv.weight"),
     ),
     Mutant(
         "a kernel mirrored", "A convolution taken for a correlation.",
@@ -236,16 +215,6 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "input channels reversed in the stem", "A BGR checkpoint with an RGB pipeline.",
         "tsn_tiny", ("backbone.conv1.weight",), changing_weight("backbone.conv1.weight", lambda w: w[:, ::-1]),
-    ),
-    Mutant(
-        "scale and bias of a norm exchanged", "Both are vectors of one length.",
-        "tsn_tiny", ("layer2.0.bn2.weight", "layer2.0.bn2.bias"),
-        exchanging_weights("backbone.layer2.0.bn2.weight", "backbone.layer2.0.bn2.bias"),
-    ),
-    Mutant(
-        "mean and variance exchanged", "`_mean` and `_variance` filled in the wrong order.",
-        "tsn_tiny", ("layer2.0.bn2._mean", "layer2.0.bn2._variance"),
-        exchanging_weights("backbone.layer2.0.bn2._mean", "backbone.layer2.0.bn2._variance"),
     ),
     Mutant(
         "running statistics not loaded", "`running_mean` has no namesake in Paddle, and nobody complains.",

@@ -332,14 +332,6 @@ MUTANTS: tuple[Mutant, ...] = (
         "tsn_tiny", ("optimizer.momentum",), with_optimizer(attribute(_momentum=0.8)),
     ),
     Mutant(
-        "Nesterov", str(nesterov_the_other_way.__doc__),
-        "tsn_tiny", ("optimizer.nesterov",), with_optimizer(nesterov_the_other_way),
-    ),
-    Mutant(
-        "decay of norms", str(norms_the_other_way.__doc__),
-        "tsm_tiny", ("bn1.weight.weight_decay",), with_optimizer(norms_the_other_way),
-    ),
-    Mutant(
         "no decay", "`weight_decay` is not passed on.",
         "tsn_tiny", ("weight_decay",), with_optimizer(decay(everything, lambda _: L2Decay(0.0))),
     ),
@@ -352,44 +344,33 @@ MUTANTS: tuple[Mutant, ...] = (
         "tsn_tiny", ("weight_decay",), with_optimizer(decay(everything, L1Decay)),
     ),
     Mutant(
-        "each gradient clipped by itself", str(clip_of_each.__doc__),
-        "tsn_tiny", ("optimizer.clip",), with_optimizer(clip_of_each),
-    ),
-    Mutant(
-        "values clipped", str(clip_of_values.__doc__),
-        "tsn_tiny", ("optimizer.clip",), with_optimizer(clip_of_values),
-    ),
-    Mutant(
         "no clipping", "The option is not passed on.",
         "tsn_tiny", ("optimizer.clip",), with_optimizer(attribute(_grad_clip=None)),
     ),
-    Mutant(
-        "norm of the clipping", str(clip_at_half.__doc__),
-        "tsn_tiny", ("optimizer.clip_norm",), with_optimizer(clip_at_half),
+    *(
+        Mutant(name, str(change.__doc__), pair, (place,), with_optimizer(change))
+        for name, pair, place, change in (
+            ("Nesterov", "tsn_tiny", "optimizer.nesterov", nesterov_the_other_way),
+            ("decay of norms", "tsm_tiny", "bn1.weight.weight_decay", norms_the_other_way),
+            ("each gradient clipped by itself", "tsn_tiny", "optimizer.clip", clip_of_each),
+            ("values clipped", "tsn_tiny", "optimizer.clip", clip_of_values),
+            ("norm of the clipping", "tsn_tiny", "optimizer.clip_norm", clip_at_half),
+            ("rate of the classifier's bias", "tsm_tiny", "new_fc.bias.lr", classifier_bias_slower),
+            ("the head is not optimized", "tsn_tiny", "new_fc", head_left_out),
+        )
     ),
-    Mutant(
-        "rate of the classifier's bias", str(classifier_bias_slower.__doc__),
-        "tsm_tiny", ("new_fc.bias.lr",), with_optimizer(classifier_bias_slower),
-    ),
-    Mutant(
-        "the head is not optimized", str(head_left_out.__doc__),
-        "tsn_tiny", ("new_fc",), with_optimizer(head_left_out),
-    ),
-    Mutant(
-        "schedule one step ahead", "Steps counted from 1: warm-up starts at its second value.",
-        "tsn_tiny", ("lr", "step"), with_rate(lambda rate: lambda step: rate(step + 1)),
-    ),
-    Mutant(
-        "rate of whole epochs", "The scheduler steps once in an epoch, the reference's in every iteration.",
-        "tsn_tiny", ("lr", "step"), with_rate(lambda rate: lambda step: rate(step - step % 2)),
-    ),
-    Mutant(
-        "another schedule behind the warm-up", "Constant where it should fall.",
-        "tsn_tiny", ("lr", "step"), with_rate(lambda rate: lambda step: max(rate(i) for i in range(step + 1))),
-    ),
-    Mutant(
-        "rate for another batch", "Linear scaling to the batch is forgotten: all rates are too high by one factor.",
-        "tsn_tiny", ("lr", "step"), with_rate(lambda rate: lambda step: rate(step) * math.sqrt(2)),
+    *(
+        Mutant(name, description, "tsn_tiny", ("lr", "step"), with_rate(change))
+        for name, description, change in (
+            ("schedule one step ahead", "Steps counted from 1: warm-up starts at its second value.",
+             lambda rate: lambda step: rate(step + 1)),
+            ("rate of whole epochs", "The scheduler steps once in an epoch, the reference's in every iteration.",
+             lambda rate: lambda step: rate(step - step % 2)),
+            ("another schedule behind the warm-up", "Constant where it should fall.",
+             lambda rate: lambda step: max(rate(i) for i in range(step + 1))),
+            ("rate for another batch", "Linear scaling to the batch is forgotten: all rates are too high by a factor.",
+             lambda rate: lambda step: rate(step) * math.sqrt(2)),
+        )
     ),
     *(
         Mutant(name, str(act.__doc__), "tsn_tiny", (place,), before_each_step(act))

@@ -40,5 +40,4 @@ STAGES: dict[str, Entry] = {
 
 def find_stage(name: str) -> Callable[[Any], Any]:
     """The function of a stage: Session -> Stage."""
-    function: Callable[[Any], Any] = getattr(importlib.import_module(f"{__name__}.{name}"), name)
-    return function
+    return getattr(importlib.import_module(f"{__name__}.{name}"), name)

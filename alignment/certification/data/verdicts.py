@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from alignment.verdicts.difference import measure
-from alignment.verdicts.record import Record
+from alignment.verdicts.record import Record, tensor
 from configs import Recipe
 
 Judge = Callable[[str, str, Any, Any], Record]
@@ -161,14 +161,10 @@ def _look(reference: np.ndarray, candidate: np.ndarray, tolerance: Tolerance) ->
 
 def normalized(name: str, kind: str, reference: np.ndarray, candidate: np.ndarray) -> Record:
     """The verdict over normalized frames [T, 3, H, W]; a failure says by which line each channel follows."""
-    difference = measure(reference, candidate)
-    if difference.problem:
-        return Record(name, kind, False, difference.problem, difference=difference)
-    required = difference.rel_max
-    passed = required <= NORMALIZED
-    excess = f"off by {required:.2g} of its scale, allowed {NORMALIZED:.2g}"
-    reason = "" if passed else excess + _lines(reference, candidate)
-    return Record(name, kind, passed, reason, required, NORMALIZED, difference)
+    record = tensor(name, kind, reference, candidate, NORMALIZED)
+    if record.passed or np.isnan(record.required):
+        return record
+    return replace(record, reason=record.reason + _lines(reference, candidate))
 
 
 def _lines(reference: np.ndarray, candidate: np.ndarray) -> str:

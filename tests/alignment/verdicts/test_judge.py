@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alignment.sides.pair import IncomparableError
-from alignment.verdicts.judge import EXACT, FLOOR, RATIO, Judge, step_of
+from alignment.verdicts.judge import EXACT, RATIO, Judge, step_of
 
 VALUES = np.linspace(-1, 1, 64)
 
@@ -92,11 +92,12 @@ class TestFloat32:
     def test_some_roundings_are_always_allowed(self):
         judge = learned("float32")
         judge.calibrate("conv", VALUES)
+        floor = 8 * 2.0**-22  # relative to the root mean square
         rms = math.sqrt(np.mean(VALUES**2))
-        assert verdict(judge, 0.8 * RATIO * FLOOR * rms).passed
-        record = verdict(judge, 1.2 * RATIO * FLOOR * rms)
+        assert verdict(judge, 0.9 * floor * rms).passed
+        record = verdict(judge, 1.1 * floor * rms)
         assert not record.passed
-        assert record.tolerance == RATIO * FLOOR
+        assert record.tolerance == floor
 
     def test_the_error_of_the_float32_reference_is_the_yardstick(self):
         for factor, passed in ((7.5, True), (8.5, False)):
