@@ -9,7 +9,10 @@ import pytest
 import torch
 
 from alignment import command
+from alignment.reports.files import write_report
+from alignment.reports.report import Report
 from alignment.sides.pair import Sides
+from alignment.verdicts.record import Stage, exact
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--frames", "4", "--size", "32", "--batch", "2", "--threads", "1"]
@@ -76,6 +79,14 @@ def test_the_classic_steps(step, tmp_path):
     name = step.partition("_")[2]
     log = tmp_path / "tsm_tiny_float32" / "log" / f"{name}_diff.log"
     assert "diff check passed" in log.read_text()
+
+
+def test_a_report_is_printed_once(run, tmp_path):
+    report = Report("tsm_tiny", "float32", [Stage("config", [exact("stride", "constant", 1, 2)])])
+    write_report(report, tmp_path)
+    code, printed = run("report", tmp_path)
+    assert code == 1
+    assert printed.out == report.text()
 
 
 def test_a_difference_ends_with_1_and_is_named(run, tmp_path, monkeypatch):

@@ -175,6 +175,12 @@ class TestJson:
         assert [stage["passed"] for stage in content["stages"]] == [False, False, False]
         assert json.loads(to_json(passing_report()))["first_divergence"] is None
 
+    def test_a_file_of_an_earlier_release_reads_and_would_be_written_alike(self):
+        file = Path(__file__).with_name("report_0.4.0.json")
+        report = from_json(file.read_text(encoding="utf-8"))
+        assert report.text() == file.with_suffix(".txt").read_text(encoding="utf-8")
+        assert to_json(report) == file.read_text(encoding="utf-8")
+
     def test_values_that_json_has_no_word_for_become_text(self):
         values = [np.float32(0.5), np.int64(3), np.bool_(True), np.dtype("float32")]
         records = [exact("constant", "constant", value, value) for value in values]
