@@ -45,7 +45,7 @@ class TestFloat64:
 
     def test_one_wrong_element_is_enough(self):
         judge, candidate = learned(), VALUES.copy()
-        candidate[17] += 1e-11
+        candidate[17] += 5e-12
         judge("conv", candidate)
         assert not judge.records["conv"].passed
         assert judge.records["conv"].difference.worst_index == (17,)
@@ -104,6 +104,12 @@ class TestFloat32:
             judge = learned("float32")
             judge.calibrate("conv", moved(1e-4))
             assert verdict(judge, factor * 1e-4).passed is passed
+
+    def test_one_element_counts_by_the_root_mean_square(self):
+        judge, candidate = learned("float32"), VALUES.copy()
+        candidate[17] += 3e-6  # the root mean square is an eighth of that, and what is allowed 1.1e-6
+        judge("conv", candidate.astype("float32"))
+        assert judge.records["conv"].passed
 
     def test_of_several_runs_the_one_furthest_off_counts(self):
         judge = learned("float32")
