@@ -5,19 +5,18 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
-__all__ = ["IncomparableError", "Optimization", "align"]
+__all__ = ["IncomparableError", "Optimization", "align", "write_report"]
+
+ROOMS = {
+    "IncomparableError": "sides.pair", "Optimization": "sides.pair", "align": "suite", "write_report": "reports.files",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     """Loads the frameworks only when they are asked for, so that `--help` answers at once."""
-    if name == "align":
-        from alignment.suite import align
-
-        return align
-    if name in ("IncomparableError", "Optimization"):
-        from alignment import pair
-
-        return getattr(pair, name)
-    raise AttributeError(f"module 'alignment' has no attribute {name!r}")
+    if name not in ROOMS:
+        raise AttributeError(f"module 'alignment' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"alignment.{ROOMS[name]}"), name)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from alignment import process
-from alignment.pair import IncomparableError
+from alignment.sides.pair import IncomparableError
+from alignment.stages import STAGES
 from runtime import command
 from runtime.errors import UserError
 
@@ -21,7 +22,7 @@ CERTIFIED = ("mvf_r50", "mvf_r101", "tsn_r50", "tsm_r50", "tsm_r101", "tsm_mobil
 REAL = {"frames": 16, "size": 224, "batch": 1}
 REDUCED = {"frames": 4, "size": 64, "batch": 2}
 REFERENCES = ("mmaction2", "mit-tsm:PATH", "mvfnet:PATH", "torchvision", "timm")
-CHOICES = ("config", "weights", "forward", "metric", "loss", "backward", "train", "data", "init", "guards")
+STEPS = (*STAGES, "data")  # the data have no model in them
 
 
 def run(argv: Sequence[str]) -> int:
@@ -57,23 +58,23 @@ def compare(argv: Sequence[str]) -> int:
         "--all", action="store_true", help=f"{', '.join(CERTIFIED)}, or all that --reference has, at {REDUCED}"
     )
     _add_run_flags(parser)
-    parser.add_argument("--steps", type=_names, help=f"of {','.join(CHOICES)} (default: all)")
+    parser.add_argument("--steps", type=_names, help=f"of {','.join(STEPS)} (default: all)")
     parser.add_argument("--table", metavar="FILE", help="put the results into the table between the marks in this file")
     args = parser.parse_args(argv)
     if args.reference and "data" in (args.steps or ()):
         raise IncomparableError(f"--steps data has no model in it: leave it out with --reference {args.reference}")
-    args.steps = args.steps or [step for step in CHOICES if not (args.reference and step == "data")]
-    unknown = [step for step in args.steps if step not in CHOICES]
+    args.steps = args.steps or [step for step in STEPS if not (args.reference and step == "data")]
+    unknown = [step for step in args.steps if step not in STEPS]
     if unknown:
-        raise IncomparableError(f"--steps must be among {', '.join(CHOICES)}, got {', '.join(unknown)}")
+        raise IncomparableError(f"--steps must be among {', '.join(STEPS)}, got {', '.join(unknown)}")
     everything = () if args.reference else CERTIFIED
     reports = _reports(args, everything if args.all else (args.model,))
     if args.table and args.reference:
-        from alignment.third_party.table import update_table
+        from alignment.upstream.table import update_table
 
         update_table(args.table, reports)
     elif args.table:
-        from alignment.report import write_table
+        from alignment.reports.markdown import write_table
 
         write_table(args.table, reports, " ".join(["python -m alignment", *argv]))
     return _verdict(reports)
@@ -97,18 +98,18 @@ def report(argv: Sequence[str]) -> int:
     """Prints a report again, under another tolerance if one is given."""
     parser = argparse.ArgumentParser(prog="python -m alignment report", description=report.__doc__)
     parser.add_argument("directory", help="where `python -m alignment --output` wrote report.json")
-    parser.add_argument("--rtol", type=float, help="what every tensor may be off by, as a part of its scale")
+    parser.add_argument("--rtol", type=float, help="what every tensor may be off by, relative to its scale")
     parser.add_argument("--only", metavar="PATTERN", help="regular expression: apply --rtol to these names only")
     args = parser.parse_args(argv)
-    from alignment.report import rejudge
+    from alignment.reports.tolerance import rejudge
 
     found = rejudge(args.directory, args.rtol, args.only)
-    print(found.text())
+    print(found.text(), end="")
     return PASSED if found.passed else DIFFERS
 
 
 def selftest(argv: Sequence[str]) -> int:
-    """Plants bugs and demands that each is caught and named."""
+    """Injects faults and demands that each is caught and named."""
     parser = argparse.ArgumentParser(prog="python -m alignment selftest", description=selftest.__doc__)
     parser.add_argument("--only", metavar="PATTERN", default="", help="regular expression: these mutants only")
     parser.add_argument(
@@ -119,7 +120,7 @@ def selftest(argv: Sequence[str]) -> int:
     )
     args = parser.parse_args(argv)
     process.prepare(threads=1)
-    from alignment.selftest import run_selftest
+    from alignment.mutation.selftest import run_selftest
 
     return PASSED if run_selftest(args.only, args.seeds, args.workers) else DIFFERS
 
@@ -153,8 +154,13 @@ def _add_run_flags(parser: argparse.ArgumentParser) -> None:
 def _reports(args: argparse.Namespace, names: Sequence[str]) -> list[Any]:
     """Runs, prints and writes the comparisons of some models in the precisions that the flags ask for."""
     process.prepare(args.threads or (1 if args.all else 0))
-    from alignment.certify import certify
+    from alignment.certification.certify import certify
 
+    upstream = None
+    if args.reference:
+        from alignment.upstream import find_upstream
+
+        upstream = find_upstream(args.reference)
     shape = {key: getattr(args, key) or value for key, value in (REDUCED if args.all else REAL).items()}
     precision = args.precision or ("both" if args.all else "float32")
     found = []
@@ -166,7 +172,7 @@ def _reports(args: argparse.Namespace, names: Sequence[str]) -> list[Any]:
         videos=args.video,
         train_steps=args.train_steps,
         seed=args.seed,
-        reference=args.reference,
+        upstream=upstream,
         progress=_show,
     ):
         _show("")
@@ -177,7 +183,9 @@ def _reports(args: argparse.Namespace, names: Sequence[str]) -> list[Any]:
 
 
 def _write(one: Any, directory: Path) -> None:
-    names = [str(file.relative_to(directory)) for file in one.write(directory)]
+    from alignment.reports.files import write_report
+
+    names = [str(file.relative_to(directory)) for file in write_report(one, directory)]
     print(f"written to {directory}: {', '.join(names)}\n", flush=True)
 
 

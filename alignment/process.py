@@ -1,4 +1,4 @@
-"""One process with two frameworks: threads and processor settings, made before either computes."""
+"""One process with two frameworks: threads and CPU settings, made before either computes."""
 
 from __future__ import annotations
 

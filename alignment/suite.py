@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from alignment.compare import Stage
-from alignment.environment import environment
-from alignment.pair import IncomparableError, Pair, Sides
-from alignment.report import Report
-from alignment.session import Session
-from alignment.stages import STAGES
-from alignment.weights import is_of
+from alignment.reports.environment import environment
+from alignment.reports.report import Report
+from alignment.sides.pair import IncomparableError, Pair, Sides
+from alignment.sides.state import is_of
+from alignment.stages import STAGES, find_stage
+from alignment.stages.session import Session
+from alignment.verdicts.record import Stage
 
-STEPS = ("config", "weights", "forward", "metric", "loss", "backward", "train", "guards")
 PRECISIONS = ("float64", "float32")
 TRAIN_STEPS = 3
 
@@ -59,7 +58,7 @@ def align(
         copy: Carry the reference's weights to the candidate first. If not, they must be equal already: this tests a
             converter of weights.
         steps: Names of stages; without them all for which there is what they need.
-        precision: `float64`, where all that exceeds 1e-12 is a bug, or `float32`, judged by the reference's rounding.
+        precision: `float64`, where all that exceeds 1e-12 is a bug, or `float32`, judged by that reference's error.
         train_steps: Steps of the optimizer.
         seed: Of dropout masks and of what the stages make up.
         title: What the report calls the pair.
@@ -108,15 +107,15 @@ def align_pair(
         raise IncomparableError(f"train_steps must be 1 or more and seed 0 or more, got {train_steps} and {seed}")
     session = Session(pair, precision, seed, train_steps)
     stages: list[Stage] = []
-    if "weights" not in wanted and not set(wanted) <= {"config", "init"}:
-        STAGES["weights"](session)  # numbers can only be compared with equal weights
+    if "weights" not in wanted and any(STAGES[name].computes for name in wanted):
+        find_stage("weights")(session)  # numbers can only be compared with equal weights
     for name in [name for name in STAGES if name in wanted]:
         progress(name)
-        if name not in ("config", "weights", "init"):
+        if STAGES[name].computes:
             session.start()
         began = time.perf_counter()
         try:
-            stage = STAGES[name](session)
+            stage = find_stage(name)(session)
         except IncomparableError as error:
             failed = [earlier for earlier in stages if not earlier.passed]
             if not failed:
@@ -138,15 +137,12 @@ def align_pair(
 
 
 def possible(pair: Pair) -> tuple[str, ...]:
-    """The stages that a pair has everything for; `init` is asked for by name, as it needs two fresh models."""
-    lacking = set()
-    if pair.metric is None:
-        lacking.add("metric")
-    if not pair.losses:
-        lacking |= {"loss", "backward", "train"}
-    if pair.optimizer is None:
-        lacking.add("train")
-    return tuple(step for step in STEPS if step not in lacking)
+    """The stages that a pair has everything for, without those that run on request only."""
+    return tuple(
+        name
+        for name, entry in STAGES.items()
+        if not entry.on_request and all(getattr(pair, field) for field in entry.needs)
+    )
 
 
 def _losses(loss: Any) -> dict[str, Sides]:
@@ -201,9 +197,7 @@ def _check_precision(pair: Pair) -> None:
 
 def _check_patterns(pair: Pair) -> None:
     try:
-        for pattern, _replacement in pair.names:
-            re.compile(pattern)
-        for pattern in pair.opaque:
+        for pattern in [*(pattern for pattern, _replacement in pair.names), *pair.opaque]:
             re.compile(pattern)
     except (re.error, ValueError, TypeError) as error:
         raise IncomparableError(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from alignment.report import BEGIN, END, between_marks
+from alignment.reports.markdown import BEGIN, END, between_marks
 from runtime import command
 from runtime.errors import UserError
 from test_tipc.compare_results import precision_of

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alignment.environment import PROCESSOR_FLAGS, processor
+from alignment.reports.environment import CPU_FLAGS, cpu
 from deploy.engines import versions
 from runtime.errors import UserError
 
@@ -169,7 +169,7 @@ class Session:
         record = {
             "model": self.model, "mode": self.mode, "passed": passed, "seconds": seconds,
             "date": time.strftime("%Y-%m-%d", time.gmtime(self._started)), "versions": versions("numpy"),
-            "cpu": processor(PROCESSOR_FLAGS)[0],
+            "cpu": cpu(CPU_FLAGS)[0],
             "steps": [asdict(step) for step in self.steps],
         }  # fmt: skip
         (self.folder / "results.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from alignment.environment import processor
+from alignment.reports.environment import cpu
 from configs.presets import preset_for_model
 from deploy.engines import versions
 from runtime.errors import UserError
@@ -207,7 +207,7 @@ def make_weights(job: Job) -> None:
     preparation.prepare("cpu", threads=1)
     import paddle
 
-    from alignment.weights import read_weights
+    from alignment.sides.state import read_weights
     from models import create_model
 
     paddle.seed(7)
@@ -268,7 +268,7 @@ def torch_clips(job: Job, channels_last: bool = False):
 
 
 def _with_weights(model, job: Job):
-    from alignment.weights import write_weights
+    from alignment.sides.state import write_weights
 
     with np.load(Path(job.directory) / "weights.npz") as arrays:
         write_weights(model, dict(arrays))
@@ -368,7 +368,7 @@ def _parse(description: str, engines: dict[str, Engine], argv: Sequence[str] | N
 
 def machine() -> dict[str, Any]:
     """Date, processor and versions, as far as they can be found."""
-    name, flags = processor(FLAGS)
+    name, flags = cpu(FLAGS)
     return {
         "date": datetime.date.today().isoformat(),
         "processor": name,

@@ -1,7 +1,7 @@
 """Frames of a video by OpenCV, which is asked for one after the other from the first to the last.
 
 The one file of `alignment.reference` that needs more than PyTorch: OpenCV, so that other code drives the decoder. Both
-rest on FFmpeg, so what is tested is which frame is the i-th, its colours and its orientation, not the codecs.
+rest on FFmpeg, so what is tested is which frame is the i-th, its colors and its orientation, not the codecs.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import torch
 
 
 def top_k_accuracy(scores: torch.Tensor, labels: torch.Tensor, k: int) -> float:
-    """Share of samples for which fewer than k classes rank above the label; scores [N, K], labels [N]."""
+    """Fraction of samples for which fewer than k classes rank above the label; scores [N, K], labels [N]."""
     scores, labels = torch.as_tensor(scores), torch.as_tensor(labels)
     hits = 0
     for row, label in zip(scores, labels.tolist(), strict=True):

@@ -21,7 +21,7 @@ class MultiViewFusion(TemporalModule):
     Args:
         net: The wrapped 2-D convolution.
         num_frames: Frames T of a video.
-        alpha: Part of the input channels that is fused.
+        alpha: Fraction of the input channels that is fused.
         mode: The views that are summed: `THW`, `TH` or `T`.
         share: The kernel of time serves height and width too.
         use_hs: BatchNorm and hard-swish after the sum.

@@ -101,7 +101,7 @@ def learning_rate(
         schedule: `cosine` falls to 0 at max_epochs; `step` multiplies by gamma from each milestone on.
         max_epochs, milestones, gamma: See `schedule`.
         warmup_epochs: For so long the rate rises along a line to what the schedule says at the line's end.
-        warmup_ratio: The line begins at this part of its end.
+        warmup_ratio: The line begins at this fraction of its end.
     """
 
     def scheduled(moment: float) -> float:

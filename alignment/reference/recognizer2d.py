@@ -31,7 +31,7 @@ class Recognizer2D(nn.Module):
             freeze_batch_norm(self)
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        """Maps normalised clips float [N, T, 3, H, W] to logits [N, K]."""
+        """Maps normalized clips float [N, T, 3, H, W] to logits [N, K]."""
         num_frames = clips.shape[1]
         for module in self.backbone.modules():
             if isinstance(module, TemporalModule):

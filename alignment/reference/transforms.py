@@ -58,7 +58,7 @@ def ten_crop_boxes(height: int, width: int, size: int) -> list[Box]:
 
 
 def random_resized_crop_box(height: int, width: int, rng: Any) -> Box:
-    """The first of ten tries that fits: 8 to 100 % of the area, sides 3:4 to 4:3; else the largest centred square."""
+    """The first of ten tries that fits: 8 to 100 % of the area, sides 3:4 to 4:3; else the largest centered square."""
     ratios = [math.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3))) for _ in range(10)]
     areas = [rng.uniform(0.08, 1.0) * height * width for _ in range(10)]
     for ratio, area in zip(ratios, areas, strict=True):
@@ -126,13 +126,13 @@ def draw_jitter(strength: float, rng: Any) -> dict[str, Any]:
 def color_jitter(
     frames: torch.Tensor, brightness: float, contrast: float, saturation: float, hue: int, order: Sequence[int]
 ) -> torch.Tensor:
-    """Other colours, frame by frame.
+    """Other colors, frame by frame.
 
     Args:
         frames: uint8 [T, H, W, 3] RGB.
         brightness: Factor of every value.
-        contrast: Factor of the distance to the frame's mean grey.
-        saturation: Factor of the distance to the pixel's own grey.
+        contrast: Factor of the distance to the frame's mean gray.
+        saturation: Factor of the distance to the pixel's own gray.
         hue: Added to the hue in steps of two degrees; 0 leaves the image as it is.
         order: The four in the order in which they are applied: 0 is brightness and so on.
     """
@@ -203,7 +203,7 @@ def draw(
     flip: float,
     color_jitter: float,
 ) -> tuple[Box, bool, dict[str, Any] | None]:
-    """What chance decides for a clip of height x width: box in the resized frames, whether to flip, the colours.
+    """What chance decides for a clip of height x width: box in the resized frames, whether to flip, the colors.
 
     Args:
         height, width: Of the decoded frames.

@@ -1,29 +1,43 @@
-"""The stages of a comparison, in the order in which they run. Each takes the Session and returns its Stage."""
+"""The stages of a comparison: their one list, which imports none of them, so that `--help` answers at once.
+
+A stage is the function of its name in the file of its name. It takes the Session and returns its Stage.
+"""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from alignment.compare import Stage
-from alignment.session import Session
-from alignment.stages.backward import backward
-from alignment.stages.config import config
-from alignment.stages.forward import forward
-from alignment.stages.guards import guards
-from alignment.stages.init import init
-from alignment.stages.loss import loss
-from alignment.stages.metric import metric
-from alignment.stages.train import train
-from alignment.stages.weights import weights
 
-STAGES: dict[str, Callable[[Session], Stage]] = {
-    "config": config,
-    "weights": weights,
-    "forward": forward,
-    "metric": metric,
-    "loss": loss,
-    "backward": backward,
-    "train": train,
-    "init": init,
-    "guards": guards,
+class Entry(NamedTuple):
+    """What there is to know of a stage before it runs.
+
+    Attributes:
+        needs: Fields of the Pair that it cannot do without.
+        computes: Whether models run in it, for which their weights must be equal.
+        on_request: Whether it runs only where it is asked for by name.
+    """
+
+    needs: tuple[str, ...] = ()
+    computes: bool = True
+    on_request: bool = False
+
+
+# In the order in which they run.
+STAGES: dict[str, Entry] = {
+    "config": Entry(computes=False),
+    "weights": Entry(computes=False),
+    "forward": Entry(),
+    "metric": Entry(needs=("metric",)),
+    "loss": Entry(needs=("losses",)),
+    "backward": Entry(needs=("losses",)),
+    "train": Entry(needs=("losses", "optimizer")),
+    "init": Entry(computes=False, on_request=True),  # it needs two fresh models
+    "guards": Entry(),
 }
+
+
+def find_stage(name: str) -> Callable[[Any], Any]:
+    """The function of a stage: Session -> Stage."""
+    return getattr(importlib.import_module(f"{__name__}.{name}"), name)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from alignment.compare import Record, Stage, missing
-from alignment.judge import ROUNDINGS, Judge
-from alignment.run import Listener, Run
-from alignment.session import Session, first_failure, layer_of
+from alignment.sides.run import Listener, Run
+from alignment.stages.session import Session, first_failure, layer_of
+from alignment.verdicts.judge import REFERENCE_RUNS, Judge
+from alignment.verdicts.record import Record, Stage, missing
 
 
 def backward(session: Session) -> Stage:
@@ -32,7 +32,7 @@ def backward(session: Session) -> Stage:
         untouched[run.side] = {name for name, gradient in gradients.items() if gradient is None}
 
     kinds = ["loss", "activation gradient", "gradient"]
-    losses, activations, parameters = session.each(each, kinds, keep="backward", roundings=ROUNDINGS)
+    losses, activations, parameters = session.each(each, kinds, keep="backward", reference_runs=REFERENCE_RUNS)
     session.gradients, session.activation_gradients = parameters, activations
     absent = _one_sided(untouched, parameters, activations)
     stage.records = losses.in_order() + in_backward_order(activations, parameters) + absent
@@ -61,7 +61,7 @@ def arbitrate(session: Session, name: str) -> str:
         return float(run.array(value))
 
     found: dict[str, np.ndarray] = {}
-    for run in (session.truth, session.candidate):
+    for run in (session.reference64, session.candidate):
         run.reset()
         loss(run, gradients=True)
         gradient = run.gradients()[name]
@@ -70,13 +70,13 @@ def arbitrate(session: Session, name: str) -> str:
         run.reset()
     direction = found["reference"] - found["candidate"]
     direction /= np.linalg.norm(direction)
-    weight = session.truth.weights()[name]
+    weight = session.reference64.weights()[name]
     step = 1e-6 * max(1.0, float(np.linalg.norm(weight)))
     values = []
     for sign in (1, -1):
-        session.truth.set_weights({name: weight + sign * step * direction})
-        values.append(loss(session.truth))
-        session.truth.reset()
+        session.reference64.set_weights({name: weight + sign * step * direction})
+        values.append(loss(session.reference64))
+        session.reference64.reset()
     slope = (values[0] - values[1]) / (2 * step)
     slopes = {side: float(np.vdot(gradient, direction)) for side, gradient in found.items()}
     nearer = min(slopes, key=lambda side: abs(slopes[side] - slope))
@@ -91,7 +91,7 @@ def in_backward_order(activations: Judge, parameters: Judge) -> list[Record]:
     """Each output's gradient followed by those of its layer's own parameters, as the backward pass makes them."""
     left = dict(parameters.records)
     ordered = []
-    for name in activations.truth:
+    for name in activations.reference:
         if name in activations.records:
             ordered.append(activations.records[name])
         for owned in [own for own in left if own.rpartition(".")[0] == layer_of(name)]:
@@ -101,9 +101,11 @@ def in_backward_order(activations: Judge, parameters: Judge) -> list[Record]:
 
 def _one_sided(untouched: dict[str, set[str]], parameters: Judge, activations: Judge) -> list[Record]:
     """Parameters and inputs that received a gradient on one side only."""
-    records = [missing(name, "gradient", "candidate") for name in parameters.truth if name not in parameters.records]
+    records = [
+        missing(name, "gradient", "candidate") for name in parameters.reference if name not in parameters.records
+    ]
     records += [missing(name, "gradient", "reference") for name in untouched["reference"] - untouched["candidate"]]
-    inputs = [name for name in activations.truth if name.startswith("input ") and name not in activations.records]
+    inputs = [name for name in activations.reference if name.startswith("input ") and name not in activations.records]
     return records + [missing(name, "activation gradient", "candidate") for name in inputs]
 
 
@@ -131,6 +133,6 @@ def _explain(stage: Stage, session: Session, activations: Judge) -> None:
 
 def _behind(activations: Judge, name: str) -> str:
     """The layer whose backward ran just before the gradient of that name came out."""
-    order = list(activations.truth)
+    order = list(activations.reference)
     position = order.index(name)
     return layer_of(order[position - 1]) if position else ""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from alignment.audit import compare_models, compare_optimizers
-from alignment.compare import Stage, exact
-from alignment.pair import Pair, copied, optimization_of
-from alignment.session import Session, first_failure
-from alignment.weights import is_torch
+from alignment.audit.layers import compare_models
+from alignment.audit.optimizers import compare_optimizers
+from alignment.sides.pair import Pair, copied, optimization_of
+from alignment.sides.state import is_torch
+from alignment.stages.session import Session, first_failure
+from alignment.verdicts.record import Stage, exact
 
 
 def config(session: Session) -> Stage:

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from alignment.compare import Stage, measure
-from alignment.judge import Judge
-from alignment.pair import OUTPUT, Sides
-from alignment.run import Listener, Run
-from alignment.session import Session, first_failure, layer_of
+from alignment.sides.pair import OUTPUT, Sides
+from alignment.sides.run import Listener, Run
+from alignment.stages.session import Session, first_failure, layer_of
+from alignment.verdicts.difference import measure
+from alignment.verdicts.judge import Judge
+from alignment.verdicts.record import Stage
 
 
 def forward(session: Session) -> Stage:
@@ -27,7 +28,7 @@ def forward(session: Session) -> Stage:
 
         def each(run: Run, listen: Listener, train: bool = mode == "train", found: dict = outputs) -> None:
             output = run.forward(session.pair.inputs, listen, train=train)
-            if run is not session.truth or session.rounding is None:
+            if run in (session.reference, session.candidate):
                 found[run.side] = run.first_array(output)
 
         judge = session.compare(f"{mode} activation", each)
@@ -45,29 +46,29 @@ def forward(session: Session) -> Stage:
 def judge_alone(session: Session, judge: Judge, mode: str) -> Judge:
     """Judges each layer of the candidate on the reference's inputs.
 
-    Alone a layer rounds little, so that the reference's own rounding is looked at only where that is in doubt.
+    Alone a layer rounds little, so that the float32 reference runs only where that is in doubt.
     """
-    alone = Judge(f"{mode} activation alone", session.precision, judge.truth, largest=judge.largest)
+    alone = Judge(f"{mode} activation alone", session.precision, judge.reference, largest=judge.largest)
     session.candidate.reset()
-    run_isolated(session.candidate, session.pair.inputs, judge.truth, alone, mode)
-    if alone.doubtful and session.rounding:
-        session.rounding.reset()
-        run_isolated(session.rounding, session.pair.inputs, judge.truth, alone.calibrate, mode)
+    run_isolated(session.candidate, session.pair.inputs, judge.reference, alone, mode)
+    if alone.doubtful and session.reference32:
+        session.reference32.reset()
+        run_isolated(session.reference32, session.pair.inputs, judge.reference, alone.calibrate, mode)
         alone.judge_again()
     return alone
 
 
 def run_isolated(
-    run: Run, inputs: tuple[np.ndarray, ...], truth: Mapping[str, np.ndarray], listener: Listener, mode: str
+    run: Run, inputs: tuple[np.ndarray, ...], reference: Mapping[str, np.ndarray], listener: Listener, mode: str
 ) -> None:
-    """A forward pass in which each output, after the listener has seen it, is replaced by the truth.
+    """A forward pass in which each output, after the listener has seen it, is replaced by the reference's.
 
     So every layer works on the reference's activations, whatever the layers before it have done.
     """
 
     def replace(name: str, array: np.ndarray) -> np.ndarray | None:
         listener(name, array)
-        replacement = truth.get(name)
+        replacement = reference.get(name)
         return replacement if replacement is not None and replacement.shape == array.shape else None
 
     run.forward(inputs, replace, train=mode == "train")
@@ -100,7 +101,7 @@ def _inputs(session: Session, path: str, mode: str) -> str:
     if path == OUTPUT:
         return "All layers before it agree: look at what the model's forward does after its last layer."
     seen = []
-    for run in (session.own, session.candidate):
+    for run in (session.reference, session.candidate):
         run.reset()
         run.inputs_of = path
         run.forward(session.pair.inputs, train=mode == "train")

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from alignment.compare import SAMPLE, Record, Stage
-from alignment.judge import Judge
-from alignment.pair import OUTPUT, IncomparableError
-from alignment.session import Session, first_failure, layer_of
+from alignment.sides.pair import OUTPUT, IncomparableError
 from alignment.stages.forward import run_isolated
+from alignment.stages.session import Session, first_failure, layer_of
+from alignment.verdicts.difference import SAMPLE
+from alignment.verdicts.judge import Judge
+from alignment.verdicts.record import Record, Stage
 
-NUDGE = 2.0**-6  # of the root mean square of a weight
-NOTICED = 2.0**-14  # of an output's scale: far above rounding, far below what a nudge does
+PERTURBATION = 2.0**-6  # of the root mean square of a weight
+NOTICED = 2.0**-14  # of an output's scale: far above rounding, far below what a perturbation does
 SUFFIXES = ("weight", "bias", "_mean", "_variance")
 
 
@@ -28,9 +29,9 @@ def guards(session: Session) -> Stage:
         raise IncomparableError("the stage guards needs the stage forward before it: name both in steps")
     stage = Stage("guards")
     for weights in _by_suffix(session.candidate.weights()):
-        stage.records += _noticed(session, session.activations.truth, weights)
+        stage.records += _noticed(session, session.activations.reference, weights)
     if session.gradients is not None and session.activation_gradients is not None:
-        stage.records += [_reached(name, array) for name, array in session.gradients.truth.items()]
+        stage.records += [_reached(name, array) for name, array in session.gradients.reference.items()]
         stage.records += _samples(session.activation_gradients)
     failure = first_failure(stage.records)
     if failure:
@@ -48,28 +49,28 @@ def _by_suffix(weights: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]
     return list(groups.values())
 
 
-def _noticed(session: Session, truth: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray]) -> list[Record]:
-    """Nudges some weights at once; each owner, fed with the reference's activations, must differ."""
+def _noticed(session: Session, reference: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray]) -> list[Record]:
+    """Perturbs some weights at once; each owner, fed with the reference's activations, must differ."""
     rng = np.random.default_rng(session.seed)
-    nudged = {name: _nudged(array, rng) for name, array in weights.items()}
-    changed = _changed(session, truth, nudged, alone=True)
-    return [_record(session, truth, name, array, changed) for name, array in nudged.items()]
+    perturbed = {name: _perturbed(array, rng) for name, array in weights.items()}
+    changed = _changed(session, reference, perturbed, alone=True)
+    return [_record(session, reference, name, array, changed) for name, array in perturbed.items()]
 
 
 def _changed(
-    session: Session, truth: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray], alone: bool
+    session: Session, reference: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray], alone: bool
 ) -> dict[str, bool]:
-    """Whether each layer's output differs from the truth with these weights in the candidate."""
+    """Whether each layer's output differs from the reference with these weights in the candidate."""
     found: dict[str, bool] = {}
 
     def notice(name: str, array: np.ndarray) -> None:
-        expected, layer = truth.get(name), layer_of(name)
+        expected, layer = reference.get(name), layer_of(name)
         found[layer] = found.get(layer, False) or (expected is not None and _differs(expected, array))
 
     session.candidate.reset()
     session.candidate.set_weights(weights)
     if alone:
-        run_isolated(session.candidate, session.pair.inputs, truth, notice, "eval")
+        run_isolated(session.candidate, session.pair.inputs, reference, notice, "eval")
     else:
         session.candidate.forward(session.pair.inputs, notice)
     session.candidate.reset()
@@ -77,11 +78,11 @@ def _changed(
 
 
 def _record(
-    session: Session, truth: Mapping[str, np.ndarray], name: str, nudged: np.ndarray, changed: Mapping[str, bool]
+    session: Session, reference: Mapping[str, np.ndarray], name: str, array: np.ndarray, changed: Mapping[str, bool]
 ) -> Record:
     """Whether the nearest observed layer around a weight has noticed; without one, the weight is tried by itself."""
     owner = next((layer for layer in session.around(name) if layer in changed), None)
-    noticed = changed[owner] if owner else _changed(session, truth, {name: nudged}, alone=False).get(OUTPUT, False)
+    noticed = changed[owner] if owner else _changed(session, reference, {name: array}, alone=False).get(OUTPUT, False)
     return Record(name, "guard", noticed, "" if noticed else "another value of it changes no output in evaluation")
 
 
@@ -94,9 +95,9 @@ def _differs(expected: np.ndarray, array: np.ndarray) -> bool:
     return bool(np.abs(a - b).max() > NOTICED * np.abs(a).max())
 
 
-def _nudged(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _perturbed(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     size = float(np.sqrt(np.mean(np.square(array)))) or 1.0
-    return array + NUDGE * size * np.abs(rng.normal(1.0, 0.25, array.shape)).astype(array.dtype)
+    return array + PERTURBATION * size * np.abs(rng.normal(1.0, 0.25, array.shape)).astype(array.dtype)
 
 
 def _reached(name: str, gradient: np.ndarray) -> Record:
@@ -107,7 +108,7 @@ def _reached(name: str, gradient: np.ndarray) -> Record:
 def _samples(gradients: Judge) -> list[Record]:
     """Every sample, and every frame of a clip [N, T, C, H, W], must reach the loss."""
     found = []
-    for name, gradient in gradients.truth.items():
+    for name, gradient in gradients.reference.items():
         if name.startswith("input "):
             axes = tuple(range(2 if gradient.ndim == 5 else 1, gradient.ndim))
             for index in np.argwhere(np.abs(gradient).max(axis=axes) == 0):

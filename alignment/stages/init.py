@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from alignment.compare import Record, Stage, missing
-from alignment.session import Session, first_failure
+from alignment.stages.session import Session, first_failure
+from alignment.verdicts.record import Record, Stage, missing
 
 LIMIT = 6.0  # standard errors
 ENOUGH = 64  # elements from which on a spread is measured
@@ -71,4 +71,4 @@ def _kurtosis(values: np.ndarray) -> float:
 
 
 def _shown(values: np.ndarray) -> str:
-    return f"all {values[0]:.4g}" if np.ptp(values) == 0 else f"values of deviation {values.std():.2g}"
+    return f"all {values[0]:.4g}" if np.ptp(values) == 0 else f"values of std {values.std():.2g}"

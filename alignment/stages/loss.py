@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
-from alignment.compare import Record, Stage
-from alignment.run import Listener, Run
-from alignment.session import Session, first_failure
+from alignment.sides.run import Listener, Run
+from alignment.stages.session import Session, first_failure
+from alignment.verdicts.record import Record, Stage
 
-SPREAD = 2.0  # standard deviation of the logits: far from an even guess, far from certainty
-ZERO, EVEN = 1e-9, 1e-3  # so near to 0, or to an even guess as a part of it, a loss tells nothing
+SPREAD = 2.0  # std of the logits: far from chance level, far from certainty
+ZERO, CHANCE = 1e-9, 1e-3  # so near to 0, or relative to it to chance level, a loss tells nothing
 
 
 def loss(session: Session) -> Stage:
@@ -35,7 +35,7 @@ def loss(session: Session) -> Stage:
 
     values, gradients = session.each(each, ["loss", "loss gradient"], keep="loss")
     stage.records = values.in_order() + gradients.in_order()
-    stage.records += [not_trivial(name, float(value), shape[-1]) for name, value in values.truth.items()]
+    stage.records += [not_trivial(name, float(value), shape[-1]) for name, value in values.reference.items()]
     failure = first_failure(stage.records)
     if failure:
         stage.place = failure.name
@@ -51,8 +51,8 @@ def loss(session: Session) -> Stage:
 
 
 def not_trivial(name: str, value: float, classes: int) -> Record:
-    """A guard against a loss that cannot tell: zero, or that of an even guess."""
-    even = math.log(classes) if classes > 1 else math.inf
-    trivial = abs(value) < ZERO or abs(value - even) < EVEN * even
-    reason = f"the loss is {value:.4g}, that of an even guess {even:.4g}: it cannot show a mistake" if trivial else ""
+    """A guard against a loss that cannot tell: zero, or at chance level."""
+    chance = math.log(classes) if classes > 1 else math.inf
+    trivial = abs(value) < ZERO or abs(value - chance) < CHANCE * chance
+    reason = f"the loss is {value:.4g}, chance level {chance:.4g}: it cannot show a mistake" if trivial else ""
     return Record(name, "guard", not trivial, reason)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from alignment.compare import Stage, tensor
-from alignment.pair import IncomparableError, Sides, one_line
-from alignment.session import Session, first_failure
+from alignment.sides.pair import IncomparableError, Sides, one_line
+from alignment.stages.session import Session, first_failure
+from alignment.verdicts.record import Stage, tensor
 
 SAMPLES = 96
 EQUAL = 1e-12

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from alignment.compare import Record, Stage
-from alignment.judge import ROUNDINGS, Judge
-from alignment.pair import IncomparableError, Optimization, Sides
-from alignment.run import Listener, Run
-from alignment.session import Session, first_failure
-from alignment.weights import STATISTICS
+from alignment.sides.pair import IncomparableError, Optimization, Sides
+from alignment.sides.run import Listener, Run
+from alignment.sides.state import STATISTICS
+from alignment.stages.session import Session, first_failure
+from alignment.verdicts.judge import REFERENCE_RUNS, Judge
+from alignment.verdicts.record import Record, Stage
 
 MUCH = 0.05  # relative error
 HINTS = {
@@ -48,11 +48,11 @@ def train(session: Session) -> Stage:
                 listener = buffers if name.endswith(tuple(STATISTICS.values())) else parameters
                 listener(f"{name}, step {index + 1}", array)
 
-    judges = session.each(each, ["loss", "slot", "parameter", "buffer"], roundings=ROUNDINGS)
+    judges = session.each(each, ["loss", "slot", "parameter", "buffer"], reference_runs=REFERENCE_RUNS)
     both = [Sides(*rates_of_step) for rates_of_step in zip(rates["reference"], rates["candidate"], strict=True)]
     records = [_rate(index, *sides) for index, sides in enumerate(both)]
     stage.records = by_step([*records, *(record for judge in judges for record in judge.all_in_order())])
-    stage.records += _schedule(session.truth.optimization, session.candidate.optimization)
+    stage.records += _schedule(session.reference64.optimization, session.candidate.optimization)
     stage.notes += _loose(judges)
     session.tensors |= {f"backward/lr_{index}": Sides(*map(np.asarray, sides)) for index, sides in enumerate(both)}
     failure = first_failure(stage.records)
@@ -82,7 +82,7 @@ def _loose(judges: list[Judge]) -> list[str]:
     return [
         f"rounding alone moves the {judge.kind} of {name} by {error:.1g} of its scale: only float64 can judge it"
         for judge in judges
-        for name, error in [max(judge.yardstick.items(), key=lambda item: item[1], default=("", 0.0))]
+        for name, error in [max(judge.reference_errors.items(), key=lambda item: item[1], default=("", 0.0))]
         if error > MUCH
     ]
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from alignment.compare import Record, Stage, exact
-from alignment.pair import IncomparableError, Pair
-from alignment.session import Session, first_failure
-from alignment.weights import read_weights, require_fit, write_weights
+from alignment.sides.pair import IncomparableError, Pair
+from alignment.sides.state import read_weights, require_fit, write_weights
+from alignment.stages.session import Session, first_failure
+from alignment.verdicts.record import Record, Stage, exact
 
 
 def weights(session: Session) -> Stage:

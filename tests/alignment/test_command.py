@@ -9,7 +9,10 @@ import pytest
 import torch
 
 from alignment import command
-from alignment.pair import Sides
+from alignment.reports.files import write_report
+from alignment.reports.report import Report
+from alignment.sides.pair import Sides
+from alignment.verdicts.record import Stage, exact
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--frames", "4", "--size", "32", "--batch", "2", "--threads", "1"]
@@ -34,7 +37,7 @@ def test_one_model_in_both_precisions(run, tmp_path):
     assert code == 0, printed.out
     assert "mvf_tiny, float64: passed" in printed.out
     assert "mvf_tiny, float32: passed" in printed.out
-    for stage in command.CHOICES:
+    for stage in command.STEPS:
         assert f"\n{stage} " in printed.out
     folder = tmp_path / "mvf_tiny_float32"
     for name in ("report.json", "report.html", "forward_paddle.npy", "losses_ref.npy", "log/backward_diff.log"):
@@ -78,18 +81,26 @@ def test_the_classic_steps(step, tmp_path):
     assert "diff check passed" in log.read_text()
 
 
+def test_a_report_is_printed_once(run, tmp_path):
+    report = Report("tsm_tiny", "float32", [Stage("config", [exact("stride", "constant", 1, 2)])])
+    write_report(report, tmp_path)
+    code, printed = run("report", tmp_path)
+    assert code == 1
+    assert printed.out == report.text()
+
+
 def test_a_difference_ends_with_1_and_is_named(run, tmp_path, monkeypatch):
-    from alignment import certify
+    from alignment.certification import certify
 
     build = certify.recognizer_pair
 
-    def planted(*args, **kwargs):
+    def mutated(*args, **kwargs):
         pair = build(*args, **kwargs)
         pair.candidate.backbone.layer2[0].bn1._epsilon = 1e-3
         pair.losses = {"loss": Sides(*next(iter(pair.losses.values())))}
         return pair
 
-    monkeypatch.setattr(certify, "recognizer_pair", planted)
+    monkeypatch.setattr(certify, "recognizer_pair", mutated)
     code, printed = run("--model", "tsn_tiny", *SMALL, "--steps", "config,forward", "--output", tmp_path)
     assert code == 1
     assert "First divergence: config, backbone.layer2.0.bn1.eps" in printed.out
@@ -131,7 +142,7 @@ def test_clips_are_cut_from_the_videos_that_are_given(run, tmp_path, motion_vide
 
 
 def test_the_differences_of_the_frameworks_are_still_there():
-    from alignment.differences import DIFFERENCES
+    from alignment.certification.framework_differences import DIFFERENCES
 
     found = {row.what: row.measured for row in (measure() for measure in DIFFERENCES)}
     assert "0.968750 of PyTorch's" in found["running variance of BatchNorm (CPU)"]

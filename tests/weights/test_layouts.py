@@ -14,9 +14,9 @@ import pytest
 import torch
 
 import weights
-from alignment.pair import IncomparableError
-from alignment.third_party import SOURCES, find_source
-from alignment.third_party.source import Settings
+from alignment.sides.pair import IncomparableError
+from alignment.upstream import SOURCES, find_source
+from alignment.upstream.source import Settings
 from models import recognize
 from tests.weights.layout_names import (
     KERAS_2018,

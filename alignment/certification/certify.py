@@ -1,0 +1,126 @@
+"""Comparisons of this repository's recognizers with their twins, on real clips."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from alignment.certification.data.pipeline import compare_data
+from alignment.certification.recognizers import CLASSES, recognizer_pair
+from alignment.reports.report import Report
+from alignment.sides.pair import IncomparableError, Pair
+from alignment.stages import STAGES
+from alignment.suite import TRAIN_STEPS, align_pair
+from configs import Recipe
+from configs.networks import model_names
+from configs.presets import preset_for_model
+from datasets import load_annotation
+from datasets.dataset import load_views
+from datasets.demo import write_demo_dataset
+
+GRAIN = 0.5  # std, where that of the pixels is about 1
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """Third-party code to compare with.
+
+    Attributes:
+        pair: As `recognizer_pair`.
+        models: Our names of the models that it has too.
+        drawn_alike: Those whose initial weights come from the same distributions as ours.
+        describe: Its name and version for the report, asked for once it has been loaded.
+    """
+
+    pair: Callable[..., Pair]
+    models: Sequence[str]
+    drawn_alike: Sequence[str]
+    describe: Callable[[], str]
+
+
+def certify(
+    names: Sequence[str],
+    *,
+    steps: Sequence[str],
+    precisions: Sequence[str],
+    frames: int,
+    size: int,
+    batch: int,
+    videos: Sequence[str] = (),
+    train_steps: int = TRAIN_STEPS,
+    seed: int = 0,
+    upstream: Upstream | None = None,
+    progress: Callable[[str], None] = lambda line: None,
+) -> Iterator[Report]:
+    """Compares each model in each precision.
+
+    Args:
+        names: Names of models; none for all that upstream has.
+        steps: Stages; `data`, which no model takes part in, goes into the first report. `init` is left out for models
+            that upstream draws from other distributions.
+        precisions: Of `float64` and `float32`.
+        frames, size, batch: Of the clips [batch, frames, 3, size, size].
+        videos: Files to cut the clips from; without any, embedded ones are rendered.
+        train_steps, seed, progress: See `align_pair`.
+        upstream: Third-party code to compare with; None for our PyTorch twins.
+
+    Raises:
+        IncomparableError: A name is unknown, or upstream cannot be loaded.
+    """
+    build = upstream.pair if upstream else recognizer_pair
+    names = names or (upstream.models if upstream else ())
+    unknown = [name for name in names if name not in model_names()]
+    if unknown:
+        raise IncomparableError(f"--model must be one of {', '.join(model_names())}, got {', '.join(unknown)}")
+    with_data = "data" in steps
+    for name in names:
+        recipe = preset_for_model(name)
+        clips, labels = real_clips(recipe, frames, size, batch, videos)
+        for precision in precisions:
+            model_steps = [step for step in steps if step in STAGES and step != "init"]
+            pair = build(name, recipe, clips, labels, seed=seed)
+            show = lambda line, head=f"{name} {precision}": progress(f"{head}: {line}")  # noqa: E731
+            report = align_pair(
+                pair, steps=model_steps, precision=precision, train_steps=train_steps, seed=seed, progress=show
+            )
+            if upstream:
+                report.settings["reference"] = upstream.describe()
+            alike = upstream is None or name in upstream.drawn_alike
+            if "init" in steps and alike and precision == precisions[0]:
+                fresh = build(name, recipe, clips, labels, seed=seed, randomize=False)
+                report.stages += align_pair(fresh, steps=["init"], seed=seed, progress=show).stages
+            if with_data:
+                with_data = False
+                report.stages.append(compare_data(seed=seed))
+            yield report
+
+
+def real_clips(
+    recipe: Recipe, frames: int, size: int, batch: int, videos: Sequence[str] = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """Clips float32 [batch, frames, 3, size, size] of encoded videos with some grain, and labels int64 [batch].
+
+    Without grain the frames of a smooth scene are so alike that the variances of deep layers vanish, and with them the
+    digits that a comparison lives on.
+
+    Args:
+        recipe: Read for mean and standard deviation.
+        frames, size, batch: The shape.
+        videos: Files, used in turn; without any, embedded scenes are rendered and encoded.
+    """
+    view = Recipe.of(
+        num_segments=frames, clip_len=1, frame_interval=1, test_segments=0, test_clips=1, short_side=size,
+        crop_size=size, test_size=size, mean=recipe.pixels.mean, std=recipe.pixels.std,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        if not videos:
+            count = -(-batch // CLASSES)
+            root = write_demo_dataset(Path(folder) / "scenes", train_per_class=1, val_per_class=count, size=112)
+            videos = [entry.path for entry in load_annotation(str(root), "val").entries]
+        views = [load_views(videos[i % len(videos)], view, "val")[0] for i in range(batch)]
+    grain = np.random.default_rng(0).normal(0.0, GRAIN, (batch, *views[0].shape))
+    return (np.stack(views) + grain).astype(np.float32), np.arange(batch) % CLASSES

@@ -1,0 +1,190 @@
+"""The pairs that this repository vouches for: each recognizer of `models` and its PyTorch twin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import paddle
+import torch
+from torch import nn
+
+import models
+from alignment import reference as twins
+from alignment.reference import heads as twin_heads
+from alignment.reference import metrics as reference_metrics
+from alignment.reference import objective as reference_objective
+from alignment.reference import optim as reference_optim
+from alignment.reference import resnet as twin_resnet
+from alignment.reference import temporal_shift as twin_shift
+from alignment.sides.pair import Optimization, Pair, Sides
+from alignment.sides.state import read_weights, write_weights
+from configs import Recipe
+from configs.networks import network_of
+from engine import metrics, objective, optim
+from models import heads, multi_view_fusion, resnet, temporal_shift
+
+SMOOTHING = 0.1
+MIX = 0.375  # weight of a mixup
+DROPOUT = 0.5
+CLIP_NORM = 0.5
+CLASSES = 8
+FUSED = r"backbone\..*\.(conv1|conv\.0\.0)"  # where multi-view fusion wraps a convolution
+ITERATIONS = 2  # batches in an epoch of the schedule that the stage train follows
+
+
+def recognizer_pair(
+    name: str,
+    recipe: Recipe,
+    clips: np.ndarray,
+    labels: np.ndarray,
+    *,
+    seed: int = 0,
+    randomize: bool = True,
+    as_published: bool = False,
+    options: Mapping[str, Any] | None = None,
+) -> Pair:
+    """A recognizer and its twin, with everything that trains them.
+
+    Args:
+        name: A key of `models.MODELS`, or `tsm_bottleneck`: a small network of Bottleneck blocks.
+        recipe: Read for the optimizer and its schedule, see `exercised`.
+        clips: float32 [N, T, 3, H, W], normalized.
+        labels: int64 [N].
+        seed: Of the initial weights.
+        randomize: Give norms, statistics and biases values that are nowhere 0 or 1; without it both models keep the
+            initial weights of their own frameworks, which the stage init compares.
+        as_published: Let ours compute by the layers of the paper where it takes a faster way.
+        options: Further arguments of both `create_model`.
+    """
+    settings = {"num_classes": CLASSES, "num_frames": clips.shape[1], "dropout": DROPOUT, **(options or {})}
+    torch.manual_seed(seed)
+    paddle.seed(seed)
+    ours, theirs = _small_bottlenecks(settings) if name == "tsm_bottleneck" else _models(name, settings)
+    if as_published:
+        models.compute_as_published(ours, network_of(name))
+    if randomize:
+        randomize_weights(theirs, seed)
+    is_fused = any(isinstance(layer, multi_view_fusion.MultiViewFusion) for layer in ours.sublayers())
+    return Pair(
+        reference=theirs,
+        candidate=ours,
+        inputs=(clips,),
+        labels=labels,
+        losses=losses(settings["num_classes"]),
+        optimizer=optimizers(exercised(recipe)),
+        # As matrices of bands the fusion never calls its convolutions, and its `net` in two parts.
+        opaque=(FUSED,) if is_fused and not as_published else (),
+        metric=Sides(_reference_metric, metrics.summarize),
+        title=name,
+    )
+
+
+def _models(name: str, settings: dict[str, Any]) -> tuple[paddle.nn.Layer, nn.Module]:
+    ours = models.create_model(name, **settings)
+    return ours, twins.create_model(name, **settings)
+
+
+def _small_bottlenecks(settings: dict[str, Any]) -> tuple[paddle.nn.Layer, nn.Module]:
+    """TSM on a ResNet-50 of a quarter of its width and four blocks: Bottlenecks at the price of a tiny network."""
+    built = []
+    for side, shift, head, whole in (
+        (resnet, temporal_shift.insert_temporal_shift, heads.FrameHead, models.Recognizer2D),
+        (twin_resnet, twin_shift.insert_temporal_shift, twin_heads.FrameHead, twins.Recognizer2D),
+    ):
+        backbone = side.ResNet(side.Bottleneck, (1, 1, 1, 1), width=16)
+        shift(backbone, settings["num_frames"])
+        built.append(whole(backbone, head(backbone.out_channels, settings["num_classes"], settings["dropout"], 0.001)))
+    return built[0], built[1]
+
+
+def exercised(recipe: Recipe) -> Recipe:
+    """The recipe with a warm-up that a few steps can see, and with gradients so large that they are clipped."""
+    return recipe.with_(
+        warmup_epochs=2.0, warmup_ratio=0.25, clip_norm=min(recipe.training.clip_norm or CLIP_NORM, CLIP_NORM)
+    )
+
+
+def randomize_weights(model: nn.Module, seed: int) -> None:
+    """Moves what starts at 0 or 1 away from it, and the classifier to a useful size, so that no exchange goes unseen.
+
+    The last norm of a residual branch stays small: a deep sum of branches of full size amplifies rounding until no
+    judge could tell it from a bug.
+    """
+    rng = np.random.default_rng(seed)
+    arrays = read_weights(model)
+    for name, array in arrays.items():
+        if array.ndim == 1:
+            arrays[name] = (array + 0.25 * rng.random(array.shape)).astype(array.dtype)
+        elif name.endswith("new_fc.weight"):
+            arrays[name] = rng.normal(0, 1 / np.sqrt(array.shape[0]), array.shape).astype(array.dtype)
+        if name.endswith(("bn3.weight", "bn2.weight", "conv.3.weight")):
+            arrays[name] *= np.float32(0.25)
+    write_weights(model, arrays)
+
+
+def losses(classes: int) -> dict[str, Sides]:
+    """Cross entropy as trained with: smoothed (minimized by the stages backward and train), plain, and mixed."""
+
+    def mixed(logits: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
+        mix = objective.Mix(MIX, np.roll(np.arange(len(labels)), 1))
+        return objective.cross_entropy(logits, mix(_targets(logits, labels, SMOOTHING)))
+
+    def _targets(logits: paddle.Tensor, labels: paddle.Tensor, smoothing: float) -> paddle.Tensor:
+        return objective.targets(labels, classes, smoothing, _dtype(logits))
+
+    return {
+        "smoothed": Sides(
+            lambda logits, labels: reference_objective.cross_entropy(logits, labels, SMOOTHING),
+            lambda logits, labels: objective.cross_entropy(logits, _targets(logits, labels, SMOOTHING)),
+        ),
+        "plain": Sides(
+            lambda logits, labels: reference_objective.cross_entropy(logits, labels, 0.0),
+            lambda logits, labels: objective.cross_entropy(logits, _targets(logits, labels, 0.0)),
+        ),
+        "mixup": Sides(
+            lambda logits, labels: reference_objective.mixed_cross_entropy(
+                logits, labels, MIX, torch.arange(len(labels)).roll(1), SMOOTHING
+            ),
+            mixed,
+        ),
+    }
+
+
+def _dtype(tensor: paddle.Tensor) -> str:
+    return str(tensor.dtype).rpartition(".")[2]
+
+
+def optimizers(recipe: Recipe) -> Sides:
+    """The optimizer of a recipe as `train.py` builds it, and its twin."""
+    schedule = {
+        key: getattr(recipe.training, key)
+        for key in ("schedule", "max_epochs", "milestones", "gamma", "warmup_epochs", "warmup_ratio")
+    }
+    groups = {
+        key: getattr(recipe.training, key)
+        for key in ("momentum", "nesterov", "weight_decay", "decay_norm_bias", "lr_groups")
+    }
+
+    steps = recipe.training.max_epochs * ITERATIONS
+
+    def theirs(model: nn.Module) -> Optimization:
+        def rate(step: int) -> float:
+            return reference_optim.learning_rate(step / ITERATIONS, lr=recipe.training.scaled_lr, **schedule)
+
+        return Optimization(
+            reference_optim.build_optimizer(model, lr=rate(0), **groups), recipe.training.clip_norm, rate, steps
+        )
+
+    def ours(model: paddle.nn.Layer) -> Optimization:
+        def rate(step: int) -> float:
+            return optim.learning_rate(recipe, step / ITERATIONS)
+
+        return Optimization(optim.build_optimizer(model, recipe), rate=rate, steps=steps)
+
+    return Sides(theirs, ours)
+
+
+def _reference_metric(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    return reference_metrics.summarize(torch.from_numpy(scores), torch.from_numpy(labels))

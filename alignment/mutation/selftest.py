@@ -1,0 +1,155 @@
+"""The suite tested by injected faults: each must be caught and blamed on the right place, and nothing else may fail."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import re
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+from alignment.certification.data.pipeline import compare_data, ours
+from alignment.mutation import MUTANTS, PAIRS, PIPELINE, Mutant
+from alignment.process import prepare
+from alignment.sides.pair import IncomparableError, Pair
+from alignment.stages import STAGES
+from alignment.stages.session import Session
+from alignment.stages.weights import weights
+from alignment.suite import align_pair, possible
+
+NAMED = 0.95  # fraction of the mutants whose place must be named
+TRAIN_STEPS = 2
+NUMBERS = tuple(name for name in STAGES if name not in ("config", "init", "guards"))
+
+
+@dataclass(frozen=True)
+class Blame:
+    """What a comparison said of a mutant: where, and in which stage; empty where it saw nothing."""
+
+    stage: str = ""
+    place: str = ""
+    sentence: str = ""
+
+    def names(self, mutant: Mutant) -> bool:
+        """Whether it points at what the mutant has changed."""
+        return any(expected in self.place for expected in mutant.expect)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One mutant before the suite.
+
+    Attributes:
+        mutant: The injected fault.
+        whole: What the whole suite says.
+        numbers: What it says when it must not read the constants off the models.
+    """
+
+    mutant: Mutant
+    whole: Blame
+    numbers: Blame
+
+    @property
+    def caught(self) -> bool:
+        """Whether the suite saw it."""
+        return bool(self.whole.stage)
+
+    @property
+    def named(self) -> bool:
+        """Whether the suite's first divergence is the right place."""
+        return self.whole.names(self.mutant)
+
+
+def run_selftest(only: str = "", seeds: int = 20, workers: int = 1, show: Callable[[str], None] = print) -> bool:
+    """Runs all mutants and all unmutated pairs; prints a line for each mutant and the scores.
+
+    Args:
+        only: Regular expression that the names of mutants must contain.
+        seeds: Unmutated runs of every pair.
+        workers: Processes to share the work.
+        show: Takes the lines.
+
+    Returns:
+        Whether every mutant was caught, NAMED of them rightly named, and no unmutated pair failed.
+    """
+    began = time.perf_counter()
+    chosen = [index for index, mutant in enumerate(MUTANTS) if re.search(only, mutant.name)]
+    if not chosen:
+        raise IncomparableError(f"no mutant's name contains {only!r}; without --only there are {len(MUTANTS)}")
+    trials = []
+    show(f"{'mutant':<46} {'pair':<17} {'stage':<9} blamed")
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), prepare, (1,)) as pool:
+        for index, (whole, numbers) in zip(chosen, pool.map(try_mutant, chosen), strict=True):
+            trials.append(Trial(MUTANTS[index], whole, numbers))
+            show(trial_line(trials[-1]))
+        cases = [(name, seed) for seed in range(seeds) for name in PAIRS]
+        alarms = [line for line in pool.map(false_alarm, cases) if line]
+    for line in ["", *(f"false alarm: {alarm}" for alarm in alarms), *scores(trials)]:
+        show(line)
+    show(f"unmutated     {len(alarms)} of {len(cases)} runs failed ({seeds} seeds of each of {len(PAIRS)} pairs)")
+    show(f"time          {time.perf_counter() - began:.0f} s in {workers} processes")
+    named = sum(trial.named for trial in trials) >= NAMED * len(trials)
+    return all(trial.caught for trial in trials) and named and not alarms
+
+
+def try_mutant(index: int, seed: int = 0) -> tuple[Blame, Blame]:
+    """Injects MUTANTS[index]; what the whole suite says up to the first difference, and what its numbers say alone."""
+    mutant = MUTANTS[index]
+    if mutant.pair == PIPELINE:
+        stage = compare_data(candidate=mutant.apply(ours()))
+        blame = Blame() if stage.passed else Blame("data", stage.place, stage.sentence)
+        return blame, blame
+    pair = mutated_pair(mutant, seed)
+    constants, numbers = blame_of(pair, ("config",), seed), blame_of(pair, NUMBERS, seed)
+    return constants if constants.stage else numbers, numbers
+
+
+def mutated_pair(mutant: Mutant, seed: int) -> Pair:
+    """The mutant's pair with equal weights and the fault in its candidate."""
+    pair = PAIRS[mutant.pair](seed)
+    weights(Session(pair, "float64", seed))
+    pair = dataclasses.replace(pair, carry=False)
+    mutant.apply(pair)
+    return pair
+
+
+def blame_of(pair: Pair, steps: Sequence[str], seed: int) -> Blame:
+    """What the first of these stages that fails says; a refusal to compare counts, with its message for the place."""
+    wanted = [step for step in steps if step in possible(pair)]
+    try:
+        report = align_pair(pair, steps=wanted, seed=seed, train_steps=TRAIN_STEPS, until_failure=True)
+    except IncomparableError as error:
+        return Blame("refused", str(error), str(error))
+    divergence = report.first_divergence
+    return Blame() if divergence is None else Blame(divergence.stage, divergence.place, divergence.sentence)
+
+
+def false_alarm(case: tuple[str, int]) -> str:
+    """What the suite finds in a pair without a fault, built from a seed; empty if nothing."""
+    name, seed = case
+    blame = blame_of(PAIRS[name](seed), ("config", *NUMBERS, "guards"), seed)
+    return f"{name}, seed {seed}: {blame.stage}, {blame.place}: {blame.sentence}" if blame.stage else ""
+
+
+def trial_line(trial: Trial) -> str:
+    """One line of the table."""
+    verdict = (
+        "" if trial.named else " NOT CAUGHT" if not trial.caught else f" (expected {' or '.join(trial.mutant.expect)})"
+    )
+    alone = "" if trial.numbers.stage else " [constants only]"
+    place = trial.whole.place if len(trial.whole.place) < 80 else trial.whole.place[:77] + "..."
+    return f"{trial.mutant.name:<46} {trial.mutant.pair:<17} {trial.whole.stage:<9} {place}{alone}{verdict}"
+
+
+def scores(trials: Sequence[Trial]) -> list[str]:
+    """The mutation scores: of the whole suite, and of its numbers alone."""
+    total = len(trials)
+    caught, named = sum(t.caught for t in trials), sum(t.named for t in trials)
+    seen, blamed = sum(bool(t.numbers.stage) for t in trials), sum(t.numbers.names(t.mutant) for t in trials)
+    return [
+        f"caught        {caught} of {total} mutants ({caught / total:.0%})",
+        f"named         {named} of {total} ({named / total:.0%}): the layer, tensor or constant that was changed",
+        f"numbers alone {seen} of {total} caught ({seen / total:.0%}), {blamed} named, without reading constants",
+    ]

@@ -1,0 +1,269 @@
+"""The report as one HTML page that needs no network and no script."""
+
+from __future__ import annotations
+
+import html
+import io
+import math
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
+
+from alignment.reports.report import Report
+from alignment.reports.text import number, plain, worst
+from alignment.verdicts.difference import DECADES
+from alignment.verdicts.record import Record, Stage
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SHOWN = 200  # passing records of a stage; all failures are shown besides
+CURVES = ("forward", "backward", "train")  # the stages whose records are a way through the network
+VALUE_LETTERS = 200  # of a constant's value
+NO_ERROR = 1e-16  # sets the height of a plot in which all arrays are equal
+LEGEND = "Dashed: what is allowed. Crosses: failures, on the upper edge if without a number. At the bottom: no error."
+INK = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "alignment",
+    "text.parse_math": False,  # a dollar in a name is a dollar
+    "axes.unicode_minus": False,
+    "font.size": 9.0,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+}
+FAILED = "#b3261e"
+STYLE = """
+:root { color-scheme: light }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: #1b1b1f;
+  background: #fff }
+h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2.2rem }
+.banner { border-left: .5rem solid; padding: .8rem 1.2rem; font-size: 1.1rem; overflow-wrap: anywhere }
+.ok { border-color: #1a7f37; background: #e9f7ed } .bad { border-color: #b3261e; background: #fdeceb }
+.wide { overflow-x: auto }
+table { border-collapse: collapse; font-size: .85rem }
+th, td { text-align: left; padding: .2rem .7rem; border-bottom: 1px solid #ddd; vertical-align: top }
+td.n { font-variant-numeric: tabular-nums; white-space: nowrap; text-align: right }
+td:first-child { font-family: ui-monospace, monospace; overflow-wrap: anywhere }
+tr.bad td { background: #fdeceb }
+summary { cursor: pointer; padding: .3rem 0 } details { margin: .4rem 0 }
+svg { max-width: 100%; height: auto }
+p.small { color: #555; font-size: .85rem; margin: .4rem 0 }
+"""
+
+
+def render(report: Report) -> str:
+    """The whole page: verdict, stages, plots, the constants that differ, the records, settings and environment."""
+    title = _text(f"{report.title}, {report.precision}")
+    parts = [
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>',
+        f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>",
+        _banner(report),
+        _section("Stages", _stages(report.stages)),
+        _section("Error by layer", growth_plot(report.stages), LEGEND),
+        _section("How large the errors are", histogram_plot(report.stages)),
+        _section("Configuration", _configuration(report.stages)),
+        _section("Records", "\n".join(_records(stage) for stage in report.stages)),
+        _section("Settings", _facts(report.settings)),
+        _section("Environment", _facts(report.environment)),
+        "</body>\n</html>\n",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def growth_plot(stages: Sequence[Stage]) -> str:
+    """An SVG with one panel for each stage of CURVES: each record's error, in order, over its tolerance.
+
+    Returns an empty string if no such stage measured anything.
+    """
+    panels = [(stage, _curves(stage)) for stage in stages if stage.name in CURVES]
+    panels = [(stage, curves) for stage, curves in panels if curves]
+    if not panels:
+        return ""
+    with matplotlib.rc_context(INK):
+        figure = Figure(figsize=(10, 2.9 * len(panels)), layout="constrained")
+        for axes, (stage, curves) in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
+            _draw_curves(axes, stage.name, curves)
+        return _svg(figure)
+
+
+def histogram_plot(stages: Sequence[Stage]) -> str:
+    """An SVG with one panel for each stage that compared arrays: how many elements are off by which power of ten."""
+    counts = {stage.name: _histogram(stage) for stage in stages}
+    counts = {name: bars for name, bars in counts.items() if sum(bars)}
+    if not counts:
+        return ""
+    columns, rows = min(3, len(counts)), math.ceil(len(counts) / 3)
+    with matplotlib.rc_context(INK):
+        figure = Figure(figsize=(10 / 3 * columns, 2.2 * rows), layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes in panels[len(counts) :]:
+            axes.remove()
+        for axes, (name, bars) in zip(panels, counts.items(), strict=False):
+            axes.bar(list(DECADES), bars, width=0.9)
+            axes.set(title=plain(name), yscale="log", xlabel=f"log10 of error / scale (equal: {DECADES[0]})")
+            axes.yaxis.set_major_formatter("{x:,.0f}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
+            axes.set_xlim(DECADES[0] - 1, DECADES[-1] + 1)
+        return _svg(figure)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Plots
+
+
+def _curves(stage: Stage) -> dict[str, list[Record]]:
+    """The records of a stage that compared arrays, by kind, in order; kinds without a single number are left out."""
+    curves: dict[str, list[Record]] = {}
+    for record in stage.records:
+        if record.difference is not None:
+            curves.setdefault(record.kind, []).append(record)
+    return {kind: records for kind, records in curves.items() if any(math.isfinite(r.required) for r in records)}
+
+
+def _draw_curves(axes: Axes, title: str, curves: dict[str, list[Record]]) -> None:
+    """Equal arrays lie a decade below the smallest error; failures without a finite number on the upper edge."""
+    axes.set(title=plain(title), yscale="log", xlabel="record, in the order of computation", ylabel="error / scale")
+    positive = [r.required for records in curves.values() for r in records if 0 < r.required < math.inf]
+    bottom = min(positive, default=NO_ERROR) / 10
+    for kind, records in curves.items():
+        errors = [max(r.required, bottom) if math.isfinite(r.required) else math.nan for r in records]
+        (line,) = axes.plot(errors, linewidth=1, marker=".", markersize=2, label=plain(kind))
+        allowed = [r.tolerance if r.tolerance > 0 else math.nan for r in records]
+        axes.plot(allowed, color=line.get_color(), linewidth=1, linestyle="--")
+        failures = [i for i, r in enumerate(records) if not r.passed]
+        measured = [i for i in failures if math.isfinite(errors[i])]
+        axes.plot(measured, [errors[i] for i in measured], "x", color=FAILED, markersize=5)
+        beyond = [i for i in failures if not math.isfinite(errors[i])]
+        upper_edge = axes.get_xaxis_transform()
+        (marks,) = axes.plot(beyond, [1.0] * len(beyond), "x", color=FAILED, transform=upper_edge, clip_on=False)
+        marks.set_in_layout(False)  # they may reach out of the panel, which the layout would make room for
+    axes.yaxis.set_major_formatter("{x:.0e}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def _histogram(stage: Stage) -> list[int]:
+    """Elements in each decade, over all arrays of a stage."""
+    found = [r.difference.histogram for r in stage.records if r.difference is not None and r.difference.histogram]
+    return [sum(bars) for bars in zip(*found, strict=True)]
+
+
+def _svg(figure: Figure) -> str:
+    """The bare element: the prolog has no place in HTML, the metadata no use."""
+    file = io.StringIO()
+    figure.savefig(file, format="svg", metadata={"Date": None})
+    text = file.getvalue()
+    return re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sections
+
+
+def _banner(report: Report) -> str:
+    divergence = report.first_divergence
+    lines = [f"<b>{_text(report.headline)}</b>"]
+    if divergence:
+        lines.append(f"First divergence: {_text(divergence.stage)}, <code>{_text(divergence.place)}</code>")
+        lines.append(_text(divergence.sentence))
+    return f'<div class="banner {"ok" if report.passed else "bad"}">{"<br>".join(lines)}</div>'
+
+
+def _section(title: str, content: str, legend: str = "") -> str:
+    remark = f'<p class="small">{legend}</p>\n' if legend else ""
+    return f"<h2>{title}</h2>\n{remark}{content}" if content else ""
+
+
+def _stages(stages: Sequence[Stage]) -> str:
+    rows, notes = [], []
+    for stage in stages:
+        record = worst(stage)
+        numbers = (number(record.required), number(record.tolerance)) if record else ("-", "-")
+        shown = (record.name, record.kind, *numbers) if record else ("-", "-", *numbers)
+        verdict = "passed" if stage.passed else "differs"
+        cells = (stage.name, verdict, len(stage.records), len(stage.failures), *shown, f"{stage.seconds:.1f}")
+        rows.append(_row(cells, stage.passed, numeric={2, 3, 6, 7, 8}))
+        sentence = [f"{stage.name}: {stage.sentence}"] if stage.sentence else []
+        notes += [f'<p class="small">{_text(line)}</p>' for line in sentence]
+        notes += [f'<p class="small">Note on {_text(stage.name)}: {_text(note)}</p>' for note in stage.notes]
+    head = ("stage", "verdict", "compared", "differ", "worst record", "kind", "required", "allowed", "seconds")
+    return "\n".join([_table(head, rows), *notes])
+
+
+def _configuration(stages: Sequence[Stage]) -> str:
+    """The constants that differ, with both values."""
+    constants = [r for stage in stages for r in stage.records if r.kind == "constant" or stage.name == "config"]
+    if not constants:
+        return ""
+    differ = [record for record in constants if not record.passed]
+    count = f'<p class="small">{len(constants)} constants compared, {len(differ)} differ.</p>'
+    if not differ:
+        return count
+    rows = [_row((r.name, *(_value(v) for v in r.values or ("", "")), r.reason), False) for r in differ]
+    return count + _table(("constant", "reference", "candidate", "why"), rows)
+
+
+def _records(stage: Stage) -> str:
+    """All failures of a stage and those that came nearest to failing, behind a line to click on."""
+    passing = [i for i, record in enumerate(stage.records) if record.passed]
+    nearest = sorted(passing, key=lambda i: _nearness(stage.records[i]))[:SHOWN]
+    chosen = sorted({*nearest, *(i for i, record in enumerate(stage.records) if not record.passed)})
+    left_out = len(stage.records) - len(chosen)
+    remark = f"; shown are all failures and the {SHOWN} others nearest to their tolerance, report.json has all"
+    count = f"{len(stage.records)} records, {len(stage.failures)} differ{remark if left_out else ''}"
+    head = ("name", "kind", "required", "allowed", "margin", "relative L2", "cosine", "worst at", "reference",
+            "candidate", "why")  # fmt: skip
+    body = _table(head, (_record_row(stage.records[i]) for i in chosen))
+    opened = "" if stage.passed else " open"
+    return f"<details{opened}><summary><b>{_text(stage.name)}</b>: {count}</summary>\n{body}\n</details>"
+
+
+def _nearness(record: Record) -> float:
+    """The margin, as a key to sort by: records without numbers come last."""
+    return math.inf if math.isnan(record.margin) else record.margin
+
+
+def _record_row(record: Record) -> str:
+    numbers = (number(value) for value in (record.required, record.tolerance, record.margin))
+    cells = (record.name, record.kind, *numbers, *_statistics(record), record.reason)
+    return _row(cells, record.passed, numeric={2, 3, 4, 5, 6, 8, 9})
+
+
+def _statistics(record: Record) -> tuple[str, ...]:
+    """Relative L2, cosine, worst index and both values there; for a constant, both values."""
+    found = record.difference
+    if found is None or found.problem:
+        return ("", "", "", *(_value(value) for value in record.values or ("", "")))
+    digits = 17 if found.dtype == "float64" else 9
+    values = (f"{value:.{digits}g}" for value in (found.worst_reference, found.worst_candidate))
+    return number(found.rel_l2), f"{found.cosine:.9g}", str(list(found.worst_index)), *values
+
+
+def _facts(facts: dict[str, Any]) -> str:
+    return _table(("", ""), [_row((name, _value(value)), True) for name, value in facts.items()]) if facts else ""
+
+
+def _table(head: Sequence[str], rows: Iterable[str]) -> str:
+    titles = "".join(f"<th>{title}</th>" for title in head)
+    top = f"<tr>{titles}</tr>\n" if any(head) else ""
+    return f'<div class="wide"><table>\n{top}{"".join(rows)}</table></div>'
+
+
+def _row(cells: Iterable[Any], passed: bool, numeric: Iterable[int] = ()) -> str:
+    numeric = set(numeric)
+    columns = (f"<td{' class=n' if i in numeric else ''}>{_text(str(cell))}</td>" for i, cell in enumerate(cells))
+    return f"<tr{'' if passed else ' class=bad'}>{''.join(columns)}</tr>\n"
+
+
+def _value(value: Any) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= VALUE_LETTERS else f"{text[:VALUE_LETTERS]}..."
+
+
+def _text(text: str) -> str:
+    """Text that is safe inside an element or an attribute; letters that no page can hold become escapes."""
+    return html.escape("".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text))

@@ -1,0 +1,1 @@
+"""The two sides of a comparison: models of two frameworks behind one interface."""

@@ -1,0 +1,149 @@
+"""The candidate's side of a comparison."""
+
+from __future__ import annotations
+
+import contextlib
+import types
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import paddle
+
+from alignment.sides.pair import IncomparableError, one_line
+from alignment.sides.run import SLOTS, Run, dropout_draws, single
+from alignment.sides.state import STATISTICS
+
+
+class PaddleRun(Run):
+    """A Paddle layer."""
+
+    side = "candidate"
+    skips_repeats = False  # a block that has lost its last operation returns what its last layer does
+
+    def _cast(self) -> None:
+        others = {name: t.numpy() for name, t in self.model.state_dict().items() if not t.is_floating_point()}
+        kinds = {name: t.dtype for name, t in self.model.state_dict().items() if not t.is_floating_point()}
+        self.model.to(dtype=self.precision)  # which would make floats of integers and truth values
+        _restore_buffers(self.model, others, kinds)
+        for layer in self.model.sublayers():
+            is_global = type(layer) is paddle.nn.AdaptiveAvgPool2D and _as_pair(layer._output_size) == (1, 1)
+            if is_global and layer._data_format == "NCHW":
+                # Deviation: the gradient of Paddle's average pooling divides by the window in float32 on CPU, up to
+                # 7.5e-9 off in float64; the mean over the whole map is the same function without that.
+                layer.forward = types.MethodType(_global_mean, layer)
+
+    def _named_layers(self) -> Iterable[tuple[str, Any]]:
+        return list(self.model.named_sublayers())
+
+    def _hook(self, layer: Any, before: Callable, after: Callable) -> list[Any]:
+        return [layer.register_forward_pre_hook(before), layer.register_forward_post_hook(after)]
+
+    def _is_dropout(self, layer: Any) -> bool:
+        return isinstance(layer, (paddle.nn.Dropout, paddle.nn.Dropout2D, paddle.nn.Dropout3D))
+
+    def _dropped(self, layer: Any, x: Any, draws: np.ndarray) -> Any:
+        upscale = getattr(layer, "mode", "upscale_in_train") == "upscale_in_train"
+        kept_part = 1 - single(layer.p)
+        if not layer.training:
+            return x if upscale else x * kept_part
+        kept = self.tensor((dropout_draws(layer, draws) >= layer.p).astype(self.precision))
+        return x * kept / kept_part if upscale else x * kept
+
+    def is_tensor(self, value: Any) -> bool:
+        return isinstance(value, paddle.Tensor) and value.is_floating_point()
+
+    def tensor(self, array: np.ndarray, gradient: bool = False) -> Any:
+        is_float = array.dtype.kind == "f"
+        return paddle.to_tensor(
+            array.astype(self.precision) if is_float else array, stop_gradient=not (is_float and gradient)
+        )
+
+    def array(self, tensor: Any) -> np.ndarray:
+        return np.array(tensor.numpy())
+
+    def _needs_gradient(self, tensor: Any) -> bool:
+        return not tensor.stop_gradient
+
+    def _gradients_on(self, on: bool) -> contextlib.AbstractContextManager:
+        return paddle.set_grad_enabled(on)
+
+    def set_mode(self, train: bool) -> None:
+        self.model.train() if train else self.model.eval()
+
+    def named_parameters(self) -> dict[str, Any]:
+        found = {}
+        for path, layer in [("", self.model), *self._named_layers()]:
+            for name, parameter in layer.named_parameters(include_sublayers=False):
+                full = f"{path}.{name}".lstrip(".")
+                # Paddle's BatchNorm counts its statistics among its parameters.
+                if not parameter.stop_gradient and name not in STATISTICS.values():
+                    found[self._rename.get(full, full)] = parameter
+        return found
+
+    def gradients(self) -> dict[str, np.ndarray | None]:
+        named = self.named_parameters().items()
+        return {name: None if p.grad is None else self.array(p.grad) for name, p in named}
+
+    def clear_gradients(self) -> None:
+        for parameter in self.model.parameters():
+            parameter.clear_gradient(set_to_zero=False)
+
+    def step(self, index: int) -> float:
+        assert self.optimization is not None
+        optimizer = self.optimization.optimizer
+        self._changed |= self._initial.keys()
+        with self.context():
+            if self.optimization.rate is not None:
+                optimizer.set_lr(self.optimization.rate(index))
+            rate = float(optimizer.get_lr())
+            try:
+                optimizer.step()
+            except Exception as error:
+                raise IncomparableError(f"the candidate's optimizer raises: {one_line(error)}") from error
+        return rate
+
+    def slots(self) -> dict[str, np.ndarray]:
+        assert self.optimization is not None
+        accumulators = self.optimization.optimizer._accumulators
+        found = {}
+        for name, parameter in self.named_parameters().items():
+            for slot in SLOTS.values():
+                for key, tensors in accumulators.items():
+                    if key.startswith(slot) and parameter.name in tensors:
+                        found[f"{name} {slot}"] = self.array(tensors[parameter.name])
+        return found
+
+    @contextlib.contextmanager
+    def context(self) -> Iterator[None]:
+        default = paddle.get_default_dtype()
+        paddle.set_default_dtype(self.precision)
+        try:
+            yield
+        finally:
+            paddle.set_default_dtype(default)
+
+
+def paddle_variance_is_biased() -> bool:
+    """Whether the running variance of this Paddle on this device divides by n (3.3 on CPU) or n - 1, by a trial."""
+    norm = paddle.nn.BatchNorm2D(1, momentum=0.0)
+    norm.train()
+    norm(paddle.to_tensor(np.array([[[[1.0, 3.0]]]], np.float32)))
+    return float(norm._variance[0]) < 1.5  # 1 or 2
+
+
+def _as_pair(size: Any) -> tuple[Any, ...]:
+    return tuple(size) if isinstance(size, (tuple, list)) else (size, size)
+
+
+def _global_mean(_layer: Any, x: Any) -> Any:
+    return x.mean(axis=[2, 3], keepdim=True)
+
+
+def _restore_buffers(model: Any, arrays: dict[str, np.ndarray], kinds: dict[str, Any]) -> None:
+    """Puts buffers that are no floats back as they were before a change of type."""
+    for path, layer in [("", model), *model.named_sublayers()]:
+        for name in layer._buffers:
+            full = f"{path}.{name}".lstrip(".")
+            if full in arrays:
+                layer._buffers[name] = paddle.to_tensor(arrays[full], dtype=kinds[full])

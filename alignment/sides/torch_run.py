@@ -1,0 +1,155 @@
+"""The reference's side of a comparison."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from alignment.sides.run import SLOTS, Run, dropout_draws, single
+
+# Constants that Paddle hands to its kernels in float32, whatever the type of the tensors.
+SINGLE_PRECISION = ("eps", "alpha", "lambd", "threshold", "value")
+
+
+class TorchRun(Run):
+    """A PyTorch model. Its BatchNorms keep their running variance by Paddle's rule if `biased_variance`."""
+
+    side = "reference"
+    skips_repeats = True
+
+    def __init__(self, model: Any, precision: str, seed: int, opaque: Sequence[str] = (), biased: bool = True) -> None:
+        super().__init__(model, precision, seed, {}, opaque)
+        if biased:
+            for layer in self.model.modules():
+                if isinstance(layer, _BatchNorm) and layer.track_running_stats and layer.momentum is not None:
+                    layer.register_forward_hook(keep_biased_variance)
+                    layer.register_forward_pre_hook(remember_variance)
+
+    def _cast(self) -> None:
+        self.model.to(getattr(torch, self.precision))
+        for layer in self.model.modules():
+            if hasattr(layer, "inplace"):
+                layer.inplace = False  # the output that a hook saw would change afterwards
+            for name in SINGLE_PRECISION if type(layer).__module__.startswith("torch.nn") else ():
+                if type(getattr(layer, name, None)) is float:
+                    setattr(layer, name, single(getattr(layer, name)))
+            if isinstance(layer, _BatchNorm):
+                layer.eps = single(layer.eps)
+                if layer.momentum is not None:
+                    layer.momentum = 1 - single(1 - layer.momentum)
+
+    def _named_layers(self) -> Iterable[tuple[str, Any]]:
+        return [(path, layer) for path, layer in self.model.named_modules() if path]
+
+    def _hook(self, layer: Any, before: Callable, after: Callable) -> list[Any]:
+        return [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]
+
+    def _is_dropout(self, layer: Any) -> bool:
+        return isinstance(layer, torch.nn.modules.dropout._DropoutNd)
+
+    def _dropped(self, layer: Any, x: Any, draws: np.ndarray) -> Any:
+        if not layer.training:
+            return x
+        kept = torch.from_numpy(dropout_draws(layer, draws) >= layer.p).to(x.dtype)
+        return x * kept / (1 - single(layer.p))
+
+    def is_tensor(self, value: Any) -> bool:
+        return isinstance(value, torch.Tensor) and value.is_floating_point()
+
+    def tensor(self, array: np.ndarray, gradient: bool = False) -> Any:
+        tensor = torch.from_numpy(np.array(array))
+        if tensor.is_floating_point():
+            tensor = tensor.to(getattr(torch, self.precision)).requires_grad_(gradient)
+        return tensor
+
+    def array(self, tensor: Any) -> np.ndarray:
+        return np.array(tensor.detach().cpu().numpy())
+
+    def _needs_gradient(self, tensor: Any) -> bool:
+        return tensor.requires_grad
+
+    def _gradients_on(self, on: bool) -> contextlib.AbstractContextManager:
+        return torch.set_grad_enabled(on)
+
+    def set_mode(self, train: bool) -> None:
+        self.model.train(train)
+
+    def named_parameters(self) -> dict[str, Any]:
+        named = self.model.named_parameters(remove_duplicate=False)
+        return {name: parameter for name, parameter in named if parameter.requires_grad}
+
+    def gradients(self) -> dict[str, np.ndarray | None]:
+        return {name: self._in_layout(name, parameter.grad) for name, parameter in self.named_parameters().items()}
+
+    def _in_layout(self, name: str, tensor: Any) -> np.ndarray | None:
+        """A copy of what belongs to a parameter, in Paddle's layout."""
+        if tensor is None:
+            return None
+        array = self.array(tensor)
+        owner = self.model.get_submodule(name.rpartition(".")[0])
+        is_linear_weight = isinstance(owner, torch.nn.Linear) and name.endswith("weight")
+        return np.ascontiguousarray(array.T) if is_linear_weight else array
+
+    def clear_gradients(self) -> None:
+        self.model.zero_grad(set_to_none=True)
+
+    def build_optimizer(self, factory: Callable) -> None:
+        super().build_optimizer(factory)
+        assert self.optimization is not None
+        for group in self.optimization.optimizer.param_groups:
+            for name in ("momentum", "weight_decay"):
+                if name in group:
+                    group[name] = single(group[name])
+
+    def step(self, index: int) -> float:
+        assert self.optimization is not None
+        optimizer, rate = self.optimization.optimizer, self.optimization.rate
+        self._changed |= self._initial.keys()
+        if rate is not None:
+            for group in optimizer.param_groups:
+                group["lr"] = rate(index) * group.get("factor", 1.0)
+        if self.optimization.clip_norm:
+            self._clip(self.optimization.clip_norm)
+        optimizer.step()
+        # The rate before the groups' own factors, or where they have none the largest: Paddle's base rate.
+        return max(group["lr"] / group.get("factor", 1.0) for group in optimizer.param_groups)
+
+    def _clip(self, limit: float) -> None:
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
+        for gradient in gradients:
+            gradient.mul_(limit / torch.clamp(norm, min=limit))
+
+    def slots(self) -> dict[str, np.ndarray]:
+        assert self.optimization is not None
+        state = self.optimization.optimizer.state
+        found = {}
+        for name, parameter in self.named_parameters().items():
+            for theirs, ours in SLOTS.items():
+                array = self._in_layout(name, state.get(parameter, {}).get(theirs))
+                if array is not None:
+                    found[f"{name} {ours}"] = array
+        return found
+
+    def context(self) -> contextlib.AbstractContextManager:
+        return contextlib.nullcontext()
+
+
+def remember_variance(layer: Any, _inputs: Any) -> None:
+    """Pre-hook of a BatchNorm of PyTorch: keeps the running variance from before the pass."""
+    layer.variance_before = layer.running_var.clone() if layer.training else None
+
+
+def keep_biased_variance(layer: Any, inputs: Any, _output: Any) -> None:
+    """Hook of a BatchNorm of PyTorch: puts the batch's biased variance where PyTorch has put the unbiased one."""
+    if layer.variance_before is not None:
+        axes = [0, *range(2, inputs[0].dim())]
+        with torch.no_grad():
+            batch = torch.var(inputs[0].detach(), dim=axes, unbiased=False)
+            # Through .data: the backward pass does not read it and must not count it as a change.
+            layer.running_var.data.copy_((1 - layer.momentum) * layer.variance_before + layer.momentum * batch)

@@ -1,0 +1,129 @@
+"""What every source of foreign models has in common: what it is asked for, and how it is imported."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import sys
+import types
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from alignment.sides.pair import IncomparableError
+
+INSTALL = "pip install --no-deps -r requirements-third-party.txt"
+Names = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a foreign model is built with, in the words of `models.create_model`."""
+
+    num_classes: int
+    num_frames: int
+    dropout: float
+    shift_div: int = 8
+    shift_place: str = "blockres"
+    temporal_pool: bool = False
+    mvf_mode: str = "THW"
+    mvf_alpha: float = 0.125
+    mvf_share: bool = False
+    mvf_use_hs: bool = True
+    mvf_stages: tuple[int, ...] = (0, 0, 1, 1)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A package or repository with models that nobody here wrote.
+
+    Attributes:
+        models: Our names of the models that it has too.
+        build: (our name, settings, path of the checkout) -> its model, called with clips [N, T, 3, H, W], returning
+            logits [N, K], with its own initial weights.
+        names: Our name of a model -> rules from its paths to ours, as `Pair.names`.
+        options: Our name of a model -> further arguments of `create_model` that make ours the same model.
+        drawn_alike: Our names of models whose initial weights come from the same distributions.
+        url: What to clone, for a source that is a checkout; empty for an installed package.
+        marker: A file that tells a checkout.
+    """
+
+    models: Sequence[str]
+    build: Callable[[str, Settings, str], nn.Module]
+    names: Callable[[str], Names]
+    options: Callable[[str], dict[str, Any]] = lambda name: {}
+    drawn_alike: Sequence[str] = ()
+    url: str = ""
+    marker: str = ""
+
+
+def installed(module: str) -> types.ModuleType:
+    """An installed module.
+
+    Raises:
+        IncomparableError: It is absent or does not import.
+    """
+    try:
+        with quiet():
+            return importlib.import_module(module)
+    except ImportError as error:
+        raise IncomparableError(f"{module} cannot be imported ({error}): {INSTALL}") from error
+
+
+@contextlib.contextmanager
+def checked_out(path: str, packages: Sequence[str], stand_ins: Mapping[str, types.ModuleType]) -> Iterator[None]:
+    """Makes the packages of a checkout importable inside the block, and forgets them after it.
+
+    Such repositories are run from their root, import themselves by names like `ops`, and cannot be installed: their
+    folder has to be on `sys.path` for as long as they import.
+
+    Args:
+        path: The root.
+        packages: Top-level names; those of other modules give way for the time being.
+        stand_ins: Modules to be found in place of real ones, by full name.
+
+    Raises:
+        IncomparableError: Something that the checkout imports is absent.
+    """
+
+    def claimed() -> list[str]:
+        return [name for name in sys.modules if name.partition(".")[0] in packages]
+
+    before = {name: sys.modules.pop(name) for name in claimed()}
+    sys.modules.update(stand_ins)
+    sys.path.insert(0, str(Path(path).resolve()))
+    try:
+        with quiet():
+            yield
+    except ImportError as error:
+        raise IncomparableError(f"the code in {path} cannot be imported ({error}): {INSTALL}") from error
+    finally:
+        sys.path.remove(str(Path(path).resolve()))
+        for name in claimed():
+            del sys.modules[name]
+        sys.modules.update(before)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps what foreign code prints and warns of off the terminal."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def called_by(model: nn.Module, forward: Callable[[Any, Tensor], Tensor]) -> nn.Module:
+    """The model with another `forward`, so that no layer is wrapped around it and its paths stay its own."""
+    model.forward = types.MethodType(forward, model)
+    return model
+
+
+def averaged_over_frames(model: nn.Module, clips: Tensor) -> Tensor:
+    """What an image network says of the frames of clips [N, T, 3, H, W], on average: logits [N, K]."""
+    scores = type(model).forward(model, clips.flatten(0, 1))  # [N*T, K]
+    return scores.unflatten(0, clips.shape[:2]).mean(1)  # [N, K]

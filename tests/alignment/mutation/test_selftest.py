@@ -1,0 +1,34 @@
+"""Every injected fault is caught and blamed on the right place; pairs without a fault pass."""
+
+import re
+
+import pytest
+
+from alignment.mutation import MUTANTS, PAIRS, selftest
+
+
+@pytest.mark.parametrize("index", range(len(MUTANTS)), ids=lambda i: re.sub(r"\W+", "-", MUTANTS[i].name))
+def test_a_mutant_is_caught_and_named(index):
+    trial = selftest.Trial(MUTANTS[index], *selftest.try_mutant(index))
+    assert trial.caught
+    assert trial.named, trial.whole
+
+
+@pytest.mark.parametrize("seed", [101, 102])
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_pair_without_a_bug_passes(name, seed):
+    assert selftest.false_alarm((name, seed)) == ""
+
+
+def test_scores_count_what_was_missed(capsys):
+    blame = selftest.Blame("forward", "backbone.layer1", "")
+    elsewhere, nothing = selftest.Blame("forward", "head", ""), selftest.Blame()
+    mutant = next(m for m in MUTANTS if "layer2.0.bn1" in m.expect)
+    right = selftest.Blame("config", "backbone.layer2.0.bn1.eps", "")
+    trials = [selftest.Trial(mutant, whole, nothing) for whole in (right, blame, elsewhere, nothing)]
+    caught, named, numbers = selftest.scores(trials)
+    assert "3 of 4 mutants (75%)" in caught
+    assert "1 of 4 (25%)" in named
+    assert "0 of 4 caught" in numbers
+    assert "NOT CAUGHT" in selftest.trial_line(trials[3])
+    assert "expected layer2.0.bn1" in selftest.trial_line(trials[2])
