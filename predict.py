@@ -35,24 +35,25 @@ def main(argv: list[str] | None = None) -> None:
     preparation.prepare(args.device, args.threads, tune=not args.no_tune)
 
     from datasets import VideoDataset, unlabelled
-    from datasets.scores import prediction_lines
     from deploy.compiled import compiled
-    from engine.evaluation import view_scores
-    from engine.pretrained import class_names_beside, load_pretrained
+    from engine.evaluation import run_of
+    from engine.pretrained import load_pretrained
+    from tasks import task_of
+    from tasks.class_names import class_names_beside
 
     loaded = load_pretrained(args.pretrained, cli.asked(args))
     recipe = loaded.recipe
+    task = task_of(recipe)
     names = class_names_beside(args.pretrained, recipe.network.num_classes, names=args.classes)
     dataset = VideoDataset(unlabelled(args.video), recipe, cli.VIEWS[args.views])
     num_views, *clip_shape = dataset.sample_shape
     settings = Settings(args.precision, args.threads, tune=not args.no_tune)
     model, _ = compiled(loaded.model, clip_shape, num_views * len(dataset), args.engine, settings)
     for index, video in enumerate(args.video):
-        clips, _ = dataset.load(index)
-        probabilities = view_scores(model, clips[None], args.views_per_pass, recipe.clip.average_views)[0]  # [K]
+        scores = task.scores(run_of(model), dataset.views(index)[None], recipe, args.views_per_pass)[0]
         if len(args.video) > 1:
             print(video)
-        print("\n".join(prediction_lines(probabilities, names, args.top)))
+        print("\n".join(task.prediction_lines(scores, names, args.top)))
 
 
 if __name__ == "__main__":

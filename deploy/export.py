@@ -77,7 +77,7 @@ def export(
         UserError: A format cannot be written, or its graph gives other logits.
     """
     from deploy.parity import check_spread, compare, parity_clips
-    from engine.pretrained import class_names_beside
+    from tasks.class_names import class_names_beside
 
     clips = parity_clips(videos, recipe, cli.VIEWS[views])
     expected = dygraph_logits(model, clips)

@@ -24,7 +24,6 @@ import numpy as np
 
 from configs import cli
 from datasets import ClipLoader, VideoDataset, load_annotation
-from datasets.scores import score_views
 from deploy.artefact import (
     CLASSES,
     RECIPE,
@@ -39,6 +38,7 @@ from deploy.formats import FORMATS
 from deploy.interface import QUANTIZED, Engine
 from runtime import command
 from runtime.errors import UserError
+from tasks import task_of
 
 METHODS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}  # --method -> name of ONNX Runtime's
 GRAPH = FORMATS["onnx"].files[0]
@@ -150,13 +150,13 @@ def top1_accuracy(engine: Engine, dataset: VideoDataset, num_workers: int = 0) -
     Raises:
         DataError: A video cannot be read.
     """
-    average = dataset.recipe.clip.average_views
+    recipe = dataset.recipe
+    task = task_of(recipe)
+    meter = task.meter(recipe)
     with ClipLoader(dataset, 1, num_workers=num_workers) as loader:
-        hits = [
-            score_views(engine, batch.clips, average=average).argmax(axis=1) == batch.labels
-            for batch in loader.epoch(0)
-        ]
-    return float(np.concatenate(hits).mean())
+        for batch in loader.epoch(0):
+            meter.update(task.scores(engine, batch.clips, recipe), batch.targets)
+    return meter.summary()["top1_acc"]
 
 
 def _dataset(artefact: Artefact, root: str, split: str, list_file: str) -> VideoDataset:

@@ -62,7 +62,8 @@ def main(argv: list[str] | None = None) -> None:
 
     preparation.prepare("cpu", 0)
 
-    from engine.pretrained import load_pretrained, names_of_weights
+    from engine.pretrained import load_pretrained
+    from tasks.class_names import names_of_weights
 
     model, recipe, coverage = load_pretrained(args.pretrained, cli.asked(args), args.source, args.partial)
     if not target.has_recipe:
