@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     task = task_of(recipe)
     known = names_of_weights(args.pretrained, recipe.network.num_classes)
     annotation = load_annotation(
-        args.dataset_root, "val", recipe.clip.split, recipe.network.num_classes, args.val_list, known
+        args.dataset_root, "val", recipe.clip.split, recipe.network.num_classes, args.val_list, known, task.targets
     )
     dataset = VideoDataset(annotation, recipe, cli.VIEWS[args.views], task.targets)
     names = class_names_beside(args.pretrained, recipe.network.num_classes, annotation.class_names)
