@@ -13,7 +13,9 @@ from runtime import command
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Flags of the command; the recipe beside the checkpoint decides what they leave open."""
     parser = argparse.ArgumentParser(
-        description=__doc__, usage="python predict.py --video FILE_OR_FRAME_DIR --pretrained FILE [flags]"
+        description=__doc__,
+        formatter_class=command.HelpFormatter,
+        usage="python predict.py --video FILE_OR_FRAME_DIR --pretrained FILE [flags]",
     )
     run = parser.add_argument_group("run")
     run.add_argument("--video", required=True, nargs="+", help="video files or folders of frames")
@@ -24,6 +26,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     run.add_argument("--top", type=command.positive, default=5, help="classes to print")
     cli.add_checkpoint_flags(parser)
     cli.add_engine_flags(parser, ENGINES, COMPUTED)
+    cli.add_beside_flags(parser)
     return parser.parse_args(argv)
 
 

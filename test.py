@@ -15,7 +15,9 @@ from runtime import command
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Flags of the command; the recipe beside the checkpoint decides what they leave open."""
     parser = argparse.ArgumentParser(
-        description=__doc__, usage="python test.py --dataset_root DIR --pretrained FILE [flags]"
+        description=__doc__,
+        formatter_class=command.HelpFormatter,
+        usage="python test.py --dataset_root DIR --pretrained FILE [flags]",
     )
     run = parser.add_argument_group("run")
     run.add_argument("--dataset_root", required=True, help="folder of a data set")
@@ -26,6 +28,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     cli.add_checkpoint_flags(parser)
     cli.add_engine_flags(parser, ENGINES, COMPUTED)
+    cli.add_beside_flags(parser)
     return parser.parse_args(argv)
 
 

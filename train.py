@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Flags of the command; recipe flags that are not given leave no attribute behind."""
-    parser = argparse.ArgumentParser(description=__doc__, usage="python train.py --dataset_root DIR [flags]")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=command.HelpFormatter, usage="python train.py --dataset_root DIR [flags]"
+    )
     run = parser.add_argument_group("run")
     run.add_argument(
         "--dataset_root", help="folder of a data set: list files, or train/ and val/ with a folder per class"
@@ -35,8 +37,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     run.add_argument("--max_iters", type=command.count, default=0, help="only time so many batches; saves nothing")
     run.add_argument("--to_static", action="store_true", help="train through a static graph: same numbers")
-    cli.add_device_flags(parser)
     cli.add_recipe_flags(parser)
+    cli.add_device_flags(parser)
     return parser.parse_args(argv)
 
 

@@ -26,7 +26,9 @@ from tasks import task_of
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Flags of the command; the artefact decides what they leave open."""
     parser = argparse.ArgumentParser(
-        description=__doc__, usage="python -m deploy.infer --model_dir DIR --video FILE_OR_FOLDER... [flags]"
+        description=__doc__,
+        formatter_class=command.HelpFormatter,
+        usage="python -m deploy.infer --model_dir DIR --video FILE_OR_FOLDER... [flags]",
     )
     run = parser.add_argument_group("run")
     run.add_argument("--model_dir", required=True, help="folder that deploy.export or deploy.quantize wrote")

@@ -49,7 +49,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Flags of the command; the artefact decides what they leave open."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=command.HelpFormatter,
         usage="python -m deploy.quantize --model_dir EXPORTED --output DIR --dataset_root DIR [flags]",
     )
     parser.add_argument("--model_dir", required=True, help="folder that deploy.export wrote with --formats onnx")
@@ -57,10 +57,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dataset_root", required=True, help="data set: calibrated on train, measured on val")
     parser.add_argument("--train_list", default="", help="list file of the training videos, instead of the one found")
     parser.add_argument("--val_list", default="", help="list file of the validation videos, instead of the one found")
-    parser.add_argument("--method", choices=tuple(METHODS), default="minmax", help="rule for the ranges (minmax)")
-    parser.add_argument(
-        "--clips", type=command.positive, default=64, help="training clips to calibrate on, at most (64)"
-    )
+    parser.add_argument("--method", choices=tuple(METHODS), default="minmax", help="rule for the ranges")
+    parser.add_argument("--clips", type=command.positive, default=64, help="training clips to calibrate on, at most")
     parser.add_argument("--threads", type=command.count, default=0, help="of one operation; 0: all cores")
     parser.add_argument("--num_workers", type=command.count, default=0, help="processes that read videos (0: this one)")
     return parser.parse_args(argv)

@@ -53,7 +53,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Flags of the command."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=command.HelpFormatter,
         usage="python -m deploy.serve --model_dir DIR --port P [flags]",
     )
     run = parser.add_argument_group("run")

@@ -25,6 +25,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Flags of the command; recipe flags decide what the file leaves open."""
     parser = argparse.ArgumentParser(
         description=__doc__,
+        formatter_class=command.HelpFormatter,
         usage="python -m tools.convert IN OUT [--model NAME] [--target LAYOUT] [flags]",
         epilog=f"layouts: {', '.join(LAYOUTS)}; PaddleMVF's is {OURS}. Formats read: .pth .pt .tar .safetensors .npz "
         f".pdparams; written: {', '.join(WRITERS)}",
@@ -39,7 +40,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--partial", choices=tuple(PARTS), nargs="+", default=(), help="what IN may lack: the output lacks it too"
     )
     parser.add_argument("--labels", metavar="NAME", help="class names: a known list, or a file of names")
-    cli.add_recipe_flags(parser, ("model", "frames", "pixels"))
+    cli.add_recipe_flags(parser, ("model", "frames", "pixels"), beside_weights=True)
     return parser.parse_args(argv)
 
 

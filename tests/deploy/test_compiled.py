@@ -25,6 +25,7 @@ from tasks.view_scores import score_views
 def flags(checkpoint, *more):
     parser = argparse.ArgumentParser()
     cli.add_checkpoint_flags(parser)
+    cli.add_beside_flags(parser)
     cli.add_engine_flags(parser, ENGINES, COMPUTED)
     return parser.parse_args(["--pretrained", str(checkpoint), *more])
 

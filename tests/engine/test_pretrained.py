@@ -38,6 +38,7 @@ def ours(folder, recipe):
 def flags(weights, *more):
     parser = argparse.ArgumentParser()
     cli.add_checkpoint_flags(parser)
+    cli.add_beside_flags(parser)
     return parser.parse_args(["--pretrained", str(weights), *more])
 
 

@@ -131,7 +131,8 @@ SLIPS = {
     "short videos repeat": (
         "test_indices", with_recipe(OURS.test_indices, 1, out_of_bound="repeat_last"), "test_indices (mm", "frame"),
     "0.x for 1.x": (
-        "val_indices", lambda n, r: OURS.val_indices(n, r.with_(sampling=r.clip.sampling.replace("action1", "action0"))),
+        "val_indices",
+        lambda n, r: OURS.val_indices(n, r.with_(sampling=r.clip.sampling.replace("action1", "action0"))),
         "val_indices (mmaction1", "takes"),
     "header counts one more": ("count_frames", lambda p: OURS.count_frames(p) + 1, "count_frames", "22, the reference"),
     "BGR for RGB": ("decode", bgr(OURS.decode), "decode", "B, G, R"),
