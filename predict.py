@@ -13,7 +13,9 @@ from runtime import command
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Flags of the command; the recipe beside the checkpoint decides what they leave open."""
     parser = argparse.ArgumentParser(
-        description=__doc__, usage="python predict.py --video FILE_OR_FRAME_DIR --pretrained FILE [flags]"
+        description=__doc__,
+        formatter_class=command.HelpFormatter,
+        usage="python predict.py --video FILE_OR_FRAME_DIR --pretrained FILE [flags]",
     )
     run = parser.add_argument_group("run")
     run.add_argument("--video", required=True, nargs="+", help="video files or folders of frames")
@@ -24,6 +26,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     run.add_argument("--top", type=command.positive, default=5, help="classes to print")
     cli.add_checkpoint_flags(parser)
     cli.add_engine_flags(parser, ENGINES, COMPUTED)
+    cli.add_beside_flags(parser)
     return parser.parse_args(argv)
 
 
@@ -35,24 +38,25 @@ def main(argv: list[str] | None = None) -> None:
     preparation.prepare(args.device, args.threads, tune=not args.no_tune)
 
     from datasets import VideoDataset, unlabelled
-    from datasets.scores import prediction_lines
     from deploy.compiled import compiled
-    from engine.evaluation import view_scores
-    from engine.pretrained import class_names_beside, load_pretrained
+    from engine.evaluation import run_of
+    from engine.pretrained import load_pretrained
+    from tasks import task_of
+    from tasks.class_names import class_names_beside
 
     loaded = load_pretrained(args.pretrained, cli.asked(args))
     recipe = loaded.recipe
+    task = task_of(recipe)
     names = class_names_beside(args.pretrained, recipe.network.num_classes, names=args.classes)
     dataset = VideoDataset(unlabelled(args.video), recipe, cli.VIEWS[args.views])
     num_views, *clip_shape = dataset.sample_shape
     settings = Settings(args.precision, args.threads, tune=not args.no_tune)
     model, _ = compiled(loaded.model, clip_shape, num_views * len(dataset), args.engine, settings)
     for index, video in enumerate(args.video):
-        clips, _ = dataset.load(index)
-        probabilities = view_scores(model, clips[None], args.views_per_pass, recipe.clip.average_views)[0]  # [K]
+        scores = task.scores(run_of(model), dataset.views(index)[None], recipe, args.views_per_pass)[0]
         if len(args.video) > 1:
             print(video)
-        print("\n".join(prediction_lines(probabilities, names, args.top)))
+        print("\n".join(task.prediction_lines(scores, names, args.top)))
 
 
 if __name__ == "__main__":

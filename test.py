@@ -15,7 +15,9 @@ from runtime import command
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Flags of the command; the recipe beside the checkpoint decides what they leave open."""
     parser = argparse.ArgumentParser(
-        description=__doc__, usage="python test.py --dataset_root DIR --pretrained FILE [flags]"
+        description=__doc__,
+        formatter_class=command.HelpFormatter,
+        usage="python test.py --dataset_root DIR --pretrained FILE [flags]",
     )
     run = parser.add_argument_group("run")
     run.add_argument("--dataset_root", required=True, help="folder of a data set")
@@ -26,6 +28,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     cli.add_checkpoint_flags(parser)
     cli.add_engine_flags(parser, ENGINES, COMPUTED)
+    cli.add_beside_flags(parser)
     return parser.parse_args(argv)
 
 
@@ -39,17 +42,18 @@ def main(argv: list[str] | None = None) -> None:
     from datasets import ClipLoader, VideoDataset, load_annotation
     from deploy.compiled import compiled
     from engine import checkpoint, evaluation
-    from engine.log import metric_lines
-    from engine.metrics import summarize
-    from engine.pretrained import class_names_beside, load_pretrained, names_of_weights
+    from engine.pretrained import load_pretrained
+    from tasks import task_of
+    from tasks.class_names import class_names_beside, names_of_weights
 
     loaded = load_pretrained(args.pretrained, cli.asked(args))
     recipe = loaded.recipe
+    task = task_of(recipe)
     known = names_of_weights(args.pretrained, recipe.network.num_classes)
     annotation = load_annotation(
-        args.dataset_root, "val", recipe.clip.split, recipe.network.num_classes, args.val_list, known
+        args.dataset_root, "val", recipe.clip.split, recipe.network.num_classes, args.val_list, known, task.targets
     )
-    dataset = VideoDataset(annotation, recipe, cli.VIEWS[args.views])
+    dataset = VideoDataset(annotation, recipe, cli.VIEWS[args.views], task.targets)
     names = class_names_beside(args.pretrained, recipe.network.num_classes, annotation.class_names)
     directory = Path(args.output_dir or Path(args.pretrained).parent / f"test_{args.views}")
     checkpoint.prepare_directory(directory)
@@ -61,16 +65,14 @@ def main(argv: list[str] | None = None) -> None:
     settings = Settings(args.precision, args.threads, tune=not args.no_tune)
     model, engine = compiled(loaded.model, clip_shape, num_views * len(dataset), args.engine, settings)
     with ClipLoader(dataset, 1, num_workers=args.num_workers) as loader:
-        scores, labels = evaluation.score_dataset(model, loader, args.views_per_pass)
+        meter = evaluation.evaluate(model, loader, task, args.views_per_pass)
     seconds = time.perf_counter() - started
-    metrics = summarize(scores, labels)
+    metrics = meter.summary()
     summary = {**metrics, "view": view, "seconds": round(seconds, 1), "weights": Path(args.pretrained).name}
     summary |= {"engine": engine, "precision": args.precision}
-    evaluation.write_report(directory, scores, labels, names, summary)
-    print("\n".join(metric_lines(metrics)))
-    print(f"top1_acc: {metrics['top1_acc']:.4f}\ntop5_acc: {metrics['top5_acc']:.4f}")
-    print(f"mean_class_accuracy: {metrics['mean_acc']:.4f}")
-    print(f"report in {directory}: test.json, per_class.csv, confusion_matrix.png")
+    files = meter.write(directory, names, summary)
+    print("\n".join([*task.metric_lines(metrics), *task.result_lines(metrics)]))
+    print(f"report in {directory}: {', '.join(files)}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Flags of the command; recipe flags that are not given leave no attribute behind."""
-    parser = argparse.ArgumentParser(description=__doc__, usage="python train.py --dataset_root DIR [flags]")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=command.HelpFormatter, usage="python train.py --dataset_root DIR [flags]"
+    )
     run = parser.add_argument_group("run")
     run.add_argument(
         "--dataset_root", help="folder of a data set: list files, or train/ and val/ with a folder per class"
@@ -35,8 +37,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     run.add_argument("--max_iters", type=command.count, default=0, help="only time so many batches; saves nothing")
     run.add_argument("--to_static", action="store_true", help="train through a static graph: same numbers")
-    cli.add_device_flags(parser)
     cli.add_recipe_flags(parser)
+    cli.add_device_flags(parser)
     return parser.parse_args(argv)
 
 
@@ -69,21 +71,29 @@ def train(args: argparse.Namespace, directory: Path, recipe: Recipe, notes: list
     from engine.pretrained import adopt_network, read_pretrained
     from engine.trainer import Trainer
     from models import from_recipe
+    from tasks import task_of
     from weights import PARTS, assign
 
+    task, split = task_of(recipe), recipe.clip.split
+    sources = checkpoint.Sources(args.dataset_root or "", args.train_list, args.val_list, args.pretrained or "")
     if args.resume:
-        checkpoint.adopt_provenance(directory, args)
-    seen = load_annotation(args.dataset_root, "train", recipe.clip.split, recipe.network.num_classes, args.train_list)
-    recipe = recipe.with_(num_classes=recipe.network.num_classes or seen.num_classes)
-    held_out = load_annotation(args.dataset_root, "val", recipe.clip.split, recipe.network.num_classes, args.val_list)
+        sources = sources.resumed(directory)
+    root, classes = sources.dataset_root, recipe.network.num_classes
+    seen = load_annotation(root, "train", split, classes, sources.train_list, targets=task.targets)
+    recipe = recipe.with_(num_classes=classes or seen.num_classes)
+    classes = recipe.network.num_classes
+    held_out = load_annotation(root, "val", split, classes, sources.val_list, targets=task.targets)
     start = read_pretrained(args.pretrained) if args.pretrained and not args.resume else None
     if start:
         recipe, adopted = adopt_network(recipe, start, cli.asked(args).options)
         notes += [f"recipe    taken from the weights: {adopted}"] if adopted else []
-    provenance = checkpoint.provenance(args, seen, held_out)
+    provenance = checkpoint.provenance(sources, seen, held_out)
     if args.resume:
         checkpoint.check_provenance(directory, provenance)
-    train_set, val_set = VideoDataset(seen, recipe, "train"), VideoDataset(held_out, recipe, "val")
+    train_set, val_set = (
+        VideoDataset(annotation, recipe, mode, task.targets)
+        for annotation, mode in ((seen, "train"), (held_out, "val"))
+    )
     options = {"num_workers": args.num_workers, "seed": recipe.training.seed}
     shuffled = {**options, "shuffle": True, "drop_last": True, "part": (processes.rank, processes.size)}
     with (

@@ -61,19 +61,34 @@ def asked(args: argparse.Namespace) -> Asked:
     return Asked(args.preset or "", {name: value for name, value in vars(args).items() if name in known})
 
 
-def add_recipe_flags(parser: argparse.ArgumentParser, groups: tuple[str, ...] = tuple(GROUPS)) -> None:
-    """Adds one flag for each option of the groups; a flag that is not given leaves no attribute behind."""
-    parser.add_argument("--preset", choices=sorted(PRESETS), metavar="NAME", help=f"recipe: {', '.join(PRESETS)}")
+def add_recipe_flags(
+    parser: argparse.ArgumentParser, groups: tuple[str, ...] = tuple(GROUPS), *, beside_weights: bool = False
+) -> None:
+    """Adds one flag for each option of the groups; a flag that is not given leaves no attribute behind.
+
+    Args:
+        parser: Of a command; what few people need goes last, so this is called last.
+        groups: Keys of GROUPS.
+        beside_weights: Whether a recipe beside weights says what the flags leave open, for the help text.
+    """
+    section = parser.add_argument_group("recipe", _WHERE_FROM[beside_weights])
+    section.add_argument("--preset", choices=sorted(PRESETS), metavar="NAME", help=f"one of {', '.join(PRESETS)}")
     for group in groups:
-        section = parser.add_argument_group(group)
+        section = parser.add_argument_group(f"recipe: {group}")
         for name, option in GROUPS[group]().items():
-            _add_flag(section, name, option)
+            _add_flag(section, name, option, shows_default=not beside_weights)
+
+
+_WHERE_FROM = {
+    False: "What the flags leave open is the preset's, or that of the preset nearest to --model, or the default below.",
+    True: "Seldom needed: what the flags leave open is in recipe.json beside the weights, or seen in a public file.",
+}
 
 
 def add_device_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds what prepares the process: device, threads, and the switch of the processor settings."""
+    """Adds what prepares the process: device, threads, and the switch of the CPU settings."""
     section = parser.add_argument_group("process")
-    section.add_argument("--device", default="auto", help="cpu, gpu, gpu:N, or auto (default)")
+    section.add_argument("--device", default="auto", help="cpu, gpu, gpu:N, or auto")
     section.add_argument(
         "--threads", type=command.count, default=0, help="threads of one operation; 0: OMP_NUM_THREADS, or all cores"
     )
@@ -83,14 +98,18 @@ def add_device_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds what every command that uses a checkpoint has: weights, views, process, and the recipe's flags that fit."""
+    """Adds what every command that uses a checkpoint has: the weights, and which views to take."""
     section = parser.add_argument_group("checkpoint")
     section.add_argument("--pretrained", required=True, help="weights; recipe.json and classes.txt are read beside")
     section.add_argument(
-        "--views", choices=tuple(VIEWS), default="full", help="the recipe's test views, or one centre view"
+        "--views", choices=tuple(VIEWS), default="full", help="full: the recipe's test views; quick: one center view"
     )
+
+
+def add_beside_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds, last, the process and the recipe's flags that fit a checkpoint."""
     add_device_flags(parser)
-    add_recipe_flags(parser, ("model", "frames", "pixels"))
+    add_recipe_flags(parser, ("model", "frames", "pixels"), beside_weights=True)
 
 
 def add_engine_flags(parser: argparse.ArgumentParser, engines: Iterable[str], precisions: Iterable[str]) -> None:
@@ -107,14 +126,17 @@ def add_engine_flags(parser: argparse.ArgumentParser, engines: Iterable[str], pr
         help="what computes: the model itself (dygraph), or an engine from its graph; auto (default): Paddle Inference "
         "for many views on CPU, else dygraph",
     )  # fmt: skip
-    section.add_argument("--precision", choices=tuple(precisions), default="fp32", help="of the engine (default: fp32)")
+    section.add_argument("--precision", choices=tuple(precisions), default="fp32", help="of the engine")
     section.add_argument(
         "--views_per_pass", type=command.count, default=0, help="views in one forward pass; 0: 64 frames"
     )
 
 
-def _add_flag(section: argparse._ArgumentGroup, name: str, option: dataclasses.Field[Any]) -> None:
+def _add_flag(section: argparse._ArgumentGroup, name: str, option: dataclasses.Field[Any], shows_default: bool) -> None:
     help = option.metadata["help"]
+    if shows_default:
+        default = Recipe().options().get(name, option.default)
+        help += f" (default: {_as_flag(default)})"
     common: dict[str, Any] = {"default": argparse.SUPPRESS, "help": help}
     if isinstance(option.default, bool):
         section.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, **common)
@@ -123,6 +145,13 @@ def _add_flag(section: argparse._ArgumentGroup, name: str, option: dataclasses.F
     metavar = "|".join(choices) if choices and name != "model" else name.upper()
     kind = _parser_of(name, option.default)
     section.add_argument(f"--{name}", type=kind, choices=choices, metavar=metavar, **common)
+
+
+def _as_flag(value: Any) -> str:
+    """A value as it is written behind its flag."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return ",".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)
 
 
 def _parser_of(name: str, default: Any) -> Callable[[str], Any]:

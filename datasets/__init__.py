@@ -1,9 +1,10 @@
 """From a video file or a folder of frames to clips that a model takes; knows nothing of Paddle or of models."""
 
-from datasets.annotation import Annotation, DataError, Entry, load_annotation, plain_name, read_class_names, unlabelled
+from datasets.annotation import Annotation, Entry, load_annotation, plain_name, read_class_names, unlabelled
 from datasets.dataset import VideoDataset, load_views
 from datasets.labels import KNOWN_LABELS, known_class_names
 from datasets.loader import Batch, ClipLoader
+from datasets.targets import DataError, Labels, Targets, View
 
 __all__ = [
     "KNOWN_LABELS",
@@ -12,7 +13,10 @@ __all__ = [
     "ClipLoader",
     "DataError",
     "Entry",
+    "Labels",
+    "Targets",
     "VideoDataset",
+    "View",
     "known_class_names",
     "load_annotation",
     "load_views",

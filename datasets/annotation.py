@@ -11,16 +11,18 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from runtime.errors import UserError
+from datasets.targets import DataError, Labels, Targets
 
 VIDEO_SUFFIXES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv")
 CLASS_FILES = ("labels.json", "classes.txt", "classInd.txt", "label_map.txt")
@@ -30,16 +32,12 @@ LAYOUTS = (
 )
 
 
-class DataError(UserError):
-    """The data on disk cannot be used as it is; the message is one line for the user."""
-
-
 @dataclass(frozen=True)
 class Entry:
-    """One video: its path, its label (-1: unlabeled) and, for frame folders, the frames that the list promises."""
+    """One video: its path, what states its target (a label; None: unlabeled), the frames that a list promises of it."""
 
     path: str
-    label: int
+    target: Any
     num_frames: int | None = None
 
 
@@ -53,19 +51,20 @@ class Annotation:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of class names and of each entry's folder, name, label and frame count, in order; not of the root."""
-        entries = [[*Path(entry.path).parts[-2:], entry.label, entry.num_frames] for entry in self.entries]
+        """Digest of class names and of each entry's folder, name, target and frame count, in order; not of the root."""
+        entries = [[*Path(entry.path).parts[-2:], entry.target, entry.num_frames] for entry in self.entries]
         return hashlib.sha256(json.dumps([self.class_names, entries]).encode()).hexdigest()
 
     @property
     def num_classes(self) -> int:
-        """Number of class names, else the largest label plus one."""
-        return len(self.class_names) or max(entry.label for entry in self.entries) + 1
+        """Number of class names, else the largest label plus one; 0 if the targets are no labels."""
+        labels = [entry.target for entry in self.entries if isinstance(entry.target, int)]
+        return len(self.class_names) or max(labels, default=-1) + 1
 
 
 def unlabelled(paths: Sequence[str]) -> Annotation:
-    """Videos of no known class: files or folders of frames, with the label -1."""
-    return Annotation(tuple(Entry(path, -1) for path in paths), (), "the paths that were given")
+    """Videos without targets: files or folders of frames."""
+    return Annotation(tuple(Entry(path, None) for path in paths), (), "the paths that were given")
 
 
 def load_annotation(
@@ -75,6 +74,7 @@ def load_annotation(
     num_classes: int = 0,
     list_file: str = "",
     known_classes: Sequence[str] = (),
+    targets: Targets | None = None,
 ) -> Annotation:
     """Finds the layout of a dataset and reads one subset of it; every path is looked up on disk once.
 
@@ -86,6 +86,7 @@ def load_annotation(
         list_file: A list to read in place of the subset's own, absolute or relative to the root or to here.
         known_classes: The class names of weights in label order, if the videos are to be compared with their scores.
             Class folders get their labels from it, whatever else the root says; a class may have no folder.
+        targets: Reads what the lists state; None for class labels.
 
     Raises:
         DataError: Root absent or empty, no known layout, no such split, a line that is no entry, a label out of
@@ -100,9 +101,13 @@ def load_annotation(
             f"the model has {num_classes} classes, but {root} names {len(names)}: to train, leave out --num_classes; "
             "to test, take the data set of the weights"
         )
+    targets = targets or Labels()
     source = _find_list(root, subset, split, list_file)
     if source:
-        entries = _read_list(source, _media_folders(root, source), num_classes or len(names))
+        parse = functools.partial(targets.parse, folder=root, num_classes=num_classes or len(names))
+        entries = _read_list(source, _media_folders(root, source), parse, targets.word)
+    elif not targets.in_class_folders:
+        raise DataError(f"{root} has no list for {subset}: its lines state the targets, class folders do not")
     else:
         source = os.path.join(root, subset)
         entries, names = _read_tree(root, subset, split, names, num_classes, known_classes)
@@ -252,10 +257,10 @@ def _read_text(path: str) -> list[str]:
         raise DataError(f"cannot read {path}: {error}") from error
 
 
-def _read_list(path: str, folders: Sequence[str], num_classes: int) -> list[Entry]:
-    """Reads `path label` and `path num_frames label` lines; blank lines are skipped.
+def _read_list(path: str, folders: Sequence[str], parse: Callable[[str, str], Any], word: str) -> list[Entry]:
+    """Reads `path target` and `path num_frames target` lines; blank lines are skipped.
 
-    Lines are read from the right, so a path may hold spaces. A whole number before the label is a frame count when
+    Lines are read from the right, so a path may hold spaces. A whole number before the target is a frame count when
     the path without it exists, else it belongs to the path.
     """
     entries, absent = [], []
@@ -264,12 +269,10 @@ def _read_list(path: str, folders: Sequence[str], num_classes: int) -> list[Entr
         if not line.strip():
             continue
         place = f"{path}:{number}"
-        media, count, label = _split_line(line.strip(), place)
-        if label < 0 or (num_classes and label >= num_classes):
-            limit = f"0..{num_classes - 1}" if num_classes else "0 or more"
-            raise DataError(f"{place}: label must be {limit}, got {label}")
+        media, count, stated = _split_line(line.strip(), place, word)
+        target = parse(stated, place)
         folder = folder or _folder_of(media, count, folders)
-        entry = _entry(folder, media, count, label)
+        entry = _entry(folder, media, count, target)
         if entry is None:
             absent.append(media)
         else:
@@ -278,19 +281,15 @@ def _read_list(path: str, folders: Sequence[str], num_classes: int) -> list[Entr
     return entries
 
 
-def _split_line(line: str, place: str) -> tuple[str, int | None, int]:
-    """(path, number before the label or None, label)."""
+def _split_line(line: str, place: str, word: str) -> tuple[str, int | None, str]:
+    """(path, number before the target or None, what states the target)."""
     media, _, last = line.rpartition(" ") if "\t" not in line else line.rpartition("\t")
     media = media.strip()
-    try:
-        label = int(last)
-    except ValueError:
-        raise DataError(f"{place}: a line must be `path label` or `path num_frames label`, got {line!r}") from None
     if not media:
-        raise DataError(f"{place}: a line must be `path label` or `path num_frames label`, got {line!r}")
+        raise DataError(f"{place}: a line must be `path {word}` or `path num_frames {word}`, got {line!r}")
     parts = media.rsplit(maxsplit=1)
     count = int(parts[1]) if len(parts) == 2 and parts[1].isdecimal() else None
-    return media, count, label
+    return media, count, last
 
 
 def _without_count(media: str) -> str:
@@ -305,15 +304,15 @@ def _folder_of(media: str, count: int | None, folders: Sequence[str]) -> str:
     return folders[0]
 
 
-def _entry(folder: str, media: str, count: int | None, label: int) -> Entry | None:
+def _entry(folder: str, media: str, count: int | None, target: Any) -> Entry | None:
     """The entry of one line, or None when neither reading of it is on disk."""
     if count is not None:
         path = os.path.join(folder, _without_count(media))
         mode = _mode(path)
         if mode is not None:
-            return Entry(path, label, count if stat.S_ISDIR(mode) else None)
+            return Entry(path, target, count if stat.S_ISDIR(mode) else None)
     path = os.path.join(folder, media)
-    return None if _mode(path) is None else Entry(path, label)
+    return None if _mode(path) is None else Entry(path, target)
 
 
 def _mode(path: str) -> int | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from configs.recipe import Recipe
 from datasets.annotation import Annotation, DataError, Entry, unlabelled
 from datasets.decode import open_source
 from datasets.sampling import check_sampling, test_indices, train_indices, val_indices
+from datasets.targets import Labels, Targets, View
 from datasets.transforms import EvalTransform, TrainTransform
 
 MODES = ("train", "val", "test")
@@ -20,18 +23,21 @@ class VideoDataset:
     - "val": one temporal view, centre crop of crop_size.
     - "test": test_clips temporal views times test_crops of test_size, crop-major: all clips of the first crop first.
 
+    `targets` reads what the annotation states; None for class labels.
+
     Raises:
         DataError: The mode is none of these.
         RecipeError: The recipe's sampling cannot place its clips.
     """
 
-    def __init__(self, annotation: Annotation, recipe: Recipe, mode: str) -> None:
+    def __init__(self, annotation: Annotation, recipe: Recipe, mode: str, targets: Targets | None = None) -> None:
         if mode not in MODES:
             raise DataError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
         check_sampling(recipe)
         self.annotation = annotation
         self.recipe = recipe
         self.mode = mode
+        self.targets = targets or Labels()
         self._train = TrainTransform(recipe)
         self._eval = EvalTransform(recipe, mode)
 
@@ -55,33 +61,42 @@ class VideoDataset:
             return 1, self.num_frames, 3, self.recipe.pixels.crop_size, self.recipe.pixels.crop_size
         return self.num_clips * self._eval.num_crops, self.num_frames, 3, self._eval.size, self._eval.size
 
-    def load(self, index: int, epoch: int = 0) -> tuple[np.ndarray, int]:
+    def load(self, index: int, epoch: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """One sample.
 
         Returns:
-            Views, float32 [V, T, 3, H, W], and the label. In training both depend on (seed, epoch, index).
+            Views, float32 [V, T, 3, H, W], and the target. In training both depend on (seed, epoch, index).
 
         Raises:
-            DataError: The video cannot be decoded.
+            DataError: The video or its target cannot be read.
         """
         out = np.empty(self.sample_shape, np.float32)
         return out, self.load_into(out, index, epoch)
 
-    def load_into(self, out: np.ndarray, index: int, epoch: int = 0) -> int:
-        """As `load`, with the views written into `out`; returns the label."""
+    def load_into(self, out: np.ndarray, index: int, epoch: int = 0) -> np.ndarray:
+        """As `load`, with the views written into `out`; returns the target."""
         entry = self.annotation.entries[index]
         if self.mode == "train":
-            return self._load_random(out, entry, np.random.default_rng([self.recipe.training.seed, epoch, index]))
-        self._load_views(out, entry)
-        return entry.label
+            view = self._load_random(out, entry, np.random.default_rng([self.recipe.training.seed, epoch, index]))
+        else:
+            view = self._load_views(out, entry)
+        return self.targets.load(entry.target, view, self.recipe.pixels)
 
-    def _load_random(self, out: np.ndarray, entry: Entry, rng: np.random.Generator) -> int:
+    def views(self, index: int) -> np.ndarray:
+        """The views of one sample of validation or test alone, float32 [V, T, 3, H, W]; it needs no target."""
+        out = np.empty(self.sample_shape, np.float32)
+        self._load_views(out, self.annotation.entries[index])
+        return out
+
+    def _load_random(self, out: np.ndarray, entry: Entry, rng: np.random.Generator) -> View:
         with open_source(entry.path, entry.num_frames) as source:
-            frames = source.read(train_indices(source.num_frames, self.recipe, rng))
+            indices = train_indices(source.num_frames, self.recipe, rng)
+            frames = source.read(indices)
         draw = self._train.draw(frames.shape[1], frames.shape[2], rng)
-        return self._train.apply(frames, entry.label, draw, out[0])
+        self._train.apply(frames, draw, out[0])
+        return View(indices[None], draw.flip, functools.partial(self._train.warp, draw=draw))
 
-    def _load_views(self, out: np.ndarray, entry: Entry) -> None:
+    def _load_views(self, out: np.ndarray, entry: Entry) -> View:
         with open_source(entry.path, entry.num_frames) as source:
             if self.mode == "test":
                 indices = test_indices(source.num_frames, self.recipe, self.num_clips)
@@ -92,11 +107,11 @@ class VideoDataset:
         crops = out.reshape(self._eval.num_crops, indices.size, *out.shape[2:])  # [crops, clips*T, 3, H, W]
         if len(unique) == indices.size and np.array_equal(unique, indices.ravel()):
             self._eval.apply(frames, crops)
-            return
-        # Clips overlap: each frame is transformed once, then copied to where it belongs.
-        once = np.empty((self._eval.num_crops, len(unique), *out.shape[2:]), np.float32)
-        self._eval.apply(frames, once)
-        np.take(once, inverse.ravel(), axis=1, out=crops, mode="clip")
+        else:  # clips overlap: each frame is transformed once, then copied to where it belongs
+            once = np.empty((self._eval.num_crops, len(unique), *out.shape[2:]), np.float32)
+            self._eval.apply(frames, once)
+            np.take(once, inverse.ravel(), axis=1, out=crops, mode="clip")
+        return View(indices, False, self._eval.warp)
 
 
 def load_views(path: str, recipe: Recipe, mode: str = "test") -> np.ndarray:
@@ -107,4 +122,4 @@ def load_views(path: str, recipe: Recipe, mode: str = "test") -> np.ndarray:
         RecipeError: The recipe's sampling cannot place its clips.
     """
     dataset = VideoDataset(unlabelled([path]), recipe, mode)
-    return dataset.load(0)[0]
+    return dataset.views(0)

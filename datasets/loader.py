@@ -1,7 +1,7 @@
 """Batches, loaded in this process or by worker processes that live as long as the loader.
 
 A worker gets (slot, index, epoch) through its own pipe, writes the sample into a slot of memory that it shares with
-the parent, and answers with the label or the reason of the failure. There is no lock and no queue that a killed worker
+the parent, and answers with the target or the reason of the failure. There is no lock and no queue that a killed worker
 could leave behind: a pipe that ends tells the parent that a worker died, and a worker that its parent did.
 """
 
@@ -22,8 +22,8 @@ from types import TracebackType
 import cv2
 import numpy as np
 
-from datasets.annotation import DataError
 from datasets.dataset import VideoDataset
+from datasets.targets import DataError
 from runtime.errors import UserError
 
 
@@ -31,19 +31,33 @@ class LoaderError(UserError):
     """A worker process ended by itself."""
 
 
-LABEL, FAILURE, CRASH = range(3)  # what a worker answers with
+@dataclass(frozen=True)
+class Failure:
+    """A sample that did not decode: it has a reason instead of a target."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Crash:
+    """A worker failed for another reason than its data."""
+
+    trace: str
+
+
+Answer = np.ndarray | Failure  # target of a sample, or why there is none
 
 
 @dataclass(frozen=True)
 class Batch:
     """Samples that go through a model together.
 
-    `clips` float32 [N, V, T, 3, H, W], `labels` int64 [N], `indices` int64 [N] into the dataset. `failures` says which
+    `clips` float32 [N, V, T, 3, H, W], `targets` [N, ...], `indices` int64 [N] into the dataset. `failures` says which
     samples of the batch are left out because they did not decode, and why; N may be 0 when none did.
     """
 
     clips: np.ndarray
-    labels: np.ndarray
+    targets: np.ndarray
     indices: np.ndarray
     failures: tuple[str, ...] = ()
 
@@ -136,7 +150,7 @@ class ClipLoader:
 
     def _load(self, indices: np.ndarray, epoch: int) -> Batch:
         clips = np.empty((len(indices), *self.dataset.sample_shape), np.float32)
-        answers: list[int | str] = []
+        answers: list[Answer] = []
         for row, index in enumerate(indices.tolist()):
             try:
                 answers.append(self.dataset.load_into(clips[row], index, epoch))
@@ -148,26 +162,27 @@ class ClipLoader:
         ticket = workers.begin([(index, epoch) for batch in batches for index in batch.tolist()])
         for indices in batches:
             clips = np.empty((len(indices), *self.dataset.sample_shape), np.float32)
-            answers: list[int | str] = []
+            answers: list[Answer] = []
             for row in range(len(indices)):
                 answer = workers.next_sample(ticket, clips[row])
-                answers.append(answer if isinstance(answer, int) else self._failed(DataError(answer)))
+                answers.append(self._failed(DataError(answer.reason)) if isinstance(answer, Failure) else answer)
             yield _batch(clips, indices, answers)
 
-    def _failed(self, error: DataError) -> str:
+    def _failed(self, error: DataError) -> Failure:
         if self._on_error == "raise":
             raise error
-        return str(error)
+        return Failure(str(error))
 
 
-def _batch(clips: np.ndarray, indices: np.ndarray, answers: list[int | str]) -> Batch:
-    """A batch of the samples whose answer is a label; the other answers are its failures."""
-    good = [row for row, answer in enumerate(answers) if isinstance(answer, int)]
-    labels = np.array([answers[row] for row in good], np.int64)
+def _batch(clips: np.ndarray, indices: np.ndarray, answers: list[Answer]) -> Batch:
+    """A batch of the samples that have a target; the others are its failures."""
+    found = [(row, answer) for row, answer in enumerate(answers) if not isinstance(answer, Failure)]
+    good = [row for row, _ in found]
+    targets = np.stack([target for _, target in found]) if found else np.empty(0, np.int64)
     if len(good) == len(answers):
-        return Batch(clips, labels, indices.astype(np.int64))
-    failures = tuple(answer for answer in answers if isinstance(answer, str))
-    return Batch(clips[good], labels, indices[good].astype(np.int64), failures)
+        return Batch(clips, targets, indices.astype(np.int64))
+    failures = tuple(answer.reason for answer in answers if isinstance(answer, Failure))
+    return Batch(clips[good], targets, indices[good].astype(np.int64), failures)
 
 
 class _Workers:
@@ -182,7 +197,7 @@ class _Workers:
         self._free = deque(range(num_slots))
         self._waiting: deque[tuple[int, int]] = deque()  # (index, epoch) not given to a worker yet
         self._pending: deque[int] = deque()  # slots that workers fill, in the order of the samples
-        self._answers: dict[int, tuple[int, int | str]] = {}  # slot -> (kind, label or reason)
+        self._answers: dict[int, Answer | Crash] = {}  # by slot
         self._ticket = 0
         self._processes: list[SpawnProcess] = []
         self._pipes: list[Connection] = []
@@ -216,15 +231,15 @@ class _Workers:
         self._ticket += 1
         return self._ticket
 
-    def next_sample(self, ticket: int, out: np.ndarray) -> int | str:
-        """Copies the next sample into `out` and returns its label, or the reason why it did not decode."""
+    def next_sample(self, ticket: int, out: np.ndarray) -> Answer:
+        """Copies the next sample into `out` and returns its target, or its failure."""
         if ticket != self._ticket:
             raise RuntimeError("this epoch was ended by a newer one of the same loader")
         slot = self._pending.popleft()
-        kind, answer = self._wait_for(slot)
-        if kind == CRASH:
-            raise RuntimeError(f"a loader worker failed:\n{answer}")
-        if kind == LABEL:
+        answer = self._wait_for(slot)
+        if isinstance(answer, Crash):
+            raise RuntimeError(f"a loader worker failed:\n{answer.trace}")
+        if not isinstance(answer, Failure):
             out[...] = self._slots[slot]
         self._free.append(slot)
         self._feed()
@@ -247,16 +262,16 @@ class _Workers:
             self._load[worker] += 1
             self._pending.append(slot)
 
-    def _wait_for(self, slot: int) -> tuple[int, int | str]:
+    def _wait_for(self, slot: int) -> Answer | Crash:
         while slot not in self._answers:
             for pipe in wait(self._pipes):
                 worker = self._pipes.index(pipe)  # type: ignore[arg-type]  # `wait` returns what it was given
                 try:
-                    done, kind, answer = self._pipes[worker].recv()
+                    done, answer = self._pipes[worker].recv()
                 except (EOFError, OSError) as error:
                     raise self._died(worker) from error
                 self._load[worker] -= 1
-                self._answers[done] = (kind, answer)
+                self._answers[done] = answer
         return self._answers.pop(slot)
 
     def _died(self, worker: int) -> LoaderError:
@@ -291,15 +306,15 @@ def _work(pipe: Connection, dataset: VideoDataset, memory, shape: tuple[int, ...
     try:
         while True:
             slot, index, epoch = pipe.recv()
-            pipe.send((slot, *_answer(dataset, slots[slot], index, epoch)))
+            pipe.send((slot, _answer(dataset, slots[slot], index, epoch)))
     except (EOFError, OSError):
         return
 
 
-def _answer(dataset: VideoDataset, out: np.ndarray, index: int, epoch: int) -> tuple[int, int | str]:
+def _answer(dataset: VideoDataset, out: np.ndarray, index: int, epoch: int) -> Answer | Crash:
     try:
-        return LABEL, dataset.load_into(out, index, epoch)
+        return dataset.load_into(out, index, epoch)
     except DataError as error:
-        return FAILURE, str(error)
+        return Failure(str(error))
     except Exception:  # whatever it is, the parent raises it
-        return CRASH, traceback.format_exc()
+        return Crash(traceback.format_exc())

@@ -10,7 +10,7 @@ TenCrop, Flip, ColorJitter), which PaddleMVF follows.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -65,11 +65,20 @@ def short_side_size(height: int, width: int, short_side: int) -> tuple[int, int]
 
 def resize(frames: np.ndarray, height: int, width: int) -> np.ndarray:
     """Bilinear resize without antialiasing, uint8 [T, height, width, 3]; the frames themselves if nothing changes."""
+    return _resize(frames, height, width, cv2.INTER_LINEAR)
+
+
+def resize_nearest(maps: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize to the nearest pixel, uint8 [T, height, width, C], for maps whose values are no colors."""
+    return _resize(maps, height, width, cv2.INTER_NEAREST_EXACT)
+
+
+def _resize(frames: np.ndarray, height: int, width: int, interpolation: int) -> np.ndarray:
     if frames.shape[1:3] == (height, width):
         return frames
-    out = np.empty((len(frames), height, width, 3), np.uint8)
+    out = np.empty((len(frames), height, width, frames.shape[3]), np.uint8)
     for frame, target in zip(frames, out, strict=True):
-        cv2.resize(frame, (width, height), target, interpolation=cv2.INTER_LINEAR)
+        cv2.resize(frame, (width, height), target, interpolation=interpolation)
     return out
 
 
@@ -245,31 +254,21 @@ class TrainTransform:
         flipped = bool(rng.random() < recipe.pixels.flip)
         return Draw(box, flipped, draw_jitter(recipe.pixels.color_jitter, rng) if recipe.pixels.color_jitter else None)
 
-    def apply(self, frames: np.ndarray, label: int, draw: Draw, out: np.ndarray) -> int:
-        """Writes the view that `draw` decides into `out`, float32 [T, 3, H, W], and returns its label."""
+    def apply(self, frames: np.ndarray, draw: Draw, out: np.ndarray) -> None:
+        """Writes the view of frames, uint8 [T, H, W, 3] RGB, that `draw` decides into `out`, float32 [T, 3, H, W]."""
         size = self._recipe.pixels.crop_size
         frames = resize(_cropped(frames, draw.box, self._recipe), size, size)
         if draw.flip:
-            frames, label = flip(frames), flip_label(label, self._recipe.pixels.flip_pairs)
+            frames = flip(frames)
         if draw.jitter:
             frames = color_jitter(frames, draw.jitter)
         normalize(frames, self._table, out)
-        return label
 
-    def __call__(self, frames: np.ndarray, label: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
-        """One random view of a clip.
-
-        Args:
-            frames: uint8 [T, H, W, 3] RGB.
-            label: The clip's label.
-            rng: Where the draws come from.
-
-        Returns:
-            The view, float32 [1, T, 3, crop_size, crop_size], and the label, which a flip may have exchanged.
-        """
+    def warp(self, maps: np.ndarray, draw: Draw) -> np.ndarray:
+        """The places of the view in maps of the frames' size, uint8 [n, H, W, C] to [1, n, crop_size, crop_size, C]."""
         size = self._recipe.pixels.crop_size
-        out = np.empty((1, len(frames), 3, size, size), np.float32)
-        return out, self.apply(frames, label, self.draw(frames.shape[1], frames.shape[2], rng), out[0])
+        maps = resize_nearest(_cropped(maps, draw.box, self._recipe, resize_nearest), size, size)
+        return (flip(maps) if draw.flip else maps)[None]
 
 
 class EvalTransform:
@@ -307,26 +306,24 @@ class EvalTransform:
                 part = crop(resized, box)
             normalize(flip(part) if flipped else part, self._table, target)
 
-    def __call__(self, frames: np.ndarray, label: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
-        """All crops of one clip; nothing is random here, the signature is that of `TrainTransform`.
-
-        Args:
-            frames: uint8 [T, H, W, 3] RGB.
-            label: The clip's label.
-            rng: Not used.
-
-        Returns:
-            The views, float32 [num_crops, T, 3, size, size], and the label.
-        """
-        out = np.empty((self.num_crops, len(frames), 3, self.size, self.size), np.float32)
-        self.apply(frames, out)
-        return out, label
+    def warp(self, maps: np.ndarray) -> np.ndarray:
+        """The places of the crops in maps of the frames' size, uint8 [n, H, W, C] to [num_crops, n, size, size, C]."""
+        crops = []
+        for box, flipped in self.boxes(maps.shape[1], maps.shape[2]):
+            part = resize_nearest(_cropped(maps, box, self._recipe, resize_nearest), self.size, self.size)
+            crops.append(flip(part) if flipped else part)
+        return np.stack(crops)
 
 
-def _cropped(frames: np.ndarray, box: Box, recipe: Recipe) -> np.ndarray:
+def _cropped(
+    frames: np.ndarray,
+    box: Box,
+    recipe: Recipe,
+    resized_by: Callable[[np.ndarray, int, int], np.ndarray] = resize,
+) -> np.ndarray:
     """The box of the resized frames; with `fused_resize` the same part of the source, not resized yet."""
     source = (frames.shape[1], frames.shape[2])
     resized = short_side_size(*source, recipe.pixels.short_side)
     if recipe.pixels.fused_resize:
         return crop(frames, source_box(box, resized, source))
-    return crop(resize(frames, *resized), box)
+    return crop(resized_by(frames, *resized), box)

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Flags of the command; the recipe beside the checkpoint decides what they leave open."""
     parser = argparse.ArgumentParser(
-        description=__doc__, usage="python -m deploy.export --pretrained FILE --output DIR [flags]"
+        description=__doc__,
+        formatter_class=command.HelpFormatter,
+        usage="python -m deploy.export --pretrained FILE --output DIR [flags]",
     )
     run = parser.add_argument_group("run")
     run.add_argument("--output", required=True, help="folder of the artefact; an artefact that is there is replaced")
@@ -35,6 +37,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )  # fmt: skip
     run.add_argument("--video", nargs="+", default=[], help="videos to check with (default: two that are drawn)")
     cli.add_checkpoint_flags(parser)
+    cli.add_beside_flags(parser)
     return parser.parse_args(argv)
 
 
@@ -77,7 +80,7 @@ def export(
         UserError: A format cannot be written, or its graph gives other logits.
     """
     from deploy.parity import check_spread, compare, parity_clips
-    from engine.pretrained import class_names_beside
+    from tasks.class_names import class_names_beside
 
     clips = parity_clips(videos, recipe, cli.VIEWS[views])
     expected = dygraph_logits(model, clips)

@@ -14,19 +14,21 @@ from configs import cli
 from datasets import Batch, ClipLoader, VideoDataset, read_class_names, unlabelled
 from datasets.annotation import VIDEO_SUFFIXES, DataError
 from datasets.decode import FRAME_NAME
-from datasets.scores import prediction_lines, score_views
 from deploy.artefact import Artefact, ArtefactError, open_artefact
 from deploy.autolog import Benchmark
 from deploy.engines import ENGINES, PRECISIONS, open_engine
 from deploy.interface import Engine
 from runtime import command
 from runtime.errors import UserError
+from tasks import task_of
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Flags of the command; the artefact decides what they leave open."""
     parser = argparse.ArgumentParser(
-        description=__doc__, usage="python -m deploy.infer --model_dir DIR --video FILE_OR_FOLDER... [flags]"
+        description=__doc__,
+        formatter_class=command.HelpFormatter,
+        usage="python -m deploy.infer --model_dir DIR --video FILE_OR_FOLDER... [flags]",
     )
     run = parser.add_argument_group("run")
     run.add_argument("--model_dir", required=True, help="folder that deploy.export or deploy.quantize wrote")
@@ -79,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     paths = find_videos(args.video)
     engine = open_engine_of(args)
     dataset = make_dataset(paths, artefact, args.views)
+    task = task_of(artefact.recipe)
     failures: list[str] = []
     scores: dict[str, list[float]] = {}
     workers = 0 if args.enable_benchmark or len(dataset) <= args.batch_size else args.num_workers
@@ -88,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for path, probabilities in predict(engine, loader, failures):
             if len(paths) > 1:
                 print(path)
-            print("\n".join(prediction_lines(probabilities, names, args.top)))
+            print("\n".join(task.prediction_lines(probabilities, names, args.top)))
             print(f"top-1 class: {probabilities.argmax()}\ntop-1 score: {probabilities.max():.8f}", flush=True)
             scores[path] = probabilities.tolist()
     if args.save_json:
@@ -139,7 +142,7 @@ def score_batch(engine: Engine, batch: Batch, dataset: VideoDataset) -> np.ndarr
     """Probabilities [N, K] of the videos of a batch, views averaged as the recipe says; no rows for no videos."""
     if not len(batch.clips):
         return np.empty((0, 0), np.float32)
-    return score_views(engine, batch.clips, average=dataset.recipe.clip.average_views)
+    return task_of(dataset.recipe).scores(engine, batch.clips, dataset.recipe)
 
 
 def run_benchmark(engine: Engine, loader: ClipLoader, warmup: int, repeats: int) -> None:

@@ -24,7 +24,6 @@ import numpy as np
 
 from configs import cli
 from datasets import ClipLoader, VideoDataset, load_annotation
-from datasets.scores import score_views
 from deploy.artefact import (
     CLASSES,
     RECIPE,
@@ -39,6 +38,7 @@ from deploy.formats import FORMATS
 from deploy.interface import QUANTIZED, Engine
 from runtime import command
 from runtime.errors import UserError
+from tasks import task_of
 
 METHODS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}  # --method -> name of ONNX Runtime's
 GRAPH = FORMATS["onnx"].files[0]
@@ -49,7 +49,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Flags of the command; the artefact decides what they leave open."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=command.HelpFormatter,
         usage="python -m deploy.quantize --model_dir EXPORTED --output DIR --dataset_root DIR [flags]",
     )
     parser.add_argument("--model_dir", required=True, help="folder that deploy.export wrote with --formats onnx")
@@ -57,10 +57,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dataset_root", required=True, help="data set: calibrated on train, measured on val")
     parser.add_argument("--train_list", default="", help="list file of the training videos, instead of the one found")
     parser.add_argument("--val_list", default="", help="list file of the validation videos, instead of the one found")
-    parser.add_argument("--method", choices=tuple(METHODS), default="minmax", help="rule for the ranges (minmax)")
-    parser.add_argument(
-        "--clips", type=command.positive, default=64, help="training clips to calibrate on, at most (64)"
-    )
+    parser.add_argument("--method", choices=tuple(METHODS), default="minmax", help="rule for the ranges")
+    parser.add_argument("--clips", type=command.positive, default=64, help="training clips to calibrate on, at most")
     parser.add_argument("--threads", type=command.count, default=0, help="of one operation; 0: all cores")
     parser.add_argument("--num_workers", type=command.count, default=0, help="processes that read videos (0: this one)")
     return parser.parse_args(argv)
@@ -150,13 +148,13 @@ def top1_accuracy(engine: Engine, dataset: VideoDataset, num_workers: int = 0) -
     Raises:
         DataError: A video cannot be read.
     """
-    average = dataset.recipe.clip.average_views
+    recipe = dataset.recipe
+    task = task_of(recipe)
+    meter = task.meter(recipe)
     with ClipLoader(dataset, 1, num_workers=num_workers) as loader:
-        hits = [
-            score_views(engine, batch.clips, average=average).argmax(axis=1) == batch.labels
-            for batch in loader.epoch(0)
-        ]
-    return float(np.concatenate(hits).mean())
+        for batch in loader.epoch(0):
+            meter.update(task.scores(engine, batch.clips, recipe), batch.targets)
+    return meter.summary()["top1_acc"]
 
 
 def _dataset(artefact: Artefact, root: str, split: str, list_file: str) -> VideoDataset:

@@ -26,12 +26,12 @@ import numpy as np
 from configs import cli
 from datasets import load_views
 from datasets.annotation import DataError
-from datasets.scores import score_views
 from deploy.artefact import Artefact, open_artefact
 from deploy.infer import add_graph_flags, open_engine_of
 from deploy.interface import Engine
 from runtime import command
 from runtime.errors import UserError
+from tasks import task_of
 
 BUSY = 8  # requests that are read and decoded at a time; a further one is told to come back
 # What video files begin with: position, bytes. FFmpeg would take a text as a playlist and open the files it names.
@@ -53,7 +53,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Flags of the command."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=command.HelpFormatter,
         usage="python -m deploy.serve --model_dir DIR --port P [flags]",
     )
     run = parser.add_argument_group("run")
@@ -94,7 +94,7 @@ class Classifier:
             except DataError as error:
                 raise DataError(str(error).replace(file.name, "the body of the request")) from error
         with self._turn:
-            return score_views(self.engine, views[None], average=recipe.clip.average_views)[0]
+            return task_of(recipe).scores(self.engine, views[None], recipe)[0]
 
 
 class Server(ThreadingHTTPServer):

@@ -31,7 +31,7 @@ def recompute_statistics(model: nn.Layer, batches: Iterable[Batch]) -> int:
         for layer in layers:
             layer._momentum = 0.0
         for batch in batches:
-            if len(batch.labels) == 0:
+            if len(batch.targets) == 0:
                 continue
             with paddle.no_grad():
                 model(fold_views(batch.clips))

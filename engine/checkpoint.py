@@ -7,7 +7,6 @@ the others are renamed. `load_last` finishes renames that a kill cut short.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import fcntl
 import hashlib
@@ -16,6 +15,7 @@ import os
 import pickle
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -76,29 +76,37 @@ def write_run_files(directory: Path, recipe: Recipe, class_names: Sequence[str])
     write_atomically(directory / "classes.txt", "".join(f"{name}\n" for name in class_names).encode())
 
 
-def provenance(args: argparse.Namespace, train: Annotation, val: Annotation) -> dict[str, str]:
+@dataclass(frozen=True)
+class Sources:
+    """Where the data and the weights of a run come from, as the flags of train.py name it; empty if they do not."""
+
+    dataset_root: str = ""
+    train_list: str = ""
+    val_list: str = ""
+    pretrained: str = ""
+
+    def resumed(self, directory: Path) -> Sources:
+        """Those of the run in a directory, where these name none.
+
+        Raises:
+            CheckpointError: There is no run, or these name weights to start from.
+        """
+        if self.pretrained:
+            raise CheckpointError("--resume goes on with the run's own weights: leave out --pretrained")
+        found = read_state(directory).get("provenance", {})
+        return Sources(*(value or found.get(name, "") for name, value in asdict(self).items()))
+
+
+def provenance(sources: Sources, train: Annotation, val: Annotation) -> dict[str, str]:
     """Where a run's data and weights come from, absolute, and the fingerprints of its data, for `state.json`."""
     return {
-        "dataset_root": os.path.abspath(args.dataset_root),
-        "train_list": os.path.abspath(train.source) if args.train_list else "",
-        "val_list": os.path.abspath(val.source) if args.val_list else "",
-        "pretrained": os.path.abspath(args.pretrained) if args.pretrained else "",
+        "dataset_root": os.path.abspath(sources.dataset_root),
+        "train_list": os.path.abspath(train.source) if sources.train_list else "",
+        "val_list": os.path.abspath(val.source) if sources.val_list else "",
+        "pretrained": os.path.abspath(sources.pretrained) if sources.pretrained else "",
         "train_fingerprint": train.fingerprint,
         "val_fingerprint": val.fingerprint,
     }
-
-
-def adopt_provenance(directory: Path, args: argparse.Namespace) -> None:
-    """Gives a resumed run the data of the run it continues, where the flags name none.
-
-    Raises:
-        CheckpointError: There is no run, or the flags name weights to start from.
-    """
-    if args.pretrained:
-        raise CheckpointError("--resume goes on with the run's own weights: leave out --pretrained")
-    found = read_state(directory).get("provenance", {})
-    for name in ("dataset_root", "train_list", "val_list", "pretrained"):
-        setattr(args, name, getattr(args, name) or found.get(name, ""))
 
 
 def check_provenance(directory: Path, now: dict[str, str]) -> None:

@@ -98,7 +98,7 @@ class EpochMeter:
         self._reader += now - self._mark
 
     def batch_done(self, loss: float, hits: float, samples: int) -> None:
-        """Call after the step: loss is the batch's mean, hits its number of right answers."""
+        """Call after the step: loss is the batch's mean, hits its number of correct predictions."""
         now = time.perf_counter()
         self._total += now - self._mark
         self._mark = now
@@ -156,15 +156,6 @@ class Speed:
             f"benchmark: {self.done} batches, the first {min(self.warm_up, self.done)} not counted, "
             f"avg_ips: {self.samples / max(seconds, 1e-9):.3f} images/sec"
         )
-
-
-def metric_lines(metrics: dict[str, float]) -> list[str]:
-    """PaddleMVF's lines of an evaluation."""
-    return [
-        "", "Evaluating top_k_accuracy ...", "", f"top1_acc\t{metrics['top1_acc']:.4f}",
-        f"top5_acc\t{metrics['top5_acc']:.4f}", "", "Evaluating mean_class_accuracy ...", "",
-        f"mean_acc\t{metrics['mean_acc']:.4f}",
-    ]  # fmt: skip
 
 
 def _clock(seconds: float) -> str:

@@ -1,11 +1,10 @@
-"""From a weight file to a model ready to be used: its recipe, its weights and its class names."""
+"""From a weight file to a model ready to be used: its recipe and its weights."""
 
 from __future__ import annotations
 
 import dataclasses
-import re
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,10 +16,13 @@ from configs.networks import FAMILIES, family_of
 from configs.options import fields_of
 from configs.presets import preset_for_model
 from configs.recipe import known_options
-from datasets import KNOWN_LABELS, known_class_names, plain_name, read_class_names
 from models import Recognition, from_recipe, is_settled, recognize
 from runtime.errors import UserError
+from tasks.class_names import dataset_in_name
 from weights import LAYOUTS, CheckpointError, Coverage, Translation, assign, read
+
+# label list -> beginning of the names of its presets, where that is another
+PRESET_OF = {"something_v1": "sthv1", "something_v2": "sthv2"}
 
 
 class Loaded(NamedTuple):
@@ -98,83 +100,6 @@ def adopt_network(recipe: Recipe, found: Translation, given: Collection[str]) ->
     return recipe.with_(**changed), ", ".join(f"{name} {value}" for name, value in changed.items())
 
 
-def class_names_beside(
-    weights: str, num_classes: int, of_dataset: Sequence[str] = (), names: str | None = None
-) -> list[str]:
-    """As `names_of_weights`, and numbers where no names are known."""
-    return names_of_weights(weights, num_classes, of_dataset, names) or [str(i) for i in range(num_classes)]
-
-
-def names_of_weights(
-    weights: str, num_classes: int, of_dataset: Sequence[str] = (), names: str | None = None
-) -> list[str]:
-    """Class names of weights; empty if none are known.
-
-    Args:
-        weights: Their file.
-        num_classes: Classes that they tell apart.
-        of_dataset: Names of the data set that they are tested on.
-        names: A file of names, or one of `datasets.KNOWN_LABELS`.
-
-    Returns:
-        The names that `names` says, else those of `classes.txt` beside the weights, else of the data set that the name
-        of the file speaks of, else of the data set that they are tested on.
-
-    Raises:
-        CheckpointError: The names are not as many as the classes, or not those of the data set.
-    """
-    source, found = _names_by(weights, num_classes, names)
-    for label, (ours, theirs) in enumerate(zip(found, of_dataset, strict=False)):
-        if plain_name(ours) != plain_name(theirs):
-            raise CheckpointError(
-                f"class {label} is {ours} in {source} and {theirs} in the data set: take its own weights, or list its "
-                "videos in the order of these"
-            )
-    found = found or list(of_dataset)
-    if found and len(found) != num_classes:
-        raise CheckpointError(f"{source} names {len(found)} classes where {weights} has {num_classes}")
-    return found
-
-
-def _names_by(weights: str, num_classes: int, names: str | None) -> tuple[str, list[str]]:
-    """Where the names come from, and the names."""
-    beside = Path(weights).parent / "classes.txt"
-    if names in KNOWN_LABELS:
-        return f"the list {names}", list(known_class_names(names))
-    if names:
-        return names, list(read_class_names(names))
-    labels = _dataset_of(weights)
-    known = list(known_class_names(labels)) if labels in KNOWN_LABELS else []
-    known = known if len(known) == num_classes else []
-    if beside.is_file():
-        found = list(read_class_names(str(beside)))
-        if known and list(map(plain_name, found)) != list(map(plain_name, known)):
-            raise CheckpointError(
-                f"{beside} has other names than {labels}, of which the name of {weights} speaks: which?"
-            )
-        return str(beside), found
-    return f"the list {labels}, of which the file name speaks", known
-
-
-# What file names call a data set -> its label list. Jester's labels have two orders, so that it has no one list here.
-_DATASETS = {
-    r"kinetics[-_]?(400)?(?!\d)|k400": "kinetics400",
-    r"ucf[-_]?101": "ucf101",
-    r"hmdb[-_]?51": "hmdb51",
-    r"(sth|something)([-_]?something)?[-_]?v2": "something_v2",
-    r"(sth|something)([-_]?something)?[-_]?v1|tsm_something_rgb": "something_v1",
-    r"jester": "jester",
-}
-# label list -> beginning of the names of its presets, where that is another
-_PRESET_OF = {"something_v1": "sthv1", "something_v2": "sthv2"}
-
-
-def _dataset_of(weights: str) -> str:
-    """Label list of the data set that the name of a file speaks of; empty if it speaks of none."""
-    name = Path(weights).name.lower()
-    return next((labels for pattern, labels in _DATASETS.items() if re.search(pattern, name)), "")
-
-
 def _recipe_of(found: Translation, asked: Asked) -> Recipe:
     """The recipe beside weights of ours if what is asked lets it stand, else what the file itself tells."""
     beside = recipe_beside(found.origin) if LAYOUTS[found.layout].has_recipe else None
@@ -217,8 +142,8 @@ def _recipe_for(found: Translation) -> Recipe:
     (model,) = models
     if model == Recipe().network.model and LAYOUTS[found.layout].has_recipe:
         return Recipe()
-    labels = _dataset_of(found.origin)
-    preset = PRESETS.get(f"{_PRESET_OF.get(labels, labels)}_{family_of(model).name}_r50")
+    labels = dataset_in_name(found.origin)
+    preset = PRESETS.get(f"{PRESET_OF.get(labels, labels)}_{family_of(model).name}_r50")
     return preset().with_(model=model, num_classes=0, flip_pairs=()) if preset else preset_for_model(model)
 
 

@@ -17,12 +17,12 @@ from datasets import ClipLoader
 from datasets.loader import Batch
 from engine import checkpoint, evaluation
 from engine.batch_norm import fold_views, recompute_statistics
-from engine.log import EpochMeter, RunLog, SilentLog, Speed, metric_lines, progress
-from engine.metrics import summarize
-from engine.objective import DivergenceError, Mix, TrainingStep, as_graph, targets
+from engine.log import EpochMeter, RunLog, SilentLog, Speed, progress
+from engine.objective import DivergenceError, TrainingStep, as_graph
 from engine.optim import build_optimizer, learning_rate
 from engine.processes import Processes
 from runtime.errors import UserError
+from tasks import task_of
 
 
 @dataclass
@@ -67,7 +67,8 @@ class Trainer:
         self.checkpoint_iters = (
             math.ceil(self.checkpoint_iters / self.recipe.training.accumulate) * self.recipe.training.accumulate
         )
-        step = TrainingStep(self.model)
+        self.task = task_of(self.recipe)
+        step = TrainingStep(self.model, self.task)
         self.step = as_graph(step, self.recipe) if self.to_static else step
         self.optimizer = build_optimizer(self.model, self.recipe)
         self.scaler = paddle.amp.GradScaler(enable=self.recipe.training.amp == "float16")
@@ -137,7 +138,7 @@ class Trainer:
         if self.batch % self.recipe.training.accumulate == 0:
             self.optimizer.set_lr(self._rate())
         paddle.seed(self._seed())
-        samples = len(batch.labels)
+        samples = len(batch.targets)
         loss, value, hits = self._forward(batch) if samples else (None, 0.0, 0.0)
         value, hits, total = self.processes.all_reduce([value * samples, hits, samples])
         if not math.isfinite(value):
@@ -157,16 +158,13 @@ class Trainer:
 
     def _forward(self, batch: Batch) -> tuple[paddle.Tensor, float, float]:
         """The mean loss of the batch, also as a number, and its number of correct predictions."""
-        recipe = self.recipe
-        clips, labels = fold_views(batch.clips), paddle.to_tensor(batch.labels)
-        with paddle.amp.auto_cast(enable=recipe.training.amp != "none", dtype=_amp_type(recipe), level="O1"):
-            target = targets(labels, recipe.network.num_classes, recipe.training.label_smoothing)
-            if recipe.training.mixup_alpha:
-                rng = np.random.default_rng([recipe.training.seed, self.epoch, self.batch, 1])
-                mix = Mix.draw(recipe.training.mixup_alpha, len(batch.labels), rng)
-                clips, target = mix(clips), mix(target)
-            loss, logits = self.step(clips, target)
-        return loss, float(loss), float((logits.argmax(axis=1) == labels).sum())
+        training = self.recipe.training
+        clips, targets = fold_views(batch.clips), paddle.to_tensor(batch.targets)
+        rng = np.random.default_rng([training.seed, self.epoch, self.batch, 1])
+        with paddle.amp.auto_cast(enable=training.amp != "none", dtype=_amp_type(self.recipe), level="O1"):
+            clips, wanted = self.task.training_batch(clips, targets, self.recipe, rng)
+            loss, output = self.step(clips, wanted)
+        return loss, float(loss), self.task.correct(output, targets)
 
     def _finish_epoch(self) -> None:
         """Statistics, evaluation, best and last checkpoint; nothing but batches count in a benchmark."""
@@ -186,10 +184,9 @@ class Trainer:
 
     def _evaluate(self) -> None:
         recipe, done = self.recipe, self.epoch + 1
-        scores, labels = evaluation.score_dataset(self.model, self.val_loader, title="eval")
-        metrics = summarize(scores, labels)
+        metrics = evaluation.evaluate(self.model, self.val_loader, self.task, title="eval").summary()
         self.log.line(f"[EVAL] epoch={done}")
-        for line in metric_lines(metrics):
+        for line in self.task.metric_lines(metrics):
             self.log.line(line)
         self.log.event(
             epoch=done, loss=self.meter.loss, train_acc=self.meter.accuracy, lr=self.optimizer.get_lr(),

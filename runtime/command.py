@@ -12,6 +12,16 @@ from collections.abc import Iterator
 from runtime.errors import UserError
 
 
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of a description, and shows the default of each flag that has one and does not speak of it."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        shown = action.default not in (None, "", False, argparse.SUPPRESS) and action.default != []
+        if shown and action.help and "default" not in action.help:
+            return f"{action.help} (default: %(default)s)"
+        return action.help
+
+
 @contextlib.contextmanager
 def clear_errors() -> Iterator[None]:
     """Turns bad input into one line on standard error and exit code 1, Ctrl-C into 130, a closed pipe into 141."""

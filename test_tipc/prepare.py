@@ -116,10 +116,10 @@ def _link_clips(folder: Path, source: Path, per_class: int) -> int:
     folder.mkdir()
     seen: Counter[int] = Counter()
     for entry in load_annotation(str(source), "val", 1, 0, "").entries:
-        if seen[entry.label] < per_class:
-            seen[entry.label] += 1
+        if seen[entry.target] < per_class:
+            seen[entry.target] += 1
             path = Path(entry.path).absolute()
-            (folder / f"{entry.label:03}_{seen[entry.label]:02}_{path.name}").symlink_to(path)
+            (folder / f"{entry.target:03}_{seen[entry.target]:02}_{path.name}").symlink_to(path)
     return seen.total()
 
 

@@ -187,7 +187,7 @@ def augment_times(rounds: int) -> dict[str, float]:
     }  # fmt: skip
     draw = transforms["exact"].draw(HEIGHT, WIDTH, np.random.default_rng(0))
     return _in_turns(
-        {name: functools.partial(t.apply, frames, 0, draw, out) for name, t in transforms.items()}, 4 * rounds
+        {name: functools.partial(t.apply, frames, draw, out) for name, t in transforms.items()}, 4 * rounds
     )
 
 
@@ -225,7 +225,7 @@ class _Samples:
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         return self.dataset.load(index)
 
 

@@ -32,14 +32,14 @@ def _paddle_step(job: Job, tune: bool) -> Work:
     model = measure.paddle_model(job, tune)
     import paddle
 
-    from engine.objective import cross_entropy, targets
     from engine.optim import build_optimizer
+    from tasks.cross_entropy import cross_entropy, distributions
 
     recipe = Recipe()
     optimizer = build_optimizer(model, recipe)
     optimizer.set_lr(RATE)
     clips = paddle.to_tensor(job.clips)
-    target = targets(paddle.to_tensor(job.labels), job.num_classes, recipe.training.label_smoothing)
+    target = distributions(paddle.to_tensor(job.labels), job.num_classes, recipe.training.label_smoothing)
     model.train()
 
     def step():

@@ -25,6 +25,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Flags of the command; recipe flags decide what the file leaves open."""
     parser = argparse.ArgumentParser(
         description=__doc__,
+        formatter_class=command.HelpFormatter,
         usage="python -m tools.convert IN OUT [--model NAME] [--target LAYOUT] [flags]",
         epilog=f"layouts: {', '.join(LAYOUTS)}; PaddleMVF's is {OURS}. Formats read: .pth .pt .tar .safetensors .npz "
         f".pdparams; written: {', '.join(WRITERS)}",
@@ -39,7 +40,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--partial", choices=tuple(PARTS), nargs="+", default=(), help="what IN may lack: the output lacks it too"
     )
     parser.add_argument("--labels", metavar="NAME", help="class names: a known list, or a file of names")
-    cli.add_recipe_flags(parser, ("model", "frames", "pixels"))
+    cli.add_recipe_flags(parser, ("model", "frames", "pixels"), beside_weights=True)
     return parser.parse_args(argv)
 
 
@@ -55,7 +56,8 @@ def main(argv: list[str] | None = None) -> None:
 
     preparation.prepare("cpu", 0)
 
-    from engine.pretrained import load_pretrained, names_of_weights
+    from engine.pretrained import load_pretrained
+    from tasks.class_names import names_of_weights
 
     model, recipe, coverage = load_pretrained(args.pretrained, cli.asked(args), args.source, args.partial)
     if not target.has_recipe:

@@ -22,8 +22,9 @@ from alignment.sides.pair import Optimization, Pair, Sides
 from alignment.sides.state import read_weights, write_weights
 from configs import Recipe
 from configs.networks import network_of
-from engine import metrics, objective, optim
+from engine import optim
 from models import heads, multi_view_fusion, resnet, temporal_shift
+from tasks import accuracy, cross_entropy
 
 SMOOTHING = 0.1
 MIX = 0.375  # weight of a mixup
@@ -76,7 +77,7 @@ def recognizer_pair(
         optimizer=optimizers(exercised(recipe)),
         # As matrices of bands the fusion never calls its convolutions, and its `net` in two parts.
         opaque=(FUSED,) if is_fused and not as_published else (),
-        metric=Sides(_reference_metric, metrics.summarize),
+        metric=Sides(_reference_metric, accuracy.summarize),
         title=name,
     )
 
@@ -128,20 +129,20 @@ def losses(classes: int) -> dict[str, Sides]:
     """Cross entropy as trained with: smoothed (minimized by the stages backward and train), plain, and mixed."""
 
     def mixed(logits: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
-        mix = objective.Mix(MIX, np.roll(np.arange(len(labels)), 1))
-        return objective.cross_entropy(logits, mix(_targets(logits, labels, SMOOTHING)))
+        mix = cross_entropy.Mix(MIX, np.roll(np.arange(len(labels)), 1))
+        return cross_entropy.cross_entropy(logits, mix(_targets(logits, labels, SMOOTHING)))
 
     def _targets(logits: paddle.Tensor, labels: paddle.Tensor, smoothing: float) -> paddle.Tensor:
-        return objective.targets(labels, classes, smoothing, _dtype(logits))
+        return cross_entropy.distributions(labels, classes, smoothing, _dtype(logits))
 
     return {
         "smoothed": Sides(
             lambda logits, labels: reference_objective.cross_entropy(logits, labels, SMOOTHING),
-            lambda logits, labels: objective.cross_entropy(logits, _targets(logits, labels, SMOOTHING)),
+            lambda logits, labels: cross_entropy.cross_entropy(logits, _targets(logits, labels, SMOOTHING)),
         ),
         "plain": Sides(
             lambda logits, labels: reference_objective.cross_entropy(logits, labels, 0.0),
-            lambda logits, labels: objective.cross_entropy(logits, _targets(logits, labels, 0.0)),
+            lambda logits, labels: cross_entropy.cross_entropy(logits, _targets(logits, labels, 0.0)),
         ),
         "mixup": Sides(
             lambda logits, labels: reference_objective.mixed_cross_entropy(

@@ -16,7 +16,7 @@ from paddle.regularizer import L1Decay, L2Decay
 from alignment.certification.recognizers import MIX, SMOOTHING
 from alignment.mutation.mutant import Mutant, layers_of
 from alignment.sides.pair import Optimization, Pair, Sides
-from engine import objective
+from tasks import cross_entropy
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Losses
@@ -50,9 +50,9 @@ def mixed_by_the_partner(_: Callable) -> Callable:
 
     def loss(logits: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
         dtype = str(logits.dtype).rpartition(".")[2]
-        target = objective.targets(labels, logits.shape[1], SMOOTHING, dtype)
-        mix = objective.Mix(1 - MIX, np.roll(np.arange(len(labels)), 1))
-        return objective.cross_entropy(logits, mix(target))
+        target = cross_entropy.distributions(labels, logits.shape[1], SMOOTHING, dtype)
+        mix = cross_entropy.Mix(1 - MIX, np.roll(np.arange(len(labels)), 1))
+        return cross_entropy.cross_entropy(logits, mix(target))
 
     return loss
 

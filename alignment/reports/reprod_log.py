@@ -34,7 +34,7 @@ STEPS = {
 }
 THRESHOLD = 1e-6  # the guide's, for the mean absolute error
 PASSED, FAILED = "diff check passed", "diff check failed"  # the last line of the helper's log
-COMPARED = "fiub"  # kinds of NumPy types: real numbers and truth values
+COMPARED = "fiub"  # kinds of NumPy types: real numbers and booleans
 
 
 def write_official(

@@ -24,7 +24,7 @@ class PaddleRun(Run):
     def _cast(self) -> None:
         others = {name: t.numpy() for name, t in self.model.state_dict().items() if not t.is_floating_point()}
         kinds = {name: t.dtype for name, t in self.model.state_dict().items() if not t.is_floating_point()}
-        self.model.to(dtype=self.precision)  # which would make floats of integers and truth values
+        self.model.to(dtype=self.precision)  # which would make floats of integers and booleans
         _restore_buffers(self.model, others, kinds)
         for layer in self.model.sublayers():
             is_global = type(layer) is paddle.nn.AdaptiveAvgPool2D and _as_pair(layer._output_size) == (1, 1)

@@ -23,8 +23,8 @@ def metric(session: Session) -> Stage:
     stage = Stage("metric")
     if session.logits().reference.ndim != 2:
         raise IncomparableError("the stage metric needs a first output [N, K], leave it out with steps=")
-    own, candidate = (softmax(logits) for logits in session.logits())
-    for case, (left, right, labels) in cases(own, candidate, session.pair.labels, session.seed).items():
+    reference, candidate = (softmax(logits) for logits in session.logits())
+    for case, (left, right, labels) in cases(reference, candidate, session.pair.labels, session.seed).items():
         figures = _figures(session.pair.metric, (left, right), labels)
         for name in sorted(figures[0].keys() | figures[1].keys()):
             left_value, right_value = (np.asarray(figure.get(name, np.nan), np.float64) for figure in figures)
@@ -54,24 +54,24 @@ def _figures(metric: Sides, scores: tuple[np.ndarray, np.ndarray], labels: np.nd
 
 
 def cases(
-    own: np.ndarray, candidate: np.ndarray, labels: np.ndarray, seed: int
+    reference: np.ndarray, candidate: np.ndarray, labels: np.ndarray, seed: int
 ) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Scores of the reference, scores of the candidate and labels, by what is special about them.
 
     Args:
-        own, candidate: Probabilities float64 [N, K] of the two models.
+        reference, candidate: Probabilities float64 [N, K] of the two models.
         labels: int64 [N].
         seed: Of the scores that are made up.
     """
     rng = np.random.default_rng(seed)
-    classes = own.shape[1]
+    classes = reference.shape[1]
     made_up = softmax(rng.normal(size=(SAMPLES, classes)))
     wanted = rng.integers(classes, size=SAMPLES)
     wanted[: classes // 2 or 1] = made_up[: classes // 2 or 1].argmax(axis=1)  # some are right
     ties = np.round(made_up * 8 * classes) / 8
     half = wanted % max(1, classes // 2)
     return {
-        "of the models": (own, candidate, labels),
+        "of the models": (reference, candidate, labels),
         "many samples": (made_up, made_up, wanted),
         "ties": (ties, ties, wanted),
         "absent classes": (made_up, made_up, half),

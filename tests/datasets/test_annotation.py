@@ -22,7 +22,7 @@ def make(root: Path, *files: str) -> Path:
 
 
 def short(annotation: Annotation, root: Path) -> list[tuple[str, int, int | None]]:
-    return [(Path(e.path).relative_to(root).as_posix(), e.label, e.num_frames) for e in annotation.entries]
+    return [(Path(e.path).relative_to(root).as_posix(), e.target, e.num_frames) for e in annotation.entries]
 
 
 def test_paddlemvf_frame_lists(tmp_path):
@@ -106,7 +106,7 @@ def test_class_file_orders_the_folders(tmp_path):
     (tmp_path / "classes.txt").write_text("b\na\n")
     annotation = load_annotation(str(tmp_path), "train", num_classes=2)
     assert annotation.class_names == ("b", "a")
-    assert {Path(e.path).parent.name: e.label for e in annotation.entries} == {"b": 0, "a": 1}
+    assert {Path(e.path).parent.name: e.target for e in annotation.entries} == {"b": 0, "a": 1}
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_a_class_that_is_named_needs_no_folder(tmp_path):
     make(tmp_path, "train/a/1.mp4", "train/c/1.mp4")
     (tmp_path / "classes.txt").write_text("a\nb\nc\n")
     found = load_annotation(str(tmp_path), "train")
-    assert [entry.label for entry in found.entries] == [0, 2]
+    assert [entry.target for entry in found.entries] == [0, 2]
     assert found.num_classes == 3
 
 
@@ -247,7 +247,7 @@ def test_class_folders_get_the_labels_of_known_classes(tmp_path, folders):
     make(tmp_path, f"val/{folders}/1.mp4", "val/archery/1.mp4", "train/archery/1.mp4", "train/biking/1.mp4")
     known = ("golf", "cart wheel", "archery")
     found = load_annotation(str(tmp_path), "val", num_classes=3, known_classes=known)
-    assert [(Path(entry.path).parent.name, entry.label) for entry in found.entries] == [(folders, 1), ("archery", 2)]
+    assert [(Path(entry.path).parent.name, entry.target) for entry in found.entries] == [(folders, 1), ("archery", 2)]
     assert found.class_names == known
     make(tmp_path, "val/biking/1.mp4")
     with pytest.raises(DataError, match="val has class biking, which the weights do not know"):
@@ -257,7 +257,7 @@ def test_class_folders_get_the_labels_of_known_classes(tmp_path, folders):
 def test_known_classes_that_differ_in_spaces_only_are_told_apart(tmp_path):
     make(tmp_path, "val/ab/1.mp4", "val/a b/1.mp4")
     found = load_annotation(str(tmp_path), "val", known_classes=("a b", "ab"))
-    assert [(Path(entry.path).parent.name, entry.label) for entry in found.entries] == [("a b", 0), ("ab", 1)]
+    assert [(Path(entry.path).parent.name, entry.target) for entry in found.entries] == [("a b", 0), ("ab", 1)]
 
 
 def test_absent_media_are_counted_and_the_first_three_named(tmp_path):
@@ -275,7 +275,7 @@ def test_real_lists():
     train, val = (load_annotation(str(root), subset) for subset in ("train", "val"))
     assert (len(train.entries), len(val.entries)) == (224, 76)
     assert train.class_names == ("fight", "no_fight")
-    assert sum(entry.label for entry in train.entries) == 112
+    assert sum(entry.target for entry in train.entries) == 112
 
 
 @pytest.mark.parametrize(

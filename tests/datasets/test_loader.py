@@ -38,7 +38,7 @@ def good_dataset(train_set, tiny_recipe):
 def same(first: list[Batch], second: list[Batch]) -> bool:
     return len(first) == len(second) and all(
         np.array_equal(a.clips, b.clips)
-        and np.array_equal(a.labels, b.labels)
+        and np.array_equal(a.targets, b.targets)
         and np.array_equal(a.indices, b.indices)
         and a.failures == b.failures
         for a, b in zip(first, second, strict=True)
@@ -68,13 +68,13 @@ def pids_of(loader: ClipLoader) -> list[int]:
 
 def test_batches(good_dataset):
     batches = list(ClipLoader(good_dataset, 4).epoch(0))
-    assert [len(batch.labels) for batch in batches] == [4, 4, 1]
+    assert [len(batch.targets) for batch in batches] == [4, 4, 1]
     assert np.concatenate([batch.indices for batch in batches]).tolist() == list(range(9))
-    labels = [entry.label for entry in good_dataset.annotation.entries]
-    assert np.concatenate([batch.labels for batch in batches]).tolist() == labels
+    labels = [entry.target for entry in good_dataset.annotation.entries]
+    assert np.concatenate([batch.targets for batch in batches]).tolist() == labels
     first = batches[0]
     assert first.clips.shape == (4, 1, 4, 3, 32, 32)
-    assert (first.clips.dtype, first.labels.dtype, first.indices.dtype) == (np.float32, np.int64, np.int64)
+    assert (first.clips.dtype, first.targets.dtype, first.indices.dtype) == (np.float32, np.int64, np.int64)
     assert first.failures == ()
     assert np.array_equal(first.clips[2], good_dataset.load(2)[0])
 
@@ -126,7 +126,7 @@ def test_dropped_samples_are_reported_and_not_replaced(dataset, num_workers):
     with ClipLoader(dataset, 6, num_workers=num_workers, on_error="drop") as loader:
         first, second = loader.epoch(0)
     assert first.indices.tolist() == [0, 1, 2, 3, 5]
-    assert first.clips.shape[0] == len(first.labels) == 5
+    assert first.clips.shape[0] == len(first.targets) == 5
     assert len(first.failures) == 1
     assert "clip 4.mp4 is no readable video" in first.failures[0]
     assert second.failures == ()
@@ -137,7 +137,7 @@ def test_batch_of_failures_only(dataset):
     bad = VideoDataset(Annotation(dataset.annotation.entries[4:5] * 2, (), ""), dataset.recipe, "train")
     (batch,) = ClipLoader(bad, 2, on_error="drop").epoch(0)
     assert batch.clips.shape == (0, 1, 4, 3, 32, 32)
-    assert batch.labels.shape == batch.indices.shape == (0,)
+    assert batch.targets.shape == batch.indices.shape == (0,)
     assert len(batch.failures) == 2
 
 

@@ -169,16 +169,14 @@ def test_draw_jitter_ranges():
 
 
 def test_train_applies_its_draw(frames):
-    transform = TrainTransform(recipe(flip_pairs=((1, 2),)))
+    transform = TrainTransform(recipe())
     out = np.empty((3, 3, 32, 32), np.float32)
-    label = transform.apply(frames, 1, Draw(Box(5, 2, 40, 30), flip=True, jitter=Jitter(1.3, 1, 1, 0)), out)
-    assert label == 2
+    transform.apply(frames, Draw(Box(5, 2, 40, 30), flip=True, jitter=Jitter(1.3, 1, 1, 0)), out)
     expected = []
     for frame in frames:
         frame = cv2.resize(cv2.resize(frame, (53, 40))[2:32, 5:45], (32, 32))
         expected.append(np.clip(cv2.flip(frame, 1) * np.float32(1.3), 0, 255).astype(np.uint8))
     np.testing.assert_allclose(out, normalized(np.stack(expected)), atol=2e-6)
-    assert transform.apply(frames, 1, Draw(Box(5, 2, 40, 30)), out) == 1
 
 
 @pytest.mark.parametrize("train_crop", ["random_resized", "multi_scale", "center"])
@@ -206,26 +204,37 @@ def test_flip_probability_at_its_ends(flip, count):
     assert all(d.jitter is None for d in draws)
 
 
-def test_train_view(frames):
-    transform = TrainTransform(recipe(flip=0.5))
-    view, label = transform(frames, 7, rng(2))
-    assert view.shape == (1, 3, 3, 32, 32)
-    assert view.dtype == np.float32
-    assert label == 7
-    assert np.array_equal(view, transform(frames, 7, rng(2))[0])
-    assert not np.array_equal(view, transform(frames, 7, rng(3))[0])
+def test_maps_follow_the_pixels_of_their_frames():
+    """The place of each pixel, written into the frames, is found again at the same place of the view."""
+    y, x = np.meshgrid(np.arange(48), np.arange(64), indexing="ij")
+    places = np.stack([y, x, np.zeros_like(x)], axis=2).astype(np.uint8)[None].repeat(2, axis=0)  # [2, 48, 64, 3]
+    options = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), "test_crops": "three"}
+    train = TrainTransform(recipe(**options))
+    draw = Draw(Box(5, 2, 40, 30), flip=True)
+    view = np.empty((2, 3, 32, 32), np.float32)
+    train.apply(places, draw, view)
+    np.testing.assert_allclose(train.warp(places, draw)[0].transpose(0, 3, 1, 2), view, atol=1.5)
+    evaluation = EvalTransform(recipe(**options))
+    np.testing.assert_allclose(evaluation.warp(places).transpose(0, 1, 4, 2, 3), views_of(evaluation, places), atol=1.5)
+    one = evaluation.warp(places[..., :1])
+    assert (one == evaluation.warp(places)[..., :1]).all()
 
 
-def test_validation_takes_the_centre(frames):
-    views, label = EvalTransform(recipe(), "val")(frames, 3, rng())
-    assert label == 3
+def views_of(transform, frames):
+    out = np.empty((transform.num_crops, len(frames), 3, transform.size, transform.size), np.float32)
+    transform.apply(frames, out)
+    return out
+
+
+def test_validation_takes_the_center(frames):
+    views = views_of(EvalTransform(recipe(), "val"), frames)
     assert views.shape == (1, 3, 3, 32, 32)
     resized = transforms.resize(frames, 40, 53)
     np.testing.assert_allclose(views[0], normalized(resized[:, 4:36, 10:42]), atol=2e-6)
 
 
 def test_three_test_crops(frames):
-    views, _ = EvalTransform(recipe(test_crops="three"))(frames, 0, rng())
+    views = views_of(EvalTransform(recipe(test_crops="three")), frames)
     resized = transforms.resize(frames, 40, 53)
     assert views.shape == (3, 3, 3, 40, 40)
     for view, x in zip(views, (0, 12, 6), strict=True):
@@ -233,7 +242,7 @@ def test_three_test_crops(frames):
 
 
 def test_ten_test_crops_alternate_plain_and_flipped(frames):
-    views, _ = EvalTransform(recipe(test_crops="ten", test_size=32))(frames, 0, rng())
+    views = views_of(EvalTransform(recipe(test_crops="ten", test_size=32)), frames)
     resized = transforms.resize(frames, 40, 53)
     assert views.shape == (10, 3, 3, 32, 32)
     for i, (x, y) in enumerate([(0, 0), (20, 0), (0, 8), (20, 8), (10, 4)]):
@@ -255,9 +264,9 @@ def test_fused_resize_is_close_and_not_the_same(fused):
     changes = {"short_side": 256, "crop_size": 224, "test_size": 256, "test_crops": "three"}
     draw = Draw(Box(33, 21, 190, 170))
     plain, other = (np.empty((1, 3, 224, 224), np.float32) for _ in range(2))
-    TrainTransform(recipe(**changes)).apply(frames, 0, draw, plain)
-    TrainTransform(recipe(**changes, fused_resize=fused)).apply(frames, 0, draw, other)
-    views, fused_views = (EvalTransform(recipe(**changes, fused_resize=f))(frames, 0, rng())[0] for f in (False, fused))
+    TrainTransform(recipe(**changes)).apply(frames, draw, plain)
+    TrainTransform(recipe(**changes, fused_resize=fused)).apply(frames, draw, other)
+    views, fused_views = (views_of(EvalTransform(recipe(**changes, fused_resize=f)), frames) for f in (False, fused))
     gray_levels = [np.abs(a - b).mean() * 58 for a, b in ((plain, other), (views, fused_views))]
     if fused:
         assert all(0 < level < 2.5 for level in gray_levels), gray_levels

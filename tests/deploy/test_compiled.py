@@ -16,14 +16,16 @@ from deploy.compiled import MANY_VIEWS, CompiledRecognizer, compiled
 from deploy.engines import COMPUTED, ENGINES
 from deploy.interface import Engine, EngineError, Settings
 from deploy.signature import Signature
-from engine.evaluation import view_scores
+from engine.evaluation import run_of
 from engine.pretrained import load_pretrained
 from runtime.errors import UserError
+from tasks.view_scores import score_views
 
 
 def flags(checkpoint, *more):
     parser = argparse.ArgumentParser()
     cli.add_checkpoint_flags(parser)
+    cli.add_beside_flags(parser)
     cli.add_engine_flags(parser, ENGINES, COMPUTED)
     return parser.parse_args(["--pretrained", str(checkpoint), *more])
 
@@ -50,8 +52,8 @@ def test_an_engine_gives_what_the_model_gives(engine, checkpoint, clips, capsys)
     assert isinstance(model, CompiledRecognizer)
     assert name == engine
     videos = np.stack([clips, clips[::-1]])  # [2, 5, 8, 3, 32, 32]
-    expected = view_scores(loaded.model, videos)
-    np.testing.assert_allclose(view_scores(model, videos), expected, atol=1e-5)
+    expected = score_views(run_of(loaded.model), videos)
+    np.testing.assert_allclose(score_views(run_of(model), videos), expected, atol=1e-5)
     assert np.abs(expected[:, None] - expected[:, :, None]).max() > 1e-2  # the scores say something
     notes = capsys.readouterr().err
     assert notes.count("note: ") == 1, "the first clip alone is checked"

@@ -24,6 +24,7 @@ def logits(checkpoint, clips):
 
     parser = argparse.ArgumentParser()
     cli.add_checkpoint_flags(parser)
+    cli.add_beside_flags(parser)
     model = load_pretrained(str(checkpoint)).model
     with paddle.no_grad():
         return model(paddle.to_tensor(clips)).numpy()

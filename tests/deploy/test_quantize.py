@@ -9,11 +9,11 @@ import pytest
 from configs import Recipe
 from datasets import load_views
 from datasets.demo import CLASS_NAMES
-from datasets.scores import score_views
 from deploy import infer, quantize
 from deploy.artefact import open_artefact, write_record
 from deploy.engines import open_engine
 from runtime.errors import UserError
+from tasks.view_scores import score_views
 
 pytest.importorskip("onnxruntime")
 

@@ -29,7 +29,7 @@ def batches(count):
     rng = np.random.default_rng(0)
     for index in range(count):
         clips = rng.normal(index, 1 + index, size=(2, 1, 4, 3, 5, 5)).astype("float32")
-        yield Batch(clips=clips, labels=np.zeros(2, int), indices=np.arange(2), failures=())
+        yield Batch(clips=clips, targets=np.zeros(2, int), indices=np.arange(2), failures=())
 
 
 def test_statistics_are_means_over_batches():

@@ -10,9 +10,12 @@ from paddle import nn
 
 from configs import get_preset
 from datasets import ClipLoader, VideoDataset, load_annotation
-from engine.evaluation import score_dataset, view_scores, write_report
+from engine.evaluation import evaluate, run_of
 from models import create_model
 from runtime.errors import UserError
+from tasks.classification import Classification
+from tasks.classification_report import write_report
+from tasks.view_scores import score_views
 
 
 class Means(nn.Layer):
@@ -20,6 +23,10 @@ class Means(nn.Layer):
 
     def forward(self, clips):
         return clips.mean(axis=[1, 3, 4])
+
+
+def view_scores(model, clips, views_per_pass=0, average="probabilities"):
+    return score_views(run_of(model), clips, views_per_pass, average)
 
 
 CLIPS = np.random.default_rng(0).normal(size=(2, 6, 4, 3, 5, 5)).astype("float32")
@@ -56,7 +63,7 @@ def test_a_data_set_is_scored_as_its_recipe_says(average, motion_videos):
     recipe = get_preset("demo_tsn").with_(test_clips=3, average_views=average)
     dataset = VideoDataset(load_annotation(str(motion_videos), "val"), recipe, "test")
     with ClipLoader(dataset, 4, num_workers=0) as loader:
-        scores, _ = score_dataset(Means(), loader)
+        scores = evaluate(Means(), loader, Classification()).scores
     expected = view_scores(Means(), dataset.load(0)[0][None], average=average)
     np.testing.assert_allclose(scores[:1], expected, rtol=1e-5)
     other = {"probabilities": "scores", "scores": "probabilities"}[average]

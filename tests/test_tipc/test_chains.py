@@ -17,7 +17,7 @@ from test_tipc.session import StepError
 from test_tipc.steps import export_numbers, inference_check, training_numbers
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("alignment", "configs", "datasets", "deploy", "engine", "models", "runtime", "test_tipc", "weights")
+ROOMS = ("alignment", "configs", "datasets", "deploy", "engine", "models", "runtime", "tasks", "test_tipc", "weights")
 SCRIPTS = ("train.py", "test.py", "predict.py")
 # One setting of each kind, on CPU.
 SMALL = {
@@ -152,7 +152,7 @@ def test_a_bug_in_export_is_named(tree):
 
 
 def test_a_bug_in_inference_is_named_and_hides_no_other_step(tree):
-    right = "score_views(engine, batch.clips, average=dataset.recipe.clip.average_views)"
+    right = "task_of(dataset.recipe).scores(engine, batch.clips, dataset.recipe)"
     wrong = f"(lambda scores: scores if len(scores) == 1 else np.roll(scores, 1, axis=0))({right})"
     plant(tree / "deploy" / "infer.py", right, wrong)
     config = config_of(tree)

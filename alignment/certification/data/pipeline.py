@@ -116,7 +116,8 @@ def _our_normalize(frames: np.ndarray, recipe: Recipe) -> np.ndarray:
 
 
 def _our_train_clip(path: str, label: int, recipe: Recipe, epoch: int) -> tuple[np.ndarray, int]:
-    return VideoDataset(Annotation((Entry(path, label),), (), path), recipe, "train").load(0, epoch)
+    views, target = VideoDataset(Annotation((Entry(path, label),), (), path), recipe, "train").load(0, epoch)
+    return views, int(target)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -108,8 +108,8 @@ def contrast_of_the_clip(frames, jitter):
     """Contrast about the mean of all frames in place of each frame's own."""
     if jitter.contrast == 1:
         return OURS.color_jitter(frames, jitter)
-    grey = (frames @ np.array([0.2989, 0.587, 0.114])).mean() * 0.9
-    return np.clip(jitter.contrast * frames + (1 - jitter.contrast) * grey, 0, 255).astype(np.uint8)
+    gray = (frames @ np.array([0.2989, 0.587, 0.114])).mean() * 0.9
+    return np.clip(jitter.contrast * frames + (1 - jitter.contrast) * gray, 0, 255).astype(np.uint8)
 
 
 def crop_major(path, recipe, mode):
@@ -131,7 +131,8 @@ SLIPS = {
     "short videos repeat": (
         "test_indices", with_recipe(OURS.test_indices, 1, out_of_bound="repeat_last"), "test_indices (mm", "frame"),
     "0.x for 1.x": (
-        "val_indices", lambda n, r: OURS.val_indices(n, r.with_(sampling=r.sampling.replace("action1", "action0"))),
+        "val_indices",
+        lambda n, r: OURS.val_indices(n, r.with_(sampling=r.clip.sampling.replace("action1", "action0"))),
         "val_indices (mmaction1", "takes"),
     "header counts one more": ("count_frames", lambda p: OURS.count_frames(p) + 1, "count_frames", "22, the reference"),
     "BGR for RGB": ("decode", bgr(OURS.decode), "decode", "B, G, R"),
@@ -175,8 +176,8 @@ SLIPS = {
         "normalize", with_recipe(OURS.normalize, 1, std=(58.395, 57.12, 57.12)), "normalize", "B is 1.00446"),
     "mean slips": ("normalize", with_recipe(OURS.normalize, 1, mean=(123.68, 116.28, 103.53)), "normalize", "R is 1 "),
     "mean in BGR order": (
-        "normalize", with_recipe(OURS.normalize, 1, mean=IMAGENET.mean[::-1]), "normalize", "R is 1 "),
-    "normalised BGR": ("normalize", lambda f, r: OURS.normalize(f, r)[:, ::-1], "normalize", "order"),
+        "normalize", with_recipe(OURS.normalize, 1, mean=IMAGENET.pixels.mean[::-1]), "normalize", "R is 1 "),
+    "normalized BGR": ("normalize", lambda f, r: OURS.normalize(f, r)[:, ::-1], "normalize", "order"),
     "double precision": ("normalize", lambda *a: OURS.normalize(*a).astype(np.float64), "normalize", "type float64"),
     "not a number": ("normalize", lambda *a: OURS.normalize(*a) * np.float32(np.nan), "normalize", "NaN"),
     "clip-major views": ("eval_clip", crop_major, "eval_clip (tall.mp4, clip of 4 frames, test", "levels"),

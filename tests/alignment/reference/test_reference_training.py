@@ -14,9 +14,10 @@ from alignment.reference import objective as reference_objective
 from alignment.reference import optim as reference_optim
 from alignment.sides.state import paddle_name
 from configs import Recipe, get_preset
-from engine import metrics
-from engine.objective import Mix, cross_entropy, targets
 from engine.optim import build_optimizer, learning_rate, parameter_groups
+from tasks import accuracy as metrics
+from tasks.cross_entropy import Mix, cross_entropy
+from tasks.cross_entropy import distributions as targets
 
 GROUPING = ("weight_decay", "decay_norm_bias", "lr_groups")
 SCHEDULE = ("schedule", "max_epochs", "milestones", "gamma", "warmup_epochs", "warmup_ratio")

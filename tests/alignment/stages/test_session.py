@@ -105,6 +105,21 @@ class TestRuns:
         assert len({recorder.runs[index][1].tobytes() for index in range(2, 2 + RERUNS)}) == RERUNS
         assert not judge.records["value"].passed, "the perturbation did not move this value"
 
+    def test_what_a_perturbation_moves_as_far_is_no_difference_and_no_perturbed_run_is_kept(self):
+        session = started()
+        before = session.reference.weights()["fc.weight"]
+
+        def unstable(run, listen):
+            """A sum of the weights' changes, enlarged, that the candidate is off by as much as one of 1e-16."""
+            change = np.abs(run.weights()["fc.weight"] / before - 1).max() if run.side == "reference" else 1e-16
+            listen("value", np.array([1.0, 1e5 * change]))
+
+        judge = session.each(unstable, ["loss"], keep="loss")[0]
+        assert judge.reference_errors["value"] > 1e-11
+        assert judge.records["value"].required == pytest.approx(1e-11)
+        assert judge.records["value"].passed
+        assert session.tensors["loss/value"].reference[1] == 0
+
     def test_a_large_difference_of_float64_needs_no_rerun(self):
         recorder = Recorder(session := started(), error=1e-3)
         session.compare("loss", recorder)
@@ -199,8 +214,11 @@ class TestRefusals:
             started(candidate=Random).require_repeatable()
 
     def test_nan_is_left_to_the_judge(self):
-        session = started()
-        session.candidate.set_weights({"fc.weight": np.full((6, 3), np.nan)})
+        pair = build()
+        pair.candidate.fc.weight.set_value(np.full((6, 3), np.nan, np.float32))
+        session = Session(pair, "float64")
+        session.start()
+        assert np.isnan(session.output(session.candidate, train=True)).all()
         session.require_repeatable()
 
 

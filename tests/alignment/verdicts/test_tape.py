@@ -11,7 +11,7 @@ ARRAYS = {
     "transposed": RNG.normal(size=(4, 6)).astype(np.float32).T,
     "strided": np.arange(40)[::3],
     "scalar": np.array(2.5),
-    "truth": np.array([[True], [False]]),
+    "booleans": np.array([[True], [False]]),
     "empty": np.zeros((0, 3), np.float32),
 }
 
@@ -48,7 +48,9 @@ def test_an_array_on_disk_is_read_where_it_was_written_after_others_were_read():
     np.testing.assert_array_equal(tape["a"], [0, 1, 2])
     tape.add("b", np.arange(3, 9))
     np.testing.assert_array_equal(tape["a"], [0, 1, 2])
+    tape.add("c", np.arange(2))
     np.testing.assert_array_equal(tape["b"], np.arange(3, 9))
+    np.testing.assert_array_equal(tape["c"], [0, 1])
 
 
 @pytest.mark.parametrize("budget", [0, 1 << 20])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from engine.metrics import class_accuracy, confusion_matrix, mean_class_accuracy, summarize, top_k_accuracy
+from tasks.accuracy import class_accuracy, confusion_matrix, mean_class_accuracy, summarize, top_k_accuracy
 
 SCORES = np.array([[0.7, 0.2, 0.1], [0.1, 0.2, 0.7], [0.3, 0.4, 0.3], [0.2, 0.5, 0.3]])
 LABELS = np.array([0, 2, 0, 1])

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from datasets.scores import prediction_lines, score_views, softmax
 from runtime.errors import UserError
+from tasks.view_scores import prediction_lines, score_views, softmax
 
 
 def logits_of(clips):

@@ -1,0 +1,70 @@
+"""What a test of a classifier leaves behind: `test.json`, `per_class.csv` and `confusion_matrix.png`."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tasks.accuracy import class_accuracy, confusion_matrix
+
+
+def write_report(
+    directory: Path, scores: np.ndarray, labels: np.ndarray, class_names: Sequence[str], summary: dict
+) -> list[str]:
+    """Writes `test.json`, `per_class.csv` and `confusion_matrix.png`, and returns their names.
+
+    Args:
+        directory: Made when absent.
+        scores: float [num, K].
+        labels: int [num].
+        class_names: K names.
+        summary: What goes into the JSON file beside the counts.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    confusion = confusion_matrix(scores, labels)
+    record = {**summary, "samples": len(labels), "classes": list(class_names), "confusion": confusion.tolist()}
+    (directory / "test.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    with (directory / "per_class.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["label", "class", "samples", "correct", "accuracy", "most_confused_with"])
+        writer.writerows(_class_rows(confusion, class_names))
+    _draw_confusion(directory / "confusion_matrix.png", confusion, class_names)
+    return ["test.json", "per_class.csv", "confusion_matrix.png"]
+
+
+def _class_rows(confusion: np.ndarray, class_names: Sequence[str]) -> list[list[str | int]]:
+    rows: list[list[str | int]] = []
+    for label, (counts, accuracy) in enumerate(zip(confusion, class_accuracy(confusion), strict=True)):
+        wrong = counts.copy()
+        wrong[label] = 0
+        confused = class_names[int(wrong.argmax())] if wrong.any() else ""
+        shown = "" if np.isnan(accuracy) else f"{accuracy:.4f}"
+        rows.append([label, class_names[label], int(counts.sum()), int(counts[label]), shown, confused])
+    return rows
+
+
+def _draw_confusion(path: Path, confusion: np.ndarray, class_names: Sequence[str]) -> None:
+    """Rows as fractions of the class; numbers and names are written where there are few enough classes to read them."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    classes = len(confusion)
+    side = min(4 + 0.28 * classes, 16)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.add_subplot()
+    fractions = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, ax=axes, label="fraction of the class's videos")
+    axes.set(xlabel="predicted", ylabel="true", title="Confusion matrix")
+    if classes <= 60:
+        axes.set_xticks(range(classes), class_names, rotation=90, fontsize=8, parse_math=False)
+        axes.set_yticks(range(classes), class_names, fontsize=8, parse_math=False)
+    if classes <= 20:
+        for row, column in np.argwhere(confusion):
+            color = "white" if fractions[row, column] > 0.5 else "black"
+            axes.text(column, row, str(confusion[row, column]), ha="center", va="center", color=color, fontsize=8)
+    FigureCanvasAgg(figure).print_png(path)

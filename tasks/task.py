@@ -1,0 +1,120 @@
+"""The interface of a task."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from configs import Recipe, RecipeError
+from datasets import Targets
+
+if TYPE_CHECKING:
+    import paddle
+
+Run = Callable[[np.ndarray], np.ndarray]
+
+
+class Meter(ABC):
+    """Collects what a network gives for a data set, batch by batch."""
+
+    @abstractmethod
+    def update(self, scores: np.ndarray, targets: np.ndarray) -> None:
+        """Takes the scores of a batch, as `Task.scores` gives them, and its targets [N, ...]."""
+
+    @abstractmethod
+    def summary(self) -> dict[str, float]:
+        """The metrics of all batches, by the names in `Task.metrics`."""
+
+    @abstractmethod
+    def write(self, directory: Path, class_names: Sequence[str], facts: dict[str, Any]) -> list[str]:
+        """Writes the report of a test.
+
+        Args:
+            directory: Made when absent.
+            class_names: Names of the classes.
+            facts: What else the report says of the test.
+
+        Returns:
+            Names of the files.
+        """
+
+
+class Task(ABC):
+    """What the output of a network means. It has no state."""
+
+    metrics: tuple[str, ...]
+    """What a test measures; each of them may decide which checkpoint is the best."""
+
+    targets: Targets
+    """Reads what the lists of a data set state."""
+
+    def check(self, recipe: Recipe) -> None:
+        """Raises RecipeError for a recipe that asks for what the task does not have."""
+        metric = recipe.training.best_metric
+        if metric not in self.metrics:
+            raise RecipeError(f"best_metric must be one of {', '.join(self.metrics)}, got {metric!r}")
+
+    @abstractmethod
+    def training_batch(
+        self, clips: paddle.Tensor, targets: paddle.Tensor, recipe: Recipe, rng: np.random.Generator
+    ) -> tuple[paddle.Tensor, paddle.Tensor]:
+        """Clips and targets as the loss takes them, mixed or smoothed as the recipe says.
+
+        Args:
+            clips: float32 [N, T, 3, H, W].
+            targets: Of the batch, [N, ...].
+            recipe: Of the run.
+            rng: For what is random; of this batch alone.
+        """
+
+    @abstractmethod
+    def training_target_shape(self, recipe: Recipe) -> tuple[int, ...]:
+        """Shape, without N, of the targets that `training_batch` returns, which have the network's own dtype."""
+
+    @abstractmethod
+    def loss(self, output: paddle.Tensor, target: paddle.Tensor) -> paddle.Tensor:
+        """The mean loss of a network's output against targets of `training_batch`, a scalar."""
+
+    @abstractmethod
+    def correct(self, output: paddle.Tensor, targets: paddle.Tensor) -> float:
+        """How many of the N targets of a batch the output meets; fractions where a target has parts."""
+
+    @abstractmethod
+    def scores(self, run: Run, clips: np.ndarray, recipe: Recipe, views_per_pass: int = 0) -> np.ndarray:
+        """What a network says of videos, after the average over their views.
+
+        Args:
+            run: Maps clips float32 [B, T, 3, H, W] to the output float32 [B, ...].
+            clips: float32 [N, V, T, 3, H, W].
+            recipe: Says how views are averaged.
+            views_per_pass: Views that one call of `run` takes; 0 takes as many as hold 64 frames.
+
+        Raises:
+            UserError: An output is not finite.
+        """
+
+    @abstractmethod
+    def meter(self, recipe: Recipe) -> Meter:
+        """A meter of a test."""
+
+    @abstractmethod
+    def prediction_lines(self, scores: np.ndarray, class_names: Sequence[str], top: int) -> list[str]:
+        """What is printed of a video.
+
+        Args:
+            scores: Of one video, without N.
+            class_names: Names of the classes.
+            top: How many classes to name.
+        """
+
+    @abstractmethod
+    def metric_lines(self, metrics: dict[str, float]) -> list[str]:
+        """What is printed of an evaluation's metrics."""
+
+    def result_lines(self, metrics: dict[str, float]) -> list[str]:
+        """What is printed at the end of a test: `metric: value`, a line each."""
+        return [f"{name}: {metrics[name]:.4f}" for name in self.metrics]
