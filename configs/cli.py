@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from configs.networks import model_names
 from configs.options import fields_of
 from configs.presets import PRESETS, get_preset, preset_for_model
 from configs.recipe import Clip, Pixels, Recipe, Training, known_options, network_options
@@ -141,8 +140,8 @@ def _add_flag(section: argparse._ArgumentGroup, name: str, option: dataclasses.F
     if isinstance(option.default, bool):
         section.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, **common)
         return
-    choices = model_names() if name == "model" else option.metadata["choices"] or None
-    metavar = "|".join(choices) if choices and name != "model" else name.upper()
+    choices = option.metadata["choices"] or None
+    metavar = "|".join(choices) if choices else name.upper()
     kind = _parser_of(name, option.default)
     section.add_argument(f"--{name}", type=kind, choices=choices, metavar=metavar, **common)
 

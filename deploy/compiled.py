@@ -19,7 +19,7 @@ from deploy.parity import TOLERANCE
 from deploy.signature import Signature
 from deploy.writers import write_graph
 
-# Making and checking a graph takes 1 to 3 s, and saves 0.1 s (TSM) to 0.4 s (MVF) of a view of ResNet-50 at 224 pixels
+# Making and checking a graph takes 1 to 4 s, and saves 0.1 s (TSM) to 0.4 s (MVF) of a view of ResNet-50 at 224 pixels
 # on one core of an AMD EPYC (Zen 4).
 MANY_VIEWS = 16
 

@@ -54,7 +54,7 @@ def test_train_leaves_a_whole_run_directory(trained):
         "best.pdparams", "last.pdparams", "last.pdopt", "state.json", "recipe.json", "classes.txt", "metrics.jsonl",
         "train.log",
     }  # fmt: skip
-    assert Recipe.from_json(run / "recipe.json").num_classes == 8
+    assert Recipe.from_json(run / "recipe.json").network.num_classes == 8
     events = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [event["epoch"] for event in events] == [1, 2, 3]
     assert len((run / "classes.txt").read_text().splitlines()) == 8
@@ -433,7 +433,7 @@ def test_a_checkpoint_of_another_class_count_or_model(trained, motion_videos, co
     assert "does not fit the model: the file lacks" in code
     other = save_model(tmp_path / "other.pdparams", get_preset("demo_tsm").with_(num_classes=5))
     code, _ = command("test.py", *flags, "--pretrained", other, "--preset", "demo_tsm")
-    assert "num_classes is 5, but" in code
+    assert "the model has 5 classes, but" in code
 
 
 @pytest.mark.parametrize("script", ["test.py", "predict.py", "train.py"])

@@ -125,7 +125,7 @@ def test_every_other_chain(script, form, mode, needed, small):
 
 def test_a_bug_in_training_is_named(tree):
     plant(
-        tree / "engine" / "objective.py", "return -(target * F.log_softmax(logits, axis=1)).sum(axis=1).mean()",
+        tree / "tasks" / "cross_entropy.py", "return -(target * F.log_softmax(logits, axis=1)).sum(axis=1).mean()",
         "return (target * F.log_softmax(logits, axis=1)).sum(axis=1).mean().log()",
     )  # fmt: skip
     code, said = bash(tree, "test_train_inference_python", config_of(tree), "lite_train_lite_infer")
