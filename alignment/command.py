@@ -139,7 +139,7 @@ def _add_run_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=command.positive, help="frames of a clip")
     parser.add_argument("--size", type=command.positive, help="height and width in pixels")
     parser.add_argument("--batch", type=command.positive, help="clips")
-    parser.add_argument("--video", nargs="+", default=(), metavar="FILE", help="clips to use instead of embedded ones")
+    parser.add_argument("--video", nargs="+", default=(), metavar="FILE", help="videos to use instead of embedded ones")
     parser.add_argument("--train_steps", type=command.positive, default=3, help="steps of the optimizer (default: 3)")
     parser.add_argument("--seed", type=command.count, default=0, help="of weights and dropout masks")
     parser.add_argument(

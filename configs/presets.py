@@ -156,7 +156,7 @@ def sthv1_tsm_r50() -> Recipe:
 def jester_tsm_r50() -> Recipe:
     """TSM with ResNet-50 on Jester from ImageNet, 8 segments; label order of the official csv file.
 
-    Source: mm 0.x, TSM 1x1x8 50e. Published: top-1 97.2 with two clips x 3 crops of 256 (96.5 with one centre crop).
+    Source: mm 0.x, TSM 1x1x8 50e. Published: top-1 97.2 with two clips x 3 crops of 256 (96.5 with one center crop).
     Command: python train.py --preset jester_tsm_r50 --dataset_root jester --pretrained resnet50.pth
     """
     return sthv2_tsm_r50().with_(
@@ -168,7 +168,7 @@ def jester_tsm_r50() -> Recipe:
 def finetune_tsn_mobilenet_v2() -> Recipe:
     """TSN with MobileNetV2 for a small set of one's own, from ImageNet weights, on CPU.
 
-    Source: ours. What it reaches on 300 surveillance clips stands in logs/README.md.
+    Source: ours. What it reaches on 300 surveillance videos stands in logs/README.md.
     Command: python train.py --preset finetune_tsn_mobilenet_v2 --dataset_root DIR --pretrained mobilenet_v2.pt
     """
     return Recipe.of(
@@ -182,7 +182,7 @@ def finetune_tsn_mobilenet_v2() -> Recipe:
 def finetune_tsm_mobilenet_v2() -> Recipe:
     """TSM with MobileNetV2 for a small set of one's own, otherwise as `finetune_tsn_mobilenet_v2`.
 
-    Source: ours. What it reaches on 300 surveillance clips stands in logs/README.md.
+    Source: ours. What it reaches on 300 surveillance videos stands in logs/README.md.
     Command: python train.py --preset finetune_tsm_mobilenet_v2 --dataset_root DIR --pretrained mobilenet_v2.pt
     """
     return finetune_tsn_mobilenet_v2().with_(model="tsm_mobilenet_v2")
@@ -191,7 +191,7 @@ def finetune_tsm_mobilenet_v2() -> Recipe:
 def finetune_mvf_mobilenet_v2() -> Recipe:
     """Multi-view fusion with MobileNetV2 for a small set of one's own: 8 consecutive samples at an interval of 4.
 
-    Source: ours. What it reaches on 300 surveillance clips stands in logs/README.md.
+    Source: ours. What it reaches on 300 surveillance videos stands in logs/README.md.
     Command: python train.py --preset finetune_mvf_mobilenet_v2 --dataset_root DIR --pretrained mobilenet_v2.pt
     """
     return finetune_tsn_mobilenet_v2().with_(

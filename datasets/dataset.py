@@ -20,7 +20,7 @@ class VideoDataset:
     """The samples of an annotation.
 
     - "train": one random view of crop_size.
-    - "val": one temporal view, centre crop of crop_size.
+    - "val": one temporal view, center crop of crop_size.
     - "test": test_clips temporal views times test_crops of test_size, crop-major: all clips of the first crop first.
 
     `targets` reads what the annotation states; None for class labels.

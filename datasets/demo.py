@@ -1,17 +1,17 @@
 """The embedded data set: small real video files whose eight classes differ in nothing but motion.
 
 A scene is a textured object on a textured background. It owns four tracks: where the object is, how large it is, how it
-is turned, and which of three colours it shows. The class decides which track runs and in which direction; the other
+is turned, and which of three colors it shows. The class decides which track runs and in which direction; the other
 three stand still at a moment drawn from the same tracks. Two consequences:
 
-* Averaged over the moments of a clip, a single frame is distributed alike in all eight classes.
-* The second class of a pair plays the scenes of the first backwards. In `val` this holds clip by clip: the file of one
+* Averaged over the moments of a video, a single frame has the same distribution in all eight classes.
+* The second class of a pair plays the scenes of the first backwards. In `val` this holds file by file: the file of one
   class holds exactly the frames of the file of the same name in its partner, in reverse. Each frame is coded on its own
   at a constant quantizer, so it also holds bit by bit after decoding. A model that averages over frames gives both the
   same scores and is right on at most one of the two; only a model of time can pass 50 %.
 
-The number of frames is odd because then the clip that a test takes from the middle (dense, or one frame of each
-segment) shows the same frames of a file and of its partner.
+The number of frames is odd because then the frames that a test takes from the middle (dense, or one frame of each
+segment) are the same in a file and in its partner.
 
     python -m datasets.demo ROOT
 
@@ -73,9 +73,9 @@ def write_demo_dataset(
     bytes with the same version of the encoder.
 
     Args:
-        train_per_class: Clips of each class in `train`, all of different scenes.
-        val_per_class: Clips of each class in `val`; the two classes of a pair share their scenes.
-        num_frames: Frames of each clip, odd.
+        train_per_class: Videos of each class in `train`, all of different scenes.
+        val_per_class: Videos of each class in `val`; the two classes of a pair share their scenes.
+        num_frames: Frames of each video, odd.
         size: Width and height of the frames in pixels, even.
         seed: Seed of every scene.
 
@@ -108,13 +108,13 @@ def write_demo_dataset(
     return root
 
 
-def draw_clip(rng: np.random.Generator, track: str, num_frames: int, size: int) -> np.ndarray:
-    """Draws the clip of a random scene in which one track runs forwards.
+def draw_video(rng: np.random.Generator, track: str, num_frames: int, size: int) -> np.ndarray:
+    """Draws the video of a random scene in which one track runs forwards.
 
     Args:
         rng: Source of everything random in the scene.
         track: `x`, `size`, `angle` or `color`.
-        num_frames: Frames T of the clip.
+        num_frames: Frames T of the video.
         size: Height H and width W of the frames in pixels.
 
     Returns:
@@ -137,7 +137,7 @@ def draw_clip(rng: np.random.Generator, track: str, num_frames: int, size: int) 
 def encode_video(path: Path, frames: np.ndarray) -> None:
     """Writes frames as an .mp4 in which each frame is coded on its own, at a constant quantizer.
 
-    Hence the decoded picture is a function of the frame alone, not of its place in the clip.
+    Hence the decoded picture is a function of the frame alone, not of its place in the video.
 
     Args:
         path: The file to write.
@@ -189,7 +189,7 @@ def _write_split(folder: Path, split: int, per_class: int, num_frames: int, size
             (folder / name).mkdir(parents=True)
             scenes = 0 if split == 1 else backward
             for i in range(per_class):
-                frames = draw_clip(np.random.default_rng((seed, split, motion, scenes, i)), track, num_frames, size)
+                frames = draw_video(np.random.default_rng((seed, split, motion, scenes, i)), track, num_frames, size)
                 encode_video(folder / name / f"scene_{i:04}.mp4", frames[::-1] if backward else frames)
 
 
@@ -197,7 +197,7 @@ def _states(rng: np.random.Generator, running: str, num_frames: int, size: int) 
     """The tracks x (pixels), size (pixels), angle (radians) and color (thirds of a cycle), each float64 [T].
 
     One runs from moment -0.5 to 0.5. The others stand at one of the T moments, so that the values met in a frame are
-    distributed alike whether a track runs or not.
+    distributed in the same way whether a track runs or not.
     """
     moments = np.linspace(-0.5, 0.5, num_frames)
     times = {name: np.full(num_frames, moments[rng.integers(num_frames)]) for name in ("x", "size", "angle", "color")}
@@ -211,7 +211,7 @@ def _states(rng: np.random.Generator, running: str, num_frames: int, size: int) 
 
 
 def _background(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Smooth coloured noise of two octaves, float32 [size, size, 3] in 0..255."""
+    """Smooth colored noise of two octaves, float32 [size, size, 3] in 0..255."""
     noise = np.zeros((size, size, 3), np.float32)
     for cells, height in ((3, 22.0), (9, 15.0)):
         grid = rng.uniform(-height, height, (cells, cells, 3)).astype(np.float32)
@@ -232,7 +232,7 @@ def _sprite(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _placement(angle: float, diameter: float, center: tuple[float, float]) -> np.ndarray:
-    """The affine map, float64 [2, 3], that puts the sprite's centre at `center`; a rising angle turns clockwise."""
+    """The affine map, float64 [2, 3], that puts the sprite's center at `center`; a rising angle turns clockwise."""
     scale, middle = diameter / SPRITE_SIZE, (SPRITE_SIZE - 1) / 2
     turn = scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     return np.column_stack((turn, np.array(center) - turn @ (middle, middle)))

@@ -1,6 +1,7 @@
 """Which frames a view is made of: pure functions from a frame count to indices counted from 0.
 
-K clips of L frames, I frames apart, out of N frames. A random generator is an argument wherever there is chance.
+A view is k segments of `length` frames, `step` frames apart, out of n frames. A random generator is an argument
+wherever there is chance.
 
 Source: mmaction2 0.x and 1.x `SampleFrames`, `DenseSampleFrames`, `UniformSample`; MIT temporal-shift-module
 `ops/dataset.py`; PaddleMVF, which samples as mmaction2 0.x; PaddleVideo `loader/pipelines/sample.py`, whose `Sampler`
@@ -13,7 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from configs.recipe import Recipe, RecipeError
+from configs import Recipe, RecipeError
 from datasets.annotation import DataError
 
 DENSE_RANGE = 64
@@ -79,7 +80,7 @@ def train_indices(num_frames: int, recipe: Recipe, rng: np.random.Generator) -> 
         offsets = paddlevideo_train(n, k, length, rng)
     else:
         offsets = mmaction_train(n, k, length, step, rng)
-    return expand_clips(offsets, length, step, n, recipe.clip.out_of_bound).reshape(-1)  # [T]
+    return expand_segments(offsets, length, step, n, recipe.clip.out_of_bound).reshape(-1)  # [T]
 
 
 def val_indices(num_frames: int, recipe: Recipe) -> np.ndarray:
@@ -90,7 +91,7 @@ def val_indices(num_frames: int, recipe: Recipe) -> np.ndarray:
     """
     _check_frames(num_frames)
     if recipe.clip.sampling == "mit":
-        return expand_clips(mit_val(num_frames, recipe.clip.num_segments), 1, 1, num_frames, "loop").reshape(1, -1)
+        return expand_segments(mit_val(num_frames, recipe.clip.num_segments), 1, 1, num_frames, "loop").reshape(1, -1)
     return _views(num_frames, recipe, num_clips=1, num_segments=recipe.clip.num_segments)
 
 
@@ -123,17 +124,17 @@ def _views(n: int, recipe: Recipe, num_clips: int, num_segments: int) -> np.ndar
         k = num_clips if spread_clips else num_segments
         twice = num_clips == 2 and not spread_clips
         offsets = TEST_RULES[recipe.clip.sampling](n, k, length, step, twice)
-    return expand_clips(offsets, length, step, n, recipe.clip.out_of_bound).reshape(num_clips, -1)  # [clips, T]
+    return expand_segments(offsets, length, step, n, recipe.clip.out_of_bound).reshape(num_clips, -1)  # [clips, T]
 
 
-def expand_clips(offsets: np.ndarray, length: int, step: int, n: int, out_of_bound: str) -> np.ndarray:
-    """Frames of the clips that start at `offsets`, int64 [clips, length], all in 0..n-1.
+def expand_segments(offsets: np.ndarray, length: int, step: int, n: int, out_of_bound: str) -> np.ndarray:
+    """Frames of the segments that start at `offsets`, int64 [k, length], all in 0..n-1.
 
     Args:
-        offsets: First frame of each clip [clips], whole or fractional; fractions are cut off at the very end.
-        out_of_bound: "loop" starts the video again; "repeat_last" repeats the clip's last frame inside the video.
+        offsets: First frame of each segment [k], whole or fractional; fractions are cut off at the very end.
+        out_of_bound: "loop" starts the video again; "repeat_last" repeats the segment's last frame inside the video.
     """
-    indices = np.asarray(offsets)[:, None] + np.arange(length) * step  # [clips, length]
+    indices = np.asarray(offsets)[:, None] + np.arange(length) * step  # [k, length]
     if out_of_bound == "loop":
         return np.mod(indices, n).astype(np.int64)
     inside = indices < n
@@ -166,7 +167,7 @@ def mmaction0_test(n: int, k: int, length: int, step: int, twice: bool) -> np.nd
 
 
 def mmaction1_test(n: int, k: int, length: int, step: int, twice: bool) -> np.ndarray:
-    """mmaction2 1.x: single frames as in the middle of k parts, clips spread from the first to the last start."""
+    """mmaction2 1.x: single frames as in the middle of k parts, longer ones spread from the first to the last start."""
     if length == 1:
         part = n / float(k)
         left = np.arange(k) * part
@@ -196,15 +197,15 @@ def mit_test(n: int, k: int, length: int, step: int, twice: bool) -> np.ndarray:
 
 
 def paddlevideo_train(n: int, k: int, length: int, rng: np.random.Generator) -> np.ndarray:
-    """PaddleVideo: a random place inside each of k parts of whole frames; where a clip fills its part, the left end."""
+    """PaddleVideo: a random place in each of k parts of whole frames; where frames fill their part, its left end."""
     free = n // k - length
     return _paddlevideo_parts(n, k) + (rng.integers(free + 1, size=k) if free >= 0 else 0)
 
 
 def paddlevideo_test(n: int, k: int, length: int, step: int, twice: bool) -> np.ndarray:
-    """PaddleVideo: clips start at the middle frame of each of k parts of whole frames, the left of two in the middle.
+    """PaddleVideo: segments start at the middle of each of k parts of whole frames, the left of two middle frames.
 
-    Where a part is shorter than a clip they start at its left end. `step` is 1 and `twice` does not occur.
+    Where a part is shorter than `length` they start at its left end. `step` is 1 and `twice` does not occur.
     """
     part = n // k
     return _paddlevideo_parts(n, k) + ((part - 1) // 2 if part >= length else 0)
@@ -224,7 +225,7 @@ TEST_RULES = {
 
 
 def dense_offsets(n: int, k: int, start: int) -> np.ndarray:
-    """k clips, 64 // k frames apart, that start at `start` and wrap at the end."""
+    """k single frames, 64 // k apart, that start at `start` and wrap at the end."""
     return (np.arange(k) * (DENSE_RANGE // k) + start) % n
 
 

@@ -1,4 +1,4 @@
-"""From decoded frames to normalised views: pure functions of frames, with every random draw made apart from its use.
+"""From decoded frames to normalized views: pure functions of frames, with every random draw made apart from its use.
 
 Frames are uint8 [T, H, W, 3] RGB. A `Draw` holds all that chance decides for one clip, so that a test or another
 framework's pipeline can set it; all frames of a clip share one draw.
@@ -21,7 +21,7 @@ from configs.recipe import Recipe
 AREA_RANGE = (0.08, 1.0)
 ASPECT_RANGE = (3 / 4, 4 / 3)
 CROP_TRIES = 10
-# Corners and centre, then the middles of the sides and of the quarters: (x, y) in fourths of the free space.
+# Corners and center, then the middles of the sides and of the quarters: (x, y) in fourths of the free space.
 CROP_POINTS = (
     (0, 0), (4, 0), (0, 4), (4, 4), (2, 2), (0, 2), (4, 2), (2, 4), (2, 0), (1, 1), (3, 1), (1, 3), (3, 3),
 )  # fmt: skip
@@ -39,7 +39,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Jitter:
-    """Factors of one colour jitter, the hue's shift in 0..255, and the order in which they are applied."""
+    """Factors of one color jitter, the hue's shift in 0..255, and the order in which they are applied."""
 
     brightness: float
     contrast: float
@@ -50,7 +50,7 @@ class Jitter:
 
 @dataclass(frozen=True)
 class Draw:
-    """What chance decides for one training clip: the crop in the resized frame, the flip, the colours."""
+    """What chance decides for one training clip: the crop in the resized frame, the flip, the colors."""
 
     box: Box
     flip: bool = False
@@ -95,12 +95,12 @@ def crop(frames: np.ndarray, box: Box) -> np.ndarray:
 
 
 def center_crop_box(height: int, width: int, size: int) -> Box:
-    """A centred square; the odd pixel stays right and below."""
+    """A centered square; the odd pixel stays right and below."""
     return Box((width - size) // 2, (height - size) // 2, size, size)
 
 
 def three_crop_boxes(height: int, width: int, size: int) -> tuple[Box, ...]:
-    """Three squares along the long side: first (left or top), last, middle; centred on the short side.
+    """Three squares along the long side: first (left or top), last, middle; centered on the short side.
 
     The references demand that the short side equals `size`; for smaller crops this is their rule along the long side.
     """
@@ -111,13 +111,13 @@ def three_crop_boxes(height: int, width: int, size: int) -> tuple[Box, ...]:
 
 
 def ten_crop_boxes(height: int, width: int, size: int) -> tuple[Box, ...]:
-    """Upper left, upper right, lower left, lower right, centre; each is used plain and then flipped."""
+    """Upper left, upper right, lower left, lower right, center; each is used plain and then flipped."""
     x_step, y_step = (width - size) // 4, (height - size) // 4
     return tuple(Box(x * x_step, y * y_step, size, size) for x, y in CROP_POINTS[:5])
 
 
 def random_resized_crop_box(height: int, width: int, rng: np.random.Generator) -> Box:
-    """A box of random area (8 to 100 %) and ratio (3/4 to 4/3, uniform in its logarithm); else a centred square."""
+    """A box of random area (8 to 100 %) and ratio (3/4 to 4/3, uniform in its logarithm); else a centered square."""
     ratios = np.exp(rng.uniform(math.log(ASPECT_RANGE[0]), math.log(ASPECT_RANGE[1]), size=CROP_TRIES))
     areas = rng.uniform(*AREA_RANGE, size=CROP_TRIES) * (height * width)
     widths = np.round(np.sqrt(areas * ratios)).astype(int)
@@ -181,7 +181,7 @@ def draw_jitter(strength: float, rng: np.random.Generator) -> Jitter:
 
 
 def color_jitter(frames: np.ndarray, jitter: Jitter) -> np.ndarray:
-    """Frames with other colours, uint8; between the steps values may leave 0..255, except before the hue's."""
+    """Frames with other colors, uint8; between the steps values may leave 0..255, except before the hue's."""
     steps = (
         lambda image: image * np.float32(jitter.brightness),
         lambda image: _blend(image, _gray(image).mean(), jitter.contrast),
@@ -220,21 +220,21 @@ def normalize_table(mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
 
 
 def normalize(frames: np.ndarray, table: np.ndarray, out: np.ndarray) -> None:
-    """Writes normalised frames channels first into `out`, float32 [T, 3, H, W]."""
+    """Writes normalized frames channels first into `out`, float32 [T, 3, H, W]."""
     for frame, target in zip(frames, out, strict=True):
         for channel, plane in enumerate(cv2.split(frame)):
             cv2.LUT(plane, table[channel], target[channel])
 
 
 class TrainTransform:
-    """Resize, random crop, random flip, colour jitter, normalise; the steps and numbers are the recipe's."""
+    """Resize, random crop, random flip, color jitter, normalize; the steps and numbers are the recipe's."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
         self._table = normalize_table(recipe.pixels.mean, recipe.pixels.std)
 
     def draw(self, height: int, width: int, rng: np.random.Generator) -> Draw:
-        """Draws for frames of height x width before any resize: crop, then flip, then colours."""
+        """Draws for frames of height x width before any resize: crop, then flip, then colors."""
         recipe = self._recipe
         height, width = short_side_size(height, width, recipe.pixels.short_side)
         if recipe.pixels.train_crop == "random_resized":
@@ -272,7 +272,7 @@ class TrainTransform:
 
 
 class EvalTransform:
-    """Resize, the crops of validation ("val": the centre) or of a test, normalise."""
+    """Resize, the crops of validation ("val": the center) or of a test, normalize."""
 
     def __init__(self, recipe: Recipe, mode: str = "test") -> None:
         self._recipe = recipe

@@ -1,1 +1,1 @@
-"""From a checkpoint to a certified artefact, and inference from it without `models`, `engine` or `weights`."""
+"""From a checkpoint to a certified artifact, and inference from it without `models`, `engine` or `weights`."""

@@ -12,7 +12,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from deploy.artefact import ArtefactError
+from deploy.artifact import ArtifactError
 from deploy.engines import ENGINES, check_settings, open_graph, with_precision
 from deploy.interface import Engine, EngineError, Settings
 from deploy.parity import TOLERANCE
@@ -86,7 +86,7 @@ def compiled(
         return model, name
     try:
         return CompiledRecognizer(model, _engine_of(model, Signature.of_clips(clip_shape), name, settings)), name
-    except (ArtefactError, EngineError) as error:
+    except (ArtifactError, EngineError) as error:
         if engine != "auto" or settings.precision != "fp32":
             raise
         print(f"note: computed in dygraph, as the engine {name} does not run here: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Makes a certified artefact of a checkpoint: `python -m deploy.export --pretrained FILE --output DIR`."""
+"""Makes a certified artifact of a checkpoint: `python -m deploy.export --pretrained FILE --output DIR`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from configs import Recipe, cli
-from deploy.artefact import CLASSES, LEGACY_FOLDER, RECIPE, ArtefactError, sha256, whole_artefact, write_record
+from deploy.artifact import CLASSES, LEGACY_FOLDER, RECIPE, ArtifactError, sha256, whole_artifact, write_record
 from deploy.engines import ENGINES, readers, versions
 from deploy.formats import FORMATS
 from deploy.signature import Signature
@@ -30,7 +30,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         usage="python -m deploy.export --pretrained FILE --output DIR [flags]",
     )
     run = parser.add_argument_group("run")
-    run.add_argument("--output", required=True, help="folder of the artefact; an artefact that is there is replaced")
+    run.add_argument("--output", required=True, help="folder of the artifact; an artifact that is there is replaced")
     run.add_argument(
         "--formats", nargs="+", choices=tuple(FORMATS), default=["paddle"],
         help="; ".join(f"{name}: {form.title}" for name, form in FORMATS.items()) + " (default: paddle)",
@@ -42,7 +42,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Writes the artefact beside its place, checks every graph in it, and moves it there."""
+    """Writes the artifact beside its place, checks every graph in it, and moves it there."""
     args = parse_args(argv)
     os.environ.setdefault("GLOG_minloglevel", "2")
     from runtime import preparation
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     command.end_on_sigterm()  # after Paddle's import, which takes the signal for itself
     from engine.pretrained import load_pretrained
 
-    with whole_artefact(args.output) as unchecked:
+    with whole_artifact(args.output) as unchecked:
         loaded = load_pretrained(args.pretrained, cli.asked(args))
         export(loaded.model, loaded.recipe, args.pretrained, unchecked, args.formats, args.views, args.video)
 
@@ -65,13 +65,13 @@ def export(
     views: str = "full",
     videos: Sequence[str] = (),
 ) -> None:
-    """Writes and checks an artefact, and prints how well it agrees with the model.
+    """Writes and checks an artifact, and prints how well it agrees with the model.
 
     Args:
         model: In eval mode.
         recipe: What it was trained and is tested by.
         weights: The file that they were read from; its class names lie beside.
-        folder: Of the artefact; not there yet.
+        folder: Of the artifact; not there yet.
         formats: Keys of FORMATS.
         views: A key of `cli.VIEWS`.
         videos: To check with; two are drawn where there are none.
@@ -89,7 +89,7 @@ def export(
     signature = Signature.of_clips(clips.shape[1:], recipe.network.num_classes)
     record = _record(weights, recipe, signature, views)
     for place, inner in _places(folder, formats).items():
-        write_artefact(place, inner, model, recipe, names, record)
+        write_artifact(place, inner, model, recipe, names, record)
         parity = {}
         for engine in [engine for form in inner for engine in _checkers(form)]:
             parity[engine] = compare(engine, place, clips, expected)
@@ -97,7 +97,7 @@ def export(
         write_record(place, {**record, "parity": parity})
 
 
-def write_artefact(
+def write_artifact(
     place: Path,
     formats: Sequence[str],
     model: nn.Layer,
@@ -105,7 +105,7 @@ def write_artefact(
     class_names: Sequence[str],
     record: dict[str, Any],
 ) -> None:
-    """Writes an artefact that nothing has checked yet into a new folder; its record says the signature."""
+    """Writes an artifact that nothing has checked yet into a new folder; its record says the signature."""
     from deploy.writers import write_graph
 
     place.mkdir(parents=True)
@@ -136,7 +136,7 @@ def _checkers(form: str) -> list[str]:
     engines = [name for name in readers(form) if importlib.util.find_spec(ENGINES[name].package)]
     if not engines:
         names = " or ".join(readers(form))
-        raise ArtefactError(f"--formats {form} needs {names} to check it: pip install -r requirements-deploy.txt")
+        raise ArtifactError(f"--formats {form} needs {names} to check it: pip install -r requirements-deploy.txt")
     return engines
 
 

@@ -1,4 +1,4 @@
-"""Names the actions in videos by an artefact: `python -m deploy.infer --model_dir DIR --video FILE_OR_FOLDER...`."""
+"""Names the actions in videos by an artifact: `python -m deploy.infer --model_dir DIR --video FILE_OR_FOLDER...`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from configs import cli
 from datasets import Batch, ClipLoader, VideoDataset, read_class_names, unlabelled
 from datasets.annotation import VIDEO_SUFFIXES, DataError
 from datasets.decode import FRAME_NAME
-from deploy.artefact import Artefact, ArtefactError, open_artefact
+from deploy.artifact import Artifact, ArtifactError, open_artifact
 from deploy.autolog import Benchmark
 from deploy.engines import ENGINES, PRECISIONS, open_engine
 from deploy.interface import Engine
@@ -24,7 +24,7 @@ from tasks import task_of
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Flags of the command; the artefact decides what they leave open."""
+    """Flags of the command; the artifact decides what they leave open."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=command.HelpFormatter,
@@ -35,7 +35,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     run.add_argument("--video", required=True, nargs="+", help="video files, folders of frames, or of videos")
     run.add_argument("--classes", help='file of class names: one a line, or JSON {"0": name}')
     run.add_argument("--top", type=command.positive, default=5, help="classes to print")
-    run.add_argument("--views", choices=tuple(cli.VIEWS), help="test views, or one centre view (default: as exported)")
+    run.add_argument("--views", choices=tuple(cli.VIEWS), help="test views, or one center view (default: as exported)")
     run.add_argument("--batch_size", type=command.positive, default=1, help="videos in a pass")
     run.add_argument("--num_workers", type=command.count, default=1, help="processes that decode ahead; 0: none")
     run.add_argument("--save_json", type=Path, help="file for the probabilities of every video")
@@ -56,7 +56,7 @@ def add_graph_flags(parser: argparse.ArgumentParser) -> None:
     section.add_argument(
         "--engine", choices=tuple(ENGINES), help="what computes (default: the first one that reads what is there)"
     )
-    section.add_argument("--precision", choices=PRECISIONS, help="of the computation (default: the artefact's)")
+    section.add_argument("--precision", choices=PRECISIONS, help="of the computation (default: the artifact's)")
     section.add_argument(
         "--threads", "--cpu_threads", type=command.count, default=0, help="of one operation; 0: OMP_NUM_THREADS, or all"
     )
@@ -72,16 +72,16 @@ def boolean(text: str) -> bool:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Wires an artefact and videos into names and probabilities."""
+    """Wires an artifact and videos into names and probabilities."""
     args = parse_args(argv)
-    artefact = open_artefact(args.model_dir)
-    names = tuple(read_class_names(args.classes)) if args.classes else artefact.class_names
-    if len(names) != len(artefact.class_names):
-        raise ArtefactError(f"{args.classes} names {len(names)} classes, the graph has {len(artefact.class_names)}")
+    artifact = open_artifact(args.model_dir)
+    names = tuple(read_class_names(args.classes)) if args.classes else artifact.class_names
+    if len(names) != len(artifact.class_names):
+        raise ArtifactError(f"{args.classes} names {len(names)} classes, the graph has {len(artifact.class_names)}")
     paths = find_videos(args.video)
     engine = open_engine_of(args)
-    dataset = make_dataset(paths, artefact, args.views)
-    task = task_of(artefact.recipe)
+    dataset = make_dataset(paths, artifact, args.views)
+    task = task_of(artifact.recipe)
     failures: list[str] = []
     scores: dict[str, list[float]] = {}
     workers = 0 if args.enable_benchmark or len(dataset) <= args.batch_size else args.num_workers
@@ -120,9 +120,9 @@ def find_videos(names: Sequence[str]) -> list[str]:
     return paths
 
 
-def make_dataset(paths: Sequence[str], artefact: Artefact, views: str | None = None) -> VideoDataset:
-    """The views of videos, decoded, placed and transformed by the artefact's recipe as test.py does it."""
-    return VideoDataset(unlabelled(paths), artefact.recipe, cli.VIEWS[views or artefact.record["views"]])
+def make_dataset(paths: Sequence[str], artifact: Artifact, views: str | None = None) -> VideoDataset:
+    """The views of videos, decoded, placed and transformed by the artifact's recipe as test.py does it."""
+    return VideoDataset(unlabelled(paths), artifact.recipe, cli.VIEWS[views or artifact.record["views"]])
 
 
 def predict(engine: Engine, loader: ClipLoader, failures: list[str]) -> Iterator[tuple[str, np.ndarray]]:

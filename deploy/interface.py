@@ -27,7 +27,7 @@ class Settings:
     """How an engine runs a graph.
 
     Attributes:
-        precision: Of the computation; int8 belongs to artefacts that `deploy.quantize` made.
+        precision: Of the computation; int8 belongs to artifacts that `deploy.quantize` made.
         threads: Threads of one operation; 0 takes OMP_NUM_THREADS, or else every core that the process may use.
         onednn: Paddle's oneDNN kernels; the other engines do not ask.
         gpu: Number of the GPU that computes, None for the CPU.

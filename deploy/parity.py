@@ -1,4 +1,4 @@
-"""Whether an artefact computes what the trained model does: logits of real clips, engine against dygraph."""
+"""Whether an artifact computes what the trained model does: logits of real clips, engine against dygraph."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 
 from configs import Recipe
 from datasets import load_views
-from datasets.demo import MOTIONS, draw_clip, encode_video
-from deploy.artefact import ArtefactError
+from datasets.demo import MOTIONS, draw_video, encode_video
+from deploy.artifact import ArtifactError
 from deploy.engines import open_engine
 from runtime.fresh_process import in_fresh_process
 
@@ -35,7 +35,7 @@ def parity_clips(videos: Sequence[str], recipe: Recipe, mode: str) -> np.ndarray
         paths = list(videos)
         for seed in range(2 - len(paths)):
             paths.append(str(Path(folder) / f"{seed}.mp4"))
-            encode_video(Path(paths[-1]), draw_clip(np.random.default_rng(seed), MOTIONS[seed][0], 33, 128))
+            encode_video(Path(paths[-1]), draw_video(np.random.default_rng(seed), MOTIONS[seed][0], 33, 128))
         return np.stack([load_views(path, recipe, mode)[0] for path in paths])
 
 
@@ -43,22 +43,22 @@ def check_spread(logits: np.ndarray, origin: str) -> float:
     """How far the logits [n, K] of different clips are apart.
 
     Raises:
-        ArtefactError: They are not finite, or so near to each other that agreement would prove nothing.
+        ArtifactError: They are not finite, or so near to each other that agreement would prove nothing.
     """
     if not np.isfinite(logits).all():
-        raise ArtefactError(f"{origin} gives logits that are not finite: its weights are damaged, or lr was too high")
+        raise ArtifactError(f"{origin} gives logits that are not finite: its weights are damaged, or lr was too high")
     spread = float(np.abs(logits - logits[:1]).max())
     if spread <= 1e-6 * max(float(np.abs(logits).max()), 1e-30):
-        raise ArtefactError(f"{origin} gives the same scores to every clip, as untrained weights do: train it first")
+        raise ArtifactError(f"{origin} gives the same scores to every clip, as untrained weights do: train it first")
     return spread
 
 
 def compare(name: str, directory: Path, clips: np.ndarray, expected: np.ndarray) -> dict[str, Any]:
-    """Runs an engine on an artefact in a fresh process, in batches of 1, 2 and 5 clips.
+    """Runs an engine on an artifact in a fresh process, in batches of 1, 2 and 5 clips.
 
     Args:
         name: A key of `deploy.engines.ENGINES`.
-        directory: The artefact.
+        directory: The artifact.
         clips: float32 [n, T, 3, H, W], n at least 2.
         expected: Their logits by dygraph, [n, K].
 
@@ -67,7 +67,7 @@ def compare(name: str, directory: Path, clips: np.ndarray, expected: np.ndarray)
         agreement, a fraction of the clips) and `clips`.
 
     Raises:
-        ArtefactError: The engine does not run the graph or gives other logits.
+        ArtifactError: The engine does not run the graph or gives other logits.
     """
     rows = np.concatenate([np.arange(size) % len(clips) for size in BATCHES])
     rows = np.concatenate([rows, np.arange(max(BATCHES), len(clips))])
@@ -86,9 +86,9 @@ def compare(name: str, directory: Path, clips: np.ndarray, expected: np.ndarray)
         "clips": len(clips),
     }
     if not difference <= figures["allowed"] or figures["top1"] < 1:
-        raise ArtefactError(
+        raise ArtifactError(
             f"{name} differs from the trained model by {difference:.1e} (allowed: {figures['allowed']:.1e}), top-1 "
-            f"agreement is {figures['top1']:.0%}: the artefact is not kept"
+            f"agreement is {figures['top1']:.0%}: the artifact is not kept"
         )
     return figures
 

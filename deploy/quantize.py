@@ -1,4 +1,4 @@
-"""Makes an int8 artefact: `python -m deploy.quantize --model_dir EXPORTED --output DIR --dataset_root DIR`.
+"""Makes an int8 artifact: `python -m deploy.quantize --model_dir EXPORTED --output DIR --dataset_root DIR`.
 
 Post-training quantization by ONNX Runtime: weights by output channel, activations by ranges that training clips show
 (`minmax`, `percentile`, or `entropy`, the Kullback-Leibler rule of TIPC's KL chain). What it costs is measured on the
@@ -24,13 +24,13 @@ import numpy as np
 
 from configs import cli
 from datasets import ClipLoader, VideoDataset, load_annotation
-from deploy.artefact import (
+from deploy.artifact import (
     CLASSES,
     RECIPE,
-    Artefact,
-    ArtefactError,
-    open_artefact,
-    whole_artefact,
+    Artifact,
+    ArtifactError,
+    open_artifact,
+    whole_artifact,
     write_record,
 )
 from deploy.engines import open_engine
@@ -46,14 +46,14 @@ CLASSIFIER = ("Gemm", "MatMul")  # its operators; nothing else in our graphs is 
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Flags of the command; the artefact decides what they leave open."""
+    """Flags of the command; the artifact decides what they leave open."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=command.HelpFormatter,
         usage="python -m deploy.quantize --model_dir EXPORTED --output DIR --dataset_root DIR [flags]",
     )
     parser.add_argument("--model_dir", required=True, help="folder that deploy.export wrote with --formats onnx")
-    parser.add_argument("--output", required=True, help="folder of the int8 artefact; one that is there is replaced")
+    parser.add_argument("--output", required=True, help="folder of the int8 artifact; one that is there is replaced")
     parser.add_argument("--dataset_root", required=True, help="data set: calibrated on train, measured on val")
     parser.add_argument("--train_list", default="", help="list file of the training videos, instead of the one found")
     parser.add_argument("--val_list", default="", help="list file of the validation videos, instead of the one found")
@@ -65,28 +65,28 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Quantizes beside the output's place, measures, and moves the artefact there."""
+    """Quantizes beside the output's place, measures, and moves the artifact there."""
     args = parse_args(argv)
     command.end_on_sigterm()
-    artefact = open_artefact(args.model_dir)
-    if artefact.precision != "fp32":
-        raise ArtefactError(f"{args.model_dir} holds {artefact.precision} weights already: name the exported folder")
-    if Path(args.output).resolve() == artefact.directory.resolve():
-        raise ArtefactError(f"--output {args.output} is the artefact itself: name another folder")
-    with whole_artefact(args.output) as unfinished:
+    artifact = open_artifact(args.model_dir)
+    if artifact.precision != "fp32":
+        raise ArtifactError(f"{args.model_dir} holds {artifact.precision} weights already: name the exported folder")
+    if Path(args.output).resolve() == artifact.directory.resolve():
+        raise ArtifactError(f"--output {args.output} is the artifact itself: name another folder")
+    with whole_artifact(args.output) as unfinished:
         unfinished.mkdir()
         for name in (RECIPE, CLASSES):
-            shutil.copy(artefact.directory / name, unfinished / name)
-        train = _dataset(artefact, args.dataset_root, "train", args.train_list)
-        val = _dataset(artefact, args.dataset_root, "val", args.val_list)
+            shutil.copy(artifact.directory / name, unfinished / name)
+        train = _dataset(artifact, args.dataset_root, "train", args.train_list)
+        val = _dataset(artifact, args.dataset_root, "val", args.val_list)
         clips = calibration_clips(train, args.clips)
-        quantize_graph(artefact, unfinished / GRAPH, clips, args.method)
-        kept = {name: value for name, value in artefact.record.items() if name not in ("files", "parity", "version")}
+        quantize_graph(artifact, unfinished / GRAPH, clips, args.method)
+        kept = {name: value for name, value in artifact.record.items() if name not in ("files", "parity", "version")}
         record = {**kept, "precision": QUANTIZED}
         write_record(unfinished, record)
         accuracy = {
             precision: top1_accuracy(open_engine("onnxruntime", place, threads=args.threads), val, args.num_workers)
-            for precision, place in (("fp32", artefact.directory), (QUANTIZED, unfinished))
+            for precision, place in (("fp32", artifact.directory), (QUANTIZED, unfinished))
         }
         write_record(
             unfinished,
@@ -107,20 +107,20 @@ def calibration_clips(dataset: VideoDataset, most: int) -> list[np.ndarray]:
     return [view[number % len(view)][None].copy() for number, view in enumerate(views)]
 
 
-def quantize_graph(artefact: Artefact, target: Path, clips: list[np.ndarray], method: str) -> None:
-    """Writes an int8 ONNX graph (QDQ) of an artefact's float one.
+def quantize_graph(artifact: Artifact, target: Path, clips: list[np.ndarray], method: str) -> None:
+    """Writes an int8 ONNX graph (QDQ) of an artifact's float one.
 
     Args:
-        artefact: In fp32.
+        artifact: In fp32.
         target: ONNX file.
         clips: What the ranges of activations are drawn from, each float32 [1, T, 3, H, W].
         method: A key of METHODS.
 
     Raises:
-        ArtefactError: ONNX Runtime's quantization is not installed, or refuses the graph.
+        ArtifactError: ONNX Runtime's quantization is not installed, or refuses the graph.
     """
     quantization = _quantization()
-    (source,) = artefact.graph("onnx").files
+    (source,) = artifact.graph("onnx").files
     with tempfile.TemporaryDirectory() as folder, _quiet():
         prepared = str(Path(folder) / "prepared.onnx")
         try:
@@ -129,7 +129,7 @@ def quantize_graph(artefact: Artefact, target: Path, clips: list[np.ndarray], me
             quantization.quantize_static(
                 prepared,
                 str(target),
-                _clip_reader(quantization, artefact.signature.inputs[0].name, clips),
+                _clip_reader(quantization, artifact.signature.inputs[0].name, clips),
                 per_channel=True,
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
@@ -139,7 +139,7 @@ def quantize_graph(artefact: Artefact, target: Path, clips: list[np.ndarray], me
                 extra_options={"CalibStridedMinMax": 1},
             )
         except (ValueError, RuntimeError, AssertionError) as error:
-            raise ArtefactError(f"ONNX Runtime cannot quantize {source}: {error}") from error
+            raise ArtifactError(f"ONNX Runtime cannot quantize {source}: {error}") from error
 
 
 def top1_accuracy(engine: Engine, dataset: VideoDataset, num_workers: int = 0) -> float:
@@ -157,13 +157,13 @@ def top1_accuracy(engine: Engine, dataset: VideoDataset, num_workers: int = 0) -
     return meter.summary()["top1_acc"]
 
 
-def _dataset(artefact: Artefact, root: str, split: str, list_file: str) -> VideoDataset:
-    """A split of a data set with the views that the artefact was exported for; raises DataError if it is not there."""
-    recipe = artefact.recipe
+def _dataset(artifact: Artifact, root: str, split: str, list_file: str) -> VideoDataset:
+    """A split of a data set with the views that the artifact was exported for; raises DataError if it is not there."""
+    recipe = artifact.recipe
     annotation = load_annotation(root, split, recipe.clip.split, recipe.network.num_classes, list_file)
-    if annotation.class_names and annotation.class_names != artefact.class_names:
-        raise UserError(f"the classes of {root} are not those of {artefact.directory}: take its own data")
-    return VideoDataset(annotation, recipe, cli.VIEWS[artefact.record["views"]])
+    if annotation.class_names and annotation.class_names != artifact.class_names:
+        raise UserError(f"the classes of {root} are not those of {artifact.directory}: take its own data")
+    return VideoDataset(annotation, recipe, cli.VIEWS[artifact.record["views"]])
 
 
 def _clip_reader(quantization: Any, name: str, clips: list[np.ndarray]) -> Any:
@@ -191,7 +191,7 @@ def _quantization() -> Any:
         importlib.import_module("onnxruntime.quantization.shape_inference")
         return importlib.import_module("onnxruntime.quantization")
     except ImportError as error:
-        raise ArtefactError(
+        raise ArtifactError(
             f"deploy.quantize needs onnxruntime and onnx ({error}): pip install -r requirements-deploy.txt"
         ) from error
 

@@ -1,4 +1,4 @@
-"""Serves an artefact over HTTP: `python -m deploy.serve --model_dir DIR --port P`.
+"""Serves an artifact over HTTP: `python -m deploy.serve --model_dir DIR --port P`.
 
     curl http://127.0.0.1:P/health
     curl --data-binary @clip.mp4 http://127.0.0.1:P/predict
@@ -26,7 +26,7 @@ import numpy as np
 from configs import cli
 from datasets import load_views
 from datasets.annotation import DataError
-from deploy.artefact import Artefact, open_artefact
+from deploy.artifact import Artifact, open_artifact
 from deploy.infer import add_graph_flags, open_engine_of
 from deploy.interface import Engine
 from runtime import command
@@ -64,16 +64,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     run.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
     run.add_argument("--top", type=command.positive, default=5, help="classes in an answer")
     run.add_argument("--max_megabytes", type=command.positive, default=64, help="largest video that is taken")
-    run.add_argument("--patience", type=command.positive, default=30, help="seconds that a sender may stand still")
+    run.add_argument(
+        "--patience", dest="timeout_s", type=command.positive, default=30, help="seconds that a sender may stand still"
+    )
     add_graph_flags(parser)
     return parser.parse_args(argv)
 
 
 class Classifier:
-    """An artefact in an engine, for many threads: each decodes for itself, one at a time computes."""
+    """An artifact in an engine, for many threads: each decodes for itself, one at a time computes."""
 
-    def __init__(self, artefact: Artefact, engine: Engine) -> None:
-        self.artefact = artefact
+    def __init__(self, artifact: Artifact, engine: Engine) -> None:
+        self.artifact = artifact
         self.engine = engine
         self._turn = threading.Lock()
 
@@ -85,12 +87,12 @@ class Classifier:
         """
         if not any(video[start : start + len(mark)] == mark for start, mark in CONTAINERS):
             raise DataError("the body of the request is no video file that is known here")
-        recipe = self.artefact.recipe
+        recipe = self.artifact.recipe
         with tempfile.NamedTemporaryFile(suffix=".video") as file:
             file.write(video)
             file.flush()
             try:
-                views = load_views(file.name, recipe, cli.VIEWS[self.artefact.record["views"]])
+                views = load_views(file.name, recipe, cli.VIEWS[self.artifact.record["views"]])
             except DataError as error:
                 raise DataError(str(error).replace(file.name, "the body of the request")) from error
         with self._turn:
@@ -163,7 +165,7 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.NOT_FOUND, error="there are GET /health and POST /predict")
         else:
             classifier = self.server.classifier
-            model, precision = classifier.artefact.record["model"], classifier.engine.facts["precision"]
+            model, precision = classifier.artifact.record["model"], classifier.engine.facts["precision"]
             self._answer(HTTPStatus.OK, status="ok", model=model, precision=precision)
 
     def do_POST(self) -> None:
@@ -197,7 +199,7 @@ class Handler(BaseHTTPRequestHandler):
         except Exception as error:  # the server outlives whatever one request meets
             self.log_error("%r", error)
             return self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, error="the model failed on this video")
-        names = classifier.artefact.class_names
+        names = classifier.artifact.class_names
         best = probabilities.argsort()[::-1][: self.server.top]
         top = [{"label": int(k), "name": names[k], "probability": float(probabilities[k])} for k in best]
         return self._answer(HTTPStatus.OK, top=top)
@@ -226,16 +228,16 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Takes the port, loads the artefact, and answers until a signal comes."""
+    """Takes the port, loads the artifact, and answers until a signal comes."""
     args = parse_args(argv)
-    with Server(args.host, args.port, args.top, args.max_megabytes, args.patience) as server:
+    with Server(args.host, args.port, args.top, args.max_megabytes, args.timeout_s) as server:
         _end_on_signals(server)
-        artefact = open_artefact(args.model_dir)
+        artifact = open_artifact(args.model_dir)
         engine = open_engine_of(args)
-        server.classifier = Classifier(artefact, engine)
+        server.classifier = Classifier(artifact, engine)
         _end_on_signals(server)  # again: Paddle has put its own handlers in place when it was imported
         how = f"{engine.facts['engine']}, {engine.facts['precision']}"
-        print(f"serving {artefact.record['model']} ({how}) on {server.url}", flush=True)
+        print(f"serving {artifact.record['model']} ({how}) on {server.url}", flush=True)
         server.serve_forever(poll_interval=0.1)
         server.drain()
     print("stopped", flush=True)

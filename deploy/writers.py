@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.artefact import ArtefactError
+from deploy.artifact import ArtifactError
 from deploy.formats import STEM, Graph
 from deploy.signature import Signature
 from runtime.errors import UserError
@@ -63,7 +63,7 @@ def save_legacy(model: nn.Layer, signature: Signature, stem: str) -> None:
 def save_onnx(model: nn.Layer, signature: Signature, stem: str) -> None:
     """Writes an ONNX graph: Paddle 3's, turned by paddle2onnx in a process of its own, which the converter may end."""
     if importlib.util.find_spec("paddle2onnx") is None:
-        raise ArtefactError("--formats onnx needs paddle2onnx: pip install -r requirements-deploy.txt")
+        raise ArtifactError("--formats onnx needs paddle2onnx: pip install -r requirements-deploy.txt")
     with tempfile.TemporaryDirectory() as folder:
         source, log = str(Path(folder) / "graph"), Path(folder) / "log"
         save_paddle(model, signature, source)

@@ -25,7 +25,8 @@ from paddle.optimizer import Optimizer
 
 from configs import Recipe
 from datasets import Annotation
-from weights.files import CheckpointError, read_pickle
+from weights import CheckpointError
+from weights.files import read_pickle
 
 _PROTOCOL = 4
 _PARTS = ("last.pdparams", "last.pdopt")

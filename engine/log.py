@@ -13,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from weights.files import CheckpointError
+from weights import CheckpointError
 
 
 class RunLog:

@@ -1,4 +1,4 @@
-"""Classifiers of a video from the features of its frames: pool each frame, classify, agree by the mean.
+"""Classifiers of a video from the features of its frames: pool each frame, classify, consensus by averaging.
 
 Source: Wang et al., "Temporal Segment Networks", ECCV 2016, section 3.1 (consensus by averaging); the repositories of
 TSM and MVFNet for what is averaged (logits, behind a dropout of each frame) and for the initial values.
@@ -17,8 +17,8 @@ class TSNHead(nn.Layer):
     Args:
         in_channels: Channels C of the features.
         num_classes: Classes K.
-        dropout: Part of the averaged features that is zeroed while training.
-        init_std: Standard deviation of the initial weights.
+        dropout: Fraction of the averaged features that is zeroed while training.
+        init_std: Std of the initial weights.
     """
 
     def __init__(self, in_channels: int, num_classes: int, dropout: float, init_std: float = 0.01) -> None:

@@ -1,7 +1,7 @@
-"""Multi-View Fusion: a part of the channels is convolved along time, height and width, each channel by itself.
+"""Multi-View Fusion: a fraction of the channels is convolved along time, height and width, each channel by itself.
 
 Source: Wu et al., "MVFNet: Multi-View Fusion Network for Efficient Video Recognition", AAAI 2021, section 3; the
-authors' repository whwu95/MVFNet (names of parameters, initialisation, which blocks are wrapped).
+authors' repository whwu95/MVFNet (names of parameters, initialization, which blocks are wrapped).
 """
 
 from __future__ import annotations

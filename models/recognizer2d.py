@@ -39,7 +39,7 @@ class Recognizer2D(nn.Layer):
             freeze_batch_norm(self)
 
     def forward(self, clips: paddle.Tensor) -> paddle.Tensor:
-        """Maps normalised clips float32 [N, T, 3, H, W] to logits [N, K]; T may differ from call to call.
+        """Maps normalized clips float32 [N, T, 3, H, W] to logits [N, K]; T may differ from call to call.
 
         Raises:
             UserError: The clips have no five axes.
@@ -101,7 +101,7 @@ def with_head(
         network: Options of the model.
         num_classes: Classes K.
         consensus: What the family averages over frames, a key of `heads.CONSENSUS`, unless the options say another.
-        init_std: Standard deviation of the classifier's initial weights.
+        init_std: Std of the classifier's initial weights.
         frame_divisor: 2 if the backbone halves the frames.
     """
     head = CONSENSUS[consensus if network.consensus == "family" else network.consensus]

@@ -46,7 +46,7 @@ def replace_layer(root: nn.Layer, path: str, layer: nn.Layer) -> None:
 
 
 def gather_rows(rows: paddle.Tensor, index: np.ndarray, zero_row: int | None = None) -> paddle.Tensor:
-    """Rearranges memory in runs: row i of the result is row index[i] of the argument.
+    """Gathers rows by index: row i of the result is row index[i] of the argument.
 
     An embedding lookup copies whole rows, and its gradient adds whole rows. On CPU Paddle's slices, transposes and
     concatenations do the same element by element and are 4 times slower forward, 15 times backward.

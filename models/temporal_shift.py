@@ -1,4 +1,4 @@
-"""Temporal Shift Module: a part of the channels looks one frame ahead, a part one frame back, at no multiplication.
+"""Temporal Shift Module: a fraction of the channels moves one frame back, another one frame on, without multiplying.
 
 Source: Lin et al., "TSM: Temporal Shift Module for Efficient Video Understanding", ICCV 2019, section 3; the authors'
 repository mit-han-lab/temporal-shift-module, `ops/temporal_shift.py` (names of parameters, which blocks are wrapped);
@@ -112,8 +112,8 @@ def shift(x: paddle.Tensor, num_frames: int, bounds: Bounds, direction: str) -> 
     Returns:
         The shifted tensor, [N*T, C, H, W].
     """
-    arrange = shift_by_rows if paddle.in_dynamic_mode() else shift_by_slices
-    return arrange(x, num_frames, bounds, direction)
+    move = shift_by_rows if paddle.in_dynamic_mode() else shift_by_slices
+    return move(x, num_frames, bounds, direction)
 
 
 class TemporalShift(TemporalModule):

@@ -1,7 +1,6 @@
-"""Settings of the process that make Paddle fast on processors: the allocator, and the vector path of its MKL on AMD.
+"""Settings of the process that make Paddle fast on CPU: the allocator, and the vector path of its MKL on AMD.
 
-Both are decided before the first operation. Paddle's MKL of 2019 takes a slow path on every processor that is not
-Intel's.
+Both are decided before the first operation. Paddle's MKL of 2019 takes a slow path on every CPU that is not Intel's.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 
 def mkl_vector_path(cpuinfo: str) -> str | None:
-    """The value of `MKL_DEBUG_CPU_TYPE` for this processor, or None where the default is right.
+    """The value of `MKL_DEBUG_CPU_TYPE` for this CPU, or None where the default is right.
 
     Args:
         cpuinfo: Text of /proc/cpuinfo.
 
     Returns:
-        "7" (AVX-512) or "5" (AVX2) on AMD, by the flags that the processor reports; None on any other vendor.
+        "7" (AVX-512) or "5" (AVX2) on AMD, by the flags that the CPU reports; None on any other vendor.
     """
     fields = dict(line.split(":", 1) for line in cpuinfo.split("\n\n")[0].splitlines() if ":" in line)
     fields = {key.strip(): value.strip() for key, value in fields.items()}
@@ -36,12 +35,12 @@ def mkl_vector_path(cpuinfo: str) -> str | None:
 
 
 def has_bf16() -> bool:
-    """Whether this processor multiplies in bfloat16."""
+    """Whether this CPU multiplies in bfloat16."""
     return _CPUINFO.is_file() and bool({"avx512_bf16", "amx_bf16"} & set(_CPUINFO.read_text().split()))
 
 
 def tune_mkl() -> str:
-    """Sets the MKL vector path by processor, unless the environment does; returns a line for the plan."""
+    """Sets the MKL vector path by vendor and flags, unless the environment does; returns a line for the plan."""
     if "MKL_DEBUG_CPU_TYPE" in os.environ:
         return f"MKL_DEBUG_CPU_TYPE={os.environ['MKL_DEBUG_CPU_TYPE']} (from the environment)"
     path = mkl_vector_path(_CPUINFO.read_text()) if _CPUINFO.exists() else None

@@ -1,7 +1,7 @@
 """Prepares the process for Paddle: device, threads, allocator, and the vector path of Paddle's MKL on AMD.
 
 Importing Paddle sets `OMP_NUM_THREADS=1` unless it is set already, and its MKL of 2019 takes a slow path on every
-processor that is not Intel's. Both are decided before the first operation, so `prepare` comes before any other import
+CPU that is not Intel's. Both are decided before the first operation, so `prepare` comes before any other import
 of Paddle and before NumPy work of weight.
 """
 
@@ -43,7 +43,7 @@ def prepare(device: str = "auto", threads: int = 0, tune: bool = True) -> list[s
     if tune:
         settings += [tune_mkl(), tune_malloc()]
     else:
-        settings.append("processor settings as they come (--no_tune)")
+        settings.append("CPU settings as they come (--no_tune)")
     paddle = _import_paddle()
     name = _device_name(device)
     paddle.set_device(name)
@@ -55,9 +55,7 @@ def check_precision(amp: str, to_static: bool = False) -> None:
     import paddle
 
     if amp != "none" and paddle.get_device() == "cpu":
-        raise UserError(
-            f"--amp {amp} needs a GPU: on a processor Paddle computes in float32 all the same; take --amp none"
-        )
+        raise UserError(f"--amp {amp} needs a GPU: on CPU Paddle computes in float32 all the same; take --amp none")
     if amp != "none" and to_static:
         raise UserError(f"--to_static trains in float32: leave out --amp {amp}, or --to_static")
 

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def top_k_accuracy(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
-    """Share of samples whose label is among the k best scores.
+    """Fraction of samples whose label is among the k best scores.
 
     Args:
         scores: float [N, K]; of equal scores the higher class index counts as better, as in mm.

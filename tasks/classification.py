@@ -56,7 +56,7 @@ class Classification(Task):
     metrics = ("top1_acc", "top5_acc", "mean_acc")
     targets = Labels()
 
-    # Paddle is imported where training needs it, so that inference from an artefact runs without.
+    # Paddle is imported where training needs it, so that inference from an artifact runs without.
 
     def training_batch(
         self, clips: paddle.Tensor, targets: paddle.Tensor, recipe: Recipe, rng: np.random.Generator

@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from tasks.accuracy import class_accuracy, confusion_matrix
 
 
 def write_report(
-    directory: Path, scores: np.ndarray, labels: np.ndarray, class_names: Sequence[str], summary: dict
+    directory: Path, scores: np.ndarray, labels: np.ndarray, class_names: Sequence[str], summary: dict[str, Any]
 ) -> list[str]:
     """Writes `test.json`, `per_class.csv` and `confusion_matrix.png`, and returns their names.
 

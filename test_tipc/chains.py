@@ -17,7 +17,7 @@ from typing import Any
 from runtime import command
 from runtime.errors import UserError
 from test_tipc.config import MODES, Config, ConfigError, read_config
-from test_tipc.prepare import clips_of, dataset_of
+from test_tipc.prepare import dataset_of, videos_of
 from test_tipc.session import FAILED, Session, StepError
 from test_tipc.steps import (
     PREDICTIONS,
@@ -186,35 +186,35 @@ def paddle2onnx(config: Config, mode: str, session: Session) -> None:
 
     Source: test_paddle2onnx.sh of PaddleVideo.
     """
-    artefact = _converted(config, session, "2onnx", "save_file")
-    if artefact is None:
+    artifact = _converted(config, session, "2onnx", "save_file")
+    if artifact is None:
         session.skip("inference", "there is nothing to infer with")
         return
     for engine in config.choices("config") or [""]:
         log = session.folder / f"python_infer_{engine or 'onnx'}_precision_fp32.log"
         argv = [
             config.need("python"), *config.argv("inference"), *config.flag("config", engine),
-            *config.flag("onnx_file", str(artefact)), *config.flag("input", *clips_of(config)),
+            *config.flag("onnx_file", str(artifact)), *config.flag("input", *videos_of(config)),
         ]  # fmt: skip
         session.run(f"inference, {engine}", argv, log, check=inference_check(session.folder / PREDICTIONS, log))
 
 
 def serving(config: Config, mode: str, session: Session) -> None:
-    """Exports a trained model, starts the server, waits until it is ready, sends it clips, and ends it.
+    """Exports a trained model, starts the server, waits until it is ready, sends it videos, and ends it.
 
     Source: test_serving_infer_python.sh of PaddleVideo.
     """
-    artefact = _converted(config, session, "trans_model", "server_dir")
-    if artefact is None:
+    artifact = _converted(config, session, "trans_model", "server_dir")
+    if artifact is None:
         session.skip("server", "there is nothing to serve")
         return
     log, answers = session.folder / "python_server.log", session.folder / "python_server_infer_precision_fp32.log"
-    argv = [config.need("python"), *config.argv("web_service"), "--model_dir", str(artefact)]
+    argv = [config.need("python"), *config.argv("web_service"), "--model_dir", str(artifact)]
     with session.server("server", argv, log, lambda: _is_healthy(_url(log))) as server:
         if server.passed:
             argv = [
                 config.need("python"), *config.argv("pipline"), "--url", _url(log),
-                *config.flag("input", *clips_of(config)),
+                *config.flag("input", *videos_of(config)),
             ]  # fmt: skip
             session.run("client", argv, answers, check=inference_check(session.folder / PREDICTIONS, answers))
         else:
@@ -222,20 +222,20 @@ def serving(config: Config, mode: str, session: Session) -> None:
 
 
 def _converted(config: Config, session: Session, tool: str, target: str) -> Path | None:
-    """The artefact of the trained model that a config starts from, with the ground truth beside; None if a step fails.
+    """The artifact of the trained model that a config starts from, with the ground truth beside; None if a step fails.
 
     Args:
         tool, target: Names of the lines that hold the command, and the flag of the folder that it writes.
     """
-    weights, artefact = _trained(config, "model_dir", session.mode), session.folder / "inference"
+    weights, artifact = _trained(config, "model_dir", session.mode), session.folder / "inference"
     trained = read_config(config.path.with_name("train_infer_python.txt"), "train_params")
     argv = [
         config.need("python"), *config.argv(tool), *config.flag("model_dir", str(weights)),
-        *config.flag(target, str(artefact)),
+        *config.flag(target, str(artifact)),
     ]  # fmt: skip
-    log, outputs = session.folder / "conversion.log", [artefact / "export.json"]
-    step = session.run("conversion", argv, log, outputs, lambda: export_numbers(artefact))
-    return artefact if step.passed and ground_truth(session, trained, session.folder, weights) else None
+    log, outputs = session.folder / "conversion.log", [artifact / "export.json"]
+    step = session.run("conversion", argv, log, outputs, lambda: export_numbers(artifact))
+    return artifact if step.passed and ground_truth(session, trained, session.folder, weights) else None
 
 
 def _url(log: Path) -> str:

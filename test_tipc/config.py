@@ -1,6 +1,6 @@
 """Reads TIPC's config files exactly: each line by its number, as PaddleOCR, PaddleVideo and PaddleMVF lay them out.
 
-The shell readers of those repositories drop blank lines, so that every line after one is taken for its neighbour, cut a
+The shell readers of those repositories drop blank lines, so that every line after one is taken for its neighbor, cut a
 value at its second colon, and expand a `*`. Here a line is one key, one colon and the rest, and a file that is not laid
 out as its form says is refused with the number of the line.
 
@@ -49,7 +49,7 @@ FORMS: dict[str, tuple[tuple[str, str] | str, ...]] = {
         ("serving_dir", "serving_dir"), ("web_service", "web_service"), ("pipline", "pipline"), ("input", ANY),
     ),
 }  # fmt: skip
-# Sections that may follow the 51 lines: PaddleVideo's three, and ours: who tells the truth, how good a model must be.
+# Sections that may follow the 51 lines: PaddleVideo's three, and ours: ground truth, required accuracy.
 SECTIONS: dict[str, tuple[tuple[str, str], ...]] = {
     "infer_benchmark_params": (("random_infer_input", "random_infer_input"),),
     "train_benchmark_params": (
@@ -268,7 +268,7 @@ def _read_line(path: Path, number: int, row: str, expected: tuple[str, str] | st
     lines[name] = Line(number, found, value)
 
 
-_HINT = ": readers of this format drop a blank line and take every later one for its neighbour"
+_HINT = ": readers of this format drop a blank line and take every later one for its neighbor"
 
 
 def _spelled(expected: tuple[str, str] | str) -> str:

@@ -2,7 +2,7 @@
 
 - `test_tipc/data/<model>`: the data set. The embedded one, small for `lite_train_*`, or the third argument, or what the
   variable TIPC_DATASET names.
-- `test_tipc/data/<model>_clips`: clips of its validation part, as many of each class, which the inference chains name.
+- `test_tipc/data/<model>_clips`: videos of its validation split, as many of each class, for the inference chains.
 - The trained model of line 37, for modes that begin with one: trained here unless it is there.
 """
 
@@ -25,7 +25,7 @@ from test_tipc.config import MODES, Config, ConfigError, read_config
 
 DATA = Path("test_tipc/data")
 LITE, WHOLE = (8, 2), (40, 10)  # videos of each class to train with and to validate with
-CLIPS = {"lite": 1, "whole": 4}  # and to infer, as far as there are that many
+VIDEOS = {"lite": 1, "whole": 4}  # and to infer, as far as there are that many
 TRAINED_BY = "whole_train_whole_infer"  # the mode whose numbers train a model for modes that begin with one
 BENCHMARKS = ("benchmark_train", "dynamic_", "dynamicTostatic_")  # how the modes of benchmark_train.sh begin
 STAMP = "prepared.json"
@@ -41,12 +41,12 @@ def dataset_of(config: Config, mode: str) -> Path:
         prepared = None
     if prepared is None or not root.is_dir():
         raise ConfigError(f"{root} is not prepared: {command}")
-    if "dataset" not in prepared and (prepared["size"], prepared.get("clips")) != (_size(mode), _clips(mode)):
+    if "dataset" not in prepared and (prepared["size"], prepared.get("clips")) != (_size(mode), _videos(mode)):
         raise ConfigError(f"{root} is prepared for {prepared['mode']}: {command}")
     return root
 
 
-def clips_of(config: Config) -> list[str]:
+def videos_of(config: Config) -> list[str]:
     """The videos of the config's input line: those in the folder that it names, or the one file.
 
     Raises:
@@ -64,13 +64,13 @@ def _size(mode: str) -> str:
     return "lite" if mode.startswith(("lite", *BENCHMARKS)) else "whole"
 
 
-def _clips(mode: str) -> int:
-    """How many clips of each class a mode infers."""
-    return CLIPS["whole" if "whole_infer" in mode else _size(mode)]
+def _videos(mode: str) -> int:
+    """How many videos of each class a mode infers."""
+    return VIDEOS["whole" if "whole_infer" in mode else _size(mode)]
 
 
 def prepare(config: Config, mode: str, dataset: str = "") -> None:
-    """Writes data, clips and, where the mode begins with one, a trained model.
+    """Writes data, videos and, where the mode begins with one, a trained model.
 
     Raises:
         UserError: The data set cannot be read, or the training fails.
@@ -80,7 +80,7 @@ def prepare(config: Config, mode: str, dataset: str = "") -> None:
     size = _size(mode)
     train, val = LITE if size == "lite" else WHOLE
     root = DATA / config["model_name"]
-    stamp: dict[str, Any] = {"mode": mode, "size": size, "clips": _clips(mode)}
+    stamp: dict[str, Any] = {"mode": mode, "size": size, "clips": _videos(mode)}
     DATA.mkdir(parents=True, exist_ok=True)
     (DATA / f"{root.name}.json").unlink(missing_ok=True)  # what is there is no longer what it says
     if dataset:
@@ -93,7 +93,7 @@ def prepare(config: Config, mode: str, dataset: str = "") -> None:
 
         source = write_demo_dataset(DATA / f"motion_{size}", train_per_class=train, val_per_class=val).absolute()
     _link(root, source)
-    count = _link_clips(DATA / f"{root.name}_clips", source, stamp["clips"])
+    count = _link_videos(DATA / f"{root.name}_clips", source, stamp["clips"])
     (DATA / f"{root.name}.json").write_text(json.dumps(stamp) + "\n", encoding="utf-8")
     print(f"{root}: {source}\n{root}_clips: {count} videos")
     if not mode.startswith(("lite", TRAINED_BY, *BENCHMARKS)):
@@ -108,7 +108,7 @@ def _link(place: Path, target: Path) -> None:
     place.symlink_to(target, target_is_directory=True)
 
 
-def _link_clips(folder: Path, source: Path, per_class: int) -> int:
+def _link_videos(folder: Path, source: Path, per_class: int) -> int:
     """Links to the first validation videos of each class."""
     from datasets import load_annotation
 

@@ -75,6 +75,7 @@ class Session:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
+            self._lock.close()
             raise UserError(f"{self.folder} is being written by another run: wait until it is over") from None
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from runtime.cpu import has_bf16
 from test_tipc.compare_results import compare_files, read_predictions
 from test_tipc.config import Config
-from test_tipc.prepare import clips_of
+from test_tipc.prepare import videos_of
 from test_tipc.session import Session, StepError
 
 PREDICTIONS = "ground_truth.log"
@@ -114,10 +114,10 @@ def evaluate(session: Session, config: Config, mode: str, folder: Path, weights:
 def infer_exported(
     session: Session, config: Config, folder: Path, weights: Path, command: list[str], rows: bool = True
 ) -> Path | None:
-    """Exports weights, lets the trained model tell the truth, and infers with every setting of the config.
+    """Exports weights, predicts with the trained model as ground truth, and infers with every setting of the config.
 
     Returns:
-        The artefact, or None if it was not made or there is no truth to judge it by.
+        The artifact, or None if it was not made or there is no ground truth to compare it with.
     """
     exported = export(session, config, folder, weights, command)
     truth = exported and ground_truth(session, config, folder, weights)
@@ -130,7 +130,7 @@ def infer_exported(
 
 
 def export(session: Session, config: Config, folder: Path, weights: Path, command: list[str]) -> Path | None:
-    """Exports weights; returns the artefact, or None if it is not certified."""
+    """Exports weights; returns the artifact, or None if it is not certified."""
     target = folder / "inference"
     argv = [
         config.need("python"), *command, *config.flag("export_weights", str(weights)),
@@ -142,7 +142,7 @@ def export(session: Session, config: Config, folder: Path, weights: Path, comman
 
 
 def read_certificate(target: Path) -> dict[str, Any]:
-    """The record of an artefact; raises StepError if it certifies no file, or one that is not there."""
+    """The record of an artifact; raises StepError if it certifies no file, or one that is not there."""
     record = json.loads((target / "export.json").read_text(encoding="utf-8"))
     missing = [name for name in record["files"] if not (target / name).is_file()]
     if missing or not record["files"]:
@@ -151,7 +151,7 @@ def read_certificate(target: Path) -> dict[str, Any]:
 
 
 def export_numbers(target: Path) -> dict[str, Any]:
-    """What the certificate of an artefact says; raises StepError if it certifies nothing or not enough."""
+    """What the certificate of an artifact says; raises StepError if it certifies nothing or not enough."""
     record = read_certificate(target)
     if not record["parity"]:
         raise StepError(f"{target}/export.json certifies nothing about its graphs")
@@ -164,24 +164,24 @@ def export_numbers(target: Path) -> dict[str, Any]:
 
 
 def ground_truth(session: Session, config: Config, folder: Path, weights: Path) -> Path | None:
-    """What the trained model says of the clips, by predict.py; None if it says nothing of them."""
-    clips = clips_of(config)
+    """The log of predict.py on the videos with the trained weights; None if it does not predict each of them."""
+    videos = videos_of(config)
     log = folder / PREDICTIONS
     argv = [
         config.need("python"), *config.argv("ground_truth"), *config.flag("export_weights", str(weights)),
-        *config.flag("input", *clips),
+        *config.flag("input", *videos),
     ]  # fmt: skip
 
     def check() -> dict[str, Any]:
         count = len(read_predictions(log))
-        if count != len(clips):
-            raise StepError(f"{count} predictions for {len(clips)} clips")
+        if count != len(videos):
+            raise StepError(f"{count} predictions for {len(videos)} videos")
         return {"clips": count}
 
     return log if session.run("ground truth", argv, log, check=check).passed else None
 
 
-def infer_all(session: Session, config: Config, folder: Path, artefact: Path, int8: bool = False) -> None:
+def infer_all(session: Session, config: Config, folder: Path, artifact: Path, int8: bool = False) -> None:
     """Inference with every setting of the config that the device has, each compared with the ground truth."""
     reasons = set()
     for setting in _settings(config, int8):
@@ -196,8 +196,8 @@ def infer_all(session: Session, config: Config, folder: Path, artefact: Path, in
         argv = [
             config.need("python"), *config.argv("inference"),
             *(text for key, value in setting.items() for text in config.flag(key, value)),
-            *config.flag("model_file", str(artefact)), *config.flag("params_file", config["params_file"]),
-            *config.flag("benchmark", config["benchmark"]), *config.flag("input", *clips_of(config)),
+            *config.flag("model_file", str(artifact)), *config.flag("params_file", config["params_file"]),
+            *config.flag("benchmark", config["benchmark"]), *config.flag("input", *videos_of(config)),
         ]  # fmt: skip
         timed = setting["precision"] if config["benchmark"] == "True" else ""
         session.run(name, argv, log, check=inference_check(folder / PREDICTIONS, log, timed))
@@ -262,7 +262,7 @@ def inference_check(truth: Path, log: Path, precision: str = "") -> Callable[[],
 
 
 def quantize(session: Session, config: Config, exported: Path) -> Path | None:
-    """Makes int8 of an artefact; its accuracy must not fall by more than the config allows."""
+    """Makes int8 of an artifact; its accuracy must not fall by more than the config allows."""
     target = session.folder / "inference_int8"
     allowed = float(config.need("int8_drop"))
     argv = [

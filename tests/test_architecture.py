@@ -79,7 +79,7 @@ def test_training_and_inference_never_import_torch():
             assert "torch" not in imports_of(path), path
 
 
-def test_inference_from_an_artefact_needs_nothing_that_trained_it():
+def test_inference_from_an_artifact_needs_nothing_that_trained_it():
     files = [path for path in FILES if room_of(path) == "deploy" and path.stem not in EXPORTING]
     assert {"infer", "interface", "openvino"} <= {path.stem for path in files}
     for path in files:

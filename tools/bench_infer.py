@@ -13,7 +13,7 @@ from runtime import command
 from tools import measure
 from tools.measure import Engine, Job, Work
 
-ARTEFACT = "artefact"
+ARTIFACT = "artifact"
 
 
 def ours(job: Job) -> Work:
@@ -41,8 +41,8 @@ def _dynamic(job: Job, tune: bool) -> Work:
 
 
 def exported(job: Job, engine: str, precision: str) -> Work:
-    """The artefact of `deploy.export` in one of its engines, as `deploy.infer` opens it."""
-    run = engines.open_engine(engine, Path(job.directory) / ARTEFACT, precision, threads=1)
+    """The artifact of `deploy.export` in one of its engines, as `deploy.infer` opens it."""
+    run = engines.open_engine(engine, Path(job.directory) / ARTIFACT, precision, threads=1)
     return lambda: run(job.clips)
 
 
@@ -112,7 +112,7 @@ ENGINES = {
 
 
 def export(job: Job) -> None:
-    """Writes the certified artefact that the exported engines run."""
+    """Writes the certified artifact that the exported engines run."""
     from deploy import export
 
     sides = dict.fromkeys(("short_side", "crop_size", "test_size"), job.size)
@@ -120,12 +120,12 @@ def export(job: Job) -> None:
     folder = Path(job.directory)
     (folder / "recipe.json").write_text(recipe.to_json())
     formats = dict.fromkeys(kind.formats[0] for kind in engines.ENGINES.values())
-    export.main(["--pretrained", str(folder / "weights.npz"), "--output", str(folder / ARTEFACT), "--formats", *formats,
+    export.main(["--pretrained", str(folder / "weights.npz"), "--output", str(folder / ARTIFACT), "--formats", *formats,
                  "--views", "quick"])  # fmt: skip
 
 
 def prepare(job: Job, names: Sequence[str]) -> None:
-    """Writes weights and, for the engines that need it, the artefact."""
+    """Writes weights and, for the engines that need it, the artifact."""
     measure.in_process(measure.make_weights, job)
     if EXPORTED.keys() & set(names):
         measure.in_process(export, job)

@@ -46,7 +46,9 @@ def main(argv: list[str] | None = None) -> None:
     print("\n" + table(rows))
     print(f"\n{len(CLASS_NAMES)} classes, {time.perf_counter() - started:.0f} s in all; files in {args.output_dir}")
     if not claim_holds(rows):
-        raise UserError("the table does not show MVF and TSM above 90 % and TSN at or below an even guess of direction")
+        raise UserError(
+            "the table does not show MVF and TSM above 90 % and TSN at or below the chance level of direction"
+        )
 
 
 def train_all(data: Path, output_dir: Path, seed: int) -> dict[str, float]:
@@ -58,13 +60,13 @@ def train_all(data: Path, output_dir: Path, seed: int) -> dict[str, float]:
     runs, logs = {}, {}
     for family in FAMILIES:
         shutil.rmtree(output_dir / family, ignore_errors=True)
-        words = [
+        argv = [
             "train.py", "--preset", f"demo_{family}", "--dataset_root", str(data), "--output_dir",
             str(output_dir / family), "--seed", str(seed), "--num_workers", "0", "--threads", "1",
         ]  # fmt: skip
-        print(f"$ python {' '.join(words)} &", flush=True)
+        print(f"$ python {' '.join(argv)} &", flush=True)
         logs[family] = (output_dir / f"{family}.out").open("w")
-        runs[family] = subprocess.Popen([sys.executable, *words], stdout=logs[family], stderr=subprocess.STDOUT)
+        runs[family] = subprocess.Popen([sys.executable, *argv], stdout=logs[family], stderr=subprocess.STDOUT)
     started, told = time.perf_counter(), dict.fromkeys(FAMILIES, 0)
     seconds: dict[str, float] = {}
     try:
@@ -96,7 +98,7 @@ def _tell_epochs(family: str, metrics: Path, told: int) -> int:
 
 
 def direction_accuracy(confusion: np.ndarray) -> float:
-    """Share of videos taken for themselves among those taken for themselves or for their reverse.
+    """Fraction of videos taken for themselves among those taken for themselves or for their reverse.
 
     Args:
         confusion: int [8, 8], rows true, in the order of CLASS_NAMES.
@@ -138,11 +140,11 @@ def _command(script: str, *arguments: object) -> None:
     Raises:
         UserError: It ends with an error.
     """
-    words = [script, *map(str, arguments)]
-    print(f"\n$ python {' '.join(words)}", flush=True)
-    code = subprocess.run([sys.executable, *words], check=False).returncode
+    argv = [script, *map(str, arguments)]
+    print(f"\n$ python {' '.join(argv)}", flush=True)
+    code = subprocess.run([sys.executable, *argv], check=False).returncode
     if code:
-        raise UserError(f"python {' '.join(words)} ended with exit code {code}")
+        raise UserError(f"python {' '.join(argv)} ended with exit code {code}")
 
 
 if __name__ == "__main__":

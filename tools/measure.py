@@ -297,7 +297,7 @@ def run(
         value_names: Title of the column that proves the engines to compute the same.
         prepare: Called with the job and the names of the engines before they open, writes the job's directory.
         argv: Flags.
-        multiply_adds: What the work costs; with it each row says what part of the machine's peak it reaches.
+        multiply_adds: What the work costs; with it each row says what fraction of the machine's peak it reaches.
 
     Raises:
         UserError: A flag is not possible, or an engine fails.
@@ -367,7 +367,7 @@ def _parse(description: str, engines: dict[str, Engine], argv: Sequence[str] | N
 
 
 def machine() -> dict[str, Any]:
-    """Date, processor and versions, as far as they can be found."""
+    """Date, CPU and versions, as far as they can be found."""
     name, flags = cpu(FLAGS)
     return {
         "date": datetime.date.today().isoformat(),
@@ -410,7 +410,7 @@ def table_rows(job: Job, engines: dict[str, Engine], rows: dict[str, Row], work:
 
     Args:
         job, engines, rows: What was measured.
-        work: Seconds that the work takes at the machine's peak; 0 leaves the share of it out.
+        work: Seconds that the work takes at the machine's peak; 0 leaves the fraction of it out.
     """
     lines = []
     reference = rows.get(REFERENCE)

@@ -32,13 +32,13 @@ class Upstream:
     Attributes:
         pair: As `recognizer_pair`.
         models: Our names of the models that it has too.
-        drawn_alike: Those whose initial weights come from the same distributions as ours.
+        same_initialization: Those whose initial weights come from the same distributions as ours.
         describe: Its name and version for the report, asked for once it has been loaded.
     """
 
     pair: Callable[..., Pair]
     models: Sequence[str]
-    drawn_alike: Sequence[str]
+    same_initialization: Sequence[str]
     describe: Callable[[], str]
 
 
@@ -89,8 +89,8 @@ def certify(
             )
             if upstream:
                 report.settings["reference"] = upstream.describe()
-            alike = upstream is None or name in upstream.drawn_alike
-            if "init" in steps and alike and precision == precisions[0]:
+            same = upstream is None or name in upstream.same_initialization
+            if "init" in steps and same and precision == precisions[0]:
                 fresh = build(name, recipe, clips, labels, seed=seed, randomize=False)
                 report.stages += align_pair(fresh, steps=["init"], seed=seed, progress=show).stages
             if with_data:

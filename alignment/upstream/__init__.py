@@ -114,7 +114,7 @@ def find_upstream(reference: str) -> Upstream:
     return Upstream(
         pair=functools.partial(third_party_pair, reference),
         models=source.models,
-        drawn_alike=source.drawn_alike,
+        same_initialization=source.same_initialization,
         describe=lambda: reference if source.url else f"{name} {importlib.metadata.version(name)}",
     )
 

@@ -72,7 +72,7 @@ SOURCE = Source(
     build,
     names,
     options,
-    drawn_alike=tuple(name for name in MODELS if name.startswith("tsm")),
+    same_initialization=tuple(name for name in MODELS if name.startswith("tsm")),
     url="https://github.com/mit-han-lab/temporal-shift-module",
     marker="ops/temporal_shift.py",
 )

@@ -111,4 +111,4 @@ def _mobilenet_names() -> Names:
 
 
 MODELS = tuple(f"{family}_{backbone}" for family in ("tsn", "tsm") for backbone in (*DEPTHS, "mobilenet_v2"))
-SOURCE = Source(MODELS, build, names, drawn_alike=MODELS)
+SOURCE = Source(MODELS, build, names, same_initialization=MODELS)

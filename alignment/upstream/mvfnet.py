@@ -85,7 +85,7 @@ SOURCE = Source(
     tuple(DEPTHS),
     build,
     names,
-    drawn_alike=tuple(DEPTHS),
+    same_initialization=tuple(DEPTHS),
     url="https://github.com/whwu95/MVFNet",
     marker="codes/models/modules/MVF.py",
 )

@@ -48,7 +48,7 @@ class Source:
             logits [N, K], with its own initial weights.
         names: Our name of a model -> rules from its paths to ours, as `Pair.names`.
         options: Our name of a model -> further arguments of `create_model` that make ours the same model.
-        drawn_alike: Our names of models whose initial weights come from the same distributions.
+        same_initialization: Our names of models whose initial weights come from the same distributions.
         url: What to clone, for a source that is a checkout; empty for an installed package.
         marker: A file that tells a checkout.
     """
@@ -57,7 +57,7 @@ class Source:
     build: Callable[[str, Settings, str], nn.Module]
     names: Callable[[str], Names]
     options: Callable[[str], dict[str, Any]] = lambda name: {}
-    drawn_alike: Sequence[str] = ()
+    same_initialization: Sequence[str] = ()
     url: str = ""
     marker: str = ""
 

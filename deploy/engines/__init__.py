@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from deploy.artefact import Artefact, ArtefactError, open_artefact
+from deploy.artifact import Artifact, ArtifactError, open_artifact
 from deploy.engines import onnxruntime, openvino, paddle
 from deploy.formats import Graph, formats_in
 from deploy.interface import QUANTIZED, Engine, EngineError, EngineKind, Settings
@@ -52,28 +52,28 @@ def with_precision(precision: str) -> str:
 
 
 def open_engine(name: str | None, model_dir: str | Path, precision: str | None = None, **settings: Any) -> Engine:
-    """Loads the graph of an artefact folder into an engine.
+    """Loads the graph of an artifact folder into an engine.
 
     Args:
         name: A key of ENGINES; None takes the first one that reads a format that is there.
         model_dir: Folder that `deploy.export` or `deploy.quantize` wrote.
-        precision, settings: See Settings; no precision takes the artefact's.
+        precision, settings: See Settings; no precision takes the artifact's.
 
     Raises:
-        ArtefactError: The folder does not hold the engine's graph whole.
+        ArtifactError: The folder does not hold the engine's graph whole.
         EngineError: The engine is not installed, or the graph belongs to another version of it, or neither the engine
             nor this machine can do what is asked.
     """
-    artefact = open_artefact(model_dir)
-    asked = Settings(precision or artefact.precision, **settings)
-    there = formats_in(artefact.directory)
+    artifact = open_artifact(model_dir)
+    asked = Settings(precision or artifact.precision, **settings)
+    there = formats_in(artifact.directory)
     name = name or next((name for name, kind in ENGINES.items() if set(there) & set(kind.formats)), next(iter(ENGINES)))
     check_settings(name, asked)
-    _check_precision(artefact, asked.precision)
+    _check_precision(artifact, asked.precision)
     kind = ENGINES[name]
-    graph = artefact.graph(next((form for form in kind.formats if form in there), kind.formats[0]))
+    graph = artifact.graph(next((form for form in kind.formats if form in there), kind.formats[0]))
     if kind.same_version:
-        _check_version(artefact, kind, import_package(name, asked).__version__)
+        _check_version(artifact, kind, import_package(name, asked).__version__)
     return open_graph(name, graph, asked)
 
 
@@ -117,19 +117,19 @@ def check_settings(name: str, settings: Settings) -> None:
         raise EngineError(refusal)
 
 
-def _check_precision(artefact: Artefact, precision: str) -> None:
-    if (precision == QUANTIZED) == (artefact.precision == QUANTIZED):
+def _check_precision(artifact: Artifact, precision: str) -> None:
+    if (precision == QUANTIZED) == (artifact.precision == QUANTIZED):
         return
     way = "make int8 with deploy.quantize" if precision == QUANTIZED else "name the folder it was made from"
-    raise ArtefactError(f"{artefact.directory} holds {artefact.precision} weights, asked for {precision}: {way}")
+    raise ArtifactError(f"{artifact.directory} holds {artifact.precision} weights, asked for {precision}: {way}")
 
 
-def _check_version(artefact: Artefact, kind: EngineKind, version: str) -> None:
+def _check_version(artifact: Artifact, kind: EngineKind, version: str) -> None:
     """Refuses a graph of another minor version."""
-    made_by = artefact.record["versions"][kind.distribution]
+    made_by = artifact.record["versions"][kind.distribution]
     if made_by.split(".")[:2] != version.split(".")[:2]:
         raise EngineError(
-            f"{artefact.directory} was exported by {kind.package.title()} {made_by}, this is {version}: export again, "
+            f"{artifact.directory} was exported by {kind.package.title()} {made_by}, this is {version}: export again, "
             f"or pip install {kind.distribution}=={made_by}"
         )
 

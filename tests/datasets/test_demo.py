@@ -39,7 +39,7 @@ def test_tree(root):
 
 
 def test_files_decode_near_to_what_was_drawn(root):
-    clip = demo.draw_clip(np.random.default_rng((3, 0, 1, 0, 0)), "x", 7, 48)
+    clip = demo.draw_video(np.random.default_rng((3, 0, 1, 0, 0)), "x", 7, 48)
     decoded = decode(root / "train" / "moving_right" / "scene_0000.mp4")
     assert decoded.shape == clip.shape == (7, 48, 48, 3)
     assert np.abs(decoded.astype(int) - clip).mean() < 5
@@ -115,7 +115,7 @@ def test_refuses_numbers_out_of_range(tmp_path, name, value):
 
 
 def test_without_libx264_frames_are_still_coded_one_by_one(tmp_path, monkeypatch):
-    clip = demo.draw_clip(np.random.default_rng(0), "angle", 5, 48)
+    clip = demo.draw_video(np.random.default_rng(0), "angle", 5, 48)
     monkeypatch.setattr(demo.av, "codecs_available", {"mpeg4"})
     demo.encode_video(tmp_path / "forward.mp4", clip)
     demo.encode_video(tmp_path / "backward.mp4", clip[::-1])
@@ -144,7 +144,7 @@ def test_pixels_of_a_frame_do_not_tell_the_class():
     means = []
     for motion, (track, *_) in enumerate(demo.MOTIONS):
         rngs = (np.random.default_rng((motion, i)) for i in range(250))
-        means.append(np.stack([demo.draw_clip(rng, track, 3, 32).mean(axis=(0, 1, 2)) for rng in rngs]))
+        means.append(np.stack([demo.draw_video(rng, track, 3, 32).mean(axis=(0, 1, 2)) for rng in rngs]))
     centers = np.array([m.mean(axis=0) for m in means])  # [motions, 3]
     error = np.array([m.std(axis=0) for m in means]).mean(axis=0) / np.sqrt(250)
     assert (np.ptp(centers, axis=0) < 5.5 * error).all()

@@ -1,4 +1,4 @@
-"""A checkpoint with random weights that tell clips apart, and its artefact in every format."""
+"""A checkpoint with random weights that tell clips apart, and its artifact in every format."""
 
 import shutil
 
@@ -53,19 +53,19 @@ def checkpoint(make_checkpoint):
 
 @pytest.fixture(scope="session")
 def exported(checkpoint, tmp_path_factory):
-    """The artefact of `checkpoint`, in every format that can be made here; not to be changed."""
+    """The artifact of `checkpoint`, in every format that can be made here; not to be changed."""
     pytest.importorskip("paddle2onnx")
     pytest.importorskip("onnxruntime")
-    folder = tmp_path_factory.mktemp("artefact") / "tsm"
+    folder = tmp_path_factory.mktemp("artifact") / "tsm"
     export.main(["--pretrained", str(checkpoint), "--output", str(folder), "--threads", "1",
                  "--formats", "paddle", "legacy", "onnx"])  # fmt: skip
     return folder
 
 
 @pytest.fixture
-def artefact(exported, tmp_path):
-    """A copy of the artefact that a test may damage."""
-    return shutil.copytree(exported, tmp_path / "artefact")
+def artifact(exported, tmp_path):
+    """A copy of the artifact that a test may damage."""
+    return shutil.copytree(exported, tmp_path / "artifact")
 
 
 @pytest.fixture(scope="session")

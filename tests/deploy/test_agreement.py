@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 
 def clips_in(folder):
-    """The centre view of each video of a folder, float32 [n, 8, 3, 32, 32]."""
+    """The center view of each video of a folder, float32 [n, 8, 3, 32, 32]."""
     recipe = get_preset("demo_tsm").with_(short_side=40, test_size=32)
     videos = sorted(path for path in folder.rglob("*") if path.suffix in VIDEO_SUFFIXES)
     return np.stack([load_views(str(video), recipe, "val")[0] for video in videos])
@@ -43,12 +43,12 @@ def real_clips():
 
 
 @pytest.fixture(scope="module", params=MODELS)
-def model_and_artefact(request, make_checkpoint, tmp_path_factory):
+def model_and_artifact(request, make_checkpoint, tmp_path_factory):
     """A model, and the folder of its graphs."""
     pytest.importorskip("paddle2onnx")
     preset, fields = MODELS[request.param]
     weights = make_checkpoint(preset, short_side=40, test_size=32, **fields)
-    folder = tmp_path_factory.mktemp("artefact") / request.param
+    folder = tmp_path_factory.mktemp("artifact") / request.param
     flags = ["--pretrained", str(weights), "--output", str(folder), "--threads", "1", "--views", "quick"]
     export.main([*flags, "--formats", "paddle", "onnx"])
     args = export.parse_args(flags)
@@ -56,8 +56,8 @@ def model_and_artefact(request, make_checkpoint, tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", ["embedded", "real"])
-def test_every_clip_gets_the_logits_and_the_class_of_the_model(kind, model_and_artefact, request):
-    model, folder = model_and_artefact
+def test_every_clip_gets_the_logits_and_the_class_of_the_model(kind, model_and_artifact, request):
+    model, folder = model_and_artifact
     clips = request.getfixturevalue(f"{kind}_clips")
     expected = export.dygraph_logits(model, clips)
     assert np.ptp(expected, axis=0).max() > 0.1, "the logits tell the clips apart"

@@ -9,7 +9,7 @@ import paddle
 import pytest
 
 from configs import cli
-from deploy.artefact import write_record
+from deploy.artifact import write_record
 from deploy.engines import ENGINES, open_engine
 from deploy.interface import Settings
 from engine.pretrained import load_pretrained
@@ -76,12 +76,12 @@ def test_an_engine_that_is_not_installed_names_the_command(name, exported, monke
         open_engine(name, exported)
 
 
-def test_a_graph_of_another_paddle_is_refused(artefact):
-    record = json.loads((artefact / "export.json").read_text())
+def test_a_graph_of_another_paddle_is_refused(artifact):
+    record = json.loads((artifact / "export.json").read_text())
     record["versions"]["paddlepaddle"] = "3.9.0"
-    (artefact / "export.json").write_text(json.dumps(record))
+    (artifact / "export.json").write_text(json.dumps(record))
     with pytest.raises(UserError, match=r"exported by Paddle 3\.9\.0, this is .*pip install paddlepaddle==3\.9\.0"):
-        open_engine("paddle", artefact)
+        open_engine("paddle", artifact)
 
 
 @pytest.mark.parametrize(
@@ -93,11 +93,11 @@ def test_a_graph_of_another_paddle_is_refused(artefact):
         ("paddle", "classes.txt"),
     ],
 )
-def test_a_truncated_file_is_named(name, file, artefact):
-    data = (artefact / file).read_bytes()
-    (artefact / file).write_bytes(data[: len(data) // 2])
+def test_a_truncated_file_is_named(name, file, artifact):
+    data = (artifact / file).read_bytes()
+    (artifact / file).write_bytes(data[: len(data) // 2])
     with pytest.raises(UserError, match=rf"{file} \(\d+ bytes\) is truncated or was changed"):
-        open_engine(name, artefact)
+        open_engine(name, artifact)
 
 
 @pytest.mark.parametrize(
@@ -108,10 +108,10 @@ def test_a_truncated_file_is_named(name, file, artefact):
         ("paddle", "export.json", "has no export.json: make it with python -m deploy.export"),
     ],
 )
-def test_a_missing_file_is_named(name, file, message, artefact):
-    (artefact / file).unlink()
+def test_a_missing_file_is_named(name, file, message, artifact):
+    (artifact / file).unlink()
     with pytest.raises(UserError, match=message):
-        open_engine(name, artefact)
+        open_engine(name, artifact)
 
 
 @pytest.mark.parametrize(
@@ -123,10 +123,10 @@ def test_a_missing_file_is_named(name, file, message, artefact):
         ('{"version": 99}', "has version 99"),
     ],
 )
-def test_a_record_that_is_none(text, message, artefact):
-    (artefact / "export.json").write_text(text)
+def test_a_record_that_is_none(text, message, artifact):
+    (artifact / "export.json").write_text(text)
     with pytest.raises(UserError, match=message):
-        open_engine("paddle", artefact)
+        open_engine("paddle", artifact)
 
 
 @pytest.mark.parametrize(
@@ -168,10 +168,10 @@ def test_threads_are_those_of_the_environment(given, threads, monkeypatch):
 
 @pytest.mark.parametrize(("name", "file"), [("paddle", "inference.json"), ("onnxruntime", "inference.onnx"),
                                             ("openvino", "inference.onnx")])  # fmt: skip
-def test_a_graph_that_the_engine_cannot_read_is_one_line(name, file, artefact):
+def test_a_graph_that_the_engine_cannot_read_is_one_line(name, file, artifact):
     pytest.importorskip(name)
-    record = json.loads((artefact / "export.json").read_text())
-    (artefact / file).write_bytes(b"not a graph")
-    write_record(artefact, {key: value for key, value in record.items() if key not in ("version", "files")})
+    record = json.loads((artifact / "export.json").read_text())
+    (artifact / file).write_bytes(b"not a graph")
+    write_record(artifact, {key: value for key, value in record.items() if key not in ("version", "files")})
     with pytest.raises(UserError, match=rf"{file} does not load in {name}: "):
-        open_engine(name, artefact)
+        open_engine(name, artifact)

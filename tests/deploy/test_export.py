@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from deploy import export, fusions
-from deploy.artefact import open_artefact, whole_artefact
+from deploy.artifact import open_artifact, whole_artifact
 from deploy.engines import open_engine
 from deploy.parity import check_spread, parity_clips
 from engine.checkpoint import pickled
@@ -33,7 +33,7 @@ def rewrite(weights, folder, change):
     return folder / "best.pdparams"
 
 
-def test_artefact_is_whole_and_its_record_says_what_it_is(exported, checkpoint):
+def test_artifact_is_whole_and_its_record_says_what_it_is(exported, checkpoint):
     files = {"inference.json", "inference.pdiparams", "inference.onnx", "recipe.json", "classes.txt", "export.json"}
     assert {path.name for path in exported.iterdir()} == {*files, "legacy"}
     assert {path.name for path in (exported / "legacy").iterdir()} == {
@@ -50,7 +50,7 @@ def test_artefact_is_whole_and_its_record_says_what_it_is(exported, checkpoint):
     for name, digest in record["files"].items():
         assert hashlib.sha256((exported / name).read_bytes()).hexdigest() == digest
     assert record["versions"]["paddlepaddle"].startswith("3.")
-    assert open_artefact(exported).class_names[7] == "class_7"
+    assert open_artifact(exported).class_names[7] == "class_7"
 
 
 def test_every_format_agrees_with_the_model(exported):
@@ -78,37 +78,37 @@ def wrong_graph(monkeypatch):
 
 
 def test_a_graph_that_differs_is_not_kept(checkpoint, tmp_path, wrong_graph):
-    with pytest.raises(UserError, match=r"paddle differs from the trained model by .*: the artefact is not kept"):
+    with pytest.raises(UserError, match=r"paddle differs from the trained model by .*: the artifact is not kept"):
         run(checkpoint, tmp_path / "new")
     assert not list(tmp_path.iterdir())
 
 
-def test_an_older_artefact_survives_a_failing_export_and_is_replaced_by_a_good_one(
-    checkpoint, artefact, wrong_graph, monkeypatch
+def test_an_older_artifact_survives_a_failing_export_and_is_replaced_by_a_good_one(
+    checkpoint, artifact, wrong_graph, monkeypatch
 ):
-    before = (artefact / "export.json").read_text()
+    before = (artifact / "export.json").read_text()
     with pytest.raises(UserError, match="not kept"):
-        run(checkpoint, artefact)
-    assert (artefact / "export.json").read_text() == before
+        run(checkpoint, artifact)
+    assert (artifact / "export.json").read_text() == before
     monkeypatch.undo()
-    run(checkpoint, artefact, "--views", "quick")
-    assert json.loads((artefact / "export.json").read_text())["views"] == "quick"
-    assert not (artefact / "inference.onnx").exists()
-    assert [path.name for path in artefact.parent.iterdir()] == [artefact.name]
+    run(checkpoint, artifact, "--views", "quick")
+    assert json.loads((artifact / "export.json").read_text())["views"] == "quick"
+    assert not (artifact / "inference.onnx").exists()
+    assert [path.name for path in artifact.parent.iterdir()] == [artifact.name]
 
 
-def test_an_older_artefact_comes_back_when_the_new_one_cannot_take_its_place(artefact, monkeypatch):
+def test_an_older_artifact_comes_back_when_the_new_one_cannot_take_its_place(artifact, monkeypatch):
     replace = os.replace
 
     def refused(source, target):
-        if Path(source).name == "artefact" and Path(target) == artefact:
+        if Path(source).name == "artifact" and Path(target) == artifact:
             raise OSError("no")
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", refused)
-    with pytest.raises(OSError, match="no"), whole_artefact(artefact) as place:
+    with pytest.raises(OSError, match="no"), whole_artifact(artifact) as place:
         place.mkdir()
-    assert open_artefact(artefact).recipe.network.model == "tsm_tiny"
+    assert open_artifact(artifact).recipe.network.model == "tsm_tiny"
 
 
 def test_paddle_2_alone_needs_no_folder_of_its_own_and_is_replaced(checkpoint, tmp_path):
@@ -123,7 +123,7 @@ def test_other_files_are_never_replaced(checkpoint, tmp_path):
     for beside in ((), ("export.json",)):
         for name in beside:
             (tmp_path / name).write_text("{}")
-        with pytest.raises(UserError, match=r"holds something else than an artefact, thesis\.txt"):
+        with pytest.raises(UserError, match=r"holds something else than an artifact, thesis\.txt"):
             run(checkpoint, tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "words"
 
@@ -159,7 +159,7 @@ def test_a_bad_checkpoint_leaves_nothing(case, checkpoint, tmp_path):
 
 
 def test_sigterm_leaves_nothing_unfinished(checkpoint, tmp_path):
-    command = [sys.executable, "-m", "deploy.export", "--pretrained", checkpoint, "--output", tmp_path / "artefact"]
+    command = [sys.executable, "-m", "deploy.export", "--pretrained", checkpoint, "--output", tmp_path / "artifact"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not list(tmp_path.rglob("inference.json")):  # the graph is there, its check begins

@@ -1,4 +1,4 @@
-"""The command that infers: the lines of predict.py from an artefact alone, and what bad videos do to it."""
+"""The command that infers: the lines of predict.py from an artifact alone, and what bad videos do to it."""
 
 import json
 import re
@@ -27,9 +27,9 @@ def run(exported, capsys):
     """Runs the command: flags -> (the error's message or "", printed lines)."""
 
     def run(*flags):
-        words = [str(flag) for flag in ("--model_dir", exported, "--threads", 1, *flags)]
+        argv = [str(flag) for flag in ("--model_dir", exported, "--threads", 1, *flags)]
         try:
-            infer.main(words)
+            infer.main(argv)
         except UserError as error:
             return str(error), capsys.readouterr()
         return "", capsys.readouterr()
@@ -90,9 +90,9 @@ def test_a_corrupt_video_is_named_and_counted_and_the_others_go_on(run, videos, 
 
 def test_exit_code_is_1_after_a_failure(exported, videos, tmp_path):
     (tmp_path / "bad.mp4").write_bytes(b"no video")
-    words = ["--model_dir", exported, "--engine", "onnxruntime", "--video", tmp_path / "bad.mp4", videos[0]]
+    argv = ["--model_dir", exported, "--engine", "onnxruntime", "--video", tmp_path / "bad.mp4", videos[0]]
     done = subprocess.run(
-        [sys.executable, "-m", "deploy.infer", *map(str, words)], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "deploy.infer", *map(str, argv)], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
     assert done.stdout.count("Top1 class:") == 1
@@ -104,9 +104,9 @@ def test_inference_needs_neither_the_model_nor_a_framework(exported, videos):
         "import sys; from deploy import infer; infer.main(sys.argv[1:])\n"
         "print(sorted({'models', 'engine', 'weights', 'torch', 'paddle', 'alignment'} & set(sys.modules)))"
     )
-    words = ["--model_dir", exported, "--engine", "onnxruntime", "--video", videos[0]]
+    argv = ["--model_dir", exported, "--engine", "onnxruntime", "--video", videos[0]]
     done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, words)], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, *map(str, argv)], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
 

@@ -26,7 +26,7 @@ def toy(monkeypatch):
     monkeypatch.setitem(engines.ENGINES, "toy", module.ENGINE)
 
 
-def test_it_runs_an_artefact(exported, clips):
+def test_it_runs_an_artifact(exported, clips):
     engine = open_engine("toy", exported, threads=1)
     assert engine.facts["engine"] == "toy"
     expected = open_engine("paddle", exported, threads=1)(clips)

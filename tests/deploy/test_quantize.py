@@ -1,4 +1,4 @@
-"""Post-training quantization: the int8 artefact runs, is near to the float one, and says what it costs."""
+"""Post-training quantization: the int8 artifact runs, is near to the float one, and says what it costs."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from configs import Recipe
 from datasets import load_views
 from datasets.demo import CLASS_NAMES
 from deploy import infer, quantize
-from deploy.artefact import open_artefact, write_record
+from deploy.artifact import open_artifact, write_record
 from deploy.engines import open_engine
 from runtime.errors import UserError
 from tasks.view_scores import score_views
@@ -19,17 +19,17 @@ pytest.importorskip("onnxruntime")
 
 
 @pytest.fixture
-def named(artefact):
-    """The artefact under the class names of the embedded set."""
-    record = open_artefact(artefact).record
-    (artefact / "classes.txt").write_text("".join(f"{name}\n" for name in CLASS_NAMES))
-    write_record(artefact, {key: value for key, value in record.items() if key not in ("version", "files")})
-    return artefact
+def named(artifact):
+    """The artifact under the class names of the embedded set."""
+    record = open_artifact(artifact).record
+    (artifact / "classes.txt").write_text("".join(f"{name}\n" for name in CLASS_NAMES))
+    write_record(artifact, {key: value for key, value in record.items() if key not in ("version", "files")})
+    return artifact
 
 
 def run(model_dir, output, data, *flags):
-    words = ["--model_dir", model_dir, "--output", output, "--dataset_root", data, "--threads", 1, "--clips", 8, *flags]
-    quantize.main([str(word) for word in words])
+    argv = ["--model_dir", model_dir, "--output", output, "--dataset_root", data, "--threads", 1, "--clips", 8, *flags]
+    quantize.main([str(word) for word in argv])
 
 
 @pytest.mark.parametrize("method", quantize.METHODS)
@@ -70,7 +70,7 @@ def test_accuracy_is_that_of_each_graph_on_the_validation_videos(named, motion_v
 
 
 def test_the_engine_of_int8_need_not_be_named_and_its_source_not_overwritten(named, motion_videos, tmp_path, capsys):
-    with pytest.raises(UserError, match="is the artefact itself"):
+    with pytest.raises(UserError, match="is the artifact itself"):
         run(named, named, motion_videos)
     run(named, tmp_path / "int8", motion_videos)
     infer.main(["--model_dir", str(tmp_path / "int8"), "--video", str(next(motion_videos.rglob("*.mp4")))])
@@ -80,23 +80,23 @@ def test_the_engine_of_int8_need_not_be_named_and_its_source_not_overwritten(nam
 
 
 def test_calibration_clips_are_spread_over_the_training_videos(named, motion_videos):
-    dataset = quantize._dataset(open_artefact(named), str(motion_videos), "train", "")
+    dataset = quantize._dataset(open_artifact(named), str(motion_videos), "train", "")
     clips = quantize.calibration_clips(dataset, 5)
     assert [clip.shape for clip in clips] == [(1, 8, 3, 32, 32)] * 5
     assert len({clip.tobytes() for clip in clips}) == 5
 
 
-def test_what_cannot_be_quantized_is_refused(artefact, motion_videos, tmp_path):
+def test_what_cannot_be_quantized_is_refused(artifact, motion_videos, tmp_path):
     with pytest.raises(UserError, match=r"the classes of .* are not those of"):
-        run(artefact, tmp_path / "int8", motion_videos)
+        run(artifact, tmp_path / "int8", motion_videos)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").touch()
-    with pytest.raises(UserError, match="holds something else than an artefact"):
-        run(artefact, tmp_path / "other", motion_videos)
-    record = json.loads((artefact / "export.json").read_text())
-    (artefact / "export.json").write_text(json.dumps(record | {"precision": "int8"}))
+    with pytest.raises(UserError, match="holds something else than an artifact"):
+        run(artifact, tmp_path / "other", motion_videos)
+    record = json.loads((artifact / "export.json").read_text())
+    (artifact / "export.json").write_text(json.dumps(record | {"precision": "int8"}))
     with pytest.raises(UserError, match="holds int8 weights already"):
-        run(artefact, tmp_path / "int8", motion_videos)
+        run(artifact, tmp_path / "int8", motion_videos)
     assert not (tmp_path / "int8").exists()
     assert not list(tmp_path.glob(".int8*"))
 

@@ -1,4 +1,4 @@
-"""The HTTP server in a process of its own: right answers, clear refusals, a clean end."""
+"""The HTTP server in a process of its own: correct predictions, clear refusals, a clean end."""
 
 import json
 import re
@@ -19,15 +19,15 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def start(exported, *flags):
-    words = [sys.executable, "-m", "deploy.serve", "--model_dir", exported, "--threads", "1", "--top", "8", *flags]
+    argv = [sys.executable, "-m", "deploy.serve", "--model_dir", exported, "--threads", "1", "--top", "8", *flags]
     return subprocess.Popen(
-        [str(word) for word in words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [str(word) for word in argv], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
 @pytest.fixture(scope="module")
 def server(exported):
-    """A server of the artefact: the URL that it says."""
+    """A server of the artifact: the URL that it says."""
     process = start(exported, "--port", 0, "--max_megabytes", 1, "--patience", 2)
     line = process.stdout.readline()
     yield re.fullmatch(r"serving tsm_tiny \(paddle, fp32\) on (http://127\.0\.0\.1:\d+)\n", line)[1]

@@ -151,12 +151,12 @@ def test_every_format_has_an_engine():
     assert set(FORMATS) == {form for kind in ENGINES.values() for form in kind.formats}
 
 
-def test_a_record_of_version_2_opens(artefact, clips):
-    expected = open_engine("paddle", artefact, threads=1)(clips)
-    record = json.loads((artefact / "export.json").read_text())
+def test_a_record_of_version_2_opens(artifact, clips):
+    expected = open_engine("paddle", artifact, threads=1)(clips)
+    record = json.loads((artifact / "export.json").read_text())
     signature = record.pop("signature")
     record |= {"version": 2, "input": signature["inputs"][0]}
-    (artefact / "export.json").write_text(json.dumps(record))
-    engine = open_engine("paddle", artefact, threads=1)
+    (artifact / "export.json").write_text(json.dumps(record))
+    engine = open_engine("paddle", artifact, threads=1)
     assert engine.signature == Signature.from_dict(signature)
     assert (engine(clips) == expected).all()

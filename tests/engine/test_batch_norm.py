@@ -10,7 +10,7 @@ from engine.batch_norm import recompute_statistics
 
 
 class FrameNorm(nn.Layer):
-    """Normalises folded frames, so that the statistics can be computed from the clips themselves."""
+    """Normalizes folded frames, so that the statistics can be computed from the clips themselves."""
 
     def __init__(self):
         super().__init__()

@@ -19,7 +19,7 @@ from tasks.view_scores import score_views
 
 
 class Means(nn.Layer):
-    """Logits [N, 3]: the mean of each colour plane."""
+    """Logits [N, 3]: the mean of each color plane."""
 
     def forward(self, clips):
         return clips.mean(axis=[1, 3, 4])
@@ -96,11 +96,12 @@ def test_scores_that_are_not_finite_are_an_error(value):
     assert paddle.isfinite(paddle.to_tensor(view_scores(Means(), CLIPS))).all()
 
 
+@pytest.mark.filterwarnings("ignore:Glyph:UserWarning")  # matplotlib's: its font has no Chinese
 def test_the_report_takes_any_class_name(tmp_path):
     scores = np.eye(3)[[0, 1, 2, 1]]
     names = ["a$_{x$", "行走", "b, c"]
     write_report(tmp_path / "report", scores, np.array([0, 1, 2, 0]), names, {"top1_acc": 0.75})
-    rows = list(csv.DictReader((tmp_path / "report" / "per_class.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader((tmp_path / "report" / "per_class.csv").read_text(encoding="utf-8").splitlines()))
     assert [row["class"] for row in rows] == names
     assert [row["accuracy"] for row in rows] == ["0.5000", "1.0000", "1.0000"]
     assert rows[0]["most_confused_with"] == "行走"

@@ -53,20 +53,20 @@ def shifted_names(net):
 def test_shift_moves_what_the_loop_moves(direction, num_frames, channels, fold):
     x = np.random.default_rng(0).standard_normal((2 * num_frames, channels, 3, 2), dtype=np.float32)
     expected = shift_by_hand(x, num_frames, fold, direction)
-    for arrange in (shift_by_rows, shift_by_slices):
+    for move in (shift_by_rows, shift_by_slices):
         bounds = folds(fold, direction)
-        np.testing.assert_array_equal(arrange(paddle.to_tensor(x), num_frames, bounds, direction), expected)
+        np.testing.assert_array_equal(move(paddle.to_tensor(x), num_frames, bounds, direction), expected)
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("num_frames", [1, 4])
-def test_both_arrangements_have_the_same_gradient(direction, num_frames):
+def test_rows_and_slices_have_the_same_gradient(direction, num_frames):
     x = np.random.default_rng(1).standard_normal((3 * num_frames, 12, 2, 3))
     weight = paddle.to_tensor(np.random.default_rng(2).standard_normal(x.shape))
     gradients = []
-    for arrange in (shift_by_rows, shift_by_slices):
+    for move in (shift_by_rows, shift_by_slices):
         leaf = paddle.to_tensor(x, stop_gradient=False)
-        (arrange(leaf * 1.0, num_frames, folds(3, direction), direction) * weight).sum().backward()
+        (move(leaf * 1.0, num_frames, folds(3, direction), direction) * weight).sum().backward()
         gradients.append(leaf.grad.numpy())
     np.testing.assert_array_equal(*gradients)
     assert np.count_nonzero(gradients[0]) or num_frames == 1
@@ -108,8 +108,8 @@ def test_the_paddle_direction_is_that_of_its_own_operator(channels, shift_div):
         return y.numpy(), leaf.grad.numpy()
 
     expected = value_and_gradient(lambda leaf: F.temporal_shift(leaf, 3, 1 / shift_div))
-    for arrange in (shift, shift_by_rows, shift_by_slices):
-        found = value_and_gradient(lambda leaf, arrange=arrange: arrange(leaf, 3, bounds, "paddle"))
+    for move in (shift, shift_by_rows, shift_by_slices):
+        found = value_and_gradient(lambda leaf, move=move: move(leaf, 3, bounds, "paddle"))
         for ours, theirs in zip(found, expected, strict=True):
             np.testing.assert_array_equal(ours, theirs)
     assert not np.array_equal(shift(paddle.to_tensor(x), 3, bounds, "mit"), expected[0])

@@ -1,4 +1,4 @@
-"""Process settings: which processors get which, and that they are in force."""
+"""Process settings: which CPUs get which, and that they are in force."""
 
 import os
 import subprocess
@@ -76,7 +76,7 @@ def test_each_process_has_its_own_gpu(monkeypatch):
         preparation._device_name("gpu:1")
 
 
-def test_no_tune_leaves_the_processor_alone():
+def test_no_tune_leaves_the_cpu_settings_alone():
     out, _ = _prepare("tune=False")
     assert "as they come" in out
     assert out.splitlines()[-1].endswith(" None")

@@ -1,4 +1,4 @@
-"""The chains from end to end in a copy of the repository, and with bugs planted in it: the exit code is the truth."""
+"""The chains from end to end in a copy of the repository, and with injected faults: the exit code tells of them."""
 
 import json
 import os
@@ -68,13 +68,13 @@ def small(tmp_path_factory, motion_videos):
 
 @pytest.fixture
 def tree(small, tmp_path):
-    """A copy of `small` to plant a bug in."""
+    """A copy of `small` to inject a fault into."""
     return Path(shutil.copytree(small, tmp_path / "tree", symlinks=True))
 
 
-def plant(path, before, after):
+def inject(path, before, after):
     text = path.read_text()
-    assert text.count(before) == 1, f"{path.name} has changed: plant the bug elsewhere"
+    assert text.count(before) == 1, f"{path.name} has changed: inject the fault elsewhere"
     path.write_text(text.replace(before, after))
 
 
@@ -120,11 +120,11 @@ def test_every_other_chain(script, form, mode, needed, small):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Planted bugs
+# Injected faults
 
 
-def test_a_bug_in_training_is_named(tree):
-    plant(
+def test_a_fault_in_training_is_named(tree):
+    inject(
         tree / "tasks" / "cross_entropy.py", "return -(target * F.log_softmax(logits, axis=1)).sum(axis=1).mean()",
         "return (target * F.log_softmax(logits, axis=1)).sum(axis=1).mean().log()",
     )  # fmt: skip
@@ -136,8 +136,8 @@ def test_a_bug_in_training_is_named(tree):
     assert [step["status"] for step in steps.values()] == ["failed", "skipped"]
 
 
-def test_a_bug_in_export_is_named(tree):
-    plant(
+def test_a_fault_in_export_is_named(tree):
+    inject(
         tree / "deploy" / "writers.py", "paddle.jit.save(model, stem, input_spec=specs)",
         "weights = model.parameters()[0]\n"
         "        weights.set_value(weights * 1.01)\n        paddle.jit.save(model, stem, input_spec=specs)",
@@ -151,10 +151,10 @@ def test_a_bug_in_export_is_named(tree):
     }  # fmt: skip
 
 
-def test_a_bug_in_inference_is_named_and_hides_no_other_step(tree):
+def test_a_fault_in_inference_is_named_and_hides_no_other_step(tree):
     right = "task_of(dataset.recipe).scores(engine, batch.clips, dataset.recipe)"
     wrong = f"(lambda scores: scores if len(scores) == 1 else np.roll(scores, 1, axis=0))({right})"
-    plant(tree / "deploy" / "infer.py", right, wrong)
+    inject(tree / "deploy" / "infer.py", right, wrong)
     config = config_of(tree)
     config.write_text(config.read_text().replace("--batch_size:2\n", "--batch_size:1|2\n"))
     code, said = bash(tree, "test_train_inference_python", config, "whole_infer")

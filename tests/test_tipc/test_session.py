@@ -16,7 +16,9 @@ from test_tipc.session import Session, StepError
 @pytest.fixture
 def session(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "OUTPUT", tmp_path / "output")
-    return Session("mvf", "whole_infer", timeout_s=30)
+    session = Session("mvf", "whole_infer", timeout_s=30)
+    yield session
+    session._lock.close()
 
 
 def python(code):
@@ -81,8 +83,9 @@ def test_nothing_run_is_no_success(session):
 def test_results_of_an_earlier_run_are_removed(session):
     session.finish()
     assert (session.folder / "results.json").is_file()
-    Session("mvf", "whole_infer")
+    again = Session("mvf", "whole_infer")
     assert not list(session.folder.iterdir())
+    again._lock.close()
 
 
 def test_a_step_that_hangs_is_ended_with_all_its_processes(session):

@@ -56,7 +56,7 @@ class Layers:
     Args:
         arrays: The state dict, or None to draw one.
         leaves: How its framework names tensors.
-        eps: Epsilon of the normalisations.
+        eps: Epsilon of the normalizations.
         same: Pad as TensorFlow's SAME.
         dtype: Of the computation; the arrays themselves are float32.
     """
@@ -146,7 +146,7 @@ class Temporal:
 
 
 def shift(x, frames, direction, div):
-    """TSM, figure 1: a part of the channels of [N*T, C, H, W] is taken from another frame, zero beyond the ends."""
+    """TSM, figure 1: a fraction of the channels of [N*T, C, H, W] is taken from another frame, zero beyond the ends."""
     size = x.shape[1]
     fold = size // div
     ratio = np.float32(1 / div)  # Paddle's operator cuts at products in float32
@@ -161,7 +161,7 @@ def shift(x, frames, direction, div):
 
 
 def pool_frames(x, frames):
-    """[N*T, C, H, W] to [N*T/2, C, H, W]: the maximum over each second frame and its neighbours."""
+    """[N*T, C, H, W] to [N*T/2, C, H, W]: the maximum over each second frame and its neighbors."""
     videos = x.unflatten(0, (-1, frames)).transpose(1, 2)  # [N, C, T, H, W]
     videos = F.max_pool3d(videos, (3, 1, 1), stride=(2, 1, 1), padding=(1, 0, 0))
     return videos.transpose(1, 2).flatten(0, 1)

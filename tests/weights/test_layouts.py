@@ -298,7 +298,7 @@ def test_paddle_vision_itself(name):
 MISREADINGS = {
     "direction": (replace(SHIFT, direction="paddle"), {}),
     "only the past": (ONLY_PAST, {}),
-    "another part of the channels": (replace(SHIFT, div=16), {}),
+    "another fraction of the channels": (replace(SHIFT, div=16), {}),
     "padding": (SHIFT, {"same": True}),
     "epsilon": (SHIFT, {"eps": 1e-3}),
 }

@@ -16,16 +16,16 @@ from tests.weights.layout_names import KERAS_2018, TONYLINS, as_paddle_sees
 from tests.weights.plain_networks import KERAS, TORCH, Layers, mobilenet_v2
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared"
-CLIPS = sorted((SHARED / "data/clips").glob("*"))
+VIDEOS = sorted((SHARED / "data/clips").glob("*"))
 KERAS_FILE = SHARED / "weights/mobilenet_v2_imagenet_keras.npz"
 TORCH_FILE = SHARED / "weights/mobilenet_v2_imagenet_features.pt"
-# ImageNet's classes of what is in the archery clip, and in photos that come with scikit-image
+# ImageNet's classes of what is in the archery video, and in photos that come with scikit-image
 BOW = 456
 PHOTOS = {"coffee.png": 967, "chelsea.png": 285, "motorcycle_left.png": 670}  # espresso, Egyptian cat, motor scooter
 
 
 def frames_of(video, mean, std):
-    """Four frames over the whole video, their centres at 224: [1, 4, 3, 224, 224]."""
+    """Four frames over the whole video, their centers at 224: [1, 4, 3, 224, 224]."""
     with open_source(str(video)) as source:
         frames = source.read(np.linspace(0, source.num_frames - 1, 4).astype(int))
     frames = resize_short(frames, 256)
@@ -39,14 +39,14 @@ def normalized(frames, mean, std):
 
 
 @pytest.mark.skipif(not KERAS_FILE.exists(), reason="the shared ImageNet weights are not beside this checkout")
-@pytest.mark.skipif(not CLIPS, reason="the shared clips are not beside this checkout")
+@pytest.mark.skipif(not VIDEOS, reason="the shared videos are not beside this checkout")
 def test_keras_names_what_is_in_the_videos(model_of):
     """The archer's bow; another padding or epsilon moves the logits by 0.1 and more."""
     with np.load(KERAS_FILE) as file:
         arrays = dict(file)
     found = weights.read(KERAS_FILE)
     model = model_of(found, "tsn_mobilenet_v2", 1000)
-    for video in CLIPS:
+    for video in VIDEOS:
         clip = frames_of(video, *(found.options_of({})[name] for name in ("mean", "std")))
         ours = model(paddle.to_tensor(clip)).numpy()
         layers = Layers(arrays, KERAS, as_paddle_sees(1e-3), same=True, dtype=torch.float32)
@@ -73,7 +73,7 @@ def test_keras_names_what_is_in_photos(model_of, photo):
 
 
 @pytest.mark.skipif(not TORCH_FILE.exists(), reason="the shared ImageNet weights are not beside this checkout")
-@pytest.mark.skipif(not CLIPS, reason="the shared clips are not beside this checkout")
+@pytest.mark.skipif(not VIDEOS, reason="the shared videos are not beside this checkout")
 def test_a_file_of_features_becomes_a_model_with_any_classifier(model_of):
     """Blocks as one flat Sequential, without a prefix; PyTorch reads the file for the other side."""
     random = torch.Generator().manual_seed(0)
@@ -83,7 +83,7 @@ def test_a_file_of_features_becomes_a_model_with_any_classifier(model_of):
     found = weights.translate(weights.read_file(TORCH_FILE) | head, "a test")
     assert len(found.arrays) == 262
     model = model_of(found, "tsn_mobilenet_v2", 5)
-    clip = frames_of(CLIPS[0], (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+    clip = frames_of(VIDEOS[0], (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
     layers = Layers(state | head, TORCH, as_paddle_sees(1e-5), dtype=torch.float32)
     with torch.no_grad():
         theirs = mobilenet_v2(layers, torch.from_numpy(clip), TONYLINS).numpy()

@@ -19,7 +19,7 @@ import numpy as np
 from alignment.certification.data import verdicts
 from alignment.verdicts.record import exact
 from configs import Recipe
-from datasets.demo import draw_clip, encode_video
+from datasets.demo import draw_video, encode_video
 from datasets.transforms import Box, Jitter
 
 FRAME_COUNTS = (
@@ -177,7 +177,7 @@ def _index_cases(recipe: Recipe, seed: int) -> Iterator[Case]:
 
 def render_media(folder: Path, seed: int) -> list[str]:
     """Writes a wide video, a tall one and a folder of JPEG images, all small; returns their paths."""
-    clips = [draw_clip(np.random.default_rng([seed, i]), "x", 21, 96) for i in range(3)]
+    clips = [draw_video(np.random.default_rng([seed, i]), "x", 21, 96) for i in range(3)]
     wide, tall, images = folder / "wide.mp4", folder / "tall.mp4", folder / "images"
     encode_video(wide, clips[0][:, :72])
     encode_video(tall, clips[1][:, :, :66])
@@ -204,7 +204,7 @@ def _decode_cases(path: str, count_frames: Callable[[str], int]) -> Iterator[Cas
 def sample_frames(seed: int, height: int, width: int) -> np.ndarray:
     """A frame of a demo clip, where edges are, and one of noise, where every pixel counts; uint8 [2, H, W, 3]."""
     rng = np.random.default_rng(seed)
-    drawn = draw_clip(rng, "x", 1, max(height, width))[:, :height, :width]
+    drawn = draw_video(rng, "x", 1, max(height, width))[:, :height, :width]
     return np.concatenate([drawn, rng.integers(0, 256, (1, height, width, 3), dtype=np.uint8)])
 
 
@@ -275,7 +275,7 @@ def _pixel_cases(seed: int) -> Iterator[Case]:
 
     hint = "A mirrored `left` is a `right`: a flip must exchange the labels of such pairs."
     yield Case("flip_label (pairs 0-1, 6-7)", "constant", labels, exact, hint)
-    yield from _color_cases(draw_clip(np.random.default_rng(seed), "color", 3, 64))
+    yield from _color_cases(draw_video(np.random.default_rng(seed), "color", 3, 64))
     hint = "Mean and std are those of R, G, B in 0..255, in this order."
     for recipe in (Recipe(), Recipe.of(mean=(128.0, 64.0, 32.0), std=(1.0, 100.0, 255.0))):
         title = f"normalize (mean {recipe.pixels.mean}, std {recipe.pixels.std})"

@@ -84,8 +84,8 @@ def test_ours_equals_theirs_in_float32():
 @pytest.mark.parametrize(
     ("name", "model"), [("mmaction2", "tsm_mobilenet_v2"), ("mit-tsm", "tsm_r18"), ("mvfnet", "mvf_r50")]
 )
-def test_fresh_weights_are_drawn_alike(name, model):
-    assert model in SOURCES[name].drawn_alike
+def test_fresh_weights_are_same_initialization(name, model):
+    assert model in SOURCES[name].same_initialization
     report = align_pair(built(name, model, randomize=False), steps=["init"])
     assert report.passed, report.text()
 

@@ -19,19 +19,19 @@ from runtime.errors import UserError
 
 RECORD, RECIPE, CLASSES = "export.json", "recipe.json", "classes.txt"
 LEGACY_FOLDER = (
-    "legacy"  # of Paddle 2's graph in an artefact that holds Paddle 3's too: their weights have one file name
+    "legacy"  # of Paddle 2's graph in an artifact that holds Paddle 3's too: their weights have one file name
 )
 VERSION = 3  # of the record; raise it when its keys change their meaning
 KEYS = ("model", "signature", "views", "num_classes", "precision", "versions", "files")  # that it cannot do without
 
 
-class ArtefactError(UserError):
-    """An artefact folder that is incomplete, damaged, or not one for what is asked of it."""
+class ArtifactError(UserError):
+    """An artifact folder that is incomplete, damaged, or not one for what is asked of it."""
 
 
 @dataclass(frozen=True)
-class Artefact:
-    """An artefact folder whose record, recipe and class names have been read.
+class Artifact:
+    """An artifact folder whose record, recipe and class names have been read.
 
     Attributes:
         directory: The folder.
@@ -59,21 +59,21 @@ class Artefact:
         """The graph in one format, its files as they were certified.
 
         Raises:
-            ArtefactError: The folder does not hold that format, or a file is not the one that was certified.
+            ArtifactError: The folder does not hold that format, or a file is not the one that was certified.
         """
         graph = Graph(form, self.directory, self.signature)
         for path in graph.files:
             if not path.is_file():
-                raise ArtefactError(f"{self.directory} has no {path.name}: export it with --formats {form}")
+                raise ArtifactError(f"{self.directory} has no {path.name}: export it with --formats {form}")
             _as_certified(path, self.record)
         return graph
 
 
-def open_artefact(directory: str | Path) -> Artefact:
+def open_artifact(directory: str | Path) -> Artifact:
     """Reads what stands beside the graphs.
 
     Raises:
-        ArtefactError: The folder is none of `deploy.export`, or of another version.
+        ArtifactError: The folder is none of `deploy.export`, or of another version.
         RecipeError, DataError: The recipe or the class names cannot be read.
     """
     from datasets import read_class_names  # which imports decoders, for which --help need not wait
@@ -82,14 +82,14 @@ def open_artefact(directory: str | Path) -> Artefact:
     record = read_record(directory)
     names = read_class_names(str(_as_certified(directory / CLASSES, record)))
     if len(names) != record["num_classes"]:
-        raise ArtefactError(f"{directory / CLASSES} names {len(names)} classes, the graph has {record['num_classes']}")
-    return Artefact(directory, record, Recipe.from_json(_as_certified(directory / RECIPE, record)), names)
+        raise ArtifactError(f"{directory / CLASSES} names {len(names)} classes, the graph has {record['num_classes']}")
+    return Artifact(directory, record, Recipe.from_json(_as_certified(directory / RECIPE, record)), names)
 
 
 def _as_certified(path: Path, record: dict[str, Any]) -> Path:
-    """The path of a file of an artefact; raises ArtefactError if it is not the one that the record certifies."""
+    """The path of a file of an artifact; raises ArtifactError if it is not the one that the record certifies."""
     if path.is_file() and sha256(path) != record["files"].get(path.name):
-        raise ArtefactError(
+        raise ArtifactError(
             f"{path} ({path.stat().st_size} bytes) is truncated or was changed: its sha256 is not the one in {RECORD}; "
             "export again"
         )
@@ -97,21 +97,21 @@ def _as_certified(path: Path, record: dict[str, Any]) -> Path:
 
 
 def read_record(directory: Path) -> dict[str, Any]:
-    """Content of `export.json`; raises ArtefactError if there is none that this version understands."""
+    """Content of `export.json`; raises ArtifactError if there is none that this version understands."""
     path = directory / RECORD
     if not path.is_file():
-        raise ArtefactError(f"{directory} has no {RECORD}: make it with python -m deploy.export --output {directory}")
+        raise ArtifactError(f"{directory} has no {RECORD}: make it with python -m deploy.export --output {directory}")
     try:
         record = _in_this_version(json.loads(path.read_text(encoding="utf-8")))
         version, missing = record["version"], [key for key in KEYS if key not in record]
         if version == VERSION and not missing:
             Signature.from_dict(record["signature"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtefactError(f"{path} is damaged ({error}): export again") from error
+        raise ArtifactError(f"{path} is damaged ({error}): export again") from error
     if version != VERSION:
-        raise ArtefactError(f"{path} has version {version}, this code reads {VERSION}: export again")
+        raise ArtifactError(f"{path} has version {version}, this code reads {VERSION}: export again")
     if missing:
-        raise ArtefactError(f"{path} is damaged (it lacks {missing[0]}): export again")
+        raise ArtifactError(f"{path} is damaged (it lacks {missing[0]}): export again")
     return record
 
 
@@ -133,11 +133,11 @@ def write_record(directory: Path, record: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def whole_artefact(output: str | Path) -> Iterator[Path]:
-    """Gives a place for a new artefact beside `output`, and moves it there if the block ends without an error.
+def whole_artifact(output: str | Path) -> Iterator[Path]:
+    """Gives a place for a new artifact beside `output`, and moves it there if the block ends without an error.
 
     Raises:
-        ArtefactError: The output holds something that is no artefact.
+        ArtifactError: The output holds something that is no artifact.
     """
     target = Path(output).absolute()
     _check_replaceable(target)
@@ -145,9 +145,9 @@ def whole_artefact(output: str | Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         place = tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent)
     except OSError as error:
-        raise ArtefactError(f"cannot write {output}: {error.strerror}") from error
+        raise ArtifactError(f"cannot write {output}: {error.strerror}") from error
     with place as folder:
-        unfinished = Path(folder) / "artefact"  # one level deeper, because the temporary folder is private to its user
+        unfinished = Path(folder) / "artifact"  # one level deeper, because the temporary folder is private to its user
         yield unfinished
         older = Path(folder) / "replaced"
         try:
@@ -158,18 +158,18 @@ def whole_artefact(output: str | Path) -> Iterator[Path]:
             if older.exists() and not target.exists():
                 os.replace(older, target)
             raise
-    print(f"artefact in {output}: {', '.join(sorted(path.name for path in target.iterdir()))}")
+    print(f"artifact in {output}: {', '.join(sorted(path.name for path in target.iterdir()))}")
 
 
 def _check_replaceable(target: Path) -> None:
-    """Raises ArtefactError for a place that holds more, or other, than an artefact."""
+    """Raises ArtifactError for a place that holds more, or other, than an artifact."""
     if not target.exists():
         return
     found = {path.name for path in target.iterdir()} if target.is_dir() else {target.name}
     known = {RECORD, RECIPE, CLASSES, LEGACY_FOLDER, *ALL_FILES}
     if found and (RECORD not in found or found - known):
         other = min(found - known) if found - known else min(found)
-        raise ArtefactError(f"{target} holds something else than an artefact, {other}: name another --output")
+        raise ArtifactError(f"{target} holds something else than an artifact, {other}: name another --output")
 
 
 def sha256(path: Path) -> str:
