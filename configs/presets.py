@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from configs.networks import family_of
-from configs.recipe import Recipe, RecipeError
+from configs.options import RecipeError
+from configs.recipe import Recipe
 
 # One frame from each segment: the sampling that TSN introduced and TSM keeps.
 _SEGMENTS: dict[str, Any] = {"clip_len": 1, "frame_interval": 1, "num_segments": 8, "test_clips": 1}

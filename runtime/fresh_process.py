@@ -28,6 +28,7 @@ def in_fresh_process(function: Callable[..., Result], *arguments: object) -> Res
     process.start()
     there.close()
     try:
+        result: Result
         result, error = here.recv()
     except EOFError:
         raise UserError(f"the process of {function.__module__}.{function.__name__} died") from None

@@ -12,6 +12,7 @@ import io
 import logging
 import os
 import warnings
+from typing import Any
 
 from runtime.cpu import mkl_vector_path, tune_malloc, tune_mkl
 from runtime.errors import UserError
@@ -61,7 +62,7 @@ def check_precision(amp: str, to_static: bool = False) -> None:
         raise UserError(f"--to_static trains in float32: leave out --amp {amp}, or --to_static")
 
 
-def _import_paddle():
+def _import_paddle() -> Any:
     """Imports Paddle without its remarks on OMP_NUM_THREADS, which is set on purpose, and on ccache."""
     remarks = io.StringIO()
     with warnings.catch_warnings(), contextlib.redirect_stderr(remarks), contextlib.redirect_stdout(remarks):
@@ -74,7 +75,7 @@ def _import_paddle():
     return paddle
 
 
-def _provoke_remark_on_addition(paddle) -> None:
+def _provoke_remark_on_addition(paddle: Any) -> None:
     """Lets Paddle's core say "static graph(PIR) not support input out tensor" where nobody reads it.
 
     It says so on the first addition of a process in a static graph, whatever is added, and only then.

@@ -48,15 +48,8 @@ def main(argv: list[str] | None = None) -> None:
     """Reads, checks, prints the coverage, writes."""
     args = parse_args(argv)
     out, target = Path(args.out), LAYOUTS[args.target]
-    if args.labels and not target.has_recipe:
-        raise CheckpointError(f"--labels {args.labels}: the layout {args.target} keeps no class names, leave it out")
-    formats = [".pdparams"] if target.has_recipe else list(WRITERS)
-    if out.suffix not in formats:
-        raise CheckpointError(f"OUT must be {', '.join(formats)}, got {out}")
     beside = [out.parent / name for name in ("recipe.json", "classes.txt")] if target.has_recipe else []
-    for path in (out, *beside):
-        if path.exists():
-            raise CheckpointError(f"{path} exists already: choose another folder, or remove it")
+    _require_writable(args, [out, *beside])
 
     from engine import checkpoint
     from runtime import preparation
@@ -87,6 +80,19 @@ def main(argv: list[str] | None = None) -> None:
     for path, content in contents.items():
         checkpoint.write_atomically(path, content)
     print(f"written: {', '.join(map(str, contents))}")
+
+
+def _require_writable(args: argparse.Namespace, paths: list[Path]) -> None:
+    """Raises CheckpointError if the target has no room for what is asked, or a file to write is there already."""
+    has_recipe = LAYOUTS[args.target].has_recipe
+    if args.labels and not has_recipe:
+        raise CheckpointError(f"--labels {args.labels}: the layout {args.target} keeps no class names, leave it out")
+    formats = [".pdparams"] if has_recipe else list(WRITERS)
+    if Path(args.out).suffix not in formats:
+        raise CheckpointError(f"OUT must be {', '.join(formats)}, got {args.out}")
+    for path in paths:
+        if path.exists():
+            raise CheckpointError(f"{path} exists already: choose another folder, or remove it")
 
 
 def _require_same_network(recipe: Recipe, target: str) -> None:
