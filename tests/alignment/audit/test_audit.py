@@ -9,10 +9,10 @@ import torch
 from torch import nn as tn
 
 import models
-from alignment import reference
 from alignment.audit.layers import compare_models, layer_constants
 from alignment.audit.optimizers import compare_optimizers, optimizer_constants
 from alignment.audit.vocabulary import KINDS
+from alignment.certification.twins import create_twin
 from alignment.sides.pair import Optimization
 from alignment.verdicts.record import Record
 from configs import Recipe
@@ -399,7 +399,7 @@ MODELS = [
 
 
 def pair(name="mvf_tiny", **options):
-    theirs = reference.create_model(name, **SETTINGS, **options)
+    theirs = create_twin(name, **SETTINGS, **options)
     return theirs, models.create_model(name, **SETTINGS, **options)
 
 
@@ -491,7 +491,7 @@ def test_a_layer_that_one_side_lacks():
     found = {record.name: record.reason for record in compare_models(theirs, plain) if not record.passed}
     assert found["backbone.layer3.0.conv1.shift_conv"] == "the candidate has none"
     assert found["backbone.layer3.0.conv1.bn"] == "the candidate has none"
-    theirs = reference.create_model("tsn_tiny", **SETTINGS)
+    theirs = create_twin("tsn_tiny", **SETTINGS)
     found = {record.name: record.reason for record in compare_models(theirs, ours) if not record.passed}
     assert found["backbone.layer3.0.conv1.shift_conv"] == "the reference has none"
 
