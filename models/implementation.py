@@ -49,7 +49,8 @@ class Implementation:
             float32 [N, T, 3, H, W] to logits [N, K].
         recognize: (arrays by our names, whether the names hide temporal modules) -> what the family takes them for.
         is_settled: Whether options answer the open question of a recognition.
-        compute_as_published: Makes a network compute by the layers of the paper where it takes a faster way.
+        compute_as_published: Makes a network compute by the layers of the paper where it takes a faster way. Layers
+            that can do both have an attribute `as_published`.
     """
 
     build: Callable[[Any, int, int], nn.Layer]

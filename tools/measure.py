@@ -60,7 +60,7 @@ class Job:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Arguments of both `create_model`; without dropout, so that two engines can agree."""
+        """Arguments of `create_model` and `create_twin`; without dropout, so that two engines can agree."""
         return {"num_classes": self.num_classes, "num_frames": self.num_frames, "dropout": 0.0}
 
     @property
@@ -245,10 +245,10 @@ def torch_model(job: Job, keep_memory: bool = False, channels_last: bool = False
         preparation.tune_malloc()
     import torch
 
-    from alignment.reference import create_model
+    from alignment.certification.twins import create_twin
 
     torch.set_num_threads(1)
-    model = _with_weights(create_model(job.model, **job.options), job)
+    model = _with_weights(create_twin(job.model, **job.options), job)
     if channels_last:
         for module in model.modules():
             if isinstance(module, torch.nn.Conv2d):

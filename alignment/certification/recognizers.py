@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,11 +12,12 @@ import torch
 from torch import nn
 
 import models
-from alignment import reference as twins
+from alignment.certification.twins import create_twin
 from alignment.reference import heads as twin_heads
 from alignment.reference import metrics as reference_metrics
 from alignment.reference import objective as reference_objective
 from alignment.reference import optim as reference_optim
+from alignment.reference import recognizer2d as twin_recognizer
 from alignment.reference import resnet as twin_resnet
 from alignment.reference import temporal_shift as twin_shift
 from alignment.sides.pair import Optimization, Pair, Sides
@@ -23,7 +25,7 @@ from alignment.sides.state import read_weights, write_weights
 from configs import Recipe
 from configs.networks import network_of
 from engine import optim
-from models import heads, multi_view_fusion, resnet, temporal_shift
+from models import heads, resnet, temporal_shift
 from tasks import accuracy, cross_entropy
 
 SMOOTHING = 0.1
@@ -31,7 +33,6 @@ MIX = 0.375  # weight of a mixup
 DROPOUT = 0.5
 CLIP_NORM = 0.5
 CLASSES = 8
-FUSED = r"backbone\..*\.(conv1|conv\.0\.0)"  # where multi-view fusion wraps a convolution
 ITERATIONS = 2  # batches in an epoch of the schedule that the stage train follows
 
 
@@ -49,7 +50,7 @@ def recognizer_pair(
     """A recognizer and its twin, with everything that trains them.
 
     Args:
-        name: A key of `models.MODELS`, or `tsm_bottleneck`: a small network of Bottleneck blocks.
+        name: The name of a model, or `tsm_bottleneck`: a small network of Bottleneck blocks.
         recipe: Read for the optimizer and its schedule, see `exercised`.
         clips: float32 [N, T, 3, H, W], normalized.
         labels: int64 [N].
@@ -57,7 +58,7 @@ def recognizer_pair(
         randomize: Give norms, statistics and biases values that are nowhere 0 or 1; without it both models keep the
             initial weights of their own frameworks, which the stage init compares.
         as_published: Let ours compute by the layers of the paper where it takes a faster way.
-        options: Further arguments of both `create_model`.
+        options: Further arguments of `create_model` and `create_twin`.
     """
     settings = {"num_classes": CLASSES, "num_frames": clips.shape[1], "dropout": DROPOUT, **(options or {})}
     torch.manual_seed(seed)
@@ -67,7 +68,6 @@ def recognizer_pair(
         models.compute_as_published(ours, network_of(name))
     if randomize:
         randomize_weights(theirs, seed)
-    is_fused = any(isinstance(layer, multi_view_fusion.MultiViewFusion) for layer in ours.sublayers())
     return Pair(
         reference=theirs,
         candidate=ours,
@@ -75,8 +75,8 @@ def recognizer_pair(
         labels=labels,
         losses=losses(settings["num_classes"]),
         optimizer=optimizers(exercised(recipe)),
-        # As matrices of bands the fusion never calls its convolutions, and its `net` in two parts.
-        opaque=(FUSED,) if is_fused and not as_published else (),
+        # What is inside a layer that does not compute as published has no counterpart in the twin.
+        opaque=tuple(re.escape(path) for path, layer in ours.named_sublayers() if not _computes_as_published(layer)),
         metric=Sides(_reference_metric, accuracy.summarize),
         title=name,
     )
@@ -84,7 +84,12 @@ def recognizer_pair(
 
 def _models(name: str, settings: dict[str, Any]) -> tuple[paddle.nn.Layer, nn.Module]:
     ours = models.create_model(name, **settings)
-    return ours, twins.create_model(name, **settings)
+    return ours, create_twin(name, **settings)
+
+
+def _computes_as_published(layer: paddle.nn.Layer) -> bool:
+    """False for a layer that takes a faster way, see `models.implementation.Implementation.compute_as_published`."""
+    return getattr(layer, "as_published", True)
 
 
 def _small_bottlenecks(settings: dict[str, Any]) -> tuple[paddle.nn.Layer, nn.Module]:
@@ -92,7 +97,7 @@ def _small_bottlenecks(settings: dict[str, Any]) -> tuple[paddle.nn.Layer, nn.Mo
     built = []
     for side, shift, head, whole in (
         (resnet, temporal_shift.insert_temporal_shift, heads.FrameHead, models.Recognizer2D),
-        (twin_resnet, twin_shift.insert_temporal_shift, twin_heads.FrameHead, twins.Recognizer2D),
+        (twin_resnet, twin_shift.insert_temporal_shift, twin_heads.FrameHead, twin_recognizer.Recognizer2D),
     ):
         backbone = side.ResNet(side.Bottleneck, (1, 1, 1, 1), width=16)
         shift(backbone, settings["num_frames"])
@@ -108,19 +113,19 @@ def exercised(recipe: Recipe) -> Recipe:
 
 
 def randomize_weights(model: nn.Module, seed: int) -> None:
-    """Moves what starts at 0 or 1 away from it, and the classifier to a useful size, so that no exchange goes unseen.
+    """Moves what starts at 0 or 1 away from it, and matrices to a useful size, so that no exchange goes unseen.
 
     The last norm of a residual branch stays small: a deep sum of branches of full size amplifies rounding until no
-    judge could tell it from a bug.
+    judge could tell it from a bug. A model of its own kind names these norms as `residual_ends`.
     """
     rng = np.random.default_rng(seed)
     arrays = read_weights(model)
     for name, array in arrays.items():
         if array.ndim == 1:
             arrays[name] = (array + 0.25 * rng.random(array.shape)).astype(array.dtype)
-        elif name.endswith("new_fc.weight"):
+        elif array.ndim == 2:
             arrays[name] = rng.normal(0, 1 / np.sqrt(array.shape[0]), array.shape).astype(array.dtype)
-        if name.endswith(("bn3.weight", "bn2.weight", "conv.3.weight")):
+        if name.endswith(getattr(model, "residual_ends", ())):
             arrays[name] *= np.float32(0.25)
     write_weights(model, arrays)
 

@@ -7,11 +7,15 @@ figure 2; the authors' repository whwu95/MVFNet (names of parameters, which bloc
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from alignment.reference.backbones import build_backbone
+from alignment.reference.heads import FrameHead
+from alignment.reference.recognizer2d import Recognizer2D, with_head
 from alignment.reference.temporal_module import TemporalModule
 
 
@@ -99,3 +103,30 @@ def insert_multi_view_fusion(
             net = backbone.get_submodule(target)
             if int(net.in_channels * alpha) > 0:
                 backbone.set_submodule(target, MultiViewFusion(net, num_frames, alpha, mode, share, use_hs))
+
+
+def build(
+    variant: str,
+    num_classes: int,
+    num_frames: int,
+    *,
+    mvf_mode: str,
+    mvf_alpha: float,
+    mvf_share: bool,
+    mvf_use_hs: bool,
+    mvf_stages: tuple[int, ...],
+    same_padding: bool,
+    **options: Any,
+) -> Recognizer2D:
+    """An MVF, see `insert_multi_view_fusion`; the logits of its frames are averaged. Further options: `with_head`."""
+    backbone = build_backbone(variant, same_padding)
+    insert_multi_view_fusion(
+        backbone,
+        num_frames,
+        alpha=mvf_alpha,
+        mode=mvf_mode,
+        share=mvf_share,
+        use_hs=mvf_use_hs,
+        stages=mvf_stages,
+    )
+    return with_head(backbone, num_classes, head=FrameHead, init_std=0.01, **options)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from alignment.reference.backbones import build_backbone
+from alignment.reference.heads import FrameHead, TSNHead
 from alignment.reference.temporal_module import TemporalModule
 
 
@@ -17,7 +21,12 @@ class Recognizer2D(nn.Module):
         cls_head: Called with the features and the number of frames of each video.
         frame_divisor: 2 if the backbone halves the frames.
         partial_bn: Keep every BatchNorm but the first frozen while training.
+
+    Attributes:
+        residual_ends: Ends of the names of the norms that may close a residual branch.
     """
+
+    residual_ends = ("bn3.weight", "bn2.weight", "conv.3.weight")
 
     def __init__(
         self, backbone: nn.Module, cls_head: nn.Module, frame_divisor: int = 1, partial_bn: bool = False
@@ -57,3 +66,41 @@ def freeze_batch_norm(model: nn.Module) -> None:
     for norm in batch_norms(model)[1:]:
         norm.eval()
         norm.requires_grad_(False)
+
+
+def with_head(
+    backbone: nn.Module,
+    num_classes: int,
+    *,
+    head: type[TSNHead],
+    init_std: float,
+    dropout: float,
+    partial_bn: bool,
+    norm_eps: float,
+    consensus: str,
+    frame_divisor: int = 1,
+) -> Recognizer2D:
+    """A recognizer of a backbone and a new head.
+
+    Args:
+        backbone: With its temporal modules in place.
+        num_classes: Classes K.
+        head: The head of the family.
+        init_std: Standard deviation of the classifier's initial weights.
+        dropout: Dropout before the classifier.
+        partial_bn: Freeze every BatchNorm but the first.
+        norm_eps: Epsilon of every BatchNorm.
+        consensus: `features` averages frames before the classifier, `scores` behind it, `family` as published.
+        frame_divisor: 2 if the backbone halves the frames.
+    """
+    head = {"features": TSNHead, "scores": FrameHead, "family": head}[consensus]
+    cls_head = head(backbone.out_channels, num_classes, dropout, init_std)
+    model = Recognizer2D(backbone, cls_head, frame_divisor=frame_divisor, partial_bn=partial_bn)
+    for norm in batch_norms(model):
+        norm.eps = norm_eps
+    return model
+
+
+def build(variant: str, num_classes: int, num_frames: int, *, same_padding: bool, **options: Any) -> Recognizer2D:
+    """A TSN: the features of the frames are averaged, then classified. Further options: see `with_head`."""
+    return with_head(build_backbone(variant, same_padding), num_classes, head=TSNHead, init_std=0.01, **options)

@@ -6,10 +6,15 @@ the authors' repository mit-han-lab/temporal-shift-module (`ops/temporal_shift.p
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from alignment.reference.backbones import build_backbone
+from alignment.reference.heads import FrameHead
+from alignment.reference.recognizer2d import Recognizer2D, with_head
 from alignment.reference.temporal_module import TemporalModule
 
 
@@ -108,3 +113,29 @@ def insert_temporal_shift(
             backbone.set_submodule(target, TemporalShift(net, num_frames, shift_div, direction, 2 if pooled else 1))
     if temporal_pool:
         backbone.layer2 = TemporalPool(backbone.layer2, num_frames)
+
+
+def build(
+    variant: str,
+    num_classes: int,
+    num_frames: int,
+    *,
+    shift_div: int,
+    shift_place: str,
+    shift_direction: str,
+    temporal_pool: bool,
+    same_padding: bool,
+    **options: Any,
+) -> Recognizer2D:
+    """A TSM, see `insert_temporal_shift`; the logits of its frames are averaged. Further options: see `with_head`."""
+    backbone = build_backbone(variant, same_padding)
+    insert_temporal_shift(
+        backbone,
+        num_frames,
+        shift_div=shift_div,
+        place=shift_place,
+        direction=shift_direction,
+        temporal_pool=temporal_pool,
+    )
+    divisor = 2 if temporal_pool else 1
+    return with_head(backbone, num_classes, head=FrameHead, init_std=0.001, frame_divisor=divisor, **options)

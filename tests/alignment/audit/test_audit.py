@@ -1,6 +1,6 @@
 """The audit finds each constant that differs, names it, and finds nothing where nothing differs."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import paddle
@@ -9,10 +9,10 @@ import torch
 from torch import nn as tn
 
 import models
-from alignment import reference
 from alignment.audit.layers import compare_models, layer_constants
 from alignment.audit.optimizers import compare_optimizers, optimizer_constants
 from alignment.audit.vocabulary import KINDS
+from alignment.certification.twins import create_twin
 from alignment.sides.pair import Optimization
 from alignment.verdicts.record import Record
 from configs import Recipe
@@ -399,7 +399,7 @@ MODELS = [
 
 
 def pair(name="mvf_tiny", **options):
-    theirs = reference.create_model(name, **SETTINGS, **options)
+    theirs = create_twin(name, **SETTINGS, **options)
     return theirs, models.create_model(name, **SETTINGS, **options)
 
 
@@ -491,7 +491,7 @@ def test_a_layer_that_one_side_lacks():
     found = {record.name: record.reason for record in compare_models(theirs, plain) if not record.passed}
     assert found["backbone.layer3.0.conv1.shift_conv"] == "the candidate has none"
     assert found["backbone.layer3.0.conv1.bn"] == "the candidate has none"
-    theirs = reference.create_model("tsn_tiny", **SETTINGS)
+    theirs = create_twin("tsn_tiny", **SETTINGS)
     found = {record.name: record.reason for record in compare_models(theirs, ours) if not record.passed}
     assert found["backbone.layer3.0.conv1.shift_conv"] == "the reference has none"
 
@@ -613,13 +613,13 @@ def test_equal_optimizers_have_no_differences(changes):
 )
 def test_one_slip_of_a_recipe_is_named(changes, name):
     base = RECIPE.with_(lr_groups="tsm")
-    changed = replace(base, **changes)
+    changed = base.with_(**changes)
     assert name in failures(compare_optimizers(*optimizers(base, changed)))
     assert name in failures(compare_optimizers(*optimizers(changed, base)))
 
 
 def test_decay_of_norms_is_named_by_parameter():
-    spared, all_decay = RECIPE.with_(decay_norm_bias=False), replace(RECIPE, decay_norm_bias=True)
+    spared, all_decay = RECIPE.with_(decay_norm_bias=False), RECIPE.with_(decay_norm_bias=True)
     for recipes in ((spared, all_decay), (all_decay, spared)):
         found = failures(compare_optimizers(*optimizers(*recipes)))
         assert "backbone.bn1.weight.weight_decay" in found

@@ -1,14 +1,20 @@
 """Every model equals its PyTorch twin, in every option: logits in eval and train mode, statistics, gradients."""
 
+from dataclasses import replace
+
 import numpy as np
 import paddle
 import pytest
 import torch
 
 import models
-from alignment import reference
+from alignment.certification.twins import create_twin
+from alignment.reference.backbones import build_backbone
+from alignment.reference.multi_view_fusion import MultiViewFusion
+from alignment.reference.temporal_shift import insert_temporal_shift, shift
 from alignment.sides.state import copy_weights, paddle_name, read_weights, write_weights
-from configs.networks import network_of
+from configs.networks import FAMILIES, network_of
+from runtime.errors import UserError
 
 # Paddle stores the constants of BatchNorm in float32, which holds these exactly.
 EPSILON, MOMENTUM = 2.0**-17, 0.875
@@ -60,7 +66,7 @@ def twins(name, options, dtype="float64", num_frames=4):
     ours = models.create_model(name, **settings)
     if as_published:
         models.compute_as_published(ours, network_of(name))
-    theirs = reference.create_model(name, **settings).to(getattr(torch, dtype))
+    theirs = create_twin(name, **settings).to(getattr(torch, dtype))
     rng = np.random.default_rng(0)
     arrays = {
         key: (array + (0.2 * rng.random(array.shape) if array.ndim == 1 else 0)).astype(dtype)
@@ -139,7 +145,7 @@ def test_full_size_models_have_the_same_names_and_shapes(name):
     settings = {"num_classes": 3, "num_frames": 4}
     mine = {key: tensor.shape for key, tensor in models.create_model(name, **settings).state_dict().items()}
     with torch.device("meta"):
-        theirs = reference.create_model(name, **settings)
+        theirs = create_twin(name, **settings)
     linear = {"cls_head.new_fc.weight"}
     shapes = {
         paddle_name(key): list(tensor.shape)[:: -1 if key in linear else 1]
@@ -161,7 +167,7 @@ def test_initial_values_have_the_same_spread():
     settings = {"num_classes": 400, "num_frames": 4}
     for name in ("mvf_r18", "tsm_mobilenet_v2"):
         mine = read_weights(models.create_model(name, **settings))
-        theirs = read_weights(reference.create_model(name, **settings))
+        theirs = read_weights(create_twin(name, **settings))
         for key, array in mine.items():
             if array.ndim > 1 and array.size > 20_000:
                 assert array.std() == pytest.approx(theirs[key].std(), rel=0.05), key
@@ -171,11 +177,17 @@ def test_initial_values_have_the_same_spread():
 
 def test_unknown_names_and_options_are_refused():
     with pytest.raises(ValueError, match="got 'slow_r50'"):
-        reference.create_model("slow_r50", num_classes=2, num_frames=4)
+        create_twin("slow_r50", num_classes=2, num_frames=4)
     with pytest.raises(ValueError, match="got 'TW'"):
-        reference.create_model("mvf_tiny", num_classes=2, num_frames=4, mvf_mode="TW")
+        MultiViewFusion(torch.nn.Conv2d(8, 8, 3), 4, 0.5, "TW", False, True)
     with pytest.raises(ValueError, match="got 'both'"):
-        reference.create_model("tsm_tiny", num_classes=2, num_frames=4, shift_place="both")
-    model = reference.create_model("tsm_tiny", num_classes=2, num_frames=4, shift_direction="left")
+        insert_temporal_shift(build_backbone("tiny"), 4, place="both")
     with pytest.raises(ValueError, match="got 'left'"):
-        model(torch.zeros(1, 4, 3, 32, 32))
+        shift(torch.zeros(4, 8, 2, 2), 4, 8, "left")
+
+
+def test_a_family_without_a_twin_says_so(monkeypatch):
+    family = replace(FAMILIES["tsn"], module="models.nothing")
+    monkeypatch.setitem(FAMILIES, "tsn", family)
+    with pytest.raises(UserError, match=r"tsn_tiny has no PyTorch twin: there is no alignment\.reference\.nothing"):
+        create_twin("tsn_tiny", num_classes=2, num_frames=4)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import models
-from alignment import reference
+from alignment.certification.twins import create_twin
 from alignment.reference import metrics as reference_metrics
 from alignment.reference import objective as reference_objective
 from alignment.reference import optim as reference_optim
@@ -127,7 +127,7 @@ def grouped(parameters, groups, factor):
 def test_groups_of_the_models(name, partial_bn, changes):
     recipe = Recipe.of(weight_decay=2**-11, **changes)
     settings = {"num_classes": 5, "num_frames": 4, "partial_bn": partial_bn}
-    ours, theirs = models.create_model(name, **settings), reference.create_model(name, **settings)
+    ours, theirs = models.create_model(name, **settings), create_twin(name, **settings)
     expected = reference_optim.parameter_groups(theirs, **options(recipe, GROUPING))
     found = parameter_groups(ours, recipe)
     assert all(group["params"] for group in expected)

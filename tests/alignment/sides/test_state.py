@@ -6,14 +6,14 @@ import pytest
 import torch
 
 import models
-from alignment import reference
+from alignment.certification.twins import create_twin
 from alignment.sides.state import copy_weights, paddle_name, read_weights, write_weights
 
 SETTINGS = {"num_classes": 5, "num_frames": 4}
 
 
 def pair(name="mvf_tiny", **options):
-    return models.create_model(name, **SETTINGS, **options), reference.create_model(name, **SETTINGS, **options)
+    return models.create_model(name, **SETTINGS, **options), create_twin(name, **SETTINGS, **options)
 
 
 def test_both_directions():
@@ -46,7 +46,7 @@ def test_statistics_are_renamed():
 )
 def test_a_tensor_without_a_twin_is_named_and_nothing_is_written(paddle_options, torch_options, message):
     ours = models.create_model("mvf_tiny", **SETTINGS, **paddle_options)
-    theirs = reference.create_model("mvf_tiny", **SETTINGS, **torch_options)
+    theirs = create_twin("mvf_tiny", **SETTINGS, **torch_options)
     before = read_weights(theirs)
     with pytest.raises(ValueError, match=message):
         copy_weights(ours, theirs)
