@@ -31,8 +31,8 @@ _MOBILENET_STAGES = (range(2, 4), range(4, 7), range(7, 14), range(14, 18))
 
 def build_backbone(network: ImageNetwork) -> nn.Layer:
     """The backbone of a model, with random weights."""
-    build = BACKBONES[network.variant]
-    return build(same_padding=True) if network.same_padding else build()
+    options = {"same_padding": True} if network.same_padding else {}
+    return BACKBONES[network.variant](norm_eps=network.norm_eps, **options)
 
 
 def backbone_of(arrays: Arrays) -> str:

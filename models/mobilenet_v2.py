@@ -34,10 +34,16 @@ def _conv(
 
 
 def _conv_bn_relu6(
-    in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1, same_padding: bool = False
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    stride: int = 1,
+    groups: int = 1,
+    same_padding: bool = False,
+    norm_eps: float = 1e-5,
 ) -> nn.Sequential:
     conv = _conv(in_channels, out_channels, kernel, stride, groups, same_padding)
-    return nn.Sequential(conv, nn.BatchNorm2D(out_channels), nn.ReLU6())
+    return nn.Sequential(conv, nn.BatchNorm2D(out_channels, epsilon=norm_eps), nn.ReLU6())
 
 
 class InvertedResidual(nn.Layer):
@@ -46,17 +52,23 @@ class InvertedResidual(nn.Layer):
     first_conv = "conv.0.0"  # the 1x1 expansion, or the depthwise convolution of a block without one
 
     def __init__(
-        self, in_channels: int, out_channels: int, stride: int, expansion: int, same_padding: bool = False
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        expansion: int,
+        same_padding: bool = False,
+        norm_eps: float = 1e-5,
     ) -> None:
         super().__init__()
         hidden = in_channels * expansion
         self.has_shortcut = stride == 1 and in_channels == out_channels
-        expand = [] if expansion == 1 else [_conv_bn_relu6(in_channels, hidden, 1)]
+        expand = [] if expansion == 1 else [_conv_bn_relu6(in_channels, hidden, 1, norm_eps=norm_eps)]
         self.conv = nn.Sequential(
             *expand,
-            _conv_bn_relu6(hidden, hidden, 3, stride, hidden, same_padding),
+            _conv_bn_relu6(hidden, hidden, 3, stride, hidden, same_padding, norm_eps),
             _conv(hidden, out_channels, 1),
-            nn.BatchNorm2D(out_channels),
+            nn.BatchNorm2D(out_channels, epsilon=norm_eps),
         )
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
@@ -73,14 +85,17 @@ class MobileNetV2(nn.Layer):
     Args:
         same_padding: Pad the strided convolutions as TensorFlow's `SAME` does, by the size of their input: an even
             side gets nothing before and 1 behind, an odd one 1 at both ends. Without it all get 1 at both ends.
+        norm_eps: Epsilon of every BatchNorm.
     """
 
     out_channels = OUT_CHANNELS
     stage_paths = None  # a stage is a run of blocks, not a layer of its own
 
-    def __init__(self, same_padding: bool = False) -> None:
+    def __init__(self, same_padding: bool = False, norm_eps: float = 1e-5) -> None:
         super().__init__()
-        layers: list[nn.Layer] = [_conv_bn_relu6(3, STEM_CHANNELS, 3, stride=2, same_padding=same_padding)]
+        layers: list[nn.Layer] = [
+            _conv_bn_relu6(3, STEM_CHANNELS, 3, stride=2, same_padding=same_padding, norm_eps=norm_eps)
+        ]
         self.block_paths: list[list[str]] = []
         channels = STEM_CHANNELS
         for expansion, out_channels, depth, first_stride in GROUPS:
@@ -90,9 +105,9 @@ class MobileNetV2(nn.Layer):
                     self.block_paths.append([])
                 if self.block_paths:
                     self.block_paths[-1].append(f"features.{len(layers)}")
-                layers.append(InvertedResidual(channels, out_channels, stride, expansion, same_padding))
+                layers.append(InvertedResidual(channels, out_channels, stride, expansion, same_padding, norm_eps))
                 channels = out_channels
-        layers.append(_conv_bn_relu6(channels, OUT_CHANNELS, 1))
+        layers.append(_conv_bn_relu6(channels, OUT_CHANNELS, 1, norm_eps=norm_eps))
         self.features = nn.Sequential(*layers)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:

@@ -60,6 +60,7 @@ class MultiViewFusion(TemporalModule):
         mode: The views that are summed: `THW`, `TH` or `T`.
         share: One kernel for all views instead of one for each.
         use_hs: BatchNorm and hard-swish after the sum.
+        norm_eps: Epsilon of the BatchNorm.
 
     Attributes:
         as_published: Compute by depthwise 3-D convolutions and a concatenation. Otherwise the same numbers come from
@@ -74,6 +75,7 @@ class MultiViewFusion(TemporalModule):
         mode: str = "THW",
         share: bool = False,
         use_hs: bool = True,
+        norm_eps: float = 1e-5,
     ) -> None:
         super().__init__(net, num_frames)
         self.channels = int(net.weight.shape[1] * alpha)
@@ -82,7 +84,7 @@ class MultiViewFusion(TemporalModule):
         self.shift_conv = self._view_conv((3, 1, 1))
         self.h_conv = self._view_conv((1, 3, 1)) if "H" in mode and not share else None
         self.w_conv = self._view_conv((1, 1, 3)) if "W" in mode and not share else None
-        self.bn = nn.BatchNorm3D(self.channels) if use_hs else None
+        self.bn = nn.BatchNorm3D(self.channels, epsilon=norm_eps) if use_hs else None
 
     def _view_conv(self, kernel: tuple[int, int, int]) -> nn.Conv3D:
         initializer = nn.initializer.Normal(0.0, math.sqrt(2.0 / (3 * self.channels)))
@@ -186,6 +188,7 @@ def insert_multi_view_fusion(
     share: bool = False,
     use_hs: bool = True,
     stages: tuple[int, ...] = (0, 0, 1, 1),
+    norm_eps: float = 1e-5,
 ) -> None:
     """Wraps the first convolution of every block of the chosen stages, in place.
 
@@ -199,13 +202,14 @@ def insert_multi_view_fusion(
         share: One kernel for all views.
         use_hs: BatchNorm and hard-swish after the sum.
         stages: 1 for each of the four stages that gets the module.
+        norm_eps: Epsilon of their BatchNorms.
     """
     for chosen, paths in zip(stages, backbone.block_paths, strict=True):
         for path in paths if chosen else []:
             target = f"{path}.{find_layer(backbone, path).first_conv}"
             net = find_layer(backbone, target)
             if int(net.weight.shape[1] * alpha) > 0:
-                module = MultiViewFusion(net, num_frames, alpha, mode, share, use_hs)
+                module = MultiViewFusion(net, num_frames, alpha, mode, share, use_hs, norm_eps)
                 replace_layer(backbone, target, module)
 
 
@@ -220,6 +224,7 @@ def build(network: MVF, num_classes: int, num_frames: int) -> Recognizer2D:
         share=network.mvf_share,
         use_hs=network.mvf_use_hs,
         stages=network.mvf_stages,
+        norm_eps=network.norm_eps,
     )
     return with_head(backbone, network, num_classes, consensus="scores", init_std=0.01)
 

@@ -106,10 +106,7 @@ def with_head(
     """
     head = CONSENSUS[consensus if network.consensus == "family" else network.consensus]
     cls_head = head(backbone.out_channels, num_classes, network.dropout, init_std)
-    model = Recognizer2D(backbone, cls_head, frame_divisor=frame_divisor, partial_bn=network.partial_bn)
-    for norm in batch_norms(model):
-        norm._epsilon = network.norm_eps
-    return model
+    return Recognizer2D(backbone, cls_head, frame_divisor=frame_divisor, partial_bn=network.partial_bn)
 
 
 def build(network: TSN, num_classes: int, num_frames: int) -> Recognizer2D:

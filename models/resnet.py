@@ -30,11 +30,11 @@ def _conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> 
     )
 
 
-def _downsample(in_channels: int, out_channels: int, stride: int) -> nn.Sequential | None:
+def _downsample(in_channels: int, out_channels: int, stride: int, norm_eps: float) -> nn.Sequential | None:
     """The projection of the shortcut, or None where the identity fits."""
     if stride == 1 and in_channels == out_channels:
         return None
-    return nn.Sequential(_conv(in_channels, out_channels, 1, stride), nn.BatchNorm2D(out_channels))
+    return nn.Sequential(_conv(in_channels, out_channels, 1, stride), nn.BatchNorm2D(out_channels, epsilon=norm_eps))
 
 
 class BasicBlock(nn.Layer):
@@ -44,13 +44,13 @@ class BasicBlock(nn.Layer):
     first_conv = "conv1"
     has_shortcut = True
 
-    def __init__(self, in_channels: int, width: int, stride: int) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int, norm_eps: float = 1e-5) -> None:
         super().__init__()
         self.conv1 = _conv(in_channels, width, 3, stride)
-        self.bn1 = nn.BatchNorm2D(width)
+        self.bn1 = nn.BatchNorm2D(width, epsilon=norm_eps)
         self.conv2 = _conv(width, width, 3)
-        self.bn2 = nn.BatchNorm2D(width)
-        self.downsample = _downsample(in_channels, width, stride)
+        self.bn2 = nn.BatchNorm2D(width, epsilon=norm_eps)
+        self.downsample = _downsample(in_channels, width, stride, norm_eps)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Maps [B, C, H, W] to [B, width, H / stride, W / stride]."""
@@ -67,15 +67,15 @@ class Bottleneck(nn.Layer):
     first_conv = "conv1"
     has_shortcut = True
 
-    def __init__(self, in_channels: int, width: int, stride: int) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int, norm_eps: float = 1e-5) -> None:
         super().__init__()
         self.conv1 = _conv(in_channels, width, 1)
-        self.bn1 = nn.BatchNorm2D(width)
+        self.bn1 = nn.BatchNorm2D(width, epsilon=norm_eps)
         self.conv2 = _conv(width, width, 3, stride)
-        self.bn2 = nn.BatchNorm2D(width)
+        self.bn2 = nn.BatchNorm2D(width, epsilon=norm_eps)
         self.conv3 = _conv(width, width * self.expansion, 1)
-        self.bn3 = nn.BatchNorm2D(width * self.expansion)
-        self.downsample = _downsample(in_channels, width * self.expansion, stride)
+        self.bn3 = nn.BatchNorm2D(width * self.expansion, epsilon=norm_eps)
+        self.downsample = _downsample(in_channels, width * self.expansion, stride, norm_eps)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Maps [B, C, H, W] to [B, 4 * width, H / stride, W / stride]."""
@@ -93,21 +93,26 @@ class ResNet(nn.Layer):
         block: BasicBlock or Bottleneck.
         depths: Blocks of each of the four stages.
         width: Channels of the stem and of the first stage; each later stage doubles them.
+        norm_eps: Epsilon of every BatchNorm.
     """
 
     stage_paths = ("layer1", "layer2", "layer3", "layer4")
 
     def __init__(
-        self, block: type[BasicBlock] | type[Bottleneck], depths: tuple[int, int, int, int], width: int = 64
+        self,
+        block: type[BasicBlock] | type[Bottleneck],
+        depths: tuple[int, int, int, int],
+        width: int = 64,
+        norm_eps: float = 1e-5,
     ) -> None:
         super().__init__()
         self.conv1 = _conv(3, width, 7, stride=2)
-        self.bn1 = nn.BatchNorm2D(width)
+        self.bn1 = nn.BatchNorm2D(width, epsilon=norm_eps)
         channels = width
         for i, (path, depth, stride) in enumerate(zip(self.stage_paths, depths, STRIDES, strict=True)):
             blocks = []
             for j in range(depth):
-                blocks.append(block(channels, width << i, stride if j == 0 else 1))
+                blocks.append(block(channels, width << i, stride if j == 0 else 1, norm_eps))
                 channels = (width << i) * block.expansion
             setattr(self, path, nn.Sequential(*blocks))
         self.out_channels = channels
@@ -122,26 +127,26 @@ class ResNet(nn.Layer):
         return x
 
 
-def resnet18() -> ResNet:
+def resnet18(norm_eps: float = 1e-5) -> ResNet:
     """ResNet-18, 11.2 M parameters without the classifier."""
-    return ResNet(BasicBlock, (2, 2, 2, 2))
+    return ResNet(BasicBlock, (2, 2, 2, 2), norm_eps=norm_eps)
 
 
-def resnet34() -> ResNet:
+def resnet34(norm_eps: float = 1e-5) -> ResNet:
     """ResNet-34, 21.3 M parameters without the classifier."""
-    return ResNet(BasicBlock, (3, 4, 6, 3))
+    return ResNet(BasicBlock, (3, 4, 6, 3), norm_eps=norm_eps)
 
 
-def resnet50() -> ResNet:
+def resnet50(norm_eps: float = 1e-5) -> ResNet:
     """ResNet-50, 23.5 M parameters without the classifier."""
-    return ResNet(Bottleneck, (3, 4, 6, 3))
+    return ResNet(Bottleneck, (3, 4, 6, 3), norm_eps=norm_eps)
 
 
-def resnet101() -> ResNet:
+def resnet101(norm_eps: float = 1e-5) -> ResNet:
     """ResNet-101, 42.5 M parameters without the classifier."""
-    return ResNet(Bottleneck, (3, 4, 23, 3))
+    return ResNet(Bottleneck, (3, 4, 23, 3), norm_eps=norm_eps)
 
 
-def tiny() -> ResNet:
+def tiny(norm_eps: float = 1e-5) -> ResNet:
     """ResNet-18 with a quarter of its width: 0.7 M parameters, for demonstrations and tests."""
-    return ResNet(BasicBlock, (2, 2, 2, 2), width=16)
+    return ResNet(BasicBlock, (2, 2, 2, 2), width=16, norm_eps=norm_eps)

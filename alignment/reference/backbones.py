@@ -20,6 +20,7 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
 }
 
 
-def build_backbone(variant: str, same_padding: bool = False) -> nn.Module:
+def build_backbone(variant: str, norm_eps: float, same_padding: bool = False) -> nn.Module:
     """The backbone of a model, with random weights; `same_padding` is MobileNetV2's alone."""
-    return BACKBONES[variant](same_padding=True) if same_padding else BACKBONES[variant]()
+    options = {"same_padding": True} if same_padding else {}
+    return BACKBONES[variant](norm_eps=norm_eps, **options)

@@ -42,10 +42,16 @@ def _conv(
 
 
 def _conv_bn_relu6(
-    in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1, same_padding: bool = False
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    stride: int = 1,
+    groups: int = 1,
+    same_padding: bool = False,
+    norm_eps: float = 1e-5,
 ) -> nn.Sequential:
     conv = _conv(in_channels, out_channels, kernel, stride, groups, same_padding)
-    return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU6())
+    return nn.Sequential(conv, nn.BatchNorm2d(out_channels, eps=norm_eps), nn.ReLU6())
 
 
 class InvertedResidual(nn.Module):
@@ -54,17 +60,23 @@ class InvertedResidual(nn.Module):
     first_conv = "conv.0.0"
 
     def __init__(
-        self, in_channels: int, out_channels: int, stride: int, expansion: int, same_padding: bool = False
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        expansion: int,
+        same_padding: bool = False,
+        norm_eps: float = 1e-5,
     ) -> None:
         super().__init__()
         self.has_shortcut = stride == 1 and in_channels == out_channels
         hidden = expansion * in_channels
         layers: list[nn.Module] = []
         if expansion > 1:
-            layers.append(_conv_bn_relu6(in_channels, hidden, 1))
-        layers.append(_conv_bn_relu6(hidden, hidden, 3, stride, hidden, same_padding))
+            layers.append(_conv_bn_relu6(in_channels, hidden, 1, norm_eps=norm_eps))
+        layers.append(_conv_bn_relu6(hidden, hidden, 3, stride, hidden, same_padding, norm_eps))
         layers.append(_conv(hidden, out_channels, 1))
-        layers.append(nn.BatchNorm2d(out_channels))
+        layers.append(nn.BatchNorm2d(out_channels, eps=norm_eps))
         self.conv = nn.Sequential(*layers)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -77,6 +89,7 @@ class MobileNetV2(nn.Module):
 
     Args:
         same_padding: Pad as TensorFlow's `SAME` does.
+        norm_eps: Epsilon of every BatchNorm.
     """
 
     out_channels = 1280
@@ -89,11 +102,11 @@ class MobileNetV2(nn.Module):
         [f"features.{i}" for i in range(14, 18)],
     )
 
-    def __init__(self, same_padding: bool = False) -> None:
+    def __init__(self, same_padding: bool = False, norm_eps: float = 1e-5) -> None:
         super().__init__()
-        self.same_padding = same_padding
+        self.same_padding, self.norm_eps = same_padding, norm_eps
         self.features = nn.Sequential(
-            _conv_bn_relu6(3, 32, 3, stride=2, same_padding=same_padding),
+            _conv_bn_relu6(3, 32, 3, stride=2, same_padding=same_padding, norm_eps=norm_eps),
             *self._group(32, 16, depth=1, stride=1, expansion=1),
             *self._group(16, 24, depth=2, stride=2),
             *self._group(24, 32, depth=3, stride=2),
@@ -101,16 +114,16 @@ class MobileNetV2(nn.Module):
             *self._group(64, 96, depth=3, stride=1),
             *self._group(96, 160, depth=3, stride=2),
             *self._group(160, 320, depth=1, stride=1),
-            _conv_bn_relu6(320, 1280, 1),
+            _conv_bn_relu6(320, 1280, 1, norm_eps=norm_eps),
         )
 
     def _group(
         self, in_channels: int, out_channels: int, depth: int, stride: int, expansion: int = 6
     ) -> list[nn.Module]:
         """One row of table 2: `depth` blocks, of which the first has the stride."""
-        same = self.same_padding
-        rest = [InvertedResidual(out_channels, out_channels, 1, expansion, same) for _ in range(depth - 1)]
-        return [InvertedResidual(in_channels, out_channels, stride, expansion, same), *rest]
+        options = self.same_padding, self.norm_eps
+        rest = [InvertedResidual(out_channels, out_channels, 1, expansion, *options) for _ in range(depth - 1)]
+        return [InvertedResidual(in_channels, out_channels, stride, expansion, *options), *rest]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps images float [B, 3, H, W] to features [B, 1280, H / 32, W / 32]."""

@@ -29,6 +29,7 @@ class MultiViewFusion(TemporalModule):
         mode: The views that are summed: `THW`, `TH` or `T`.
         share: The kernel of time serves height and width too.
         use_hs: BatchNorm and hard-swish after the sum.
+        norm_eps: Epsilon of the BatchNorm.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class MultiViewFusion(TemporalModule):
         mode: str = "THW",
         share: bool = False,
         use_hs: bool = True,
+        norm_eps: float = 1e-5,
     ) -> None:
         super().__init__(net, num_frames)
         if mode not in ("THW", "TH", "T"):
@@ -48,7 +50,7 @@ class MultiViewFusion(TemporalModule):
         self.shift_conv = self._view_conv(3, 1, 1)
         self.h_conv = self._view_conv(1, 3, 1) if "H" in mode and not share else None
         self.w_conv = self._view_conv(1, 1, 3) if "W" in mode and not share else None
-        self.bn = nn.BatchNorm3d(self.channels) if use_hs else None
+        self.bn = nn.BatchNorm3d(self.channels, eps=norm_eps) if use_hs else None
 
     def _view_conv(self, *kernel: int) -> nn.Conv3d:
         c = self.channels
@@ -93,6 +95,7 @@ def insert_multi_view_fusion(
     share: bool = False,
     use_hs: bool = True,
     stages: tuple[int, ...] = (0, 0, 1, 1),
+    norm_eps: float = 1e-5,
 ) -> None:
     """Wraps the first convolution of every block of the stages marked 1, where alpha leaves it a channel to fuse."""
     for chosen, paths in zip(stages, backbone.block_paths, strict=True):
@@ -102,7 +105,7 @@ def insert_multi_view_fusion(
             target = f"{path}.{backbone.get_submodule(path).first_conv}"
             net = backbone.get_submodule(target)
             if int(net.in_channels * alpha) > 0:
-                backbone.set_submodule(target, MultiViewFusion(net, num_frames, alpha, mode, share, use_hs))
+                backbone.set_submodule(target, MultiViewFusion(net, num_frames, alpha, mode, share, use_hs, norm_eps))
 
 
 def build(
@@ -115,11 +118,12 @@ def build(
     mvf_share: bool,
     mvf_use_hs: bool,
     mvf_stages: tuple[int, ...],
+    norm_eps: float,
     same_padding: bool,
     **options: Any,
 ) -> Recognizer2D:
     """An MVF, see `insert_multi_view_fusion`; the logits of its frames are averaged. Further options: `with_head`."""
-    backbone = build_backbone(variant, same_padding)
+    backbone = build_backbone(variant, norm_eps, same_padding)
     insert_multi_view_fusion(
         backbone,
         num_frames,
@@ -128,5 +132,6 @@ def build(
         share=mvf_share,
         use_hs=mvf_use_hs,
         stages=mvf_stages,
+        norm_eps=norm_eps,
     )
     return with_head(backbone, num_classes, head=FrameHead, init_std=0.01, **options)

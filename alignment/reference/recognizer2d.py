@@ -76,7 +76,6 @@ def with_head(
     init_std: float,
     dropout: float,
     partial_bn: bool,
-    norm_eps: float,
     consensus: str,
     frame_divisor: int = 1,
 ) -> Recognizer2D:
@@ -89,18 +88,17 @@ def with_head(
         init_std: Standard deviation of the classifier's initial weights.
         dropout: Dropout before the classifier.
         partial_bn: Freeze every BatchNorm but the first.
-        norm_eps: Epsilon of every BatchNorm.
         consensus: `features` averages frames before the classifier, `scores` behind it, `family` as published.
         frame_divisor: 2 if the backbone halves the frames.
     """
     heads: dict[str, type[TSNHead]] = {"features": TSNHead, "scores": FrameHead, "family": head}
     cls_head = heads[consensus](backbone.out_channels, num_classes, dropout, init_std)
-    model = Recognizer2D(backbone, cls_head, frame_divisor=frame_divisor, partial_bn=partial_bn)
-    for norm in batch_norms(model):
-        norm.eps = norm_eps
-    return model
+    return Recognizer2D(backbone, cls_head, frame_divisor=frame_divisor, partial_bn=partial_bn)
 
 
-def build(variant: str, num_classes: int, num_frames: int, *, same_padding: bool, **options: Any) -> Recognizer2D:
+def build(
+    variant: str, num_classes: int, num_frames: int, *, norm_eps: float, same_padding: bool, **options: Any
+) -> Recognizer2D:
     """A TSN: the features of the frames are averaged, then classified. Further options: see `with_head`."""
-    return with_head(build_backbone(variant, same_padding), num_classes, head=TSNHead, init_std=0.01, **options)
+    backbone = build_backbone(variant, norm_eps, same_padding)
+    return with_head(backbone, num_classes, head=TSNHead, init_std=0.01, **options)

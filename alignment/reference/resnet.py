@@ -17,11 +17,11 @@ def _conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> 
     return conv
 
 
-def _downsample(in_channels: int, out_channels: int, stride: int) -> nn.Sequential | None:
+def _downsample(in_channels: int, out_channels: int, stride: int, norm_eps: float) -> nn.Sequential | None:
     """The projection of the shortcut, or None where the identity fits."""
     if stride == 1 and in_channels == out_channels:
         return None
-    return nn.Sequential(_conv(in_channels, out_channels, 1, stride), nn.BatchNorm2d(out_channels))
+    return nn.Sequential(_conv(in_channels, out_channels, 1, stride), nn.BatchNorm2d(out_channels, eps=norm_eps))
 
 
 class BasicBlock(nn.Module):
@@ -31,13 +31,13 @@ class BasicBlock(nn.Module):
     first_conv = "conv1"
     has_shortcut = True
 
-    def __init__(self, in_channels: int, width: int, stride: int) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int, norm_eps: float = 1e-5) -> None:
         super().__init__()
         self.conv1 = _conv(in_channels, width, 3, stride)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = nn.BatchNorm2d(width, eps=norm_eps)
         self.conv2 = _conv(width, width, 3)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.downsample = _downsample(in_channels, width, stride)
+        self.bn2 = nn.BatchNorm2d(width, eps=norm_eps)
+        self.downsample = _downsample(in_channels, width, stride, norm_eps)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps [B, C, H, W] to [B, width, H / stride, W / stride]."""
@@ -53,15 +53,15 @@ class Bottleneck(nn.Module):
     first_conv = "conv1"
     has_shortcut = True
 
-    def __init__(self, in_channels: int, width: int, stride: int) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int, norm_eps: float = 1e-5) -> None:
         super().__init__()
         self.conv1 = _conv(in_channels, width, 1)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = nn.BatchNorm2d(width, eps=norm_eps)
         self.conv2 = _conv(width, width, 3, stride)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.bn2 = nn.BatchNorm2d(width, eps=norm_eps)
         self.conv3 = _conv(width, 4 * width, 1)
-        self.bn3 = nn.BatchNorm2d(4 * width)
-        self.downsample = _downsample(in_channels, 4 * width, stride)
+        self.bn3 = nn.BatchNorm2d(4 * width, eps=norm_eps)
+        self.downsample = _downsample(in_channels, 4 * width, stride, norm_eps)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps [B, C, H, W] to [B, 4 * width, H / stride, W / stride]."""
@@ -78,25 +78,28 @@ class ResNet(nn.Module):
         block: BasicBlock or Bottleneck.
         depths: Blocks of each of the four stages.
         width: Channels of the stem and width of the first stage.
+        norm_eps: Epsilon of every BatchNorm.
     """
 
     stage_paths = ("layer1", "layer2", "layer3", "layer4")
 
-    def __init__(self, block: type[nn.Module], depths: tuple[int, int, int, int], width: int = 64) -> None:
+    def __init__(
+        self, block: type[nn.Module], depths: tuple[int, int, int, int], width: int = 64, norm_eps: float = 1e-5
+    ) -> None:
         super().__init__()
         self.conv1 = _conv(3, width, 7, stride=2)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = nn.BatchNorm2d(width, eps=norm_eps)
         self.out_channels = width
-        self.layer1 = self._stage(block, depths[0], width, stride=1)
-        self.layer2 = self._stage(block, depths[1], 2 * width, stride=2)
-        self.layer3 = self._stage(block, depths[2], 4 * width, stride=2)
-        self.layer4 = self._stage(block, depths[3], 8 * width, stride=2)
+        self.layer1 = self._stage(block, depths[0], width, stride=1, norm_eps=norm_eps)
+        self.layer2 = self._stage(block, depths[1], 2 * width, stride=2, norm_eps=norm_eps)
+        self.layer3 = self._stage(block, depths[2], 4 * width, stride=2, norm_eps=norm_eps)
+        self.layer4 = self._stage(block, depths[3], 8 * width, stride=2, norm_eps=norm_eps)
         self.block_paths = [[f"{p}.{j}" for j in range(d)] for p, d in zip(self.stage_paths, depths, strict=True)]
 
-    def _stage(self, block: type[nn.Module], depth: int, width: int, stride: int) -> nn.Sequential:
+    def _stage(self, block: type[nn.Module], depth: int, width: int, stride: int, norm_eps: float) -> nn.Sequential:
         blocks = []
         for i in range(depth):
-            blocks.append(block(self.out_channels, width, stride if i == 0 else 1))
+            blocks.append(block(self.out_channels, width, stride if i == 0 else 1, norm_eps))
             self.out_channels = width * block.expansion
         return nn.Sequential(*blocks)
 
@@ -107,26 +110,26 @@ class ResNet(nn.Module):
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
 
-def resnet18() -> ResNet:
+def resnet18(norm_eps: float = 1e-5) -> ResNet:
     """ResNet-18."""
-    return ResNet(BasicBlock, (2, 2, 2, 2))
+    return ResNet(BasicBlock, (2, 2, 2, 2), norm_eps=norm_eps)
 
 
-def resnet34() -> ResNet:
+def resnet34(norm_eps: float = 1e-5) -> ResNet:
     """ResNet-34."""
-    return ResNet(BasicBlock, (3, 4, 6, 3))
+    return ResNet(BasicBlock, (3, 4, 6, 3), norm_eps=norm_eps)
 
 
-def resnet50() -> ResNet:
+def resnet50(norm_eps: float = 1e-5) -> ResNet:
     """ResNet-50."""
-    return ResNet(Bottleneck, (3, 4, 6, 3))
+    return ResNet(Bottleneck, (3, 4, 6, 3), norm_eps=norm_eps)
 
 
-def resnet101() -> ResNet:
+def resnet101(norm_eps: float = 1e-5) -> ResNet:
     """ResNet-101."""
-    return ResNet(Bottleneck, (3, 4, 23, 3))
+    return ResNet(Bottleneck, (3, 4, 23, 3), norm_eps=norm_eps)
 
 
-def tiny() -> ResNet:
+def tiny(norm_eps: float = 1e-5) -> ResNet:
     """ResNet-18 with a quarter of its width."""
-    return ResNet(BasicBlock, (2, 2, 2, 2), width=16)
+    return ResNet(BasicBlock, (2, 2, 2, 2), width=16, norm_eps=norm_eps)

@@ -124,11 +124,12 @@ def build(
     shift_place: str,
     shift_direction: str,
     temporal_pool: bool,
+    norm_eps: float,
     same_padding: bool,
     **options: Any,
 ) -> Recognizer2D:
     """A TSM, see `insert_temporal_shift`; the logits of its frames are averaged. Further options: see `with_head`."""
-    backbone = build_backbone(variant, same_padding)
+    backbone = build_backbone(variant, norm_eps, same_padding)
     insert_temporal_shift(
         backbone,
         num_frames,
