@@ -20,7 +20,7 @@ from deploy.signature import Signature
 from models.heads import FrameHead, TSNHead
 from models.multi_view_fusion import MultiViewFusion
 from models.temporal_module import TemporalModule, replace_layer
-from models.temporal_shift import DIRECTIONS, TemporalShift, channel_bounds
+from models.temporal_shift import DIRECTIONS, TemporalShift
 
 Fusion = Callable[[nn.Layer], nn.Layer]  # a layer in eval mode -> what takes its place
 
@@ -140,7 +140,7 @@ class ShiftedConv(SplitConv):
     """`TemporalShift` of a convolution: the kernel of a shift is a one before or behind the middle."""
 
     def __init__(self, module: TemporalShift) -> None:
-        bounds = channel_bounds(module.net.weight.shape[1], module.shift_div, module.direction)
+        bounds = module.bounds(module.net.weight.shape[1])
         time = np.zeros((bounds[-1], 3))
         for i, step in enumerate(DIRECTIONS[module.direction]):
             time[bounds[i] : bounds[i + 1], 1 + step] = 1
@@ -196,7 +196,7 @@ def shifted_conv(module: TemporalShift) -> nn.Layer:
     """The fused form of a shift of a convolution; the convolution where nothing moves; a shift of blocks as it is."""
     if not isinstance(module.net, nn.Conv2D):
         return module
-    moves = channel_bounds(module.net.weight.shape[1], module.shift_div, module.direction)[-1]
+    moves = module.bounds(module.net.weight.shape[1])[-1]
     return ShiftedConv(module) if moves else module.net
 
 

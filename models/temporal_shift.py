@@ -134,9 +134,13 @@ class TemporalShift(TemporalModule):
         self.shift_div = shift_div
         self.direction = direction
 
+    def bounds(self, channels: int) -> Bounds:
+        """Where each group of so many channels that moves one way begins, see `channel_bounds`."""
+        return channel_bounds(channels, self.shift_div, self.direction)
+
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Maps [N*T, C, H, W] to what `net` makes of it, shifted."""
-        bounds = channel_bounds(x.shape[1], self.shift_div, self.direction)
+        bounds = self.bounds(x.shape[1])
         if not bounds[-1]:
             return self.net(x)
         if not paddle.in_dynamic_mode() and isinstance(self.net, nn.Conv2D):

@@ -93,7 +93,7 @@ def with_head(
         consensus: `features` averages frames before the classifier, `scores` behind it, `family` as published.
         frame_divisor: 2 if the backbone halves the frames.
     """
-    heads: dict[str, Any] = {"features": TSNHead, "scores": FrameHead, "family": head}
+    heads: dict[str, type[TSNHead]] = {"features": TSNHead, "scores": FrameHead, "family": head}
     cls_head = heads[consensus](backbone.out_channels, num_classes, dropout, init_std)
     model = Recognizer2D(backbone, cls_head, frame_divisor=frame_divisor, partial_bn=partial_bn)
     for norm in batch_norms(model):

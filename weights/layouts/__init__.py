@@ -14,6 +14,7 @@ from weights.layouts import (
     ours,
     paddle_vision,
     paddlevideo,
+    pytorch,
     timm,
     tonylins,
     torchvision,
@@ -30,4 +31,5 @@ LAYOUTS: dict[str, Layout] = {
     "paddle.vision": paddle_vision.LAYOUT,
     "tonylins": tonylins.LAYOUT,
     "keras": keras.LAYOUT,
+    "pytorch": pytorch.LAYOUT,  # last: it takes every name of ours, which repositories with a habit of their own share
 }

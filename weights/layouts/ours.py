@@ -9,8 +9,9 @@ from weights.layout import PADDLE, Layout
 from weights.layouts.mvfnet import NEW_CLS, unused_norm
 
 
-def _keeps(name: str) -> bool:
+def keeps(name: str) -> bool:
+    """Whether a family of ours has tensors of that name."""
     return any(re.fullmatch(family.tensors, name) for family in FAMILIES.values())
 
 
-LAYOUT = Layout(PADDLE, ((),), wraps=True, keeps=_keeps, has_recipe=True, left_out=NEW_CLS, unused=unused_norm)
+LAYOUT = Layout(PADDLE, ((),), wraps=True, keeps=keeps, has_recipe=True, left_out=NEW_CLS, unused=unused_norm)
