@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
 
     preparation.prepare(args.device, args.threads, tune=not args.no_tune)
 
-    from datasets import VideoDataset, unlabelled
+    from datasets import VideoDataset, unlabeled
     from deploy.compiled import compiled
     from engine.evaluation import run_of
     from engine.pretrained import load_pretrained
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     recipe = loaded.recipe
     task = task_of(recipe)
     names = class_names_beside(args.pretrained, recipe.network.num_classes, names=args.classes)
-    dataset = VideoDataset(unlabelled(args.video), recipe, cli.VIEWS[args.views])
+    dataset = VideoDataset(unlabeled(args.video), recipe, cli.VIEWS[args.views])
     num_views, *clip_shape = dataset.sample_shape
     settings = Settings(args.precision, args.threads, tune=not args.no_tune)
     model, _ = compiled(loaded.model, clip_shape, num_views * len(dataset), args.engine, settings)

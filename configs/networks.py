@@ -72,7 +72,7 @@ class ImageNetwork(Network):
 
 @dataclass(frozen=True)
 class TSN(ImageNetwork):
-    """Temporal segment networks: frames meet in the average alone."""
+    """Temporal segment networks: the features of frames are averaged, without a temporal module."""
 
     model: str = option("tsn_r50", MODEL_HELP)
 

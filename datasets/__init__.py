@@ -1,6 +1,6 @@
 """From a video file or a folder of frames to clips that a model takes; knows nothing of Paddle or of models."""
 
-from datasets.annotation import Annotation, Entry, load_annotation, plain_name, read_class_names, unlabelled
+from datasets.annotation import Annotation, Entry, load_annotation, plain_name, read_class_names, unlabeled
 from datasets.dataset import VideoDataset, load_views
 from datasets.labels import KNOWN_LABELS, known_class_names
 from datasets.loader import Batch, ClipLoader
@@ -22,5 +22,5 @@ __all__ = [
     "load_views",
     "plain_name",
     "read_class_names",
-    "unlabelled",
+    "unlabeled",
 ]

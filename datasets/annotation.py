@@ -62,7 +62,7 @@ class Annotation:
         return len(self.class_names) or max(labels, default=-1) + 1
 
 
-def unlabelled(paths: Sequence[str]) -> Annotation:
+def unlabeled(paths: Sequence[str]) -> Annotation:
     """Videos without targets: files or folders of frames."""
     return Annotation(tuple(Entry(path, None) for path in paths), (), "the paths that were given")
 

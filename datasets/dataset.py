@@ -7,7 +7,7 @@ import functools
 import numpy as np
 
 from configs.recipe import Recipe
-from datasets.annotation import Annotation, DataError, Entry, unlabelled
+from datasets.annotation import Annotation, DataError, Entry, unlabeled
 from datasets.decode import open_source
 from datasets.sampling import check_sampling, test_indices, train_indices, val_indices
 from datasets.targets import Labels, Targets, View
@@ -121,5 +121,5 @@ def load_views(path: str, recipe: Recipe, mode: str = "test") -> np.ndarray:
         DataError: The video cannot be decoded.
         RecipeError: The recipe's sampling cannot place its clips.
     """
-    dataset = VideoDataset(unlabelled([path]), recipe, mode)
+    dataset = VideoDataset(unlabeled([path]), recipe, mode)
     return dataset.views(0)

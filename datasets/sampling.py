@@ -21,7 +21,7 @@ DENSE_RANGE = 64
 
 
 def check_sampling(recipe: Recipe) -> None:
-    """Refuses what no public code defines, so that nothing is guessed.
+    """Raises RecipeError for combinations of sampling options that no public code defines.
 
     Raises:
         RecipeError: The combination of sampling, num_segments, clip_len and test_clips has no meaning.

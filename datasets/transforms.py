@@ -90,7 +90,7 @@ def resize_short(frames: np.ndarray, short_side: int) -> np.ndarray:
 
 
 def crop(frames: np.ndarray, box: Box) -> np.ndarray:
-    """The part of the frames inside the box, as a view."""
+    """The frames inside the box, as a view of the array."""
     return frames[:, box.y : box.y + box.height, box.x : box.x + box.width]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from configs import cli
-from datasets import Batch, ClipLoader, VideoDataset, read_class_names, unlabelled
+from datasets import Batch, ClipLoader, VideoDataset, read_class_names, unlabeled
 from datasets.annotation import VIDEO_SUFFIXES, DataError
 from datasets.decode import FRAME_NAME
 from deploy.artifact import Artifact, ArtifactError, open_artifact
@@ -122,7 +122,7 @@ def find_videos(names: Sequence[str]) -> list[str]:
 
 def make_dataset(paths: Sequence[str], artifact: Artifact, views: str | None = None) -> VideoDataset:
     """The views of videos, decoded, placed and transformed by the artifact's recipe as test.py does it."""
-    return VideoDataset(unlabelled(paths), artifact.recipe, cli.VIEWS[views or artifact.record["views"]])
+    return VideoDataset(unlabeled(paths), artifact.recipe, cli.VIEWS[views or artifact.record["views"]])
 
 
 def predict(engine: Engine, loader: ClipLoader, failures: list[str]) -> Iterator[tuple[str, np.ndarray]]:

@@ -198,7 +198,7 @@ def _quantization() -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps off ONNX Runtime's hundreds of lines: a word on each clip, on each constant, and advice that is taken."""
+    """Silences ONNX Runtime's hundreds of lines on each clip and constant, and its advice, which is followed."""
     runtime = importlib.import_module("onnxruntime")
     runtime.set_default_logger_severity(3)
     logging.disable(logging.WARNING)

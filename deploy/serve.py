@@ -155,7 +155,7 @@ class Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def setup(self) -> None:
-        """Sets the time after which a silent sender is left."""
+        """Sets the timeout of the connection."""
         super().setup()
         self.connection.settimeout(self.server.timeout_s)
 

@@ -87,7 +87,7 @@ class Sources:
     pretrained: str = ""
 
     def resumed(self, directory: Path) -> Sources:
-        """Those of the run in a directory, where these name none.
+        """These sources, and those of the resumed run where these are empty.
 
         Raises:
             CheckpointError: There is no run, or these name weights to start from.

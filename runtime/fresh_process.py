@@ -1,4 +1,4 @@
-"""Calls a function in a fresh interpreter, which takes its imports, its memory and its crash with it."""
+"""Calls a function in a fresh interpreter: its imports, its memory and a crash do not touch this process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 def in_fresh_process(function: Callable[..., Result], *arguments: object) -> Result:
-    """What `function(*arguments)` returns in a process of its own, which ends with this call, however that ends.
+    """Returns `function(*arguments)`, computed in a process of its own, which is ended before this returns or raises.
 
     Args:
         function: Of a module, so that the other process finds it.

@@ -1,4 +1,4 @@
-"""The names of the classes that weights tell apart."""
+"""The names of the classes of a weight file."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def test_it_is_tested_and_predicts(house, trained, motion_videos):
 def test_it_is_exported_and_infers(house, trained, motion_videos):
     pytest.importorskip("paddle2onnx")
     pytest.importorskip("onnxruntime")
-    folder, video = house.out / "artefact", next(motion_videos.rglob("*.mp4"))
+    folder, video = house.out / "artifact", next(motion_videos.rglob("*.mp4"))
     house.run("-m", "deploy.export", "--pretrained", trained, "--output", folder, "--threads", 1,
               "--formats", "paddle", "onnx")  # fmt: skip
     found = {}

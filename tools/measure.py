@@ -148,7 +148,7 @@ def measure(job: Job, engines: dict[str, Engine], rounds: int) -> dict[str, Row]
 
 
 def in_process(function: Callable[..., Any], *arguments: Any) -> None:
-    """Runs a function in a process of its own, which takes its memory with it."""
+    """Runs a function in a process of its own, which frees its memory at its end."""
     in_fresh_process(_quietly, function, *arguments)
 
 

@@ -59,7 +59,7 @@ def read_pickle(path: Path) -> Any:
 
 @contextmanager
 def _one_clear_error(path: Path) -> Iterator[None]:
-    """Damage shows itself as whatever zipfile, zlib, lzma, tokenize, struct or NumPy raise, which no list can hold."""
+    """Turns whatever zipfile, zlib, struct or NumPy raise for a damaged file into one CheckpointError."""
     try:
         yield
     except CheckpointError:
@@ -75,7 +75,7 @@ def _read_paddle(path: Path) -> Any:
 
 
 def _widened(array: np.ndarray) -> np.ndarray:
-    """Paddle writes bfloat16 as uint16, of which it has no tensors."""
+    """The float32 values of a uint16 array, as which Paddle writes bfloat16; any other array as it is."""
     return from_bfloat16(array) if array.dtype == np.uint16 else array
 
 

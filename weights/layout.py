@@ -58,17 +58,17 @@ TORCH = Kind(
 
 
 def no_name(_: str) -> bool:
-    """All names are in the tables."""
+    """False for every name: all of them are in the tables."""
     return False
 
 
 def no_fields(_: Any) -> dict[str, Any]:
-    """Nothing is known beyond what the layout says of all its files."""
+    """No fields: nothing is known beyond what the layout says of all its files."""
     return {}
 
 
 def no_reason(*_: Any) -> str:
-    """Nothing speaks against it."""
+    """No reason to refuse a file."""
     return ""
 
 

@@ -43,12 +43,12 @@ def shown(text: object) -> str:
 
 
 def kind_of(value: Any) -> str:
-    """What a message calls it."""
+    """The name of a value's type for messages."""
     return shown(getattr(value, "name", type(value).__name__))
 
 
 def same_tuple(items: Any) -> tuple[Any, ...]:
-    """The tuple that is given; making one of another container would cost its length each time."""
+    """The tuple itself; raises ValueError for another container, as copying it would cost its length each time."""
     if type(items) is not tuple:
         raise ValueError(f"a tuple from a {kind_of(items)}")
     return items

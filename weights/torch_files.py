@@ -100,7 +100,7 @@ class _TorchReader(PickleReader):
         }
 
     def _getattr(self, owner: Any, *_: Any) -> Inert:
-        """mmengine's HistoryBuffer refers to its own methods in this way."""
+        """`getattr` of an inert object, as in mmengine's HistoryBuffer; of any other it is refused."""
         if not isinstance(owner, Inert):
             raise self.refuse("builtins.getattr")
         return Inert(owner.name)

@@ -196,7 +196,7 @@ def _arrays_by_member(tensors: dict[str, Sides]) -> dict[str, np.ndarray]:
 
 def _read_tensors(path: Path) -> dict[str, Sides]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             names = dict.fromkeys(member.rpartition("/")[0] for member in archive.files)
             return {name: Sides(*(archive[f"{name}/{side}"] for side in Sides._fields)) for name in names}
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -29,6 +30,7 @@ class Tape(Mapping[str, np.ndarray]):
         self._budget = budget
         self._entries: dict[str, np.ndarray | _OnDisk] = {}
         self._file = tempfile.TemporaryFile(prefix="alignment-")  # noqa: SIM115  # lives as long as the tape
+        weakref.finalize(self, self._file.close)
 
     def add(self, name: str, array: np.ndarray) -> None:
         """Records an array, which must not change afterwards.

@@ -92,7 +92,7 @@ def test_paddlevideo_cuts_whole_frames_and_takes_the_left_of_two_middles():
     assert views.max(axis=0).tolist() == list(range(2, 24, 3))
 
 
-def test_paddlevideo_clips_of_neighbouring_frames():
+def test_paddlevideo_segments_of_neighboring_frames():
     recipe = frames_recipe("paddlevideo", 3, clip_len=4)
     assert val_indices(20, recipe).tolist() == [[2, 3, 4, 5, 8, 9, 10, 11, 14, 15, 16, 17]]  # parts of 6
     assert val_indices(10, recipe).tolist() == [[0, 1, 2, 3, 3, 4, 5, 6, 6, 7, 8, 9]]  # parts of 3: left ends

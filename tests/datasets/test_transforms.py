@@ -56,7 +56,7 @@ def test_three_crops_go_left_right_middle():
     assert as_tuples(transforms.three_crop_boxes(256, 340, 224)) == [(x, 16, 224, 224) for x in (0, 116, 58)]
 
 
-def test_ten_crops_go_round_the_corners_to_the_centre():
+def test_ten_crops_go_round_the_corners_to_the_center():
     corners = [(0, 0), (116, 0), (0, 32), (116, 32), (58, 16)]
     assert as_tuples(transforms.ten_crop_boxes(256, 340, 224)) == [(x, y, 224, 224) for x, y in corners]
 
@@ -80,7 +80,7 @@ def test_random_resized_crop_boxes():
     assert any(b.y == height - b.height for b in boxes)  # the last offset is drawn too
 
 
-def test_random_resized_crop_falls_back_to_the_centre():
+def test_random_resized_crop_falls_back_to_the_center():
     assert transforms.random_resized_crop_box(10, 1000, rng()) == Box(495, 0, 10, 10)
 
 

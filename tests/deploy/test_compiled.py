@@ -10,7 +10,7 @@ import paddle
 import pytest
 
 from configs import cli
-from datasets import VideoDataset, unlabelled
+from datasets import VideoDataset, unlabeled
 from deploy import compiled as module
 from deploy.compiled import MANY_VIEWS, CompiledRecognizer, compiled
 from deploy.engines import COMPUTED, ENGINES
@@ -32,7 +32,7 @@ def flags(checkpoint, *more):
 
 def compile_for(args, loaded, videos=MANY_VIEWS):
     """The model that test.py would run on so many videos."""
-    num_views, *shape = VideoDataset(unlabelled(["absent.mp4"] * videos), loaded.recipe, "test").sample_shape
+    num_views, *shape = VideoDataset(unlabeled(["absent.mp4"] * videos), loaded.recipe, "test").sample_shape
     settings = Settings(args.precision, args.threads, tune=not args.no_tune)
     return compiled(loaded.model, shape, num_views * videos, args.engine, settings)
 

@@ -12,14 +12,14 @@ NEW_CLS = {r"cls_head\.new_cls\.\w+": "MVFNet's copy of new_fc for fully convolu
 
 
 def unused_norm(name: str, model: Collection[str]) -> str:
-    """It makes a norm for every fusion, and uses it only with hard-swish."""
+    """Why a tensor is not loaded: MVFNet makes a norm for every fusion, and uses it with hard-swish only."""
     layer, bn, _ = name.rpartition(".bn.")
     is_dead = bn and f"{layer}.shift_conv.weight" in model
     return "MVFNet's norm, which it does not use without hard-swish" if is_dead else ""
 
 
 def _options(shown: Fields) -> Fields:
-    """That there is a norm does not tell that it is used; that there is none tells that it is not."""
+    """The options that the tensors show, without hard-swish where there is a norm, which may be unused."""
     return {name: value for name, value in shown.items() if name != "mvf_use_hs" or not value}
 
 

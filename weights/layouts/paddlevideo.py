@@ -33,7 +33,7 @@ def _resnet(depths: tuple[int, ...]) -> Table:
 
 
 def _follows(fields: Fields) -> Fields:
-    """One fraction of the channels moves each way of as many as there are segments."""
+    """The `shift_div` of PaddleVideo: 1 / num_segments of the channels moves each way."""
     return {"shift_div": fields["num_segments"]} if is_shifted(fields) else {}
 
 
