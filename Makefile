@@ -4,21 +4,49 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python
 WORKERS ?= 2
 
-.PHONY: demo test test-fast lint clean
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast test-all lint format coverage align certify bench clean
 
-demo: $(VENV)/.ready
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do \
+	printf '%-10s %s\n' "$$target" "$$text"; done
+
+demo: $(VENV)/.ready ## environment, embedded videos, three trainings, a table; minutes
 	$(RUN) -m tools.demo
 
-test: lint
+test: lint ## lint, types and all tests
 	$(RUN) -m pytest -n $(WORKERS)
 
-test-fast: $(VENV)/.ready-dev
+test-fast: $(VENV)/.ready-dev ## the tests that take seconds
 	$(RUN) -m pytest -n $(WORKERS) -m "not slow"
 
-lint: $(VENV)/.ready-dev
+test-all: test ## test, the slow tests, and every certification and benchmark; hours
+	$(RUN) -m pytest -n $(WORKERS) -m slow
+	$(MAKE) align certify bench
+
+lint: $(VENV)/.ready-dev ## ruff and mypy
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+
+format: $(VENV)/.ready-dev ## ruff repairs what it can, and formats
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+coverage: $(VENV)/.ready-dev ## which lines the tests run
+	$(RUN) -m pytest -n $(WORKERS) --cov --cov-report=term
+
+align: $(VENV)/.ready-dev ## every certified model against its PyTorch twin, then the mutants
+	$(RUN) -m alignment --all
+	$(RUN) -m alignment selftest --workers $(WORKERS)
+
+certify: $(VENV)/.ready-dev ## the chains of TIPC
+	PATH="$(abspath $(VENV))/bin:$$PATH" bash test_tipc/certify.sh
+
+bench: $(VENV)/.ready-dev ## speed of inference, training and reading, against the alternatives
+	$(RUN) -m tools.bench_infer
+	$(RUN) -m tools.bench_train
+	$(RUN) -m tools.bench_data
 
 $(VENV)/.ready: requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -30,5 +58,5 @@ $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt requirements-deploy.txt 
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-third-party.txt
 	touch $@
 
-clean:
+clean: ## environment, build and output are removed
 	rm -rf $(VENV) build output
