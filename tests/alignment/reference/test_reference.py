@@ -181,7 +181,7 @@ def test_unknown_names_and_options_are_refused():
     with pytest.raises(ValueError, match="got 'TW'"):
         MultiViewFusion(torch.nn.Conv2d(8, 8, 3), 4, 0.5, "TW", False, True)
     with pytest.raises(ValueError, match="got 'both'"):
-        insert_temporal_shift(build_backbone("tiny"), 4, place="both")
+        insert_temporal_shift(build_backbone("tiny", 1e-5), 4, place="both")
     with pytest.raises(ValueError, match="got 'left'"):
         shift(torch.zeros(4, 8, 2, 2), 4, 8, "left")
 
