@@ -20,8 +20,7 @@ test: lint ## lint, types and all tests
 test-fast: $(VENV)/.ready-dev ## the tests that take seconds
 	$(RUN) -m pytest -n $(WORKERS) -m "not slow"
 
-test-all: test ## test, the slow tests, and every certification and benchmark; hours
-	$(RUN) -m pytest -n $(WORKERS) -m slow
+test-all: test ## test, and every certification and benchmark; hours
 	$(MAKE) align certify bench
 
 lint: $(VENV)/.ready-dev ## ruff and mypy
