@@ -44,7 +44,7 @@ def channel_bounds(channels: int, shift_div: int, direction: str) -> Bounds:
 
 
 def shift_by_slices(x: paddle.Tensor, num_frames: int, bounds: Bounds, direction: str) -> paddle.Tensor:
-    """`shift` in operations that every inference engine knows, for a batch of any size."""
+    """`shift` for static graphs: in operations that every engine has, for a batch whose size is not known yet."""
     channels, height, width = x.shape[1:]
     x = x.reshape([-1, num_frames, channels, height, width])  # [N, T, C, H, W]
     pieces = []
@@ -89,7 +89,7 @@ def shift_index(
 
 
 def shift_by_rows(x: paddle.Tensor, num_frames: int, bounds: Bounds, direction: str) -> paddle.Tensor:
-    """`shift` by one copy of memory in runs of as many channels as the bounds allow."""
+    """`shift` for dygraph: one copy of memory, in runs of as many channels as the bounds allow."""
     images, channels, height, width = x.shape
     run = math.gcd(channels, *bounds)
     in_runs = tuple(bound // run for bound in bounds)
@@ -141,24 +141,7 @@ class TemporalShift(TemporalModule):
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Maps [N*T, C, H, W] to what `net` makes of it, shifted."""
         bounds = self.bounds(x.shape[1])
-        if not bounds[-1]:
-            return self.net(x)
-        if not paddle.in_dynamic_mode() and isinstance(self.net, nn.Conv2D):
-            return self._in_two_parts(x, bounds)
-        return self.net(shift(x, self.num_frames, bounds, self.direction))
-
-    def _in_two_parts(self, x: paddle.Tensor, bounds: Bounds) -> paddle.Tensor:
-        """`net` of the shifted input for inference engines: only the channels that move are copied.
-
-        A convolution is a sum over its input channels: the channels that stay are read from x as it is, under a kernel
-        that is zero for those that move, and these go through a convolution of their own.
-        """
-        moving = bounds[-1]
-        moved = shift_by_slices(x[:, :moving], self.num_frames, bounds, self.direction)  # [N*T, moving, H, W]
-        weight = self.net.weight
-        staying = paddle.concat([paddle.zeros_like(weight[:, :moving]), weight[:, moving:]], axis=1)
-        options = {"stride": self.net._stride, "padding": self.net._updated_padding}
-        return F.conv2d(x, staying, **options) + F.conv2d(moved, weight[:, :moving], **options)
+        return self.net(shift(x, self.num_frames, bounds, self.direction) if bounds[-1] else x)
 
 
 class TemporalPool(TemporalModule):
