@@ -1,6 +1,6 @@
 """The audit finds each constant that differs, names it, and finds nothing where nothing differs."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import paddle
@@ -594,7 +594,7 @@ def optimizers(recipe=RECIPE, paddle_recipe=None):
     ],
 )
 def test_equal_optimizers_have_no_differences(changes):
-    records = compare_optimizers(*optimizers(replace(RECIPE, **changes)))
+    records = compare_optimizers(*optimizers(RECIPE.with_(**changes)))
     assert not failures(records)
     assert len(records) > 190
 
@@ -612,14 +612,14 @@ def test_equal_optimizers_have_no_differences(changes):
     ],
 )
 def test_one_slip_of_a_recipe_is_named(changes, name):
-    base = replace(RECIPE, lr_groups="tsm")
-    changed = replace(base, **changes)
+    base = RECIPE.with_(lr_groups="tsm")
+    changed = base.with_(**changes)
     assert name in failures(compare_optimizers(*optimizers(base, changed)))
     assert name in failures(compare_optimizers(*optimizers(changed, base)))
 
 
 def test_decay_of_norms_is_named_by_parameter():
-    spared, all_decay = replace(RECIPE, decay_norm_bias=False), replace(RECIPE, decay_norm_bias=True)
+    spared, all_decay = RECIPE.with_(decay_norm_bias=False), RECIPE.with_(decay_norm_bias=True)
     for recipes in ((spared, all_decay), (all_decay, spared)):
         found = failures(compare_optimizers(*optimizers(*recipes)))
         assert "backbone.bn1.weight.weight_decay" in found
@@ -726,7 +726,7 @@ def test_rates_at_the_first_step():
 
 
 def test_factors_are_seen_although_warm_up_starts_from_nothing():
-    recipe = replace(RECIPE, warmup_epochs=2.0, lr_groups="tsm")
+    recipe = RECIPE.with_(warmup_epochs=2.0, lr_groups="tsm")
     left, right, theirs, ours = optimizers(recipe)
     left.rate = right.rate = lambda step: learning_rate(recipe, step / 4)
     left.steps = right.steps = 8
