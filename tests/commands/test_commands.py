@@ -82,7 +82,7 @@ def test_test_reports(trained, motion_videos, command, tmp_path, views):
     assert f"top1_acc\t{record['top1_acc']:.4f}" in out
     assert f"mean_class_accuracy: {record['mean_acc']:.4f}" in out
     assert np.sum(record["confusion"]) == record["samples"] == 16
-    rows = list(csv.DictReader((tmp_path / "per_class.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "per_class.csv").read_text().splitlines()))
     assert [int(row["samples"]) for row in rows] == [2] * 8
     assert sum(int(row["correct"]) for row in rows) == round(record["top1_acc"] * 16)
     assert (tmp_path / "confusion_matrix.png").read_bytes().startswith(b"\x89PNG")
@@ -302,7 +302,7 @@ def test_a_val_folder_needs_no_folder_of_every_class(trained, motion_videos, com
     for root in (motion_videos, data):
         report = tmp_path / root.name
         assert command("test.py", "--dataset_root", root, "--output_dir", report, *flags)[0] == 0
-        rows[root] = list(csv.DictReader((report / "per_class.csv").open()))
+        rows[root] = list(csv.DictReader((report / "per_class.csv").read_text().splitlines()))
     assert [row for row in rows[data] if row["samples"] != "0"] == [
         row for row in rows[motion_videos] if "moving_left" not in row.values()
     ]
