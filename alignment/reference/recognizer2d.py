@@ -85,7 +85,7 @@ def with_head(
         backbone: With its temporal modules in place.
         num_classes: Classes K.
         head: The head of the family.
-        init_std: Standard deviation of the classifier's initial weights.
+        init_std: Std of the classifier's initial weights.
         dropout: Dropout before the classifier.
         partial_bn: Freeze every BatchNorm but the first.
         consensus: `features` averages frames before the classifier, `scores` behind it, `family` as published.
