@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from configs.networks import family_of
 from weights.layout import Fields
 
 # A number in a file name that counts frames (sizes of images have three digits), and what stands around such numbers.
@@ -15,7 +16,7 @@ IMAGENET = {"short_side": 256, "crop_size": 224, "test_size": 224, "test_crops":
 
 def is_shifted(fields: Fields) -> bool:
     """Whether the model has temporal shifts."""
-    return str(fields["model"]).startswith("tsm")
+    return family_of(str(fields["model"])).name == "tsm"
 
 
 def shifts(direction: str) -> Callable[[Fields], Fields]:
