@@ -1,5 +1,8 @@
 """What several rooms' tests share: the embedded data set in small, and the commands as functions."""
 
+import ctypes
+import gc
+import platform
 import runpy
 from pathlib import Path
 
@@ -16,6 +19,15 @@ ROOT = Path(__file__).resolve().parents[1]
 def one_thread():
     """PyTorch on one thread, as Paddle is: on clips this small more only wait for each other and for other tests."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory_given_back():
+    """Gives what a file of tests has freed back to the system: the commands tell malloc to keep it, of each test."""
+    yield
+    gc.collect()
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 @pytest.fixture(scope="session")
