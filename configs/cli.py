@@ -72,10 +72,13 @@ def add_recipe_flags(
     """
     section = parser.add_argument_group("recipe", _WHERE_FROM[beside_weights])
     section.add_argument("--preset", choices=sorted(PRESETS), metavar="NAME", help=f"one of {', '.join(PRESETS)}")
+    shown = {} if beside_weights else {name: option.default for name, option in known_options().items()}
+    shown |= Recipe().options() if shown else {}
     for group in groups:
         section = parser.add_argument_group(f"recipe: {group}")
         for name, option in GROUPS[group]().items():
-            _add_flag(section, name, option, shows_default=not beside_weights)
+            default = f" (default: {_as_flag(shown[name])})" if name in shown else ""
+            _add_flag(section, name, option, option.metadata["help"] + default)
 
 
 _WHERE_FROM = {
@@ -131,11 +134,7 @@ def add_engine_flags(parser: argparse.ArgumentParser, engines: Iterable[str], pr
     )
 
 
-def _add_flag(section: argparse._ArgumentGroup, name: str, option: dataclasses.Field[Any], shows_default: bool) -> None:
-    help = option.metadata["help"]
-    if shows_default:
-        default = Recipe().options().get(name, option.default)
-        help += f" (default: {_as_flag(default)})"
+def _add_flag(section: argparse._ArgumentGroup, name: str, option: dataclasses.Field[Any], help: str) -> None:
     common: dict[str, Any] = {"default": argparse.SUPPRESS, "help": help}
     if isinstance(option.default, bool):
         section.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, **common)

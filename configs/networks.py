@@ -153,6 +153,11 @@ class Family:
         """Model name -> variant."""
         return {f"{self.name}_{variant}": variant for variant in self.variants}
 
+    def may_have(self, option_name: str) -> bool:
+        """Whether an option is not one of other families only."""
+        owners = families_with(option_name)
+        return not owners or self in owners
+
 
 _BACKBONES = ("r18", "r34", "r50", "r101", "mobilenet_v2", "tiny")
 _IMAGE_TENSORS = r"backbone\.(?:conv1|bn1|layer[1-4]|features)\..+|cls_head\.new_fc\.\w+"

@@ -177,13 +177,11 @@ class Recipe:
         Raises:
             RecipeError: A name is no option, or one of another family; or a value is out of its range.
         """
-        network = self.network
-        if changes.get("model", network.model) != network.model:
-            network = _of_family(network, changes["model"])
+        model = changes.get("model", self.network.model)
         _check_known(changes, "the call")
-        _check_family(changes, network)
-        groups = {name: getattr(self, name) for name in _GROUPS} | {"network": network}
-        return Recipe(**{name: _changed(group, changes) for name, group in groups.items()})
+        _check_family(changes, model)
+        groups = {name: _changed(getattr(self, name), changes) for name in _GROUPS if name != "network"}
+        return Recipe(network=_changed_network(self.network, model, changes), **groups)
 
     def options(self) -> dict[str, Any]:
         """Flag name -> value of all groups."""
@@ -214,7 +212,7 @@ class Recipe:
         _check_known(values, str(path))
         family = family_of(values.get("model", cls().network.model))
         if version == 1:
-            values = {name: v for name, v in values.items() if family in (families_with(name) or (family,))}
+            values = {name: value for name, value in values.items() if family.may_have(name)}
         return cls.of(**values)
 
     def _groups(self) -> dict[str, dict[str, Any]]:
@@ -239,16 +237,22 @@ def known_options() -> dict[str, dataclasses.Field[Any]]:
     return {**network_options(), **fields_of(Clip), **fields_of(Pixels), **fields_of(Training)}
 
 
-def _of_family(network: Network, model: str) -> Network:
-    """The options of the family that has the model, with the values that both families have an option for."""
+def _changed_network(network: Network, model: str, changes: Mapping[str, Any]) -> Network:
+    """The options of the family that has the model: those that change, and those that both families have."""
     options = family_of(model).options
-    shared = {f.name: getattr(network, f.name) for f in dataclasses.fields(options) if hasattr(network, f.name)}
-    return options(**{**shared, "model": model})
+    kept = fields_of(type(network))
+    values = {f.name: getattr(network, f.name) for flag, f in fields_of(options).items() if flag in kept}
+    return options(**values | _own(options, changes))
 
 
 def _changed(group: Any, changes: Mapping[str, Any]) -> Any:
-    own = {f.name: changes[flag] for flag, f in fields_of(type(group)).items() if flag in changes}
+    own = _own(type(group), changes)
     return dataclasses.replace(group, **own) if own else group
+
+
+def _own(group: type[Options], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Field -> value of the changes that concern a group."""
+    return {f.name: changes[flag] for flag, f in fields_of(group).items() if flag in changes}
 
 
 def _check_known(names: Collection[str], place: str) -> None:
@@ -258,15 +262,12 @@ def _check_known(names: Collection[str], place: str) -> None:
         raise RecipeError(f"{place} names {', '.join(unknown)}, which no recipe has; known: {', '.join(known)}")
 
 
-def _check_family(names: Collection[str], network: Network) -> None:
+def _check_family(names: Collection[str], model: str) -> None:
     """Raises RecipeError for an option that only other families have."""
     for name in names:
-        families = families_with(name)
-        if families and network.family not in families:
-            raise RecipeError(
-                f"--{name} belongs to {' and '.join(family.name for family in families)} models, and the model is "
-                f"{network.model}: add --model"
-            )
+        if not family_of(model).may_have(name):
+            owners = " and ".join(family.name for family in families_with(name))
+            raise RecipeError(f"--{name} belongs to {owners} models, and the model is {model}: add --model")
 
 
 def _flattened(values: dict[str, Any], place: str) -> dict[str, Any]:

@@ -12,8 +12,7 @@ from paddle import nn
 
 from configs import PRESETS, Recipe
 from configs.cli import Asked
-from configs.networks import FAMILIES, family_of
-from configs.options import fields_of
+from configs.networks import family_of
 from configs.presets import preset_for_model
 from configs.recipe import known_options
 from models import Recognition, from_recipe, is_settled, recognize
@@ -154,7 +153,6 @@ def _network_of(found: Translation, recipe: Recipe) -> dict[str, Any]:
         CheckpointError: The tensors leave the network open and the recipe does not say it, or it is none of ours.
     """
     layout, network = LAYOUTS[found.layout], recipe.network
-    own = set(fields_of(type(network)))
     options = {**layout.network}
     beside = recipe_beside(found.origin) if layout.has_recipe else None
     if beside:
@@ -173,8 +171,7 @@ def _network_of(found: Translation, recipe: Recipe) -> dict[str, Any]:
             raise CheckpointError(f"{found.origin}: {found.layout} {why}: these weights would give other scores")
         for name, value in layout.follows(recipe.options()).items():
             options.setdefault(name, value)
-    others = {name for family in FAMILIES.values() for name in fields_of(family.options)} - own
-    return {name: value for name, value in options.items() if name not in others}
+    return {name: value for name, value in options.items() if network.family.may_have(name)}
 
 
 def _open_ones(options: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:

@@ -187,6 +187,13 @@ def test_an_option_of_another_family_is_named():
     assert recipe.network == network_of("mvf_r50", dropout=0.25)
 
 
+def test_a_model_and_an_option_that_belongs_to_it_change_together():
+    mobile = Recipe.of(model="tsm_mobilenet_v2", same_padding=True)
+    assert mobile.with_(model="tsm_r50", same_padding=False).network == network_of("tsm_r50")
+    with pytest.raises(RecipeError, match="same_padding must be off for tsm_r50"):
+        mobile.with_(model="tsm_r50")
+
+
 def test_clear_errors_is_one_line_and_code_1(capsys):
     with pytest.raises(SystemExit) as stop, command.clear_errors():
         raise RecipeError("lr must be above 0, got -1")
