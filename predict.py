@@ -12,11 +12,7 @@ from runtime import command
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Flags of the command; the recipe beside the checkpoint decides what they leave open."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=command.HelpFormatter,
-        usage="python predict.py --video FILE_OR_FRAME_DIR --pretrained FILE [flags]",
-    )
+    parser = command.parser(__doc__, "python predict.py --video FILE_OR_FRAME_DIR --pretrained FILE [flags]")
     run = parser.add_argument_group("run")
     run.add_argument("--video", required=True, nargs="+", help="video files or folders of frames")
     run.add_argument(

@@ -14,11 +14,7 @@ from runtime import command
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Flags of the command; the recipe beside the checkpoint decides what they leave open."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=command.HelpFormatter,
-        usage="python test.py --dataset_root DIR --pretrained FILE [flags]",
-    )
+    parser = command.parser(__doc__, "python test.py --dataset_root DIR --pretrained FILE [flags]")
     run = parser.add_argument_group("run")
     run.add_argument("--dataset_root", required=True, help="folder of a data set")
     run.add_argument("--val_list", default="", help="list file of the videos, instead of the one found")

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Flags of the command; recipe flags that are not given leave no attribute behind."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=command.HelpFormatter, usage="python train.py --dataset_root DIR [flags]"
-    )
+    parser = command.parser(__doc__, "python train.py --dataset_root DIR [flags]")
     run = parser.add_argument_group("run")
     run.add_argument(
         "--dataset_root", help="folder of a data set: list files, or train/ and val/ with a folder per class"

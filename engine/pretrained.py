@@ -15,7 +15,7 @@ from configs.cli import Asked
 from configs.networks import family_of
 from configs.presets import preset_for_model
 from configs.recipe import known_options
-from models import Recognition, from_recipe, is_settled, recognize
+from models import Recognition, from_recipe, recognize
 from runtime.errors import UserError
 from tasks.class_names import dataset_in_name
 from weights import LAYOUTS, CheckpointError, Coverage, Translation, assign, read
@@ -164,7 +164,9 @@ def _network_of(found: Translation, recipe: Recipe) -> dict[str, Any]:
     recognition = recognition_as(found, network.model)
     if recognition:
         options |= found.options_of(recognition.options)
-        if recognition.open_question and not beside and not is_settled(network):
+        values = recipe.options()
+        answered = any(values[name] == value for name, value in recognition.answers.items())
+        if recognition.open_question and not beside and not answered:
             raise CheckpointError(f"the tensors of {found.origin} {recognition.open_question}")
     if network.model in _recognized(found):
         if why := layout.refuses(recipe.options()):

@@ -4,7 +4,7 @@ A new family is its file here, with an IMPLEMENTATION, and its entry in `configs
 """
 
 from models.backbones import BACKBONES
-from models.families import compute_as_published, create_model, from_recipe, is_settled, recognize
+from models.families import compute_as_published, create_model, from_recipe, recognize
 from models.implementation import Recognition
 from models.recognizer2d import Recognizer2D, freeze_batch_norm
 
@@ -16,6 +16,5 @@ __all__ = [
     "create_model",
     "freeze_batch_norm",
     "from_recipe",
-    "is_settled",
     "recognize",
 ]

@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from paddle import nn
 
-from configs.networks import Network
-
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -21,23 +19,17 @@ class Recognition(NamedTuple):
         variant: Variant of the family, such as `r50`.
         options: Options that the tensors show.
         open_question: What the tensors leave open, as the end of a sentence that begins with them; empty if nothing.
+        answers: Options with a value, any of which answers the open question.
     """
 
     variant: str
     options: Mapping[str, Any]
     open_question: str = ""
+    answers: Mapping[str, Any] = {}
 
 
 def _nothing_recognized(arrays: Arrays, modules_hidden: bool) -> Recognition | None:
     return None
-
-
-def _settled(network: Network) -> bool:
-    return True
-
-
-def _leave(model: nn.Layer) -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -48,12 +40,7 @@ class Implementation:
         build: (options, number of classes, frames T of a view) -> network with random weights, which maps clips
             float32 [N, T, 3, H, W] to logits [N, K].
         recognize: (arrays by our names, whether the names hide temporal modules) -> what the family takes them for.
-        is_settled: Whether options answer the open question of a recognition.
-        compute_as_published: Makes a network compute by the layers of the paper where it takes a faster way. Layers
-            that can do both have an attribute `as_published`.
     """
 
     build: Callable[[Any, int, int], nn.Layer]
     recognize: Callable[[Arrays, bool], Recognition | None] = _nothing_recognized
-    is_settled: Callable[[Network], bool] = _settled
-    compute_as_published: Callable[[nn.Layer], None] = _leave

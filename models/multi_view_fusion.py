@@ -15,7 +15,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from configs.networks import MVF, Network
+from configs.networks import MVF
 from models.backbones import backbone_of, build_backbone, stage_of
 from models.implementation import Arrays, Implementation, Recognition
 from models.recognizer2d import Recognizer2D, with_head
@@ -179,17 +179,7 @@ class MultiViewFusion(TemporalModule):
         return y
 
 
-def insert_multi_view_fusion(
-    backbone: nn.Layer,
-    num_frames: int,
-    *,
-    alpha: float = 0.125,
-    mode: str = "THW",
-    share: bool = False,
-    use_hs: bool = True,
-    stages: tuple[int, ...] = (0, 0, 1, 1),
-    norm_eps: float = 1e-5,
-) -> None:
+def insert_multi_view_fusion(backbone: nn.Layer, num_frames: int, network: MVF) -> None:
     """Wraps the first convolution of every block of the chosen stages, in place.
 
     A convolution with so few input channels that int(alpha * C) is 0 stays plain.
@@ -197,43 +187,22 @@ def insert_multi_view_fusion(
     Args:
         backbone: ResNet or MobileNetV2.
         num_frames: Frames T of a video.
-        alpha: Fraction of the channels that is fused.
-        mode: The views that are summed: `THW`, `TH` or `T`.
-        share: One kernel for all views.
-        use_hs: BatchNorm and hard-swish after the sum.
-        stages: 1 for each of the four stages that gets the module.
-        norm_eps: Epsilon of their BatchNorms.
+        network: Options of the fusion.
     """
-    for chosen, paths in zip(stages, backbone.block_paths, strict=True):
+    fusion = (network.mvf_alpha, network.mvf_mode, network.mvf_share, network.mvf_use_hs, network.norm_eps)
+    for chosen, paths in zip(network.mvf_stages, backbone.block_paths, strict=True):
         for path in paths if chosen else []:
             target = f"{path}.{find_layer(backbone, path).first_conv}"
             net = find_layer(backbone, target)
-            if int(net.weight.shape[1] * alpha) > 0:
-                module = MultiViewFusion(net, num_frames, alpha, mode, share, use_hs, norm_eps)
-                replace_layer(backbone, target, module)
+            if int(net.weight.shape[1] * network.mvf_alpha) > 0:
+                replace_layer(backbone, target, MultiViewFusion(net, num_frames, *fusion))
 
 
 def build(network: MVF, num_classes: int, num_frames: int) -> Recognizer2D:
     """A recognizer with multi-view fusion, see `insert_multi_view_fusion`; the logits of its frames are averaged."""
     backbone = build_backbone(network)
-    insert_multi_view_fusion(
-        backbone,
-        num_frames,
-        alpha=network.mvf_alpha,
-        mode=network.mvf_mode,
-        share=network.mvf_share,
-        use_hs=network.mvf_use_hs,
-        stages=network.mvf_stages,
-        norm_eps=network.norm_eps,
-    )
+    insert_multi_view_fusion(backbone, num_frames, network)
     return with_head(backbone, network, num_classes, consensus="scores", init_std=0.01)
-
-
-def compute_as_published(model: nn.Layer) -> None:
-    """Makes every fusion of a model compute by the published layers; the numbers are the same but for rounding."""
-    for layer in model.sublayers():
-        if isinstance(layer, MultiViewFusion):
-            layer.as_published = True
 
 
 def recognize(arrays: Arrays, modules_hidden: bool) -> Recognition | None:
@@ -252,23 +221,11 @@ def recognize(arrays: Arrays, modules_hidden: bool) -> Recognition | None:
         "mvf_stages": tuple(int(stage in stages) for stage in range(4)),
         "mvf_use_hs": any(name.replace("shift_conv", "bn") in arrays for name in kernels),
     }
-    if _has_one_kernel(arrays):
-        return Recognition(variant, options, _OPEN)
+    if not any(".h_conv." in name for name in arrays):  # only time is fused, or one kernel serves all views
+        question = "fit --mvf_mode T and --mvf_share alike: add one of them"
+        return Recognition(variant, options, question, answers={"mvf_mode": "T", "mvf_share": True})
     wide = any(".w_conv." in name for name in arrays)
     return Recognition(variant, options | {"mvf_mode": "THW" if wide else "TH", "mvf_share": False})
-
-
-# Without a kernel for the height either only time is fused, or one kernel serves all views.
-_OPEN = "fit --mvf_mode T and --mvf_share alike: add one of them"
-
-
-def is_settled(network: Network) -> bool:
-    """Whether options say what tensors with one kernel leave open."""
-    return isinstance(network, MVF) and (network.mvf_mode == "T" or network.mvf_share)
-
-
-def _has_one_kernel(arrays: Arrays) -> bool:
-    return not any(".h_conv." in name for name in arrays)
 
 
 def _fused_fraction(arrays: Arrays, kernels: list[str]) -> float:
@@ -282,4 +239,4 @@ def _fused_fraction(arrays: Arrays, kernels: list[str]) -> float:
     raise UserError(f"no one fraction of the channels is fused in all layers: {fused} of {wrapped}")
 
 
-IMPLEMENTATION = Implementation(build, recognize, is_settled, compute_as_published)
+IMPLEMENTATION = Implementation(build, recognize)

@@ -162,37 +162,27 @@ class TemporalPool(TemporalModule):
         return self.net(x.reshape([-1, channels, height, width]))  # [N*T/2, C, H, W]
 
 
-def insert_temporal_shift(
-    backbone: nn.Layer,
-    num_frames: int,
-    *,
-    shift_div: int = 8,
-    place: str = "blockres",
-    direction: str = "mit",
-    temporal_pool: bool = False,
-) -> None:
-    """Wraps the blocks of a backbone in place.
+def insert_temporal_shift(backbone: nn.Layer, num_frames: int, network: TSM) -> None:
+    """Wraps the blocks of a backbone in place: the first convolution of each (`blockres`), or the `block`.
 
     A block without a shortcut is left alone: the shift belongs to the residual branch (section 3.3 of the paper).
 
     Args:
         backbone: ResNet or MobileNetV2.
         num_frames: Frames T of a video.
-        shift_div: One part in `shift_div` of the channels moves each way, see `channel_bounds`; 2 at least.
-        place: `blockres` wraps the first convolution of a block, `block` the block.
-        direction: One of DIRECTIONS.
-        temporal_pool: Halve the frames before the second stage.
+        network: Options of the shift.
     """
-    step = 2 if place == "blockres" and len(backbone.block_paths[2]) >= DEEP_STAGE else 1
+    step = 2 if network.shift_place == "blockres" and len(backbone.block_paths[2]) >= DEEP_STAGE else 1
     for stage, paths in enumerate(backbone.block_paths):
-        divisor = 2 if temporal_pool and stage >= 1 else 1
+        divisor = 2 if network.temporal_pool and stage >= 1 else 1
         for path in paths[::step]:
             block = find_layer(backbone, path)
             if block.has_shortcut:
-                target = {"block": path, "blockres": f"{path}.{block.first_conv}"}[place]
+                target = {"block": path, "blockres": f"{path}.{block.first_conv}"}[network.shift_place]
                 net = find_layer(backbone, target)
-                replace_layer(backbone, target, TemporalShift(net, num_frames, shift_div, direction, divisor))
-    if temporal_pool:
+                module = TemporalShift(net, num_frames, network.shift_div, network.shift_direction, divisor)
+                replace_layer(backbone, target, module)
+    if network.temporal_pool:
         second = backbone.stage_paths[1]
         replace_layer(backbone, second, TemporalPool(find_layer(backbone, second), num_frames))
 
@@ -200,14 +190,7 @@ def insert_temporal_shift(
 def build(network: TSM, num_classes: int, num_frames: int) -> Recognizer2D:
     """A recognizer with temporal shift, see `insert_temporal_shift`; the logits of its frames are averaged."""
     backbone = build_backbone(network)
-    insert_temporal_shift(
-        backbone,
-        num_frames,
-        shift_div=network.shift_div,
-        place=network.shift_place,
-        direction=network.shift_direction,
-        temporal_pool=network.temporal_pool,
-    )
+    insert_temporal_shift(backbone, num_frames, network)
     divisor = 2 if network.temporal_pool else 1
     return with_head(backbone, network, num_classes, consensus="scores", init_std=0.001, frame_divisor=divisor)
 

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from runtime.errors import UserError
 
@@ -20,6 +20,11 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         if shown and action.help and "default" not in action.help:
             return f"{action.help} (default: %(default)s)"
         return action.help
+
+
+def parser(description: str, usage: str = "") -> argparse.ArgumentParser:
+    """A parser whose help is a docstring, line for line, with the defaults of flags."""
+    return argparse.ArgumentParser(description=description, formatter_class=HelpFormatter, usage=usage or None)
 
 
 @contextlib.contextmanager
@@ -42,17 +47,15 @@ def end_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
-def count(text: str) -> int:
-    """Parses a whole number from 0."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"must be 0 or more, got {value}")
-    return value
+def _whole_number(minimum: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        value = int(text)
+        if value < minimum:
+            raise argparse.ArgumentTypeError(f"must be {minimum} or more, got {value}")
+        return value
+
+    parse.__name__ = "whole number"  # as argparse names what it cannot parse
+    return parse
 
 
-def positive(text: str) -> int:
-    """Parses a whole number from 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, got {value}")
-    return value
+count, positive = _whole_number(0), _whole_number(1)

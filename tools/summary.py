@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Sequence
 from math import prod
 
-from configs.networks import network_of
 from runtime import preparation
 
 
@@ -50,7 +49,7 @@ def measure(name: str, num_classes: int = 400, num_frames: int = 16, size: int =
     from models import compute_as_published, create_model
 
     model = create_model(name, num_classes=num_classes, num_frames=num_frames)
-    compute_as_published(model, network_of(name))
+    compute_as_published(model)
     model.eval()
     costs: dict[str, Cost] = {}
     for prefix, part in (("backbone", model.backbone), ("cls_head", model.cls_head)):

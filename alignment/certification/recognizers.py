@@ -23,7 +23,7 @@ from alignment.reference import temporal_shift as twin_shift
 from alignment.sides.pair import Optimization, Pair, Sides
 from alignment.sides.state import read_weights, write_weights
 from configs import Recipe
-from configs.networks import network_of
+from configs.networks import TSM
 from engine import optim
 from models import heads, resnet, temporal_shift
 from tasks import accuracy, cross_entropy
@@ -65,7 +65,7 @@ def recognizer_pair(
     paddle.seed(seed)
     ours, theirs = _small_bottlenecks(settings) if name == "tsm_bottleneck" else _models(name, settings)
     if as_published:
-        models.compute_as_published(ours, network_of(name))
+        models.compute_as_published(ours)
     if randomize:
         randomize_weights(theirs, seed)
     return Pair(
@@ -88,19 +88,19 @@ def _models(name: str, settings: dict[str, Any]) -> tuple[paddle.nn.Layer, nn.Mo
 
 
 def _computes_as_published(layer: paddle.nn.Layer) -> bool:
-    """False for a layer that takes a faster way, see `models.implementation.Implementation.compute_as_published`."""
+    """False for a layer that takes a faster way, see `models.families.compute_as_published`."""
     return getattr(layer, "as_published", True)
 
 
 def _small_bottlenecks(settings: dict[str, Any]) -> tuple[paddle.nn.Layer, nn.Module]:
     """TSM on a ResNet-50 of a quarter of its width and four blocks: Bottlenecks at the price of a tiny network."""
     built = []
-    for side, shift, head, whole in (
-        (resnet, temporal_shift.insert_temporal_shift, heads.FrameHead, models.Recognizer2D),
-        (twin_resnet, twin_shift.insert_temporal_shift, twin_heads.FrameHead, twin_recognizer.Recognizer2D),
+    for side, shift, options, head, whole in (
+        (resnet, temporal_shift.insert_temporal_shift, [TSM()], heads.FrameHead, models.Recognizer2D),
+        (twin_resnet, twin_shift.insert_temporal_shift, [], twin_heads.FrameHead, twin_recognizer.Recognizer2D),
     ):
         backbone = side.ResNet(side.Bottleneck, (1, 1, 1, 1), width=16)
-        shift(backbone, settings["num_frames"])
+        shift(backbone, settings["num_frames"], *options)
         built.append(whole(backbone, head(backbone.out_channels, settings["num_classes"], settings["dropout"], 0.001)))
     return built[0], built[1]
 

@@ -7,6 +7,7 @@ import paddle
 import pytest
 from paddle import nn
 
+from configs.networks import MVF
 from models import create_model
 from models.mobilenet_v2 import MobileNetV2
 from models.multi_view_fusion import MultiViewFusion, insert_multi_view_fusion
@@ -137,7 +138,7 @@ def fused_channels(net):
 
 def test_resnet50_fuses_the_nine_blocks_of_its_last_two_stages():
     net = resnet50()
-    insert_multi_view_fusion(net, 16)
+    insert_multi_view_fusion(net, 16, MVF())
     expected = {"layer3.0.conv1": 64, "layer4.0.conv1": 128, "layer4.1.conv1": 256, "layer4.2.conv1": 256}
     assert fused_channels(net) == {**expected, **{f"layer3.{i}.conv1": 128 for i in range(1, 6)}}
 
@@ -145,13 +146,13 @@ def test_resnet50_fuses_the_nine_blocks_of_its_last_two_stages():
 @pytest.mark.parametrize("stages", [(0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 1)])
 def test_stages_are_chosen(stages):
     net = resnet18()
-    insert_multi_view_fusion(net, 16, stages=stages)
+    insert_multi_view_fusion(net, 16, MVF(mvf_stages=stages))
     assert set(fused_channels(net)) == {f"layer{s + 1}.{b}.conv1" for s in range(4) if stages[s] for b in range(2)}
 
 
 def test_mobilenet_v2_fuses_its_expansions():
     net = MobileNetV2()
-    insert_multi_view_fusion(net, 8)
+    insert_multi_view_fusion(net, 8, MVF())
     assert fused_channels(net) == {
         f"features.{i}.conv.0.0": c for i, c in zip(range(7, 18), (4, 8, 8, 8, 8, 12, 12, 12, 20, 20, 20), strict=True)
     }
@@ -160,9 +161,9 @@ def test_mobilenet_v2_fuses_its_expansions():
 def test_too_few_channels_leave_the_convolution_plain():
     net = tiny()
     plain = set(net.state_dict())
-    insert_multi_view_fusion(net, 8, alpha=0.0)
+    insert_multi_view_fusion(net, 8, MVF(mvf_alpha=0.0))
     assert set(net.state_dict()) == plain
-    insert_multi_view_fusion(net, 8, alpha=1 / 64)
+    insert_multi_view_fusion(net, 8, MVF(mvf_alpha=1 / 64))
     assert fused_channels(net) == {"layer3.1.conv1": 1, "layer4.0.conv1": 1, "layer4.1.conv1": 2}
 
 

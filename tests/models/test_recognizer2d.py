@@ -4,7 +4,6 @@ import numpy as np
 import paddle
 import pytest
 
-from configs.networks import network_of
 from models import compute_as_published, create_model, freeze_batch_norm
 
 VARIANTS = [
@@ -27,7 +26,7 @@ def model_and_clips(name, options, num_frames=4, batch=3, size=32):
     as_published = options.pop("as_published", False)
     model = create_model(name, num_classes=5, num_frames=num_frames, **options)
     if as_published:
-        compute_as_published(model, network_of(name))
+        compute_as_published(model)
     clips = paddle.randn([batch, num_frames, 3, size, size])
     norms = [layer for layer in model.sublayers() if "BatchNorm" in type(layer).__name__]
     for norm in norms:

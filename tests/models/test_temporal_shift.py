@@ -8,6 +8,7 @@ import paddle.nn.functional as F
 import pytest
 from paddle import nn
 
+from configs.networks import TSM
 from models import create_model
 from models.mobilenet_v2 import MobileNetV2
 from models.resnet import resnet50, resnet101, tiny
@@ -135,7 +136,7 @@ def test_blockres_leaves_the_shortcut_and_block_shifts_it():
     x = paddle.rand([4, 16, 4, 4])
     for place, path in (("blockres", "layer1.0.conv1.net.weight"), ("block", "layer1.0.net.conv1.weight")):
         net = tiny()
-        insert_temporal_shift(net, 4, place=place)
+        insert_temporal_shift(net, 4, TSM(shift_place=place))
         assert path in net.state_dict()
         assert path.replace(".net", "") not in net.state_dict()
         net.eval()
@@ -149,25 +150,25 @@ def test_blockres_leaves_the_shortcut_and_block_shifts_it():
 def test_resnet50_shifts_every_block_and_resnet101_every_second():
     net = resnet50()
     plain = set(net.state_dict())
-    insert_temporal_shift(net, 8)
+    insert_temporal_shift(net, 8, TSM())
     names = shifted_names(net)
     assert len(names) == 16
     assert {re.sub(r"\.net\b", "", key) for key in net.state_dict()} == plain
     deep = resnet101()
-    insert_temporal_shift(deep, 8)
+    insert_temporal_shift(deep, 8, TSM())
     assert len(shifted_names(deep)) == 18
     assert [n for n in shifted_names(deep) if "layer1" in n] == ["layer1.0.conv1", "layer1.2.conv1"]
 
 
 def test_deep_blocks_all_shift_when_wrapped_whole():
     net = resnet101()
-    insert_temporal_shift(net, 8, place="block")
+    insert_temporal_shift(net, 8, TSM(shift_place="block"))
     assert len(shifted_names(net)) == 33
 
 
 def test_mobilenet_v2_shifts_the_ten_blocks_with_a_shortcut():
     net = MobileNetV2()
-    insert_temporal_shift(net, 8)
+    insert_temporal_shift(net, 8, TSM())
     assert shifted_names(net) == [f"features.{i}.conv.0.0" for i in (3, 5, 6, 8, 9, 10, 12, 13, 15, 16)]
     assert "features.3.conv.0.0.net.weight" in net.state_dict()
 

@@ -13,7 +13,7 @@ from alignment.reference.backbones import build_backbone
 from alignment.reference.multi_view_fusion import MultiViewFusion
 from alignment.reference.temporal_shift import insert_temporal_shift, shift
 from alignment.sides.state import copy_weights, paddle_name, read_weights, write_weights
-from configs.networks import FAMILIES, network_of
+from configs.networks import FAMILIES
 from runtime.errors import UserError
 
 # Paddle stores the constants of BatchNorm in float32, which holds these exactly.
@@ -65,7 +65,7 @@ def twins(name, options, dtype="float64", num_frames=4):
     as_published = settings.pop("as_published", False)
     ours = models.create_model(name, **settings)
     if as_published:
-        models.compute_as_published(ours, network_of(name))
+        models.compute_as_published(ours)
     theirs = create_twin(name, **settings).to(getattr(torch, dtype))
     rng = np.random.default_rng(0)
     arrays = {
