@@ -91,26 +91,22 @@ def _compare_layers(path: str, reference: LayerConstants, candidate: LayerConsta
     if reference.known != candidate.known:
         return []
     if reference.kind.lower() != candidate.kind.lower():
-        comparable = reference.known and not _both_idle(reference, candidate) and not _holds(reference, candidate)
+        comparable = reference.known and not _may_differ(reference, candidate)
         return [exact(_join(path, "class"), "constant", reference.cls, candidate.cls)] if comparable else []
     records = [exact(_join(path, "class"), "constant", reference.kind, reference.kind)] if reference.known else []
-    shared = [constant for constant in reference.values if constant in candidate.values]
     return records + [
-        exact(_join(path, constant), "constant", reference.values[constant], candidate.values[constant])
-        for constant in shared
+        exact(_join(path, constant), "constant", value, candidate.values[constant])
+        for constant, value in reference.values.items()
+        if constant in candidate.values
     ]
 
 
-def _both_idle(*layers: LayerConstants) -> bool:
-    """Whether none of the layers does anything, like Identity and a Dropout of 0."""
-    return all(
+def _may_differ(*layers: LayerConstants) -> bool:
+    """Whether none does anything, like Identity and a Dropout of 0, or one is a container, compared by its content."""
+    idle = [
         layer.kind == "Identity" or layer.values.get("p") == 0 or layer.values.get("length") == 0 for layer in layers
-    )
-
-
-def _holds(*layers: LayerConstants) -> bool:
-    """Whether one of them is a container, whose content is compared by itself."""
-    return any(layer.kind == "Container" and layer.values["length"] for layer in layers)
+    ]
+    return all(idle) or any(layer.kind == "Container" and layer.values["length"] for layer in layers)
 
 
 def _join(path: str, name: str) -> str:
@@ -220,9 +216,8 @@ def _dtype(tensor: Any) -> str:
 
 def _compare_sharing(theirs: dict[str, Any], ours: dict[str, Any], twins: dict[str, str]) -> list[Record]:
     """One record for each parameter that has several names on either side."""
-    back = {twin: name for name, twin in twins.items()}
     left = _sharers({name: theirs[name] for name in twins})
-    right = _sharers({name: ours[twin] for twin, name in back.items()})
+    right = _sharers({name: ours[twin] for name, twin in twins.items()})
     return [
         exact(_join(name, "shared_with"), "constant", left[name], right[name])
         for name in twins

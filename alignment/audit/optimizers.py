@@ -18,19 +18,16 @@ TORCH_OPTIMIZERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "rmsprop": ("RMSprop", ("alpha", "eps", "momentum", "centered", "maximize")),
 }
 _MOMENTS: dict[str, tuple[str, ...]] = {"betas": ("beta1", "beta2"), "eps": ("epsilon",), "amsgrad": ("amsgrad",)}
-_ROOT_MEAN_SQUARE: dict[str, tuple[str, ...]] = {
-    "alpha": ("rho",),
-    "eps": ("epsilon",),
-    "momentum": ("momentum",),
-    "centered": ("centered",),
-}
 # the same, with the names of Paddle's settings
 PADDLE_OPTIMIZERS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
     "sgd": ("SGD", {}),
     "momentum": ("SGD", {"momentum": ("momentum",), "nesterov": ("use_nesterov",)}),
     "adam": ("Adam", _MOMENTS),
     "adamw": ("AdamW", _MOMENTS),
-    "rmsprop": ("RMSprop", _ROOT_MEAN_SQUARE),
+    "rmsprop": (
+        "RMSprop",
+        {"alpha": ("rho",), "eps": ("epsilon",), "momentum": ("momentum",), "centered": ("centered",)},
+    ),
 }
 # what Paddle's optimizers do not offer
 PADDLE_FIXED: dict[str, dict[str, Any]] = {
@@ -210,10 +207,9 @@ def _paddle_decay(optimizer: Any, group: dict[str, Any], parameter: Any) -> Any:
         return f"{plain_value(decoupled)} decoupled and {coupled} coupled" if coupled else plain_value(decoupled)
     if parameter.regularizer is not None:
         return coupled
-    if type(optimizer).__name__ == "Momentum":
-        method = _setting(optimizer, group, "regularization_method")
-        if method == "l2_decay":
-            return plain_value(_setting(optimizer, group, "regularization_coeff"))
+    is_momentum = type(optimizer).__name__ == "Momentum"
+    if is_momentum and _setting(optimizer, group, "regularization_method") == "l2_decay":
+        return plain_value(_setting(optimizer, group, "regularization_coeff"))
     return _describe(optimizer.regularization)
 
 

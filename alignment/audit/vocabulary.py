@@ -31,6 +31,11 @@ class Kind:
     constants: Readers = field(default_factory=dict)
 
 
+def by_axes(name: str, n: int, constants: Readers) -> Kind:
+    """A kind that has a class for each number of axes: `Conv2d` in PyTorch is `Conv2D` in Paddle."""
+    return Kind(f"{name}{n}d", (f"{name}{n}d",), (f"{name}{n}D",), constants)
+
+
 def find_kind(layer: Any) -> tuple[Kind, str] | None:
     """The kind of a layer and the framework's class that makes it one; None for a class that is nobody's."""
     for cls in type(layer).__mro__:
@@ -55,6 +60,11 @@ def read_constants(kind: Kind, layer: Any, is_torch: bool) -> dict[str, Any]:
 def fixed(value: Any) -> Reader:
     """A constant that the framework has built in."""
     return lambda layer: value
+
+
+def underscored(*attributes: str) -> Readers:
+    """Attributes that Paddle keeps under the same name behind an underscore."""
+    return {attribute: (attribute, f"_{attribute}") for attribute in attributes}
 
 
 def present(attribute: str) -> Reader:
@@ -152,28 +162,27 @@ def _paddle_dilation(layer: Any) -> tuple[int, ...]:
     return (1,) * len(dilation) if ignored else dilation
 
 
-def _channels(axis: int, grouped: bool, groups: str) -> Reader:
-    return lambda layer: layer.weight.shape[axis] * (getattr(layer, groups) if grouped else 1)
+def _channels(axis: int, groups: str = "") -> Reader:
+    return lambda layer: layer.weight.shape[axis] * (getattr(layer, groups) if groups else 1)
 
 
-def _conv(n: int, transposed: bool = False) -> Kind:
+def _conv(n: int, transposed: bool) -> Kind:
     """Weights are [out, in / groups, ...]; of a transposed convolution [in, out / groups, ...]."""
     first, second = ("in_channels", "out_channels") if transposed else ("out_channels", "in_channels")
     constants: dict[str, tuple[Reader, Reader]] = {
-        first: (_channels(0, False, "groups"), _channels(0, False, "_groups")),
-        second: (_channels(1, True, "groups"), _channels(1, True, "_groups")),
+        first: (_channels(0), _channels(0)),
+        second: (_channels(1, "groups"), _channels(1, "_groups")),
         "kernel_size": (_kernel, _kernel),
         "stride": (per_axis("stride", n), per_axis("_stride", n)),
         "padding": (_torch_padding, _paddle_padding),
         "dilation": (per_axis("dilation", n), _paddle_dilation),
-        "groups": ("groups", "_groups"),
-        "padding_mode": ("padding_mode", "_padding_mode"),
+        **underscored("groups", "padding_mode"),
         "bias": (present("bias"), present("bias")),
     }
     if transposed:
         constants["output_padding"] = (per_axis("output_padding", n), per_axis("output_padding", n))
         return Kind(f"ConvTranspose{n}d", (f"ConvTranspose{n}d",), (f"Conv{n}DTranspose",), constants)
-    return Kind(f"Conv{n}d", (f"Conv{n}d",), (f"Conv{n}D",), constants)
+    return by_axes("Conv", n, constants)
 
 
 def _paddle_window(n: int) -> Callable[[Any], tuple[int, ...]]:
@@ -206,19 +215,19 @@ def _paddle_counting(n: int) -> Reader:
 
 
 def _max_pool(n: int) -> Kind:
-    name, twin, constants = f"MaxPool{n}d", f"MaxPool{n}D", _windows(n)
-    return Kind(name, (name,), (twin,), {**constants, "dilation": (per_axis("dilation", n), fixed((1,) * n))})
+    return by_axes("MaxPool", n, {**_windows(n), "dilation": (per_axis("dilation", n), fixed((1,) * n))})
 
 
 def _avg_pool(n: int) -> Kind:
-    counting: dict[str, tuple[Reader, Reader]] = {
+    readers: Readers = {
+        **_windows(n),
         "count_include_pad": (_torch_counting, _paddle_counting(n)),
         "divisor_override": (optional("divisor_override"), optional("divisor")),
     }
-    return Kind(f"AvgPool{n}d", (f"AvgPool{n}d",), (f"AvgPool{n}D",), {**_windows(n), **counting})
+    return by_axes("AvgPool", n, readers)
 
 
-def _windows(n: int) -> dict[str, tuple[Reader, Reader]]:
+def _windows(n: int) -> Readers:
     return {
         "kernel_size": (per_axis("kernel_size", n), _paddle_window(n)),
         "stride": (per_axis("stride", n), _paddle_stride(n)),
@@ -231,8 +240,7 @@ def _adaptive_pool(name: str, n: int) -> Kind:
     def paddle_size(layer: Any) -> tuple[Any, ...]:
         return each_axis(layer._output_size if hasattr(layer, "_output_size") else layer.output_size, n)
 
-    readers: Readers = {"output_size": (per_axis("output_size", n), paddle_size)}
-    return Kind(f"Adaptive{name}Pool{n}d", (f"Adaptive{name}Pool{n}d",), (f"Adaptive{name}Pool{n}D",), readers)
+    return by_axes(f"Adaptive{name}Pool", n, {"output_size": (per_axis("output_size", n), paddle_size)})
 
 
 PAD_MODES = {
@@ -317,125 +325,92 @@ NORM: Readers = {
     "bias": (present("bias"), _learns("bias")),
     "eps": ("eps", "_epsilon"),
 }
-NORMS = (
-    Kind(
-        "BatchNorm",
-        ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm"),
-        ("BatchNorm1D", "BatchNorm2D", "BatchNorm3D", "SyncBatchNorm", "BatchNorm"),
-        {
-            **NORM,
-            "num_features": ("num_features", lambda layer: layer._mean.shape[0]),
-            "momentum": (_torch_momentum, lambda layer: 1 - layer._momentum),
-            "track_running_stats": (present("running_mean"), _tracks_in_paddle),
-            "use_global_stats": (_frozen_in_torch, _frozen_in_paddle),
-            "act": (fixed(None), optional("_act")),
-        },
-    ),
-    Kind(
-        "LayerNorm",
-        ("LayerNorm",),
-        ("LayerNorm",),
-        {**NORM, "normalized_shape": (per_axis("normalized_shape", 1), per_axis("_normalized_shape", 1))},
-    ),
-    Kind(
-        "GroupNorm",
-        ("GroupNorm",),
-        ("GroupNorm",),
-        {**NORM, "num_groups": ("num_groups", "_num_groups"), "num_channels": ("num_channels", "_num_channels")},
-    ),
-    Kind(
-        "InstanceNorm",
-        ("InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"),
-        ("InstanceNorm1D", "InstanceNorm2D", "InstanceNorm3D"),
-        {
-            "affine": (present("weight"), present("scale")),
-            "eps": ("eps", "_epsilon"),
-            "track_running_stats": (present("running_mean"), fixed(False)),
-        },
-    ),
-    Kind(
-        "LocalResponseNorm",
-        ("LocalResponseNorm",),
-        ("LocalResponseNorm",),
-        {constant: (constant, constant) for constant in ("size", "alpha", "beta", "k")},
-    ),
-)
-
+BATCH_NORM: Readers = {
+    **NORM,
+    "num_features": ("num_features", lambda layer: layer._mean.shape[0]),
+    "momentum": (_torch_momentum, lambda layer: 1 - layer._momentum),
+    "track_running_stats": (present("running_mean"), _tracks_in_paddle),
+    "use_global_stats": (_frozen_in_torch, _frozen_in_paddle),
+    "act": (fixed(None), optional("_act")),
+}
+INSTANCE_NORM: Readers = {
+    "affine": (present("weight"), present("scale")),
+    "eps": ("eps", "_epsilon"),
+    "track_running_stats": (present("running_mean"), fixed(False)),
+}
 DROPOUT: Readers = {"p": ("p", "p"), "training": ("training", "training")}
-DROPOUTS = (
-    Kind(
-        "Dropout",
-        ("Dropout",),
-        ("Dropout",),
-        {**DROPOUT, "mode": (fixed("upscale_in_train"), "mode"), "axis": (fixed(None), "axis")},
-    ),
-    Kind("ChannelDropout", ("Dropout1d", "Dropout2d", "Dropout3d"), ("Dropout2D", "Dropout3D"), DROPOUT),
-    Kind("AlphaDropout", ("AlphaDropout",), ("AlphaDropout",), DROPOUT),
-    Kind("FeatureAlphaDropout", ("FeatureAlphaDropout",), ("FeatureAlphaDropout",), DROPOUT),
-)
-
+SIZE: Readers = {"size": ("size", "size"), "scale_factor": (_scale_factor, _scale_factor)}
 PLAIN = (
     "Identity", "ReLU", "ReLU6", "SELU", "Mish", "Hardswish", "Hardsigmoid", "Sigmoid", "LogSigmoid", "Tanh",
     "Tanhshrink", "Softsign",
 )  # fmt: skip
 # name -> constants; the name is the same in both frameworks
-ACTIVATIONS: dict[str, Readers] = {
+NAMESAKES: dict[str, Readers] = {
     **{name: {} for name in PLAIN},
-    "LeakyReLU": {"negative_slope": ("negative_slope", "_negative_slope")},
-    "PReLU": {"num_parameters": ("num_parameters", "_num_parameters")},
-    "ELU": {"alpha": ("alpha", "_alpha")},
-    "CELU": {"alpha": ("alpha", "_alpha")},
+    "LayerNorm": {**NORM, "normalized_shape": (per_axis("normalized_shape", 1), per_axis("_normalized_shape", 1))},
+    "GroupNorm": {**NORM, **underscored("num_groups", "num_channels")},
+    "LocalResponseNorm": {constant: (constant, constant) for constant in ("size", "alpha", "beta", "k")},
+    "Dropout": {**DROPOUT, "mode": (fixed("upscale_in_train"), "mode"), "axis": (fixed(None), "axis")},
+    "AlphaDropout": DROPOUT,
+    "FeatureAlphaDropout": DROPOUT,
+    "LeakyReLU": underscored("negative_slope"),
+    "PReLU": underscored("num_parameters"),
+    "ELU": underscored("alpha"),
+    "CELU": underscored("alpha"),
     "GELU": {"approximate": ("approximate", lambda layer: "tanh" if layer._approximate is True else "none")},
     "GLU": {"dim": ("dim", "_axis")},
     "Softmax": {"dim": ("dim", "_axis")},
     "LogSoftmax": {"dim": ("dim", "_axis")},
-    "Softplus": {"beta": ("beta", "_beta"), "threshold": ("threshold", "_threshold")},
+    "Softplus": underscored("beta", "threshold"),
     "Hardshrink": {"lambd": ("lambd", "_threshold")},
     "Softshrink": {"lambd": ("lambd", "_threshold")},
     "Hardtanh": {"min_val": ("min_val", "_min"), "max_val": ("max_val", "_max")},
     "Flatten": {"start_dim": ("start_dim", "start_axis"), "end_dim": ("end_dim", "stop_axis")},
-    "PixelShuffle": {"upscale_factor": ("upscale_factor", "_upscale_factor")},
-    "PixelUnshuffle": {"downscale_factor": ("downscale_factor", "_downscale_factor")},
-    "ChannelShuffle": {"groups": ("groups", "_groups")},
+    "PixelShuffle": underscored("upscale_factor"),
+    "PixelUnshuffle": underscored("downscale_factor"),
+    "ChannelShuffle": underscored("groups"),
+    "Linear": {
+        "in_features": (_channels(1), _channels(0)),
+        "out_features": (_channels(0), _channels(1)),
+        "bias": (present("bias"), present("bias")),
+    },
+    "Embedding": {
+        **underscored("num_embeddings", "embedding_dim"),
+        "padding_idx": ("padding_idx", lambda layer: None if layer._padding_idx == -1 else layer._padding_idx),
+        "max_norm": ("max_norm", optional("_max_norm")),
+        "norm_type": ("norm_type", optional("_norm_type", 2.0)),
+        "scale_grad_by_freq": ("scale_grad_by_freq", optional("_scale_grad_by_freq", False)),
+    },
+    "Upsample": {
+        **SIZE,
+        "mode": ("mode", lambda layer: layer.mode.lower()),
+        "align_corners": (_aligns_corners, _aligns_corners),
+        "align_mode": (_align_mode, _align_mode),
+    },
 }
 
-EMBEDDING: Readers = {
-    "num_embeddings": ("num_embeddings", "_num_embeddings"),
-    "embedding_dim": ("embedding_dim", "_embedding_dim"),
-    "padding_idx": ("padding_idx", lambda layer: None if layer._padding_idx == -1 else layer._padding_idx),
-    "max_norm": ("max_norm", optional("_max_norm")),
-    "norm_type": ("norm_type", optional("_norm_type", 2.0)),
-    "scale_grad_by_freq": ("scale_grad_by_freq", optional("_scale_grad_by_freq", False)),
-}
-LINEAR: Readers = {
-    "in_features": (lambda layer: layer.weight.shape[1], lambda layer: layer.weight.shape[0]),
-    "out_features": (lambda layer: layer.weight.shape[0], lambda layer: layer.weight.shape[1]),
-    "bias": (present("bias"), present("bias")),
-}
-SIZE: Readers = {"size": ("size", "size"), "scale_factor": (_scale_factor, _scale_factor)}
-UPSAMPLE: Readers = {
-    **SIZE,
-    "mode": ("mode", lambda layer: layer.mode.lower()),
-    "align_corners": (_aligns_corners, _aligns_corners),
-    "align_mode": (_align_mode, _align_mode),
-}
-
+AXES = (1, 2, 3)
 KINDS: tuple[Kind, ...] = (
-    *(_conv(n) for n in (1, 2, 3)),
-    *(_conv(n, transposed=True) for n in (1, 2, 3)),
-    *(_max_pool(n) for n in (1, 2, 3)),
-    *(_avg_pool(n) for n in (1, 2, 3)),
-    *(_adaptive_pool(name, n) for name in ("Max", "Avg") for n in (1, 2, 3)),
-    *(_pad(n) for n in (1, 2, 3)),
-    *NORMS,
-    *DROPOUTS,
-    *(Kind(name, (name,), (name,), readers) for name, readers in ACTIVATIONS.items()),
+    *(_conv(n, transposed) for transposed in (False, True) for n in AXES),
+    *(kind(n) for kind in (_max_pool, _avg_pool, _pad) for n in AXES),
+    *(_adaptive_pool(name, n) for name in ("Max", "Avg") for n in AXES),
+    Kind(
+        "BatchNorm",
+        ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm"),
+        ("BatchNorm1D", "BatchNorm2D", "BatchNorm3D", "SyncBatchNorm", "BatchNorm"),
+        BATCH_NORM,
+    ),
+    Kind(
+        "InstanceNorm",
+        ("InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"),
+        ("InstanceNorm1D", "InstanceNorm2D", "InstanceNorm3D"),
+        INSTANCE_NORM,
+    ),
+    Kind("ChannelDropout", ("Dropout1d", "Dropout2d", "Dropout3d"), ("Dropout2D", "Dropout3D"), DROPOUT),
+    *(Kind(name, (name,), (name,), readers) for name, readers in NAMESAKES.items()),
     Kind("SiLU", ("SiLU",), ("Silu", "Swish")),
-    Kind("Linear", ("Linear",), ("Linear",), LINEAR),
-    Kind("Embedding", ("Embedding",), ("Embedding",), EMBEDDING),
-    Kind("UpsamplingNearest2d", ("UpsamplingNearest2d",), ("UpsamplingNearest2D",), SIZE),
-    Kind("UpsamplingBilinear2d", ("UpsamplingBilinear2d",), ("UpsamplingBilinear2D",), SIZE),
-    Kind("Upsample", ("Upsample",), ("Upsample",), UPSAMPLE),
+    by_axes("UpsamplingNearest", 2, SIZE),
+    by_axes("UpsamplingBilinear", 2, SIZE),
     Kind("Container", ("Sequential", "ModuleList"), ("Sequential", "LayerList"), {"length": (len, len)}),
 )
 
