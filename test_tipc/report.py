@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from alignment.reports.markdown import BEGIN, END, between_marks
+from alignment.reports.markdown import BEGIN, END, between_marks, markdown_table
 from runtime import command
 from runtime.errors import UserError
 from test_tipc.compare_results import precision_of
@@ -27,7 +27,7 @@ def read_results(output: Path = OUTPUT) -> list[dict[str, Any]]:
 
 def table(records: Sequence[dict[str, Any]]) -> str:
     """A Markdown table with a row for each chain."""
-    rows = [["model", "mode", "verdict", "passed / failed / skipped", "measured", "seconds"], ["---"] * 6]
+    rows = []
     for record in records:
         steps = record["steps"]
         failed = ", ".join(step["name"] for step in steps if step["status"] == FAILED)
@@ -37,7 +37,7 @@ def table(records: Sequence[dict[str, Any]]) -> str:
             record["model"], record["mode"], verdict, " / ".join(map(str, counts)), "; ".join(measured(steps)),
             f"{record['seconds']:.0f}",
         ])  # fmt: skip
-    return "".join("| " + " | ".join(row) + " |\n" for row in rows)
+    return markdown_table(["model", "mode", "verdict", "passed / failed / skipped", "measured", "seconds"], rows)
 
 
 def measured(steps: Sequence[dict[str, Any]]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import importlib.metadata
 import os
@@ -10,6 +11,7 @@ import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +25,10 @@ def environment() -> dict[str, str]:
     import paddle
     import torch
 
-    flags = paddle.get_flags([name for name in PADDLE_FLAGS if _has_flag(name)])
+    flags: dict[str, Any] = {}
+    for flag in PADDLE_FLAGS:
+        with contextlib.suppress(ValueError):  # which of them this Paddle knows depends on its version
+            flags |= paddle.get_flags(flag)
     name, reported = cpu(CPU_FLAGS)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
@@ -45,17 +50,6 @@ def environment() -> dict[str, str]:
         **_variables(),
         **{name: str(value) for name, value in sorted(flags.items())},  # as they are now, not as they were at the start
     }
-
-
-def _has_flag(name: str) -> bool:
-    """Whether this Paddle knows a flag: versions differ in that."""
-    import paddle
-
-    try:
-        paddle.get_flags(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _commit() -> str:
@@ -83,12 +77,8 @@ def cpu(flags: Sequence[str]) -> tuple[str, list[str]]:
 
 def _version(*distributions: str) -> str:
     """The version of whichever of several distributions is installed."""
-    for name in distributions:
-        try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return "not installed"
+    found = (one.version for name in distributions for one in importlib.metadata.distributions(name=name))
+    return next(found, "not installed")
 
 
 def _variables() -> dict[str, str]:

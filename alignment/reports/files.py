@@ -49,15 +49,11 @@ def write_report(report: Report, directory: str | Path) -> list[Path]:
             files.append(directory / TENSORS_FILE)
     except OSError as error:
         raise UserError(f"cannot write the report to {directory}: {error.strerror or error}") from error
-    return files + _write_reprod_log(report.tensors, directory)
-
-
-def _write_reprod_log(tensors: dict[str, Sides], directory: Path) -> list[Path]:
-    """Writes the files of the official review; returns their logs."""
-    has_steps = any(name.partition("/")[0] in reprod_log.STEPS for name in tensors)
+    has_steps = any(name.partition("/")[0] in reprod_log.STEPS for name in report.tensors)
     if not has_steps or importlib.util.find_spec("reprod_log") is None:
-        return []
-    return [directory / "log" / f"{step}_diff.log" for step in reprod_log.write_official(tensors, directory)]
+        return files
+    verdicts = reprod_log.write_official(report.tensors, directory)
+    return files + [directory / "log" / f"{step}_diff.log" for step in verdicts]
 
 
 def read_report(directory: str | Path) -> Report:
@@ -68,7 +64,9 @@ def read_report(directory: str | Path) -> Report:
     """
     path = Path(directory) / JSON_FILE
     if not path.is_file():
-        raise UserError(_no_report(Path(directory)))
+        below = sorted(str(other.parent) for other in path.parent.glob(f"*/{JSON_FILE}"))
+        advice = f"there is one in {', '.join(below)}" if below else "python -m alignment --output DIR writes one"
+        raise UserError(f"there is no {JSON_FILE} in {path.parent}; {advice}")
     try:
         report = from_json(path.read_text(encoding="utf-8"))
     except (UserError, OSError, UnicodeDecodeError) as error:
@@ -123,13 +121,8 @@ def _stage_to_json(stage: Stage) -> dict[str, Any]:
 
 def _fields(measured: Record | Difference) -> dict[str, Any]:
     """The fields of a dataclass, tuples as lists: `_stage_from_json` knows which were tuples."""
-    content = {}
-    for name, value in vars(measured).items():
-        if isinstance(value, Difference):
-            content[name] = _fields(value)
-        else:
-            content[name] = _encode(list(value) if isinstance(value, tuple) else value)
-    return content
+    content = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(measured).items()}
+    return {name: _fields(v) if isinstance(v, Difference) else _encode(v) for name, v in content.items()}
 
 
 def _stage_from_json(content: dict[str, Any]) -> Stage:
@@ -201,10 +194,3 @@ def _read_tensors(path: Path) -> dict[str, Sides]:
             return {name: Sides(*(archive[f"{name}/{side}"] for side in Sides._fields)) for name in names}
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is not a whole archive of tensors; run the alignment again ({error})") from error
-
-
-def _no_report(directory: Path) -> str:
-    """The line for a directory without a report, which names those below it."""
-    below = sorted(str(path.parent) for path in directory.glob(f"*/{JSON_FILE}"))
-    advice = f"there is one in {', '.join(below)}" if below else "python -m alignment --output DIR writes one"
-    return f"there is no {JSON_FILE} in {directory}; {advice}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from alignment.reports.report import Report
@@ -10,27 +10,28 @@ from alignment.reports.text import number, plain, worst
 from alignment.verdicts.record import Stage
 from runtime.errors import UserError
 
+LEGEND = "Each cell: what came nearest to its limit, mostly an error relative to its tensor's scale, and that limit."
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
 def table(reports: Sequence[Report]) -> str:
     """A Markdown table with one row a report: the worst value of each stage over its tolerance, and the verdict."""
     names = list(dict.fromkeys(stage.name for report in reports for stage in report.stages))
-    rows = [["model", "precision", *names, "verdict"], ["---"] * (len(names) + 3)]
+    rows = []
     for report in reports:
         cells = {stage.name: _cell(stage) for stage in report.stages}
         verdict = "passed" if report.passed else "**DIFFERS**"
         rows.append([_markdown(report.title), report.precision, *(cells.get(name, "") for name in names), verdict])
-    return "".join("| " + " | ".join(row) + " |\n" for row in rows)
+    return markdown_table(["model", "precision", *names, "verdict"], rows)
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table of cells that need no more escaping."""
+    return "".join("| " + " | ".join(row) + " |\n" for row in (head, ["---"] * len(head), *rows))
 
 
 def write_table(path: str | Path, reports: Sequence[Report], command: str) -> None:
-    """Puts the table between the lines BEGIN and END of a Markdown file, with date, versions and command.
-
-    Args:
-        path: The file.
-        reports: The rows.
-        command: What makes them again, as one types it.
+    """Puts the table between the lines BEGIN and END of a Markdown file, with the command that makes it again.
 
     Raises:
         UserError: The file is not there or does not have the two lines once each, in this order.
@@ -40,10 +41,7 @@ def write_table(path: str | Path, reports: Sequence[Report], command: str) -> No
     date = " / ".join(sorted({fact.get("date", "unknown date")[:10] for fact in facts}))
     versions = [f"{name} {_joined(facts, name)}" for name in ("paddle", "torch", "numpy", "opencv", "python")]
     head = f"{date}, {', '.join(versions)}; {_joined(facts, 'cpu')}. Written by `{command}`."
-    legend = (
-        "Each cell: what came nearest to its limit, mostly an error relative to its tensor's scale, and that limit."
-    )
-    Path(path).write_text(f"{before}{head}\n{legend}\n\n{table(reports)}{after}", encoding="utf-8")
+    Path(path).write_text(f"{before}{head}\n{LEGEND}\n\n{table(reports)}{after}", encoding="utf-8")
 
 
 def between_marks(path: str | Path, begin: str, end: str) -> tuple[str, str, str]:

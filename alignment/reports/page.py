@@ -6,7 +6,7 @@ import html
 import io
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from alignment.reports.report import Report
-from alignment.reports.text import number, plain, worst
+from alignment.reports.text import number, plain, worst_cells
 from alignment.verdicts.difference import DECADES
 from alignment.verdicts.record import Record, Stage
 
@@ -79,8 +79,7 @@ def growth_plot(stages: Sequence[Stage]) -> str:
 
     Returns an empty string if no such stage measured anything.
     """
-    panels = [(stage, _curves(stage)) for stage in stages if stage.name in CURVES]
-    panels = [(stage, curves) for stage, curves in panels if curves]
+    panels = [(stage, curves) for stage in stages if stage.name in CURVES and (curves := _curves(stage))]
     if not panels:
         return ""
     with matplotlib.rc_context(INK):
@@ -92,8 +91,7 @@ def growth_plot(stages: Sequence[Stage]) -> str:
 
 def histogram_plot(stages: Sequence[Stage]) -> str:
     """An SVG with one panel for each stage that compared arrays: how many elements are off by which power of ten."""
-    counts = {stage.name: _histogram(stage) for stage in stages}
-    counts = {name: bars for name, bars in counts.items() if sum(bars)}
+    counts = {stage.name: bars for stage in stages if sum(bars := _histogram(stage))}
     if not counts:
         return ""
     columns, rows = min(3, len(counts)), math.ceil(len(counts) / 3)
@@ -181,15 +179,12 @@ def _section(title: str, content: str, legend: str = "") -> str:
 def _stages(stages: Sequence[Stage]) -> str:
     rows, notes = [], []
     for stage in stages:
-        record = worst(stage)
-        numbers = (number(record.required), number(record.tolerance)) if record else ("-", "-")
-        shown = (record.name, record.kind, *numbers) if record else ("-", "-", *numbers)
-        verdict = "passed" if stage.passed else "differs"
-        cells = (stage.name, verdict, len(stage.records), len(stage.failures), *shown, f"{stage.seconds:.1f}")
+        counts = ("passed" if stage.passed else "differs", len(stage.records), len(stage.failures))
+        cells = (stage.name, *counts, *worst_cells(stage), f"{stage.seconds:.1f}")
         rows.append(_row(cells, stage.passed, numeric={2, 3, 6, 7, 8}))
-        sentence = [f"{stage.name}: {stage.sentence}"] if stage.sentence else []
-        notes += [f'<p class="small">{_text(line)}</p>' for line in sentence]
-        notes += [f'<p class="small">Note on {_text(stage.name)}: {_text(note)}</p>' for note in stage.notes]
+        lines = [f"{stage.name}: {stage.sentence}"] if stage.sentence else []
+        lines += [f"Note on {stage.name}: {note}" for note in stage.notes]
+        notes += [f'<p class="small">{_text(line)}</p>' for line in lines]
     head = ("stage", "verdict", "compared", "differ", "worst record", "kind", "required", "allowed", "seconds")
     return "\n".join([_table(head, rows), *notes])
 
@@ -209,9 +204,9 @@ def _configuration(stages: Sequence[Stage]) -> str:
 
 def _records(stage: Stage) -> str:
     """All failures of a stage and those that came nearest to failing, behind a line to click on."""
-    passing = [i for i, record in enumerate(stage.records) if record.passed]
-    nearest = sorted(passing, key=lambda i: _nearness(stage.records[i]))[:SHOWN]
-    chosen = sorted({*nearest, *(i for i, record in enumerate(stage.records) if not record.passed)})
+    margins = [math.inf if math.isnan(record.margin) else record.margin for record in stage.records]
+    nearest = sorted(range(len(margins)), key=lambda i: (stage.records[i].passed, margins[i]))  # failures first
+    chosen = sorted(nearest[: len(stage.failures) + SHOWN])
     left_out = len(stage.records) - len(chosen)
     remark = f"; shown are all failures and the {SHOWN} others nearest to their tolerance, report.json has all"
     count = f"{len(stage.records)} records, {len(stage.failures)} differ{remark if left_out else ''}"
@@ -220,11 +215,6 @@ def _records(stage: Stage) -> str:
     body = _table(head, (_record_row(stage.records[i]) for i in chosen))
     opened = "" if stage.passed else " open"
     return f"<details{opened}><summary><b>{_text(stage.name)}</b>: {count}</summary>\n{body}\n</details>"
-
-
-def _nearness(record: Record) -> float:
-    """The margin, as a key to sort by: records without numbers come last."""
-    return math.inf if math.isnan(record.margin) else record.margin
 
 
 def _record_row(record: Record) -> str:
@@ -253,8 +243,7 @@ def _table(head: Sequence[str], rows: Iterable[str]) -> str:
     return f'<div class="wide"><table>\n{top}{"".join(rows)}</table></div>'
 
 
-def _row(cells: Iterable[Any], passed: bool, numeric: Iterable[int] = ()) -> str:
-    numeric = set(numeric)
+def _row(cells: Iterable[Any], passed: bool, numeric: Collection[int] = ()) -> str:
     columns = (f"<td{' class=n' if i in numeric else ''}>{_text(str(cell))}</td>" for i, cell in enumerate(cells))
     return f"<tr{'' if passed else ' class=bad'}>{''.join(columns)}</tr>\n"
 

@@ -21,7 +21,8 @@ def terminal_text(headline: str, settings: Mapping[str, Any], stages: Sequence[S
     for first in differing[:1]:
         lines += ["", *_wrapped(f"First divergence: {first.stage}, {first.place}:"), *_wrapped(first.sentence, "  ")]
     for other in differing[1:]:
-        lines.append(_one_line(f"Also differs: {other.stage}, {other.place}: {other.sentence}"))
+        line = plain(f"Also differs: {other.stage}, {other.place}: {other.sentence}")
+        lines.append(line if len(line) <= COLUMNS else f"{line[: COLUMNS - 3]}...")
     notes = [line for stage in stages for note in stage.notes for line in _wrapped(f"{stage.name}: {note}")]
     return "\n".join(lines + (["", "Notes", *notes] if notes else [])) + "\n"
 
@@ -30,6 +31,12 @@ def worst(stage: Stage) -> Record | None:
     """The record that says most: a failure without a number, or else the one nearest to its tolerance or beyond."""
     unmeasured = [record for record in stage.failures if math.isnan(record.required)]
     return unmeasured[0] if unmeasured else largest(stage.records)
+
+
+def worst_cells(stage: Stage) -> tuple[str, str, str, str]:
+    """Of the worst record: name, kind, what it requires and what is allowed; `-` where there is none."""
+    record = worst(stage)
+    return (record.name, record.kind, number(record.required), number(record.tolerance)) if record else ("-",) * 4
 
 
 def number(value: float) -> str:
@@ -44,14 +51,13 @@ def plain(text: str) -> str:
 
 def _stage_table(stages: Sequence[Stage]) -> list[str]:
     """The lines of the table, its columns aligned."""
-    rows = [("stage", "verdict", "compared", "differ", "worst record", "required", "allowed", "seconds")]
+    rows = [["stage", "verdict", "compared", "differ", "worst record", "required", "allowed", "seconds"]]
     for stage in stages:
-        record = worst(stage)
-        numbers = (number(record.required), number(record.tolerance)) if record else ("-", "-")
-        name = _shortened(record.name, NAME_COLUMNS) if record else "-"
+        name, _, *numbers = worst_cells(stage)
         verdict = "passed" if stage.passed else "DIFFERS"
         counts = str(len(stage.records)), str(len(stage.failures))
-        rows.append((_shortened(stage.name, 12), verdict, *counts, name, *numbers, f"{stage.seconds:.1f}"))
+        cells = [_shortened(stage.name, 12), verdict, *counts, _shortened(name, NAME_COLUMNS), *numbers]
+        rows.append([*cells, f"{stage.seconds:.1f}"])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     signs = "<<>><>>>"
     return ["  ".join(f"{cell:{s}{w}}" for cell, s, w in zip(row, signs, widths, strict=True)).rstrip() for row in rows]
@@ -59,11 +65,6 @@ def _stage_table(stages: Sequence[Stage]) -> list[str]:
 
 def _wrapped(text: str, indent: str = "") -> list[str]:
     return textwrap.wrap(plain(text), COLUMNS, initial_indent=indent, subsequent_indent="  ")
-
-
-def _one_line(text: str) -> str:
-    text = plain(text)
-    return text if len(text) <= COLUMNS else f"{text[: COLUMNS - 3]}..."
 
 
 def _shortened(name: str, columns: int) -> str:

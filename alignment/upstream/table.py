@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from alignment.reports.markdown import between_marks, table
+from alignment.reports.markdown import between_marks, markdown_table, table
 from alignment.reports.report import Report
 from alignment.stages import STAGES
 
@@ -26,7 +26,8 @@ def update_table(path: str | Path, reports: Sequence[Report]) -> None:
     rows = {_key(row): row for row in _rows(inside)}
     for report in reports:
         row = _rows(table([report]))[0]
-        row["clips, date"] = f"{_shape(report)}, {report.environment.get('date', '')[:10]}"
+        shape = " x ".join(map(str, report.settings["inputs"][0]))
+        row["clips, date"] = f"{shape}, {report.environment.get('date', '')[:10]}"
         rows[_key(row)] = row
     Path(path).write_text(before + _written(sorted(rows.values(), key=_order)) + after, encoding="utf-8")
 
@@ -44,8 +45,7 @@ def _rows(text: str) -> list[Row]:
 def _written(rows: Sequence[Row]) -> str:
     found = {name for row in rows for name in row}
     columns = [name for name in (*KEY, *STAGES, "verdict", "clips, date") if name in found]
-    lines = [columns, ["---"] * len(columns), *([row.get(name, "") for name in columns] for row in rows)]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    return markdown_table(columns, ([row.get(name, "") for name in columns] for row in rows))
 
 
 def _key(row: Row) -> tuple[str, ...]:
@@ -56,7 +56,3 @@ def _order(row: Row) -> tuple[str, ...]:
     """By reference, then by model, float64 first."""
     model, _, reference = row["model"].partition("_vs_")
     return reference, model, {"float64": "0"}.get(row["precision"], "1")
-
-
-def _shape(report: Report) -> str:
-    return " x ".join(str(axis) for axis in report.settings["inputs"][0])
