@@ -14,10 +14,9 @@ from typing import Any
 
 from torch import nn
 
-from alignment.upstream.source import Names, Settings, Source, called_by, installed, quiet
+from alignment.upstream.source import Names, Settings, Source, block_names, called_by, installed, quiet
 
 DEPTHS = {"r18": 18, "r34": 34, "r50": 50, "r101": 101}
-STAGES = (1, 2, 3, 4, 3, 3, 1)  # blocks of layer1 to layer7 of its MobileNetV2
 INIT_STD = {"tsn": 0.01, "tsm": 0.001}
 
 
@@ -88,16 +87,11 @@ def names(name: str) -> Names:
 
 def _mobilenet_names() -> Names:
     """Blocks are numbered through in ours; the last ConvModule of a block is a convolution and a norm there."""
-    blocks = [(stage, block) for stage, count in enumerate(STAGES, 1) for block in range(count)]
-    numbers = [
-        (rf"^backbone\.layer{stage}\.{block}\b", rf"backbone.features.{i}")
-        for i, (stage, block) in enumerate(blocks, 1)
-    ]
     return (
         (r"(layer1\.0\.conv\.1|layer[2-7]\.\d\.conv\.2|layer\d\.\d\.conv)$", r"\1 and all"),
         (r"^backbone\.conv1\b", "backbone.features.0"),
         (r"^backbone\.conv2\b", "backbone.features.18"),
-        *numbers,
+        *block_names(r"^backbone\.layer", 1),
         (r"(features\.1\.conv)\.1\.conv\b", r"\1.1"),
         (r"(features\.1\.conv)\.1\.bn\b", r"\1.2"),
         (r"(features\.\d+\.conv)\.2\.conv\b", r"\1.2"),

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from alignment.upstream.source import Names, Settings, Source, called_by, checked_out
+from alignment.upstream.source import Settings, Source, called_by, checked_out
 from alignment.upstream.torchvision import torchvision
 
 DEPTHS = {"mvf_r50": 50, "mvf_r101": 101}
@@ -76,15 +76,9 @@ def _logits(model: Any, clips: Tensor) -> Tensor:
     return model.cls_head(model.extract_feat(clips.flatten(0, 1)), clips.shape[1])
 
 
-def names(name: str) -> Names:
-    """Ours are its names."""
-    return ()
-
-
 SOURCE = Source(
     tuple(DEPTHS),
     build,
-    names,
     same_initialization=tuple(DEPTHS),
     url="https://github.com/whwu95/MVFNet",
     marker="codes/models/modules/MVF.py",

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from alignment.sides.pair import IncomparableError
 
 INSTALL = "pip install --no-deps -r requirements-third-party.txt"
+MOBILENET_STAGES = (1, 2, 3, 4, 3, 3, 1)  # blocks of each stage of a MobileNetV2
 Names = tuple[tuple[str, str], ...]
 
 
@@ -55,7 +56,7 @@ class Source:
 
     models: Sequence[str]
     build: Callable[[str, Settings, str], nn.Module]
-    names: Callable[[str], Names]
+    names: Callable[[str], Names] = lambda name: ()
     options: Callable[[str], dict[str, Any]] = lambda name: {}
     same_initialization: Sequence[str] = ()
     url: str = ""
@@ -112,8 +113,7 @@ def checked_out(path: str, packages: Sequence[str], stand_ins: Mapping[str, type
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keeps what foreign code prints and warns of off the terminal."""
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
         yield
 
 
@@ -121,6 +121,19 @@ def called_by(model: nn.Module, forward: Callable[[Any, Tensor], Tensor]) -> nn.
     """The model with another `forward`, so that no layer is wrapped around it and its paths stay its own."""
     model.forward = types.MethodType(forward, model)
     return model
+
+
+def block_names(prefix: str, first: int) -> Names:
+    """Rules from the blocks of a MobileNetV2, counted in each stage, to ours, which are counted through.
+
+    Args:
+        prefix: Pattern of a stage's path without its number.
+        first: Number of the first stage.
+    """
+    blocks = [(stage, block) for stage, count in enumerate(MOBILENET_STAGES, first) for block in range(count)]
+    return tuple(
+        (rf"{prefix}{stage}\.{block}\b", rf"backbone.features.{i}") for i, (stage, block) in enumerate(blocks, 1)
+    )
 
 
 def averaged_over_frames(model: nn.Module, clips: Tensor) -> Tensor:

@@ -10,17 +10,11 @@ from typing import Any
 
 from torch import nn
 
-from alignment.upstream.source import Names, Settings, Source, averaged_over_frames, called_by, installed
+from alignment.upstream.source import Names, Settings, Source, averaged_over_frames, block_names, called_by, installed
+from alignment.upstream.torchvision import NETWORKS as TORCHVISION_NETWORKS
 from alignment.upstream.torchvision import torchvision
 
-NETWORKS = {
-    "tsn_r18": "resnet18",
-    "tsn_r34": "resnet34",
-    "tsn_r50": "resnet50",
-    "tsn_r101": "resnet101",
-    "tsn_mobilenet_v2": "mobilenetv2_100",
-}
-STAGES = (1, 2, 3, 4, 3, 3, 1)  # blocks of each stage of its MobileNetV2
+NETWORKS = {**TORCHVISION_NETWORKS, "tsn_mobilenet_v2": "mobilenetv2_100"}
 
 
 def build(name: str, settings: Settings, path: str) -> nn.Module:
@@ -34,15 +28,13 @@ def names(name: str) -> Names:
     """Its ResNets have our names. In its MobileNetV2 a norm and its activation are one layer, of two paths in ours."""
     if not name.endswith("mobilenet_v2"):
         return ((r"^(conv1|bn1|layer\d)\b", r"backbone.\1"), (r"^fc\b", "cls_head.new_fc"))
-    blocks = [(stage, block) for stage, count in enumerate(STAGES) for block in range(count)]
-    paths = [(rf"^blocks\.{stage}\.{block}\b", rf"backbone.features.{i}") for i, (stage, block) in enumerate(blocks, 1)]
     return (
         (r"^classifier\b", "cls_head.new_fc"),
         (r"^conv_stem\b", "backbone.features.0.0"),
         *_norm("^bn1", "backbone.features.0.1", "backbone.features.0.2"),
         (r"^conv_head\b", "backbone.features.18.0"),
         *_norm("^bn2", "backbone.features.18.1", "backbone.features.18.2"),
-        *paths,
+        *block_names(r"^blocks\.", 0),
         (r"features\.1\.conv_dw\b", "features.1.conv.0.0"),
         *_norm(r"features\.1\.bn1", "features.1.conv.0.1", "features.1.conv.0.2"),
         (r"features\.1\.conv_pw\b", "features.1.conv.1"),

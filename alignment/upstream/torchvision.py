@@ -32,8 +32,7 @@ def torchvision() -> Any:
         IncomparableError: It is not installed.
     """
     library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in [f"{prefix}{operator}" for operator in OPERATORS for prefix in ("", "_")]:
-        name = f"{name}_backward" if name.startswith("_") else name
+    for name in (*OPERATORS, *(f"_{operator}_backward" for operator in OPERATORS)):
         if not hasattr(torch.ops.torchvision, name):
             library.define(f"{name}(Tensor x) -> Tensor")
     _declared.append(library)
