@@ -18,23 +18,11 @@ from alignment.stages import STAGES
 from alignment.stages.session import Session
 from alignment.stages.weights import weights
 from alignment.suite import align_pair, possible
+from alignment.verdicts.record import Divergence
 
 NAMED = 0.95  # fraction of the mutants whose place must be named
 TRAIN_STEPS = 2
 NUMBERS = tuple(name for name in STAGES if name not in ("config", "init", "guards"))
-
-
-@dataclass(frozen=True)
-class Blame:
-    """What a comparison said of a mutant: where, and in which stage; empty where it saw nothing."""
-
-    stage: str = ""
-    place: str = ""
-    sentence: str = ""
-
-    def names(self, mutant: Mutant) -> bool:
-        """Whether it points at what the mutant has changed."""
-        return any(expected in self.place for expected in mutant.expect)
 
 
 @dataclass(frozen=True)
@@ -43,23 +31,28 @@ class Trial:
 
     Attributes:
         mutant: The injected fault.
-        whole: What the whole suite says.
+        whole: What the whole suite says; None where it saw nothing.
         numbers: What it says when it must not read the constants off the models.
     """
 
     mutant: Mutant
-    whole: Blame
-    numbers: Blame
+    whole: Divergence | None
+    numbers: Divergence | None
 
     @property
     def caught(self) -> bool:
         """Whether the suite saw it."""
-        return bool(self.whole.stage)
+        return self.whole is not None
 
     @property
     def named(self) -> bool:
         """Whether the suite's first divergence is the right place."""
-        return self.whole.names(self.mutant)
+        return names(self.whole, self.mutant)
+
+
+def names(blamed: Divergence | None, mutant: Mutant) -> bool:
+    """Whether a divergence points at what the mutant has changed."""
+    return blamed is not None and any(expected in blamed.place for expected in mutant.expect)
 
 
 def run_selftest(only: str = "", seeds: int = 20, workers: int = 1, show: Callable[[str], None] = print) -> bool:
@@ -94,16 +87,16 @@ def run_selftest(only: str = "", seeds: int = 20, workers: int = 1, show: Callab
     return all(trial.caught for trial in trials) and named and not alarms
 
 
-def try_mutant(index: int, seed: int = 0) -> tuple[Blame, Blame]:
+def try_mutant(index: int, seed: int = 0) -> tuple[Divergence | None, Divergence | None]:
     """Injects MUTANTS[index]; what the whole suite says up to the first difference, and what its numbers say alone."""
     mutant = MUTANTS[index]
     if mutant.pair == PIPELINE:
         stage = compare_data(candidate=mutant.apply(ours()))
-        blame = Blame() if stage.passed else Blame("data", stage.place, stage.sentence)
-        return blame, blame
+        blamed = None if stage.passed else stage.divergence
+        return blamed, blamed
     pair = mutated_pair(mutant, seed)
     constants, numbers = blame_of(pair, ("config",), seed), blame_of(pair, NUMBERS, seed)
-    return constants if constants.stage else numbers, numbers
+    return constants or numbers, numbers
 
 
 def mutated_pair(mutant: Mutant, seed: int) -> Pair:
@@ -115,22 +108,21 @@ def mutated_pair(mutant: Mutant, seed: int) -> Pair:
     return pair
 
 
-def blame_of(pair: Pair, steps: Sequence[str], seed: int) -> Blame:
-    """What the first of these stages that fails says; a refusal to compare counts, with its message for the place."""
+def blame_of(pair: Pair, steps: Sequence[str], seed: int) -> Divergence | None:
+    """What the first of these stages that fails says, or a refusal to compare, its message for the place."""
     wanted = [step for step in steps if step in possible(pair)]
     try:
         report = align_pair(pair, steps=wanted, seed=seed, train_steps=TRAIN_STEPS, until_failure=True)
     except IncomparableError as error:
-        return Blame("refused", str(error), str(error))
-    divergence = report.first_divergence
-    return Blame() if divergence is None else Blame(divergence.stage, divergence.place, divergence.sentence)
+        return Divergence("refused", str(error), str(error))
+    return report.first_divergence
 
 
 def false_alarm(case: tuple[str, int]) -> str:
     """What the suite finds in a pair without a fault, built from a seed; empty if nothing."""
     name, seed = case
-    blame = blame_of(PAIRS[name](seed), ("config", *NUMBERS, "guards"), seed)
-    return f"{name}, seed {seed}: {blame.stage}, {blame.place}: {blame.sentence}" if blame.stage else ""
+    found = blame_of(PAIRS[name](seed), ("config", *NUMBERS, "guards"), seed)
+    return f"{name}, seed {seed}: {found.stage}, {found.place}: {found.sentence}" if found else ""
 
 
 def trial_line(trial: Trial) -> str:
@@ -138,16 +130,17 @@ def trial_line(trial: Trial) -> str:
     verdict = (
         "" if trial.named else " NOT CAUGHT" if not trial.caught else f" (expected {' or '.join(trial.mutant.expect)})"
     )
-    alone = "" if trial.numbers.stage else " [constants only]"
-    place = trial.whole.place if len(trial.whole.place) < 80 else trial.whole.place[:77] + "..."
-    return f"{trial.mutant.name:<46} {trial.mutant.pair:<17} {trial.whole.stage:<9} {place}{alone}{verdict}"
+    alone = "" if trial.numbers else " [constants only]"
+    stage, place = (trial.whole.stage, trial.whole.place) if trial.whole else ("", "")
+    place = place if len(place) < 80 else place[:77] + "..."
+    return f"{trial.mutant.name:<46} {trial.mutant.pair:<17} {stage:<9} {place}{alone}{verdict}"
 
 
 def scores(trials: Sequence[Trial]) -> list[str]:
     """The mutation scores: of the whole suite, and of its numbers alone."""
     total = len(trials)
     caught, named = sum(t.caught for t in trials), sum(t.named for t in trials)
-    seen, blamed = sum(bool(t.numbers.stage) for t in trials), sum(t.numbers.names(t.mutant) for t in trials)
+    seen, blamed = sum(bool(t.numbers) for t in trials), sum(names(t.numbers, t.mutant) for t in trials)
     return [
         f"caught        {caught} of {total} mutants ({caught / total:.0%})",
         f"named         {named} of {total} ({named / total:.0%}): the layer, tensor or constant that was changed",

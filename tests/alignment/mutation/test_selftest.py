@@ -5,6 +5,7 @@ import re
 import pytest
 
 from alignment.mutation import MUTANTS, PAIRS, selftest
+from alignment.verdicts.record import Divergence
 
 
 @pytest.mark.parametrize("index", range(len(MUTANTS)), ids=lambda i: re.sub(r"\W+", "-", MUTANTS[i].name))
@@ -21,10 +22,10 @@ def test_a_pair_without_a_bug_passes(name, seed):
 
 
 def test_scores_count_what_was_missed(capsys):
-    blame = selftest.Blame("forward", "backbone.layer1", "")
-    elsewhere, nothing = selftest.Blame("forward", "head", ""), selftest.Blame()
+    blame = Divergence("forward", "backbone.layer1", "")
+    elsewhere, nothing = Divergence("forward", "head", ""), None
     mutant = next(m for m in MUTANTS if "layer2.0.bn1" in m.expect)
-    right = selftest.Blame("config", "backbone.layer2.0.bn1.eps", "")
+    right = Divergence("config", "backbone.layer2.0.bn1.eps", "")
     trials = [selftest.Trial(mutant, whole, nothing) for whole in (right, blame, elsewhere, nothing)]
     caught, named, numbers = selftest.scores(trials)
     assert "3 of 4 mutants (75%)" in caught
