@@ -9,7 +9,7 @@ import numpy as np
 from paddle import nn
 from paddle.nn.layer.norm import _BatchNormBase
 
-from alignment.mutation.mutant import Mutant, override, setting, setting_all
+from alignment.mutation.mutant import Mutant, override, setting
 from alignment.sides.pair import Pair
 from models.temporal_module import find_layer, replace_layer
 from models.temporal_shift import TemporalShift
@@ -117,7 +117,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "momentum of BatchNorm not inverted", "PyTorch's 0.1 weighs the new value, Paddle's 0.9 the old one.",
-        "tsn_tiny", ("backbone.bn1.momentum",), setting_all(_BatchNormBase, _momentum=0.1),
+        "tsn_tiny", ("backbone.bn1.momentum",), setting(_BatchNormBase, _momentum=0.1),
     ),
     Mutant(
         "a BatchNorm never trains", "`train()` is overridden and leaves a layer in evaluation.",
@@ -142,11 +142,11 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "direction of the shift", "`paddle.nn.functional.temporal_shift` moves the folds the other way.",
-        "tsm_tiny", ("layer1.0.conv1",), setting_all(TemporalShift, direction="paddle"),
+        "tsm_tiny", ("layer1.0.conv1",), setting(TemporalShift, direction="paddle"),
     ),
     Mutant(
         "fold of the shift", "A quarter of the channels moves each way: 1/4 in all was meant, 1/4 each is done.",
-        "tsm_tiny", ("layer1.0.conv1",), setting_all(TemporalShift, shift_div=4),
+        "tsm_tiny", ("layer1.0.conv1",), setting(TemporalShift, shift_div=4),
     ),
     Mutant(
         "ReLU for ReLU6", "The stem of MobileNetV2 without its upper bound.",
@@ -190,22 +190,20 @@ MUTANTS: tuple[Mutant, ...] = (
         "small_net", ("square.weight",), changing_weight("square.weight", np.transpose),
     ),
     *(
-        Mutant(name, description, pair, (a, b), exchanging_weights(f"backbone.{a}", f"backbone.{b}"))
-        for name, pair, a, b, description in (
-            ("two weights exchanged", "tsn_tiny", "layer1.0.conv1.weight", "layer1.0.conv2.weight",
+        Mutant(name, description, pair, (a, b), exchanging_weights(within + a, within + b))
+        for name, pair, within, a, b, description in (
+            ("two weights exchanged", "tsn_tiny", "backbone.", "layer1.0.conv1.weight", "layer1.0.conv2.weight",
              "A map of weights by position takes two of equal shape in the wrong order."),
-            ("kernels of height and width exchanged", "mvf_tiny",
+            ("kernels of height and width exchanged", "mvf_tiny", "backbone.",
              "layer3.0.conv1.h_conv.weight", "layer3.0.conv1.w_conv.weight",
              "In the checkpoint: they have equally many values."),
-            ("scale and bias of a norm exchanged", "tsn_tiny", "layer2.0.bn2.weight", "layer2.0.bn2.bias",
+            ("scale and bias of a norm exchanged", "tsn_tiny", "backbone.", "layer2.0.bn2.weight", "layer2.0.bn2.bias",
              "Both are vectors of one length."),
-            ("mean and variance exchanged", "tsn_tiny", "layer2.0.bn2._mean", "layer2.0.bn2._variance",
+            ("mean and variance exchanged", "tsn_tiny", "backbone.", "layer2.0.bn2._mean", "layer2.0.bn2._variance",
              "`_mean` and `_variance` filled in the wrong order."),
+            ("two Linears exchanged", "small_net", "", "square.weight", "square_too.weight",
+             "As two weights exchanged, in a head."),
         )
-    ),
-    Mutant(
-        "two Linears exchanged", "As two weights exchanged, in a head.",
-        "small_net", ("square.weight", "square_too.weight"), exchanging_weights("square.weight", "square_too.weight"),
     ),
     Mutant(
         "a kernel mirrored", "A convolution taken for a correlation.",

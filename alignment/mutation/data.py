@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import cv2
@@ -24,13 +25,9 @@ def replacing(name: str, change: Callable[..., Any]) -> Callable[[Pipeline], Pip
     return apply
 
 
-def resized_with(interpolation: int) -> Callable[..., np.ndarray]:
+def resized(rule: int, _: Callable, frames: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resizes by another rule of OpenCV."""
-
-    def resize(_: Callable, frames: np.ndarray, height: int, width: int) -> np.ndarray:
-        return np.stack([cv2.resize(frame, (width, height), interpolation=interpolation) for frame in frames])
-
-    return resize
+    return np.stack([cv2.resize(frame, (width, height), interpolation=rule) for frame in frames])
 
 
 def resized_by_corners(_: Callable, frames: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -57,6 +54,26 @@ def boxes_from_the_corner(boxes: Callable, *arguments: Any) -> list[tuple[Box, b
 def saturation_first(jitter: Callable, frames: np.ndarray, draw: Jitter) -> np.ndarray:
     """Colors are changed in one fixed order."""
     return jitter(frames, dataclasses.replace(draw, order=tuple(sorted(draw.order, reverse=True))))
+
+
+def contrast_of_the_clip(jitter: Callable, frames: np.ndarray, draw: Jitter) -> np.ndarray:
+    """Frames side by side as one picture have one mean."""
+    wide = np.concatenate(list(frames), axis=1)[None]
+    return np.stack(np.split(jitter(wide, draw)[0], len(frames), axis=1))
+
+
+class _Middle:
+    """A source of chance without chance."""
+
+    def integers(self, low: int, high: int | None = None, size: int | None = None) -> Any:
+        middle = low // 2 if high is None else (low + high) // 2
+        return middle if size is None else np.full(size, middle)
+
+    def random(self, size: int | None = None) -> Any:
+        return 0.5 if size is None else np.full(size, 0.5)
+
+    def uniform(self, low: float = 0.0, high: float = 1.0, size: int | None = None) -> Any:
+        return low + self.random(size) * (high - low)
 
 
 MUTANTS: tuple[Mutant, ...] = tuple(
@@ -102,9 +119,9 @@ MUTANTS: tuple[Mutant, ...] = tuple(
             "resize off by one pixel", "The picture is one column wider and then cut.",
             "resize", lambda resize, frames, h, w: resize(frames, h, w + 1)[:, :, :w],
         ),
-        ("cubic resize", "Pillow's habit.", "resize", resized_with(cv2.INTER_CUBIC)),
-        ("resize by area", "Antialiasing, where the reference has none.", "resize", resized_with(cv2.INTER_AREA)),
-        ("nearest pixel", "No interpolation.", "resize", resized_with(cv2.INTER_NEAREST)),
+        ("cubic resize", "Pillow's habit.", "resize", partial(resized, cv2.INTER_CUBIC)),
+        ("resize by area", "Antialiasing, where the reference has none.", "resize", partial(resized, cv2.INTER_AREA)),
+        ("nearest pixel", "No interpolation.", "resize", partial(resized, cv2.INTER_NEAREST)),
         ("resize with aligned corners", "`align_corners=True`.", "resize", resized_by_corners),
         ("crop off by one pixel", "A crop that counts from 1.", "crop", shifted_by_one),
         ("center rounded up", str(boxes_from_the_corner.__doc__), "eval_boxes", boxes_from_the_corner),
@@ -125,7 +142,7 @@ MUTANTS: tuple[Mutant, ...] = tuple(
         ("colors in a fixed order", str(saturation_first.__doc__), "color_jitter", saturation_first),
         (
             "contrast over the clip", "One mean for all frames instead of each frame's own.",
-            "color_jitter", lambda *arguments: _contrast_of_the_clip(*arguments),
+            "color_jitter", contrast_of_the_clip,
         ),
         (
             "mean in another order", "Mean of B, G, R for R, G, B.",
@@ -144,23 +161,3 @@ MUTANTS: tuple[Mutant, ...] = tuple(
         ),
     )
 )  # fmt: skip
-
-
-class _Middle:
-    """A source of chance without chance."""
-
-    def integers(self, low: int, high: int | None = None, size: int | None = None) -> Any:
-        middle = low // 2 if high is None else (low + high) // 2
-        return middle if size is None else np.full(size, middle)
-
-    def random(self, size: int | None = None) -> Any:
-        return 0.5 if size is None else np.full(size, 0.5)
-
-    def uniform(self, low: float = 0.0, high: float = 1.0, size: int | None = None) -> Any:
-        return low + self.random(size) * (high - low)
-
-
-def _contrast_of_the_clip(jitter: Callable, frames: np.ndarray, draw: Jitter) -> np.ndarray:
-    """Frames side by side as one picture have one mean."""
-    wide = np.concatenate(list(frames), axis=1)[None]
-    return np.stack(np.split(jitter(wide, draw)[0], len(frames), axis=1))

@@ -14,6 +14,7 @@ from models.temporal_module import find_layer
 
 # (the layer, its own forward, the inputs) -> output
 Rewrite = Callable[..., Any]
+Target = str | type[nn.Layer]  # the path of one layer, or the kind of all that are meant
 
 
 @dataclass(frozen=True)
@@ -37,66 +38,49 @@ class Mutant:
     apply: Callable[[Any], Any]
 
 
-def rewrite(layer: nn.Layer, forward: Rewrite) -> None:
-    """Gives a live layer another forward, called with the layer, its former forward and the inputs.
+def override(layer: nn.Layer, **methods: Callable) -> None:
+    """Gives a live layer other methods, so that copies of it have them too.
 
     It is the layer's class that is exchanged, for one of the same name: a function in the layer itself would keep its
     hold of this very layer when the model is copied.
     """
     cls = type(layer)
-
-    def replaced(self: nn.Layer, *inputs: Any) -> Any:
-        return forward(self, partial(cls.forward, self), *inputs)
-
-    _exchange_class(layer, {"forward": replaced})
+    object.__setattr__(layer, "__class__", type(cls.__name__, (cls,), methods))
 
 
-def override(layer: nn.Layer, **methods: Callable) -> None:
-    """Gives a live layer other methods, so that copies of it have them too."""
-    _exchange_class(layer, methods)
+def rewrite(layer: nn.Layer, forward: Rewrite) -> None:
+    """Overrides a live layer's forward by one that is called with the layer, its former forward and the inputs."""
+    former = type(layer).forward
+    override(layer, forward=lambda self, *inputs: forward(self, partial(former, self), *inputs))
 
 
-def _exchange_class(layer: nn.Layer, members: dict[str, Any]) -> None:
-    cls = type(layer)
-    object.__setattr__(layer, "__class__", type(cls.__name__, (cls,), members))
+def layers_of(model: nn.Layer, target: Target) -> list[Any]:
+    """The layer at a path, or all sublayers of a kind in the order of construction."""
+    if isinstance(target, str):
+        return [find_layer(model, target)]
+    return [layer for layer in model.sublayers() if isinstance(layer, target)]
 
 
-def layers_of(model: nn.Layer, kind: type[nn.Layer] | tuple[type[nn.Layer], ...]) -> list[nn.Layer]:
-    """All sublayers of a kind, in the order of construction."""
-    return [layer for layer in model.sublayers() if isinstance(layer, kind)]
-
-
-def setting(path: str, **attributes: Any) -> Callable[[Pair], None]:
-    """A mutation that sets attributes of one layer."""
+def changing(target: Target, change: Callable[[Any], None]) -> Callable[[Pair], None]:
+    """A mutation by a change to the candidate's layers of a target."""
 
     def apply(pair: Pair) -> None:
+        for layer in layers_of(pair.candidate, target):
+            change(layer)
+
+    return apply
+
+
+def setting(target: Target, **attributes: Any) -> Callable[[Pair], None]:
+    """A mutation that sets attributes."""
+
+    def change(layer: nn.Layer) -> None:
         for name, value in attributes.items():
-            setattr(find_layer(pair.candidate, path), name, value)
+            setattr(layer, name, value)
 
-    return apply
-
-
-def setting_all(kind: type[nn.Layer] | tuple[type[nn.Layer], ...], **attributes: Any) -> Callable[[Pair], None]:
-    """A mutation that sets attributes of all layers of a kind."""
-
-    def apply(pair: Pair) -> None:
-        for layer in layers_of(pair.candidate, kind):
-            for name, value in attributes.items():
-                setattr(layer, name, value)
-
-    return apply
+    return changing(target, change)
 
 
-def rewriting(path: str, forward: Rewrite) -> Callable[[Pair], None]:
-    """A mutation that rewrites the forward of one layer."""
-    return lambda pair: rewrite(find_layer(pair.candidate, path), forward)
-
-
-def rewriting_all(kind: type[nn.Layer] | tuple[type[nn.Layer], ...], forward: Rewrite) -> Callable[[Pair], None]:
-    """A mutation that rewrites the forward of all layers of a kind."""
-
-    def apply(pair: Pair) -> None:
-        for layer in layers_of(pair.candidate, kind):
-            rewrite(layer, forward)
-
-    return apply
+def rewriting(target: Target, forward: Rewrite) -> Callable[[Pair], None]:
+    """A mutation that rewrites a forward."""
+    return changing(target, lambda layer: rewrite(layer, forward))

@@ -10,7 +10,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from alignment.mutation.mutant import Mutant, layers_of, override, rewrite, rewriting, rewriting_all
+from alignment.mutation.mutant import Mutant, Rewrite, Target, changing, override, rewrite, rewriting
 from alignment.sides.pair import Pair
 from models import temporal_shift
 from models.heads import TSNHead
@@ -39,19 +39,9 @@ def without_first_relu(block: nn.Layer, _: Callable, x: Tensor) -> Tensor:
     return F.relu(block.bn2(block.conv2(block.bn1(block.conv1(x)))) + shortcut(block, x))
 
 
-def without_last_relu(block: nn.Layer, _: Callable, x: Tensor) -> Tensor:
-    """The activation behind the sum is forgotten."""
-    return branch(block, x) + shortcut(block, x)
-
-
-def relu_before_the_sum(block: nn.Layer, _: Callable, x: Tensor) -> Tensor:
-    """The activation stands before the sum instead of behind it."""
-    return F.relu(branch(block, x)) + shortcut(block, x)
-
-
-def bounded_relu(block: nn.Layer, _: Callable, x: Tensor) -> Tensor:
-    """ReLU6 behind the sum."""
-    return F.relu6(branch(block, x) + shortcut(block, x))
+def joined(by: Callable[[Tensor, Tensor], Tensor]) -> Rewrite:
+    """A BasicBlock whose branch and shortcut, the two arguments, are joined in another way."""
+    return lambda block, _, x: by(branch(block, x), shortcut(block, x))
 
 
 def bounded_activation(pair: Pair) -> None:
@@ -60,27 +50,7 @@ def bounded_activation(pair: Pair) -> None:
     pair.reference.get_submodule(f"{block}.bn2").weight.data.mul_(64)
     norm = find_layer(pair.candidate, f"{block}.bn2")
     norm.weight.set_value(norm.weight * 64)
-    rewrite(find_layer(pair.candidate, block), bounded_relu)
-
-
-def scaled_branch(block: nn.Layer, _: Callable, x: Tensor) -> Tensor:
-    """The branch is scaled, as Inception-ResNet does."""
-    return F.relu(0.3 * branch(block, x) + shortcut(block, x))
-
-
-def without_shortcut(block: nn.Layer, _: Callable, x: Tensor) -> Tensor:
-    """The shortcut is forgotten."""
-    return F.relu(branch(block, x))
-
-
-def detached_shortcut(block: nn.Layer, _: Callable, x: Tensor) -> Tensor:
-    """The same numbers, but no gradient passes through the shortcut."""
-    return F.relu(branch(block, x) + shortcut(block, x).detach())
-
-
-def detached_branch(block: nn.Layer, _: Callable, x: Tensor) -> Tensor:
-    """The same numbers, but the branch does not learn."""
-    return F.relu(branch(block, x).detach() + shortcut(block, x))
+    rewrite(find_layer(pair.candidate, block), joined(lambda added, kept: F.relu6(added + kept)))
 
 
 def norm_exchanged(block: nn.Layer, _: Callable, x: Tensor) -> Tensor:
@@ -120,7 +90,7 @@ def with_shift(move: Callable[[TemporalShift, Tensor, int], Tensor]) -> Callable
     def forward(layer: TemporalShift, _: Callable, x: Tensor) -> Tensor:
         return layer.net(move(layer, x, x.shape[1] // layer.shift_div))
 
-    return rewriting_all(TemporalShift, forward)
+    return rewriting(TemporalShift, forward)
 
 
 def shift(x: Tensor, num_frames: int, fold: int, direction: str) -> Tensor:
@@ -205,28 +175,7 @@ def every_second_frame(layer: TemporalPool, _: Callable, x: Tensor) -> Tensor:
 
 def with_fusion(**methods: Callable) -> Callable[[Pair], None]:
     """A mutation of methods of every MultiViewFusion."""
-
-    def apply(pair: Pair) -> None:
-        for layer in layers_of(pair.candidate, MultiViewFusion):
-            override(layer, **methods)
-
-    return apply
-
-
-def exchanged_axes(self: MultiViewFusion, part: Tensor) -> Tensor:
-    """The kernels of height and width are each applied along the other axis."""
-    swap = [0, 1, 2, 4, 3]
-    return MultiViewFusion.fuse(self, part.transpose(swap)).transpose(swap)
-
-
-def mirrored_time(self: MultiViewFusion, part: Tensor) -> Tensor:
-    """The kernel of time is applied from the last frame to the first."""
-    return MultiViewFusion.fuse(self, part.flip(2)).flip(2)
-
-
-def averaged_views(self: Any, part: Tensor) -> Tensor:
-    """The mean of the views instead of their sum: in training BatchNorm hides it up to epsilon."""
-    return F.hardswish(self.bn(self._banded_sum(part) / 3))
+    return changing(MultiViewFusion, lambda layer: override(layer, **methods))
 
 
 def video_by_reshape(self: MultiViewFusion, x: Tensor) -> Tensor:
@@ -248,37 +197,22 @@ def last_channels(self: MultiViewFusion, _: Callable, x: Tensor) -> Tensor:
 
 def exchanged_convolutions(self: Any, a: Tensor) -> Tensor:
     """The layer of time is called twice, that of width never."""
-    return (
-        self.shift_conv(a) + self.h_conv(a) + self.shift_conv(a.transpose([0, 1, 4, 3, 2])).transpose([0, 1, 4, 3, 2])
-    )
+    swap = [0, 1, 4, 3, 2]
+    return self.shift_conv(a) + self.h_conv(a) + self.shift_conv(a.transpose(swap)).transpose(swap)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Heads
 
 
-def softmax_first(head: TSNHead, _: Callable, features: Tensor, num_frames: int) -> Tensor:
-    """Probabilities are averaged instead of logits."""
-    scores = F.softmax(head.new_fc(head.dropout(features.mean(axis=[2, 3]))), axis=1)
-    return scores.reshape([-1, num_frames, scores.shape[1]]).mean(axis=1)
+def over_frames(consensus: Callable[[Tensor], Tensor]) -> Rewrite:
+    """A head that drops out and classifies each frame, with another way from logits [N, T, K] to scores [N, K]."""
 
+    def forward(head: TSNHead, _: Callable, features: Tensor, num_frames: int) -> Tensor:
+        scores = head.new_fc(head.dropout(features.mean(axis=[2, 3])))
+        return consensus(scores.reshape([-1, num_frames, scores.shape[1]]))
 
-def best_frame(head: TSNHead, _: Callable, features: Tensor, num_frames: int) -> Tensor:
-    """The largest logit over the frames instead of the mean."""
-    scores = head.new_fc(head.dropout(features.mean(axis=[2, 3])))
-    return scores.reshape([-1, num_frames, scores.shape[1]]).max(axis=1)
-
-
-def frames_first(head: TSNHead, _: Callable, features: Tensor, num_frames: int) -> Tensor:
-    """Frames of different clips are averaged: [N*T] read as [T, N]."""
-    scores = head.new_fc(head.dropout(features.mean(axis=[2, 3])))
-    return scores.reshape([num_frames, -1, scores.shape[1]]).mean(axis=0)
-
-
-def dropout_of_frames(head: TSNHead, _: Callable, features: Tensor, num_frames: int) -> Tensor:
-    """TSM's order in TSN: a mask for each frame. In evaluation both are the same."""
-    scores = head.new_fc(head.dropout(features.mean(axis=[2, 3])))
-    return scores.reshape([-1, num_frames, scores.shape[1]]).mean(axis=1)
+    return forward
 
 
 def dropout_of_the_mean(head: TSNHead, _: Callable, features: Tensor, num_frames: int) -> Tensor:
@@ -397,44 +331,55 @@ def used_twice(pair: Pair) -> None:
     rewrite(stage, forward)
 
 
+def rewritten(name: str, pair: str, target: Target, forward: Rewrite, *expect: str) -> Mutant:
+    """A mutant by a forward whose docstring describes it, expected where it is unless something else is said."""
+    expect = expect or (str(target).removeprefix("backbone."),)
+    return Mutant(name, str(forward.__doc__), pair, expect, rewriting(target, forward))
+
+
 BLOCK = "backbone.layer1.0"
 FIRST_FUSION = ("layer3.0.conv1",)
+HEAD = ("cls_head", "output")
+SWAP = [0, 1, 2, 4, 3]  # height and width
 MUTANTS: tuple[Mutant, ...] = (
+    rewritten("no first ReLU in a block", "tsn_tiny", "backbone.layer1.0", without_first_relu),
     *(
-        Mutant(name, str(forward.__doc__), "tsn_tiny", (path, *also), rewriting(f"backbone.{path}", forward))
-        for name, path, forward, also in (
-            ("no first ReLU in a block", "layer1.0", without_first_relu, ()),
-            ("no last ReLU in a block", "layer2.1", without_last_relu, ("layer3.0",)),
-            ("ReLU before the sum", "layer1.0", relu_before_the_sum, ()),
-            ("scaled residual branch", "layer3.1", scaled_branch, ()),
-            ("no shortcut", "layer2.1", without_shortcut, ()),
-            ("detached shortcut", "layer2.1", detached_shortcut, ()),
-            ("detached branch", "layer2.1", detached_branch, ()),
-            ("two norms exchanged", "layer1.1", norm_exchanged, ()),
+        Mutant(name, description, "tsn_tiny", places, rewriting(f"backbone.{places[0]}", joined(by)))
+        for name, places, description, by in (
+            ("no last ReLU in a block", ("layer2.1", "layer3.0"), "The activation behind the sum is forgotten.",
+             lambda added, kept: added + kept),
+            ("ReLU before the sum", ("layer1.0",), "The activation stands before the sum instead of behind it.",
+             lambda added, kept: F.relu(added) + kept),
+            ("scaled residual branch", ("layer3.1",), "The branch is scaled, as Inception-ResNet does.",
+             lambda added, kept: F.relu(0.3 * added + kept)),
+            ("no shortcut", ("layer2.1",), "The shortcut is forgotten.", lambda added, kept: F.relu(added)),
+            ("detached shortcut", ("layer2.1",), "The same numbers, but no gradient passes through the shortcut.",
+             lambda added, kept: F.relu(added + kept.detach())),
+            ("detached branch", ("layer2.1",), "The same numbers, but the branch does not learn.",
+             lambda added, kept: F.relu(added.detach() + kept)),
         )
     ),
+    rewritten("two norms exchanged", "tsn_tiny", "backbone.layer1.1", norm_exchanged),
     Mutant(
         "ReLU6 for ReLU", "MobileNetV2's activation in a ResNet; seen where values exceed 6.",
         "tsn_tiny", ("layer4.1",), bounded_activation,
     ),
-    Mutant(
-        "no shortcut in an inverted residual", str(without_inverted_shortcut.__doc__),
-        "tsm_mobilenet_v2", ("features.5",), rewriting("backbone.features.5", without_inverted_shortcut),
+    rewritten(
+        "no shortcut in an inverted residual", "tsm_mobilenet_v2", "backbone.features.5", without_inverted_shortcut
     ),
     Mutant(
         "a layer used twice", str(used_twice.__doc__), "tsn_tiny", ("layer1.0.conv1", "layer1.1"), used_twice,
     ),
-    Mutant(
-        "padding of the first pooling", "All of it at the right and bottom edge, as TensorFlow's SAME.",
-        "tsn_tiny", (BLOCK,), with_pool(lambda x: F.max_pool2d(F.pad(x, [0, 1, 0, 1]), 3, 2)),
-    ),
-    Mutant(
-        "ceil mode of the first pooling", "One row and one column more.",
-        "tsn_tiny", (BLOCK,), with_pool(lambda x: F.max_pool2d(x, 3, 2, 1, ceil_mode=True)),
-    ),
-    Mutant(
-        "average for maximum in the first pooling", "The pooling of ResNet-D's shortcut in the stem.",
-        "tsn_tiny", (BLOCK,), with_pool(lambda x: F.avg_pool2d(x, 3, 2, 1)),
+    *(
+        Mutant(name, description, "tsn_tiny", (BLOCK,), with_pool(pool))
+        for name, description, pool in (
+            ("padding of the first pooling", "All of it at the right and bottom edge, as TensorFlow's SAME.",
+             lambda x: F.max_pool2d(F.pad(x, [0, 1, 0, 1]), 3, 2)),
+            ("ceil mode of the first pooling", "One row and one column more.",
+             lambda x: F.max_pool2d(x, 3, 2, 1, ceil_mode=True)),
+            ("average for maximum in the first pooling", "The pooling of ResNet-D's shortcut in the stem.",
+             lambda x: F.avg_pool2d(x, 3, 2, 1)),
+        )
     ),
     *(
         Mutant(name, str(move.__doc__), "tsm_tiny", (place,), with_shift(move))
@@ -447,44 +392,30 @@ MUTANTS: tuple[Mutant, ...] = (
             ("frames repeated at the ends", "layer1.0.conv1", edges_repeated),
         )
     ),
-    Mutant(
-        "shift behind the convolution", str(shift_behind_the_net.__doc__),
-        "tsm_tiny", ("layer1.0.conv1",), rewriting_all(TemporalShift, shift_behind_the_net),
-    ),
-    Mutant(
-        "shift outside of the residual branch", str(shift_of_the_whole_block.__doc__),
-        "tsm_tiny", ("layer1.1",), rewriting("backbone.layer1.1", shift_of_the_whole_block),
-    ),
+    rewritten("shift behind the convolution", "tsm_tiny", TemporalShift, shift_behind_the_net, "layer1.0.conv1"),
+    rewritten("shift outside of the residual branch", "tsm_tiny", "backbone.layer1.1", shift_of_the_whole_block),
+    rewritten("temporal pooling behind the stage", "tsm_pool", TemporalPool, pool_behind_the_net, "layer2"),
+    rewritten("temporal pooling by the mean", "tsm_pool", TemporalPool, average_of_frames, "layer2"),
+    rewritten("temporal pooling by leaving out", "tsm_pool", TemporalPool, every_second_frame, "layer2"),
     *(
-        Mutant(name, str(forward.__doc__), "tsm_pool", ("layer2",), rewriting_all(TemporalPool, forward))
-        for name, forward in (
-            ("temporal pooling behind the stage", pool_behind_the_net),
-            ("temporal pooling by the mean", average_of_frames),
-            ("temporal pooling by leaving out", every_second_frame),
-        )
-    ),
-    Mutant(
-        "swish for hard-swish", "The smooth function in the fusion.",
-        "mvf_tiny", FIRST_FUSION, with_fusion(fuse=lambda self, part: F.swish(self.bn(self._banded_sum(part)))),
-    ),
-    Mutant(
-        "hard-sigmoid for hard-swish", "The gate without what it gates.",
-        "mvf_tiny", FIRST_FUSION, with_fusion(fuse=lambda self, part: F.hardsigmoid(self.bn(self._banded_sum(part)))),
-    ),
-    Mutant(
-        "no BatchNorm in the fusion", "The sum of views goes into the activation as it is.",
-        "mvf_tiny", FIRST_FUSION, with_fusion(fuse=lambda self, part: F.hardswish(self._banded_sum(part))),
-    ),
-    Mutant(
-        "no activation in the fusion", "BatchNorm only.",
-        "mvf_tiny", FIRST_FUSION, with_fusion(fuse=lambda self, part: self.bn(self._banded_sum(part))),
-    ),
-    *(
-        Mutant(name, str(fuse.__doc__), "mvf_tiny", FIRST_FUSION, with_fusion(fuse=fuse))
-        for name, fuse in (
-            ("axes of height and width exchanged", exchanged_axes),
-            ("time from back to front", mirrored_time),
-            ("views averaged", averaged_views),
+        Mutant(name, description, "mvf_tiny", FIRST_FUSION, with_fusion(fuse=fuse))
+        for name, description, fuse in (
+            ("swish for hard-swish", "The smooth function in the fusion.",
+             lambda self, part: F.swish(self.bn(self._banded_sum(part)))),
+            ("hard-sigmoid for hard-swish", "The gate without what it gates.",
+             lambda self, part: F.hardsigmoid(self.bn(self._banded_sum(part)))),
+            ("no BatchNorm in the fusion", "The sum of views goes into the activation as it is.",
+             lambda self, part: F.hardswish(self._banded_sum(part))),
+            ("no activation in the fusion", "BatchNorm only.",
+             lambda self, part: self.bn(self._banded_sum(part))),
+            ("axes of height and width exchanged",
+             "The kernels of height and width are each applied along the other axis.",
+             lambda self, part: MultiViewFusion.fuse(self, part.transpose(SWAP)).transpose(SWAP)),
+            ("time from back to front", "The kernel of time is applied from the last frame to the first.",
+             lambda self, part: MultiViewFusion.fuse(self, part.flip(2)).flip(2)),
+            ("views averaged",
+             "The mean of the views instead of their sum: in training BatchNorm hides it up to epsilon.",
+             lambda self, part: F.hardswish(self.bn(self._banded_sum(part) / 3))),
         )
     ),
     Mutant(
@@ -496,48 +427,36 @@ MUTANTS: tuple[Mutant, ...] = (
         "frames read as channels", str(video_by_reshape.__doc__),
         "mvf_tiny", FIRST_FUSION, with_fusion(_video_by_rows=video_by_reshape, _frames_by_rows=frames_by_reshape),
     ),
-    Mutant(
-        "the last channels fused", str(last_channels.__doc__),
-        "mvf_tiny", FIRST_FUSION, rewriting_all(MultiViewFusion, last_channels),
-    ),
+    rewritten("the last channels fused", "mvf_tiny", MultiViewFusion, last_channels, *FIRST_FUSION),
     Mutant(
         "one view's kernel used for another", str(exchanged_convolutions.__doc__),
         "mvf_conv3d", FIRST_FUSION, with_fusion(_conv3d_sum=exchanged_convolutions),
     ),
     *(
-        Mutant(name, str(forward.__doc__), pair, ("cls_head", "output"), rewriting("cls_head", forward))
-        for name, pair, forward in (
-            ("softmax before the consensus", "tsm_tiny", softmax_first),
-            ("maximum for the consensus", "tsm_tiny", best_frame),
-            ("consensus over the batch", "mvf_tiny", frames_first),
-            ("dropout of each frame in TSN", "tsn_tiny", dropout_of_frames),
-            ("dropout of the mean in TSM", "tsm_tiny", dropout_of_the_mean),
-            ("maximum over space", "tsn_tiny", maximum_over_space),
+        Mutant(name, description, pair, HEAD, rewriting("cls_head", over_frames(consensus)))
+        for name, pair, description, consensus in (
+            ("softmax before the consensus", "tsm_tiny", "Probabilities are averaged instead of logits.",
+             lambda logits: F.softmax(logits, axis=2).mean(axis=1)),
+            ("maximum for the consensus", "tsm_tiny", "The largest logit over the frames instead of the mean.",
+             lambda logits: logits.max(axis=1)),
+            ("consensus over the batch", "mvf_tiny", "Frames of different clips are averaged: [N*T] read as [T, N].",
+             lambda logits: logits.reshape([*logits.shape[1::-1], -1]).mean(axis=0)),
+            ("dropout of each frame in TSN", "tsn_tiny",
+             "TSM's order in TSN: a mask for each frame. In evaluation both are the same.",
+             lambda logits: logits.mean(axis=1)),
         )
     ),
-    Mutant(
-        "no bias in the classifier", str(without_bias.__doc__),
-        "tsn_tiny", ("new_fc",), rewriting("cls_head.new_fc", without_bias),
-    ),
-    *(
-        Mutant(name, str(forward.__doc__), "tsn_tiny", (path,), rewriting(f"backbone.{path}", forward))
-        for name, path, forward in (
-            ("running variance by n - 1", "layer4.0.bn2", unbiased_variance),
-            ("running statistics not updated", "layer3.1.bn1", statistics_not_updated),
-            ("epsilon outside of the root", "layer2.0.bn2", epsilon_outside),
-            ("statistics as constants in the gradient", "layer3.0.bn2", constant_statistics),
-            ("float16 in one layer", "layer2.0.conv2", half_precision),
-            ("bfloat16 in one layer", "layer3.1.conv1", bfloat_input),
-            ("a weight cut off from the gradient", "layer1.1.conv2", detached_weight),
-            ("half of a gradient", "layer3.1", clamped_gradient),
-        )
-    ),
-    Mutant(
-        "epsilon outside of the root of a LayerNorm", str(epsilon_outside_of_rows.__doc__),
-        "small_net", ("layer_norm",), rewriting("layer_norm", epsilon_outside_of_rows),
-    ),
-    Mutant(
-        "variance of a LayerNorm by n - 1", str(rows_by_n_minus_1.__doc__),
-        "small_net", ("layer_norm",), rewriting("layer_norm", rows_by_n_minus_1),
-    ),
+    rewritten("dropout of the mean in TSM", "tsm_tiny", "cls_head", dropout_of_the_mean, *HEAD),
+    rewritten("maximum over space", "tsn_tiny", "cls_head", maximum_over_space, *HEAD),
+    rewritten("no bias in the classifier", "tsn_tiny", "cls_head.new_fc", without_bias, "new_fc"),
+    rewritten("running variance by n - 1", "tsn_tiny", "backbone.layer4.0.bn2", unbiased_variance),
+    rewritten("running statistics not updated", "tsn_tiny", "backbone.layer3.1.bn1", statistics_not_updated),
+    rewritten("epsilon outside of the root", "tsn_tiny", "backbone.layer2.0.bn2", epsilon_outside),
+    rewritten("statistics as constants in the gradient", "tsn_tiny", "backbone.layer3.0.bn2", constant_statistics),
+    rewritten("float16 in one layer", "tsn_tiny", "backbone.layer2.0.conv2", half_precision),
+    rewritten("bfloat16 in one layer", "tsn_tiny", "backbone.layer3.1.conv1", bfloat_input),
+    rewritten("a weight cut off from the gradient", "tsn_tiny", "backbone.layer1.1.conv2", detached_weight),
+    rewritten("half of a gradient", "tsn_tiny", "backbone.layer3.1", clamped_gradient),
+    rewritten("epsilon outside of the root of a LayerNorm", "small_net", "layer_norm", epsilon_outside_of_rows),
+    rewritten("variance of a LayerNorm by n - 1", "small_net", "layer_norm", rows_by_n_minus_1),
 )  # fmt: skip

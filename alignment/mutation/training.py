@@ -15,7 +15,7 @@ from paddle.regularizer import L1Decay, L2Decay
 
 from alignment.certification.recognizers import MIX, SMOOTHING
 from alignment.mutation.mutant import Mutant, layers_of
-from alignment.sides.pair import Optimization, Pair, Sides
+from alignment.sides.pair import Optimization, Pair, Sides, optimization_of
 from tasks import cross_entropy
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -117,8 +117,7 @@ def with_optimizer(change: Callable[[Optimization, nn.Layer], None]) -> Callable
         build = pair.optimizer.candidate
 
         def changed(model: nn.Layer) -> Optimization:
-            built = build(model)
-            optimization = built if isinstance(built, Optimization) else Optimization(built)
+            optimization = optimization_of(build, model, "candidate")
             change(optimization, model)
             return optimization
 
@@ -127,14 +126,9 @@ def with_optimizer(change: Callable[[Optimization, nn.Layer], None]) -> Callable
     return apply
 
 
-def attribute(**values: Any) -> Callable[[Optimization, nn.Layer], None]:
-    """A change of attributes of the optimizer."""
-
-    def change(optimization: Optimization, _: nn.Layer) -> None:
-        for name, value in values.items():
-            setattr(optimization.optimizer, name, value)
-
-    return change
+def attribute(name: str, value: Callable[[Any], Any]) -> Callable[[Optimization, nn.Layer], None]:
+    """A change of an attribute of the optimizer to what a function makes of the optimizer as it is."""
+    return lambda optimization, _: setattr(optimization.optimizer, name, value(optimization.optimizer))
 
 
 def decay(select: Callable[[nn.Layer], Iterable[Any]], rule: Callable[[float], Any]) -> Callable:
@@ -163,11 +157,6 @@ def norms_the_other_way(optimization: Optimization, model: nn.Layer) -> None:
     decay(norms, lambda before: L2Decay(0.0 if before else largest))(optimization, model)
 
 
-def nesterov_the_other_way(optimization: Optimization, _: nn.Layer) -> None:
-    """Switches Nesterov's rule."""
-    optimization.optimizer._use_nesterov = not optimization.optimizer._use_nesterov
-
-
 class ClipEach(nn.ClipGradByNorm):
     """Paddle's clipping of each gradient by itself, whose kernel on CPU is for float32 only."""
 
@@ -176,24 +165,8 @@ class ClipEach(nn.ClipGradByNorm):
         return [(p, g * (limit / paddle.maximum((g * g).sum().sqrt(), limit))) for p, g in params_grads]
 
 
-def clip_of_each(optimization: Optimization, _: nn.Layer) -> None:
-    """Clips each gradient by its own norm."""
-    optimization.optimizer._grad_clip = ClipEach(_limit(optimization))
-
-
-def clip_of_values(optimization: Optimization, _: nn.Layer) -> None:
-    """Clips each value."""
-    optimization.optimizer._grad_clip = nn.ClipGradByValue(_limit(optimization))
-
-
-def clip_at_half(optimization: Optimization, _: nn.Layer) -> None:
-    """Clips at half the norm."""
-    optimization.optimizer._grad_clip = nn.ClipGradByGlobalNorm(_limit(optimization) / 2)
-
-
-def _limit(optimization: Optimization) -> float:
-    clip = optimization.optimizer._grad_clip
-    return clip.clip_norm if clip else 1.0
+def _limit(optimizer: Any) -> float:
+    return optimizer._grad_clip.clip_norm if optimizer._grad_clip else 1.0
 
 
 def classifier_bias_slower(_: Optimization, model: nn.Layer) -> None:
@@ -274,89 +247,67 @@ def decay_into_the_weights(optimizer: Any, parameters: list[Any], __: dict[str, 
 
 
 MUTANTS: tuple[Mutant, ...] = (
-    Mutant(
-        "labels off by one", "Labels counted from 1, or a background class before them.",
-        "tsn_tiny", ("smoothed",), with_losses(lambda loss: lambda x, y: loss(x, (y + 1) % x.shape[1])),
-    ),
-    Mutant(
-        "no label smoothing", "Hard labels.",
-        "tsn_tiny", ("smoothed",), with_losses(smoothed_by(lambda one_hot, _: one_hot), "smoothed"),
-    ),
-    Mutant(
-        "smoothing over the other classes", "eps / (K - 1) for the wrong classes instead of eps / K for all.",
-        "tsn_tiny", ("smoothed",), with_losses(
-            smoothed_by(lambda one_hot, k: one_hot * (1 - SMOOTHING) + (1 - one_hot) * SMOOTHING / (k - 1)), "smoothed"
-        ),
-    ),
-    Mutant(
-        "smoothing added to the labels", "The true class keeps all of its 1.",
-        "tsn_tiny", ("smoothed",), with_losses(smoothed_by(lambda one_hot, k: one_hot + SMOOTHING / k), "smoothed"),
-    ),
-    Mutant(
-        "sum for mean in the loss", "`reduction='sum'`.",
-        "tsn_tiny", ("smoothed",), with_losses(lambda loss: lambda x, y: loss(x, y) * len(y)),
-    ),
-    Mutant(
-        "softmax twice", "A loss that takes logits is given probabilities.",
-        "tsn_tiny", ("smoothed",), with_losses(lambda loss: lambda x, y: loss(F.softmax(x, axis=1), y)),
-    ),
-    Mutant(
-        "loss in half precision", "Logits pass through float16 on their way to the loss.",
-        "tsn_tiny", ("smoothed",), with_losses(lambda loss: lambda x, y: loss(x.astype("float16").astype(x.dtype), y)),
+    *(
+        Mutant(name, description, "tsn_tiny", ("smoothed",), with_losses(change, *names))
+        for name, description, change, *names in (
+            ("labels off by one", "Labels counted from 1, or a background class before them.",
+             lambda loss: lambda x, y: loss(x, (y + 1) % x.shape[1])),
+            ("no label smoothing", "Hard labels.", smoothed_by(lambda one_hot, _: one_hot), "smoothed"),
+            ("smoothing over the other classes", "eps / (K - 1) for the wrong classes instead of eps / K for all.",
+             smoothed_by(lambda one_hot, k: one_hot * (1 - SMOOTHING) + (1 - one_hot) * SMOOTHING / (k - 1)),
+             "smoothed"),
+            ("smoothing added to the labels", "The true class keeps all of its 1.",
+             smoothed_by(lambda one_hot, k: one_hot + SMOOTHING / k), "smoothed"),
+            ("sum for mean in the loss", "`reduction='sum'`.", lambda loss: lambda x, y: loss(x, y) * len(y)),
+            ("softmax twice", "A loss that takes logits is given probabilities.",
+             lambda loss: lambda x, y: loss(F.softmax(x, axis=1), y)),
+            ("loss in half precision", "Logits pass through float16 on their way to the loss.",
+             lambda loss: lambda x, y: loss(x.astype("float16").astype(x.dtype), y)),
+        )
     ),
     Mutant(
         "weights of mixup exchanged", str(mixed_by_the_partner.__doc__),
         "tsn_tiny", ("mixup",), with_losses(mixed_by_the_partner, "mixup"),
     ),
-    Mutant(
-        "first of equal scores", str(first_of_equals.__doc__), "tsn_tiny", ("ties",), with_metric(first_of_equals),
-    ),
-    Mutant(
-        "absent classes as zeros", str(absent_classes_as_zeros.__doc__),
-        "tsn_tiny", ("mean_acc",), with_metric(absent_classes_as_zeros),
-    ),
-    Mutant(
-        "top 1 as top 5", "k is not passed on.",
-        "tsn_tiny", ("top5_acc",), with_metric(replaced_figure("top5_acc", "top1_acc")),
-    ),
-    Mutant(
-        "accuracy over samples as the mean over classes", "The two agree where classes are balanced.",
-        "tsn_tiny", ("mean_acc",), with_metric(replaced_figure("mean_acc", "top1_acc")),
-    ),
-    Mutant(
-        "metric of shifted labels", "Labels counted from 1 in the metric only.",
-        "tsn_tiny", ("acc",), with_metric(lambda metric: lambda s, y: metric(s, (y + 1) % s.shape[1])),
-    ),
-    Mutant(
-        "momentum", "0.8 for the recipe's.",
-        "tsn_tiny", ("optimizer.momentum",), with_optimizer(attribute(_momentum=0.8)),
-    ),
-    Mutant(
-        "no decay", "`weight_decay` is not passed on.",
-        "tsn_tiny", ("weight_decay",), with_optimizer(decay(everything, lambda _: L2Decay(0.0))),
-    ),
-    Mutant(
-        "coefficient of the decay", "Halved, as where the loss has 1/2 |w|^2 and the other has |w|^2.",
-        "tsn_tiny", ("weight_decay",), with_optimizer(decay(everything, lambda before: L2Decay(before / 2))),
-    ),
-    Mutant(
-        "L1 for L2", "The sign of a weight decays instead of the weight.",
-        "tsn_tiny", ("weight_decay",), with_optimizer(decay(everything, L1Decay)),
-    ),
-    Mutant(
-        "no clipping", "The option is not passed on.",
-        "tsn_tiny", ("optimizer.clip",), with_optimizer(attribute(_grad_clip=None)),
+    *(
+        Mutant(name, description, "tsn_tiny", (place,), with_metric(change))
+        for name, place, description, change in (
+            ("first of equal scores", "ties", str(first_of_equals.__doc__), first_of_equals),
+            ("absent classes as zeros", "mean_acc", str(absent_classes_as_zeros.__doc__), absent_classes_as_zeros),
+            ("top 1 as top 5", "top5_acc", "k is not passed on.", replaced_figure("top5_acc", "top1_acc")),
+            ("accuracy over samples as the mean over classes", "mean_acc", "The two agree where classes are balanced.",
+             replaced_figure("mean_acc", "top1_acc")),
+            ("metric of shifted labels", "acc", "Labels counted from 1 in the metric only.",
+             lambda metric: lambda s, y: metric(s, (y + 1) % s.shape[1])),
+        )
     ),
     *(
-        Mutant(name, str(change.__doc__), pair, (place,), with_optimizer(change))
-        for name, pair, place, change in (
-            ("Nesterov", "tsn_tiny", "optimizer.nesterov", nesterov_the_other_way),
-            ("decay of norms", "tsm_tiny", "bn1.weight.weight_decay", norms_the_other_way),
-            ("each gradient clipped by itself", "tsn_tiny", "optimizer.clip", clip_of_each),
-            ("values clipped", "tsn_tiny", "optimizer.clip", clip_of_values),
-            ("norm of the clipping", "tsn_tiny", "optimizer.clip_norm", clip_at_half),
-            ("rate of the classifier's bias", "tsm_tiny", "new_fc.bias.lr", classifier_bias_slower),
-            ("the head is not optimized", "tsn_tiny", "new_fc", head_left_out),
+        Mutant(name, description, pair, (place,), with_optimizer(change))
+        for name, pair, place, description, change in (
+            ("momentum", "tsn_tiny", "optimizer.momentum", "0.8 for the recipe's.",
+             attribute("_momentum", lambda _: 0.8)),
+            ("no decay", "tsn_tiny", "weight_decay", "`weight_decay` is not passed on.",
+             decay(everything, lambda _: L2Decay(0.0))),
+            ("coefficient of the decay", "tsn_tiny", "weight_decay",
+             "Halved, as where the loss has 1/2 |w|^2 and the other has |w|^2.",
+             decay(everything, lambda before: L2Decay(before / 2))),
+            ("L1 for L2", "tsn_tiny", "weight_decay", "The sign of a weight decays instead of the weight.",
+             decay(everything, L1Decay)),
+            ("no clipping", "tsn_tiny", "optimizer.clip", "The option is not passed on.",
+             attribute("_grad_clip", lambda _: None)),
+            ("Nesterov", "tsn_tiny", "optimizer.nesterov", "Switches Nesterov's rule.",
+             attribute("_use_nesterov", lambda optimizer: not optimizer._use_nesterov)),
+            ("decay of norms", "tsm_tiny", "bn1.weight.weight_decay", str(norms_the_other_way.__doc__),
+             norms_the_other_way),
+            ("each gradient clipped by itself", "tsn_tiny", "optimizer.clip", "Clips each gradient by its own norm.",
+             attribute("_grad_clip", lambda optimizer: ClipEach(_limit(optimizer)))),
+            ("values clipped", "tsn_tiny", "optimizer.clip", "Clips each value.",
+             attribute("_grad_clip", lambda optimizer: nn.ClipGradByValue(_limit(optimizer)))),
+            ("norm of the clipping", "tsn_tiny", "optimizer.clip_norm", "Clips at half the norm.",
+             attribute("_grad_clip", lambda optimizer: nn.ClipGradByGlobalNorm(_limit(optimizer) / 2))),
+            ("rate of the classifier's bias", "tsm_tiny", "new_fc.bias.lr", str(classifier_bias_slower.__doc__),
+             classifier_bias_slower),
+            ("the head is not optimized", "tsn_tiny", "new_fc", str(head_left_out.__doc__), head_left_out),
         )
     ),
     *(
