@@ -7,10 +7,13 @@ first that fits counts. Templates speak our words for the statistics of a norm; 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import cache
 
 Rule = tuple[str, str]  # our template, theirs
 Table = tuple[Rule, ...]
+Names = tuple[str, str]  # of a convolution, of its norm
+Rules = Callable[[str, str, str, str], Table]
 
 _BLOCK = r"layer[1-4](?:\.net)?\.\d+(?:\.net)?"
 _WRAPPED = r"net\.weight|(?:shift|h|w)_conv\.weight|bn\.\w+"
@@ -59,6 +62,28 @@ def head(theirs: str) -> Rule:
     return "cls_head.new_fc.{leaf}", f"{theirs}.{{leaf}}"
 
 
+def layer(ours_conv: str, ours_norm: str, conv: str, norm: str) -> Table:
+    """A convolution and its norm, by our names and by theirs."""
+    return (f"{ours_conv}.weight", f"{conv}.weight"), (f"{ours_norm}.{{leaf}}", f"{norm}.{{leaf}}")
+
+
+def mobilenet(first: Names, last: Names, block: Callable[[int, int, int], list[Names]], rules: Rules = layer) -> Table:
+    """MobileNetV2 by its authors' names of each convolution and of its norm.
+
+    Args:
+        first, last: Of what stands before and behind the blocks.
+        block: (group, number in the group, number in the network) -> those of a block: two in the first, else three.
+        rules: (our convolution, our norm, their convolution, their norm) -> rules.
+    """
+    layers = [("0.0", "0.1", *first), ("18.0", "18.1", *last)]
+    for group, index, k in MOBILENET_BLOCKS:
+        ours = [("0.0", "0.1"), ("1", "2")] if k == 1 else [("0.0", "0.1"), ("1.0", "1.1"), ("2", "3")]
+        pairs = zip(ours, block(group, index, k), strict=True)
+        layers += [(f"{k}.conv.{conv}", f"{k}.conv.{norm}", *theirs) for (conv, norm), theirs in pairs]
+    stem = "backbone.features."
+    return tuple(rule for conv, norm, *theirs in layers for rule in rules(stem + conv, stem + norm, *theirs))
+
+
 def flat_mobilenet(stem: str, last: str = "features.18", first: str = "{net}weight") -> Table:
     """MobileNetV2 whose blocks are one flat Sequential: convolution, norm, activation one after the other.
 
@@ -67,17 +92,15 @@ def flat_mobilenet(stem: str, last: str = "features.18", first: str = "{net}weig
         last: Their name of the last layer.
         first: Template of what follows the name of a block's first convolution, which a module may wrap.
     """
+    parts = {"1": {"0.0": 0, "0.1": 1, "1": 3, "2": 4}, "{k}": {"0.1": 1, "1.0": 3, "1.1": 4, "2": 6, "3": 7}}
     return (
         ("backbone.features.18.{k}.{leaf}", f"{stem}{last}.{{k}}.{{leaf}}"),
         ("backbone.features.{k}.{j}.{leaf}", f"{stem}features.{{k}}.{{j}}.{{leaf}}"),  # the stem
-        *(
-            (f"backbone.features.1.conv.{ours}.{{leaf}}", f"{stem}features.1.conv.{theirs}.{{leaf}}")
-            for ours, theirs in (("0.0", 0), ("0.1", 1), ("1", 3), ("2", 4))
-        ),
         (f"backbone.features.{{k}}.conv.0.0.{first}", f"{stem}features.{{k}}.conv.0.{first}"),
         *(
-            (f"backbone.features.{{k}}.conv.{ours}.{{leaf}}", f"{stem}features.{{k}}.conv.{theirs}.{{leaf}}")
-            for ours, theirs in (("0.1", 1), ("1.0", 3), ("1.1", 4), ("2", 6), ("3", 7))
+            (f"backbone.features.{k}.conv.{ours}.{{leaf}}", f"{stem}features.{k}.conv.{theirs}.{{leaf}}")
+            for k, names in parts.items()
+            for ours, theirs in names.items()
         ),
     )
 

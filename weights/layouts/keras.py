@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from itertools import chain
+from collections.abc import Callable
 
 import numpy as np
 
 from weights.layout import Kind, Layout
 from weights.quirks import IMAGENET
-from weights.tables import MOBILENET_BLOCKS, NORM, Rule, Table
+from weights.tables import NORM, Names, Table, mobilenet
 
 
 def _axes(name: str) -> tuple[int, ...]:
@@ -32,58 +31,42 @@ def _spelled(name: str) -> str:
 _KIND = Kind({}, _to_ours, _to_theirs, "[H, W, in, out] to [out, in, H, W]", "|moving_mean:0", spelled=_spelled)
 
 
-def _mobilenet(conv: Callable[[int, str], str], norm: Callable[[int, str], str], head: str) -> Table:
+def _rules(ours_conv: str, ours_norm: str, conv: str, norm: str) -> Table:
+    words = zip(NORM, ("gamma", "beta", "moving_mean", "moving_variance"), strict=True)
+    kernel = (f"{ours_conv}.weight", f"{conv}|{conv}|{'depthwise_' * ('depthwise' in conv)}kernel:0")
+    return kernel, *((f"{ours_norm}.{ours}", f"{norm}|{norm}|{theirs}:0") for ours, theirs in words)
+
+
+def _mobilenet(head: str, layer: Callable[[int, str], Names]) -> Table:
     """MobileNetV2, whose names of layers have changed once.
 
     Args:
-        conv, norm: (number of the block from 0, `expand`, `depthwise` or `project`) -> name of the layer.
         head: Name of the classifier.
+        layer: (number of the block from 0, `expand`, `depthwise` or `project`) -> names of the layers.
     """
 
-    def convolution(ours: str, theirs: str) -> Rule:
-        return f"{ours}.weight", f"{theirs}|{theirs}|{'depthwise_' * ('depthwise' in theirs)}kernel:0"
-
-    def statistics(ours: str, theirs: str) -> Iterable[Rule]:
-        words = ("gamma", "beta", "moving_mean", "moving_variance")
-        return ((f"{ours}.{a}", f"{theirs}|{theirs}|{b}:0") for a, b in zip(NORM, words, strict=True))
-
-    def block(k: int) -> Iterable[Rule]:
-        ours = f"backbone.features.{k}.conv"
-        parts = ("depthwise", "project") if k == 1 else ("expand", "depthwise", "project")
-        last = len(parts) - 1
-        for j, part in enumerate(parts):
-            yield convolution(f"{ours}.{j if j == last else f'{j}.0'}", conv(k - 1, part))
-            yield from statistics(f"{ours}.{j + 1 if j == last else f'{j}.1'}", norm(k - 1, part))
+    def block(group: int, index: int, k: int) -> list[Names]:
+        return [layer(k - 1, part) for part in ("expand", "depthwise", "project")[k == 1 :]]
 
     return (
         ("cls_head.new_fc.weight", f"{head}|{head}|kernel:0"),
         ("cls_head.new_fc.bias", f"{head}|{head}|bias:0"),
-        convolution("backbone.features.0.0", "Conv1"),
-        *statistics("backbone.features.0.1", "bn_Conv1"),
-        convolution("backbone.features.18.0", "Conv_1"),
-        *statistics("backbone.features.18.1", "Conv_1_bn"),
-        *chain.from_iterable(block(k) for _, _, k in MOBILENET_BLOCKS),
+        *mobilenet(("Conv1", "bn_Conv1"), ("Conv_1", "Conv_1_bn"), block, _rules),
     )
 
 
-def _block_name(k: int) -> str:
-    return f"block_{k}" if k else "expanded_conv"
+def _layer_of_2018(k: int, part: str) -> Names:
+    return f"mobl{k}_conv_{k}_{part}", f"bn{k}_conv_{k}_bn_{part}"
+
+
+def _layer(k: int, part: str) -> Names:
+    name = f"block_{k}_{part}" if k else f"expanded_conv_{part}"
+    return name, f"{name}_BN"
 
 
 LAYOUT = Layout(
     _KIND,
-    (
-        _mobilenet(
-            lambda k, part: f"mobl{k}_conv_{k}_{part}",
-            lambda k, part: f"bn{k}_conv_{k}_bn_{part}",
-            "Logits",
-        ),
-        _mobilenet(
-            lambda k, part: f"{_block_name(k)}_{part}",
-            lambda k, part: f"{_block_name(k)}_{part}_BN",
-            "predictions",
-        ),
-    ),
+    (_mobilenet("Logits", _layer_of_2018), _mobilenet("predictions", _layer)),
     network={"norm_eps": 1e-3, "same_padding": True, "mean": (127.5,) * 3, "std": (127.5,) * 3},
     protocol=IMAGENET,
 )

@@ -7,29 +7,25 @@ from itertools import chain
 
 from weights.layout import PADDLE, Fields, Layout
 from weights.quirks import is_shifted, like_a_resnet
-from weights.tables import Rule, Table, head
+from weights.tables import Names, Rule, Table, head, layer
+
+
+def _names(layer: str) -> Names:
+    return f"{layer}._conv", f"{layer}._batch_norm"
 
 
 def _resnet(depths: tuple[int, ...]) -> Table:
-    def name(stage: int, index: int) -> str:
-        if depths[stage] > 20:  # more blocks than letters
-            return f"res{stage + 2}{f'b{index}' if index else 'a'}"
-        return f"res{stage + 2}{chr(ord('a') + index)}"
-
-    def layer(ours_conv: str, ours_norm: str, theirs: str) -> Table:
-        return (
-            (f"backbone.{ours_conv}.weight", f"backbone.{theirs}._conv.weight"),
-            (f"backbone.{ours_norm}.{{leaf}}", f"backbone.{theirs}._batch_norm.{{leaf}}"),
-        )
-
     def block(stage: int, index: int) -> Iterable[Rule]:
-        ours, theirs = f"layer{stage + 1}.{index}", name(stage, index)
+        many = depths[stage] > 20 and index > 0  # more blocks than letters
+        letters = f"b{index}" if many else chr(ord("a") + index)
+        ours, theirs = f"backbone.layer{stage + 1}.{index}", f"backbone.res{stage + 2}{letters}"
         for j in range(3):
-            yield from layer(f"{ours}.conv{j + 1}", f"{ours}.bn{j + 1}", f"{theirs}.conv{j}")
-        yield from layer(f"{ours}.downsample.0", f"{ours}.downsample.1", f"{theirs}.short")
+            yield from layer(f"{ours}.conv{j + 1}", f"{ours}.bn{j + 1}", *_names(f"{theirs}.conv{j}"))
+        yield from layer(f"{ours}.downsample.0", f"{ours}.downsample.1", *_names(f"{theirs}.short"))
 
     blocks = (block(stage, index) for stage, depth in enumerate(depths) for index in range(depth))
-    return head("head.fc"), *layer("conv1", "bn1", "conv"), *chain.from_iterable(blocks)
+    stem = layer("backbone.conv1", "backbone.bn1", *_names("backbone.conv"))
+    return head("head.fc"), *stem, *chain.from_iterable(blocks)
 
 
 def _follows(fields: Fields) -> Fields:
