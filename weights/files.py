@@ -44,7 +44,10 @@ def read_file(path: str | Path) -> Arrays:
         raise CheckpointError(f"{path}: the weight formats are {', '.join(readers)}, got {path.suffix or 'no suffix'}")
     with _one_clear_error(path):
         arrays = _arrays_in(readers[path.suffix](path), path)
-        return {name: _widened(array) for name, array in arrays.items()} if path.suffix == ".pdparams" else arrays
+        if path.suffix != ".pdparams":
+            return arrays
+        # Paddle writes bfloat16 as uint16.
+        return {name: from_bfloat16(array) if array.dtype == np.uint16 else array for name, array in arrays.items()}
 
 
 def read_pickle(path: Path) -> Any:
@@ -72,11 +75,6 @@ def _one_clear_error(path: Path) -> Iterator[None]:
 def _read_paddle(path: Path) -> Any:
     content = path.read_bytes()
     return PickleReader(path, len(content)).load(io.BytesIO(content))
-
-
-def _widened(array: np.ndarray) -> np.ndarray:
-    """The float32 values of a uint16 array, as which Paddle writes bfloat16; any other array as it is."""
-    return from_bfloat16(array) if array.dtype == np.uint16 else array
 
 
 def _read_npz(path: Path) -> Arrays:

@@ -38,38 +38,13 @@ class Kind:
     spelled: Callable[[str], str] = str
 
 
-def _keep(name: str, array: np.ndarray) -> np.ndarray:
-    return array
-
-
 def _transpose_matrix(name: str, array: np.ndarray) -> np.ndarray:
     return array.T if array.ndim == 2 else array  # of these networks' weights only the classifier's is a matrix
 
 
-PADDLE = Kind({}, _keep, _keep, "", "._mean")
-TORCH = Kind(
-    {"_mean": "running_mean", "_variance": "running_var"},
-    _transpose_matrix,
-    _transpose_matrix,
-    "[out, in] to [in, out]",
-    ".running_mean",
-    COUNTER,
-)
-
-
-def no_name(_: str) -> bool:
-    """False for every name: all of them are in the tables."""
-    return False
-
-
-def no_fields(_: Any) -> dict[str, Any]:
-    """No fields: nothing is known beyond what the layout says of all its files."""
-    return {}
-
-
-def no_reason(*_: Any) -> str:
-    """No reason to refuse a file."""
-    return ""
+_WORDS = {"_mean": "running_mean", "_variance": "running_var"}
+PADDLE = Kind({}, lambda _, array: array, lambda _, array: array, "", "._mean")
+TORCH = Kind(_WORDS, _transpose_matrix, _transpose_matrix, "[out, in] to [in, out]", ".running_mean", COUNTER)
 
 
 @dataclass(frozen=True)
@@ -106,7 +81,7 @@ class Layout:
     tables: tuple[Table, ...]
     wraps: bool = False
     hides: bool = False
-    keeps: Callable[[str], bool] = no_name
+    keeps: Callable[[str], bool] = lambda _: False
     has_recipe: bool = False
     prefix: str = ""
     key: str = ""
@@ -115,10 +90,10 @@ class Layout:
     protocol: Fields = field(default_factory=dict)
     network_in_name: tuple[str, ...] = ()
     protocol_in_name: tuple[str, ...] = ()
-    protocol_of: Callable[[str], Fields] = no_fields
+    protocol_of: Callable[[str], Fields] = lambda _: {}
     options: Callable[[Fields], Fields] = dict
-    follows: Callable[[Fields], Fields] = no_fields
-    built_in: Callable[[Fields], Fields] = no_fields
-    refuses: Callable[[Fields], str] = no_reason
-    refuses_file: Callable[[str], str] = no_reason
-    unused: Callable[[str, Collection[str]], str] = no_reason
+    follows: Callable[[Fields], Fields] = lambda _: {}
+    built_in: Callable[[Fields], Fields] = lambda _: {}
+    refuses: Callable[[Fields], str] = lambda _: ""
+    refuses_file: Callable[[str], str] = lambda _: ""
+    unused: Callable[[str, Collection[str]], str] = lambda *_: ""

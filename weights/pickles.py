@@ -55,17 +55,10 @@ def same_tuple(items: Any) -> tuple[Any, ...]:
 
 
 def plain_array(code: str, shape: tuple[int, ...], fortran: bool, data: bytes | bytearray) -> np.ndarray:
-    """An array over its bytes.
-
-    Args:
-        code: Byte order, kind and bytes of a number, as NumPy writes it: `<f4`.
-        fortran: Whether the first axis varies fastest.
-
-    Returns:
-        The array, in the byte order of this machine.
+    """An array over its bytes, in the byte order of this machine; `fortran`: its first axis varies fastest.
 
     Raises:
-        ValueError: Not numbers, or not as many bytes as the shape needs.
+        ValueError: NumPy's `code`, as `<f4`, is not of numbers, or the shape needs more or fewer bytes.
     """
     if code[:1] not in _ORDERS or code[1:] not in _CODES:
         raise ValueError(f"an array of type {code!r} holds no weights")
@@ -285,9 +278,7 @@ _LITERALS = {
     "BINBYTES8", "BYTEARRAY8",
 }  # fmt: skip
 _STEPS: Mapping[str, Callable[[PickleReader, Any], None]] = {
-    "STOP": lambda reader, _: None,
-    "PROTO": lambda reader, _: None,
-    "FRAME": lambda reader, _: None,
+    **dict.fromkeys(("STOP", "PROTO", "FRAME"), lambda reader, _: None),
     "NEWTRUE": lambda reader, _: reader.push(True),
     "NEWFALSE": lambda reader, _: reader.push(False),
     "MARK": lambda reader, _: reader.mark(),
@@ -302,14 +293,12 @@ _STEPS: Mapping[str, Callable[[PickleReader, Any], None]] = {
     "TUPLE2": lambda reader, _: reader.push(tuple(reader.last(2))),
     "TUPLE3": lambda reader, _: reader.push(tuple(reader.last(3))),
     "APPEND": lambda reader, _: reader.elements(reader.last(1)),
-    "APPENDS": lambda reader, _: reader.elements(reader.since_mark()),
-    "ADDITEMS": lambda reader, _: reader.elements(reader.since_mark()),
+    **dict.fromkeys(("APPENDS", "ADDITEMS"), lambda reader, _: reader.elements(reader.since_mark())),
     "SETITEM": lambda reader, _: reader.items(reader.last(2)),
     "SETITEMS": lambda reader, _: reader.items(reader.since_mark()),
     "GLOBAL": lambda reader, dotted: reader.name(*dotted.split(" ", 1)),
     "STACK_GLOBAL": lambda reader, _: reader.name(*reader.last(2)),
-    "REDUCE": lambda reader, _: reader.call(),
-    "NEWOBJ": lambda reader, _: reader.call(),
+    **dict.fromkeys(("REDUCE", "NEWOBJ"), lambda reader, _: reader.call()),
     "BUILD": lambda reader, _: reader.build(),
     "MEMOIZE": lambda reader, _: reader.put(len(reader._memo)),
     "BINPERSID": lambda reader, _: reader.push(reader.persistent(reader.last(1)[0])),

@@ -41,16 +41,12 @@ def from_bfloat16(bits: np.ndarray) -> np.ndarray:
 class _Storage:
     def __init__(self, kind: str, size: int) -> None:
         self.kind, self.size = kind, size
+        self.dtype = np.dtype("u2" if kind == "bfloat16" else kind)  # of the bytes in the file
         self.data = np.empty(0, np.float32)
-
-    @property
-    def itemsize(self) -> int:
-        return 2 if self.kind == "bfloat16" else np.dtype(self.kind).itemsize
 
     def fill(self, content: bytes, order: Literal["<", ">"] = "<") -> None:
         """Takes the bytes of the file; `order` is NumPy's sign of their byte order."""
-        dtype = np.dtype("u2" if self.kind == "bfloat16" else self.kind)
-        data = np.frombuffer(content, dtype.newbyteorder(order)).astype(dtype, copy=False)
+        data = np.frombuffer(content, self.dtype.newbyteorder(order)).astype(self.dtype, copy=False)
         self.data = from_bfloat16(data) if self.kind == "bfloat16" else data
 
 
@@ -159,7 +155,7 @@ def _read_legacy(path: Path) -> Any:
         (count,) = struct.unpack("<q", file.read(8))
         if count != storage.size:
             raise ValueError(f"a storage has {count} elements where {storage.size} are declared")
-        storage.fill(file.read(count * storage.itemsize))
+        storage.fill(file.read(count * storage.dtype.itemsize))
         if len(storage.data) != count:
             raise ValueError(f"a storage ends after {len(storage.data)} of {count} elements")
     return content

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from weights.files import Arrays, read_file
-from weights.layout import COUNTER, Kind, Layout
+from weights.layout import COUNTER, Layout
 from weights.layouts import LAYOUTS
 from weights.pickles import CheckpointError
 from weights.tables import Table, rename
@@ -58,11 +58,7 @@ class Translation:
         return self.arrays[self.classifier].size if self.classifier else 0
 
     def options_of(self, shown: Mapping[str, Any]) -> dict[str, Any]:
-        """Options without which the weights are not the network that they were.
-
-        Args:
-            shown: Those that the tensors show.
-        """
+        """Options without which the weights are not the network that they were; the tensors show those of `shown`."""
         layout = LAYOUTS[self.layout]
         return {**layout.network, **layout.options(shown), **self._named_fields(layout.network_in_name)}
 
@@ -100,7 +96,8 @@ def translate(arrays: Mapping[str, np.ndarray], origin: str, source: str = "auto
     """
     if source not in ("auto", *LAYOUTS):
         raise CheckpointError(f"--source must be one of {', '.join(('auto', *LAYOUTS))}, got {source!r}")
-    arrays = _without_prefix(arrays)
+    if all(name.startswith("module.") for name in arrays):  # DataParallel's
+        arrays = {name.removeprefix("module."): array for name, array in arrays.items()}
     layout, names, dropped, _ = _recognize(list(arrays), origin, source)
     if why := LAYOUTS[layout].refuses_file(Path(origin).name):
         raise CheckpointError(f"{origin} {why}")
@@ -138,7 +135,7 @@ def to_layout(arrays: Arrays, layout: str) -> Arrays:
             raise CheckpointError(f"the layout {layout} has no name for {name}: choose another --target")
     found = {}
     for name, array in zip(ours, arrays.values(), strict=True):
-        theirs = form.prefix + _in_words(names[name], kind)
+        theirs = form.prefix + _in_words(names[name], kind.words)
         found[theirs] = np.ascontiguousarray(kind.to_theirs(theirs, array))
         if kind.counter and name.endswith("._variance"):
             found[f"{theirs.rpartition('.')[0]}.{kind.counter}"] = np.array(0, np.int64)
@@ -150,36 +147,23 @@ def folded(name: str) -> str:
     return name.replace(".net.", ".")
 
 
-def _without_prefix(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-    """Without DataParallel's `module.`."""
-    if all(name.startswith("module.") for name in arrays):
-        return {name.removeprefix("module."): array for name, array in arrays.items()}
-    return arrays
-
-
 class _Reading(NamedTuple):
-    """Names of a file read by one table.
-
-    Attributes:
-        layout: The table's.
-        names: The file's names -> ours, empty where the table does not know them.
-        dropped: The file's names that have no place in ours -> the reason.
-        unknown: How many of `names` are not known: all if the file is of another framework.
-    """
+    """Names of a file read by one table of a layout."""
 
     layout: str
-    names: dict[str, str]
-    dropped: dict[str, str]
-    unknown: int
+    names: dict[str, str]  # the file's -> ours, empty where the table does not know them
+    dropped: dict[str, str]  # the file's that have no place in ours -> the reason
+    unknown: int  # how many of `names` are not known: all if the file is of another framework
 
 
 def _recognize(names: list[str], origin: str, source: str) -> _Reading:
     """The reading by the first layout that knows all names; raises CheckpointError if none does."""
     readings = []
-    for layout, table in _tables(source):
-        readings.append(_read_by(layout, table, names))
-        if readings[-1].unknown == 0:
-            return readings[-1]
+    for layout in LAYOUTS if source == "auto" else (source,):
+        for table in LAYOUTS[layout].tables:
+            readings.append(_read_by(layout, table, names))
+            if readings[-1].unknown == 0:
+                return readings[-1]
     layout, found, _, unknown = min(readings, key=lambda reading: reading.unknown)
     first = next(name for name, ours in found.items() if not ours or unknown == len(found))
     nearest = f"{layout} comes nearest and does not know" if unknown < len(found) else "none of them knows"
@@ -193,21 +177,11 @@ def _read_by(layout: str, table: Table, names: list[str]) -> _Reading:
     form = LAYOUTS[layout]
     reasons = {**LEFT_OUT, **form.left_out}
     dropped = {name: why for name in names for pattern, why in reasons.items() if re.fullmatch(pattern, name)}
-    found = {name: _renamed(_in_our_words(name, form.kind), form, table, True) for name in names if name not in dropped}
-    unknown = sum(not ours for ours in found.values()) if _speaks(found, form) else len(found)
-    return _Reading(layout, found, dropped, unknown)
-
-
-def _tables(source: str) -> Iterator[tuple[str, Table]]:
-    for name, layout in LAYOUTS.items():
-        if source in ("auto", name):
-            for table in layout.tables:
-                yield name, table
-
-
-def _speaks(names: Iterable[str], layout: Layout) -> bool:
-    """Whether the names of the statistics are those of the layout's framework."""
-    return any(layout.kind.spelled(name).endswith(layout.kind.mark) for name in names)
+    spelled = {name: form.kind.spelled(name) for name in names if name not in dropped}
+    words = {theirs: ours for ours, theirs in form.kind.words.items()}
+    found = {name: _renamed(_in_words(theirs, words), form, table, True) for name, theirs in spelled.items()}
+    is_of_kind = any(theirs.endswith(form.kind.mark) for theirs in spelled.values())
+    return _Reading(layout, found, dropped, sum(not ours for ours in found.values()) if is_of_kind else len(found))
 
 
 def _renamed(name: str, layout: Layout, table: Table, to_ours: bool) -> str:
@@ -215,12 +189,7 @@ def _renamed(name: str, layout: Layout, table: Table, to_ours: bool) -> str:
     return name if layout.keeps(name) else rename(name, table, to_ours) or ""
 
 
-def _in_our_words(name: str, kind: Kind) -> str:
-    words = {theirs: ours for ours, theirs in kind.words.items()}
-    stem, dot, last = kind.spelled(name).rpartition(".")
-    return f"{stem}{dot}{words.get(last, last)}"
-
-
-def _in_words(name: str, kind: Kind) -> str:
+def _in_words(name: str, words: Mapping[str, str]) -> str:
+    """The name with another word for its last part, where there is one."""
     stem, dot, last = name.rpartition(".")
-    return f"{stem}{dot}{kind.words.get(last, last)}"
+    return f"{stem}{dot}{words.get(last, last)}"
