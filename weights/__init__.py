@@ -2,22 +2,11 @@
 
 from weights.files import Arrays, read_file
 from weights.layouts import LAYOUTS
-from weights.loading import PARTS, Coverage, assign, load_state, load_weights
+from weights.loading import PARTS, Coverage, assign
 from weights.pickles import CheckpointError
 from weights.translation import Translation, read, to_layout, translate
 
 __all__ = [
-    "LAYOUTS",
-    "PARTS",
-    "Arrays",
-    "CheckpointError",
-    "Coverage",
-    "Translation",
-    "assign",
-    "load_state",
-    "load_weights",
-    "read",
-    "read_file",
-    "to_layout",
-    "translate",
-]
+    "LAYOUTS", "PARTS", "Arrays", "CheckpointError", "Coverage", "Translation", "assign", "read", "read_file",
+    "to_layout", "translate",
+]  # fmt: skip

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 from paddle import nn
 
 from weights.layouts import LAYOUTS
 from weights.pickles import CheckpointError
-from weights.translation import Translation, folded, read, translate
+from weights.translation import Translation, folded
 
 # What may be left as initialized, by the name under which a caller allows it.
 PARTS = {"head": "the classifier", "modules": "the temporal modules", "marks": "the marks of wrapped layers (.net)"}
@@ -63,18 +61,6 @@ def _by_reason(reasons: Mapping[str, str]) -> list[tuple[str, list[str]]]:
     for name, reason in reasons.items():
         groups.setdefault(reason, []).append(name)
     return list(groups.items())
-
-
-def load_weights(model: nn.Layer, path: str | Path, partial: Collection[str] = ()) -> Coverage:
-    """Reads a weight file of any known layout and assigns it: `read`, then `assign`, whose errors and result it has."""
-    return assign(model, read(path), partial)
-
-
-def load_state(
-    model: nn.Layer, arrays: Mapping[str, np.ndarray], source: str = "auto", *, origin: str = "the state"
-) -> Coverage:
-    """As `load_weights` for arrays that are no file, and nothing may be left out."""
-    return assign(model, translate(arrays, origin, source))
 
 
 def assign(model: nn.Layer, found: Translation, partial: Collection[str] = ()) -> Coverage:

@@ -1,6 +1,6 @@
 """Models that nobody here wrote, as references for ours: their own code on one side, our Paddle model on the other.
 
-The weights cross by `weights.load_state`, the converter that users of public checkpoints get; the stage `weights` then
+The weights cross by `weights.translate`, the converter that users of public checkpoints get; the stage `weights` then
 compares what has arrived by the names below, so that every tensor must have gone to its place.
 """
 
@@ -100,7 +100,7 @@ def third_party_pair(
     if randomize:
         _give_weights(twins.reference, pair)
         state = {key: tensor.numpy() for key, tensor in pair.reference.state_dict().items()}
-        weights.load_state(pair.candidate, state, name)
+        weights.assign(pair.candidate, weights.translate(state, "the state", name))
     return pair
 
 

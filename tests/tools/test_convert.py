@@ -10,7 +10,7 @@ import torch
 from configs import Recipe
 from models import create_model, from_recipe
 from tools import convert
-from weights import load_weights, read_file, to_layout
+from weights import assign, read, read_file, to_layout
 
 
 def model(name="tsm_tiny", num_classes=5, **options):
@@ -54,7 +54,7 @@ def test_a_file_of_the_tsm_authors_becomes_a_checkpoint_with_its_recipe(tmp_path
     assert (recipe.clip.sampling, recipe.clip.average_views, recipe.network.consensus) == ("dense", "scores", "scores")
     assert (tmp_path / "tsm" / "classes.txt").read_text().startswith("abseiling\nair drumming\n")
     again = from_recipe(recipe)
-    load_weights(again, tmp_path / "tsm" / "best.pdparams")
+    assign(again, read(tmp_path / "tsm" / "best.pdparams"))
     np.testing.assert_array_equal(logits(again, clips), logits(net, clips))
     shown = capsys.readouterr().out
     assert "(mit-tsm) as tsm_tiny" in shown
@@ -95,7 +95,7 @@ def test_what_paddlevideo_builds_in_goes_into_the_recipe(tmp_path, clips):
     recipe = Recipe.from_json(tmp_path / "out" / "recipe.json")
     assert (recipe.network.shift_direction, recipe.network.shift_div, recipe.clip.sampling) == ("paddle", 16, "mit")
     again = from_recipe(recipe)
-    load_weights(again, tmp_path / "out" / "best.pdparams")
+    assign(again, read(tmp_path / "out" / "best.pdparams"))
     np.testing.assert_array_equal(logits(again, clips), logits(net, clips))
 
 

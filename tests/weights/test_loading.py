@@ -9,7 +9,7 @@ import torch
 
 from engine.pretrained import read_pretrained, recognition_as
 from models import create_model
-from weights import PARTS, CheckpointError, assign, load_state, load_weights, read, read_file, translate
+from weights import PARTS, CheckpointError, assign, read, read_file, translate
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared/weights/mobilenet_v2_imagenet_features.pt"
 
@@ -29,7 +29,7 @@ def save(tmp_path, arrays):
 
 def test_a_whole_checkpoint_loads_bit_for_bit(tmp_path):
     source, target = model(), model()
-    coverage = load_weights(target, save(tmp_path, arrays_of(source)))
+    coverage = assign(target, read(save(tmp_path, arrays_of(source))))
     assert len(coverage.loaded) == len(source.state_dict())
     assert not coverage.new
     assert not coverage.skipped
@@ -46,7 +46,7 @@ def test_prefixes_and_statistics_of_pytorch_are_known(tmp_path):
         state["module." + name] = torch.tensor(value.T if value.ndim == 2 else value).contiguous()
     state["module.base_model.bn1.num_batches_tracked"] = torch.tensor(3)
     torch.save({"state_dict": state}, tmp_path / "tsm.pth.tar")
-    coverage = load_weights(target, tmp_path / "tsm.pth.tar")
+    coverage = assign(target, read(tmp_path / "tsm.pth.tar"))
     for name, value in arrays_of(source).items():
         np.testing.assert_array_equal(arrays_of(target)[name], value)
     assert coverage.loaded["cls_head.new_fc.weight"] == "[out, in] to [in, out]"
@@ -62,7 +62,7 @@ def test_an_image_network_starts_every_family(tmp_path, layout):
     }
     image["fc.weight"], image["fc.bias"] = np.zeros((512, 1000)), np.zeros(1000)
     target = model(layout)
-    coverage = load_weights(target, save(tmp_path, image), partial=PARTS)
+    coverage = assign(target, read(save(tmp_path, image)), partial=PARTS)
     assert len(coverage.loaded) == len(image) - 2
     assert all("cls_head" in name or "shift_conv" in name or "_conv." in name or "bn." in name for name in coverage.new)
     assert sum(name.startswith("cls_head.") for name in coverage.new) == 2
@@ -77,8 +77,8 @@ def test_an_image_network_starts_every_family(tmp_path, layout):
 def test_a_head_of_other_size_is_left_out_where_that_is_allowed_and_it_says_so(tmp_path):
     path = save(tmp_path, arrays_of(model()))
     with pytest.raises(CheckpointError, match=r"new_fc.weight is \[128, 4\] in the file and \[128, 7\] in the model"):
-        load_weights(model(num_classes=7), path, partial=["modules"])
-    coverage = load_weights(model(num_classes=7), path, partial=["head"])
+        assign(model(num_classes=7), read(path), partial=["modules"])
+    coverage = assign(model(num_classes=7), read(path), partial=["head"])
     assert coverage.skipped.keys() == {"cls_head.new_fc.weight", "cls_head.new_fc.bias"}
     assert "[4] in the file and [7] in the model" in str(coverage)
     assert "only in the model     1  the classifier of another size" in coverage.table()
@@ -104,7 +104,7 @@ def test_a_checkpoint_that_does_not_fit_changes_nothing(tmp_path, partial, chang
     target = model()
     before = arrays_of(target)
     with pytest.raises(CheckpointError, match=message):
-        load_weights(target, save(tmp_path, broken(change)), partial)
+        assign(target, read(save(tmp_path, broken(change))), partial)
     for name, value in before.items():
         np.testing.assert_array_equal(arrays_of(target)[name], value)
 
@@ -116,23 +116,23 @@ def test_another_family_is_refused(tmp_path):
     ):
         assign(model("mvf_tiny"), read_pretrained(str(save(tmp_path, plain))))
     with pytest.raises(CheckpointError, match=r"module stands at backbone.layer3.0.conv1.net.weight in the file"):
-        load_weights(model("tsn_tiny"), save(tmp_path, arrays_of(model("mvf_tiny"))), PARTS)
+        assign(model("tsn_tiny"), read(save(tmp_path, arrays_of(model("mvf_tiny")))), PARTS)
     with pytest.raises(
         CheckpointError, match=r"wraps backbone.layer1.0.conv1.net.weight in the model, and not in the file"
     ):
-        load_state(model("tsm_tiny"), plain)
+        assign(model("tsm_tiny"), translate(plain, "x"))
     for partial in ((), PARTS):
         with pytest.raises(CheckpointError, match=r"module stands at backbone.layer1.0.conv1.net.weight in the file"):
-            load_weights(model("tsn_tiny"), save(tmp_path, shifted), partial)
+            assign(model("tsn_tiny"), read(save(tmp_path, shifted)), partial)
     with pytest.raises(CheckpointError, match="does not fit the model"):
-        load_weights(create_model("tsn_r18", num_classes=4, num_frames=4), save(tmp_path, arrays_of(model())), PARTS)
+        assign(create_model("tsn_r18", num_classes=4, num_frames=4), read(save(tmp_path, arrays_of(model()))), PARTS)
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path):
     arrays = arrays_of(model())
     arrays["backbone.bn1.weight"][0] = np.inf
     with pytest.raises(CheckpointError, match=r"backbone.bn1.weight holds values that are not finite"):
-        load_weights(model(), save(tmp_path, arrays))
+        assign(model(), read(save(tmp_path, arrays)))
 
 
 def test_two_classifiers_are_one_too_many():
@@ -169,7 +169,7 @@ def test_a_network_is_rebuilt_from_its_tensors_whatever_part_is_fused(alpha):
     again = create_model(
         "mvf_mobilenet_v2", num_classes=2, num_frames=4, **recognition_as(found, "mvf_mobilenet_v2").options
     )
-    assert len(load_state(again, arrays).loaded) == len(arrays)
+    assert len(assign(again, found).loaded) == len(arrays)
 
 
 def test_a_damaged_fusion_is_refused():
@@ -183,7 +183,7 @@ def test_a_damaged_fusion_is_refused():
 @pytest.mark.parametrize("family", ["tsn", "tsm", "mvf"])
 def test_imagenet_weights_in_the_flat_layout_start_every_family(family):
     net = create_model(f"{family}_mobilenet_v2", num_classes=2, num_frames=2)
-    coverage = load_weights(net, SHARED, PARTS)
+    coverage = assign(net, read(SHARED), PARTS)
     assert len(coverage.loaded) == 260
     assert {name.split(".")[0] for name in coverage.new} <= {"cls_head", "backbone"}
 
@@ -198,7 +198,7 @@ def test_reading_is_free_of_side_effects(tmp_path):
 def test_float64_models_keep_the_digits(tmp_path):
     net = create_model("tsn_tiny", num_classes=2, num_frames=2).to(dtype="float64")
     arrays = {name: value * (1 + 1e-12) for name, value in arrays_of(net).items()}
-    load_state(net, arrays)
+    assign(net, translate(arrays, "x"))
     for name, value in arrays_of(net).items():
         np.testing.assert_array_equal(value, arrays[name])
     assert paddle.get_default_dtype() == "float32"

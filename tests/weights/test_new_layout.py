@@ -13,7 +13,7 @@ from engine.pretrained import read_pretrained
 from models import create_model, from_recipe
 from tests.weights import toy_layout
 from tools import convert
-from weights import CheckpointError, load_weights, read, to_layout, translate
+from weights import CheckpointError, assign, read, to_layout, translate
 from weights.layouts import LAYOUTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,12 +54,12 @@ def test_it_is_recognized_and_says_what_its_files_are(file):
 
 def test_it_loads_bit_for_bit_without_what_it_calls_unused(file, net):
     target = create_model("tsm_tiny", num_classes=5, num_frames=4)
-    assert len(load_weights(target, file).loaded) == len(net.state_dict())
+    assert len(assign(target, read(file)).loaded) == len(net.state_dict())
     for name, array in arrays_of(net).items():
         np.testing.assert_array_equal(arrays_of(target)[name], array)
     decorated = to_layout(arrays_of(net), "toy") | {"trunk.layer1.9.conv1.weight": np.zeros(3)}
     np.savez(file.with_suffix(".npz"), **decorated)
-    coverage = load_weights(target, file.with_suffix(".npz"))
+    coverage = assign(target, read(file.with_suffix(".npz")))
     assert coverage.skipped["trunk.layer1.9.conv1.weight"] == "a decoration"
 
 
@@ -74,7 +74,7 @@ def test_it_converts_to_ours_and_back(tmp_path, file, net, capsys):
     assert recipe.options().items() >= expected.items()
     clips = paddle.to_tensor(np.random.default_rng(0).normal(size=(2, 4, 3, 32, 32)).astype(np.float32))
     again = from_recipe(recipe)
-    load_weights(again, ours)
+    assign(again, read(ours))
     net.eval()
     again.eval()
     np.testing.assert_array_equal(again(clips).numpy(), net(clips).numpy())
