@@ -18,9 +18,7 @@ from deploy.signature import Signature
 from runtime.errors import UserError
 
 RECORD, RECIPE, CLASSES = "export.json", "recipe.json", "classes.txt"
-LEGACY_FOLDER = (
-    "legacy"  # of Paddle 2's graph in an artifact that holds Paddle 3's too: their weights have one file name
-)
+LEGACY_FOLDER = "legacy"  # of Paddle 2's graph where Paddle 3's is, too: their weights have one file name
 VERSION = 3  # of the record; raise it when its keys change their meaning
 KEYS = ("model", "signature", "views", "num_classes", "precision", "versions", "files")  # that it cannot do without
 
@@ -89,10 +87,8 @@ def open_artifact(directory: str | Path) -> Artifact:
 def _as_certified(path: Path, record: dict[str, Any]) -> Path:
     """The path of a file of an artifact; raises ArtifactError if it is not the one that the record certifies."""
     if path.is_file() and sha256(path) != record["files"].get(path.name):
-        raise ArtifactError(
-            f"{path} ({path.stat().st_size} bytes) is truncated or was changed: its sha256 is not the one in {RECORD}; "
-            "export again"
-        )
+        what = f"{path} ({path.stat().st_size} bytes) is truncated or was changed"
+        raise ArtifactError(f"{what}: its sha256 is not the one in {RECORD}; export again")
     return path
 
 
@@ -103,15 +99,15 @@ def read_record(directory: Path) -> dict[str, Any]:
         raise ArtifactError(f"{directory} has no {RECORD}: make it with python -m deploy.export --output {directory}")
     try:
         record = _in_this_version(json.loads(path.read_text(encoding="utf-8")))
-        version, missing = record["version"], [key for key in KEYS if key not in record]
-        if version == VERSION and not missing:
+        version = record["version"]
+        if version == VERSION:
+            if missing := [key for key in KEYS if key not in record]:
+                raise ValueError(f"it lacks {missing[0]}")
             Signature.from_dict(record["signature"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{path} is damaged ({error}): export again") from error
     if version != VERSION:
         raise ArtifactError(f"{path} has version {version}, this code reads {VERSION}: export again")
-    if missing:
-        raise ArtifactError(f"{path} is damaged (it lacks {missing[0]}): export again")
     return record
 
 
@@ -119,9 +115,8 @@ def _in_this_version(record: dict[str, Any]) -> dict[str, Any]:
     """A record of version 2, which knew one input and one output, as this version writes it; any other as it is."""
     if record["version"] != 2:
         return record
-    signature = Signature.of_clips(record["input"]["shape"][1:], record["num_classes"])
-    kept = {name: value for name, value in record.items() if name != "input"}
-    return {**kept, "version": VERSION, "signature": signature.to_dict()}
+    signature = Signature.of_clips(record.pop("input")["shape"][1:], record["num_classes"])
+    return {**record, "version": VERSION, "signature": signature.to_dict()}
 
 
 def write_record(directory: Path, record: dict[str, Any]) -> None:
@@ -166,9 +161,9 @@ def _check_replaceable(target: Path) -> None:
     if not target.exists():
         return
     found = {path.name for path in target.iterdir()} if target.is_dir() else {target.name}
-    known = {RECORD, RECIPE, CLASSES, LEGACY_FOLDER, *ALL_FILES}
-    if found and (RECORD not in found or found - known):
-        other = min(found - known) if found - known else min(found)
+    unknown = found - {RECORD, RECIPE, CLASSES, LEGACY_FOLDER, *ALL_FILES}
+    if found and (RECORD not in found or unknown):
+        other = min(unknown or found)
         raise ArtifactError(f"{target} holds something else than an artifact, {other}: name another --output")
 
 

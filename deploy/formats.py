@@ -20,22 +20,18 @@ class Format:
 
     Attributes:
         title: For --help.
-        suffixes: Of its files; the first one tells the format.
+        files: Names of its files; the first one tells the format.
     """
 
     title: str
-    suffixes: tuple[str, ...]
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """Names of its files."""
-        return tuple(f"{STEM}{suffix}" for suffix in self.suffixes)
+    files: tuple[str, ...]
 
 
+_WEIGHTS = f"{STEM}.pdiparams"
 FORMATS: dict[str, Format] = {
-    "paddle": Format("Paddle 3", (".json", ".pdiparams")),
-    "legacy": Format("Paddle 2, in a folder of its own where Paddle 3 is beside", (".pdmodel", ".pdiparams")),
-    "onnx": Format("ONNX", (".onnx",)),
+    "paddle": Format("Paddle 3", (f"{STEM}.json", _WEIGHTS)),
+    "legacy": Format("Paddle 2, in a folder of its own where Paddle 3 is beside", (f"{STEM}.pdmodel", _WEIGHTS)),
+    "onnx": Format("ONNX", (f"{STEM}.onnx",)),
 }
 ALL_FILES = {file for form in FORMATS.values() for file in form.files}
 

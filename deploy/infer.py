@@ -14,7 +14,7 @@ from configs import cli
 from datasets import Batch, ClipLoader, VideoDataset, read_class_names, unlabeled
 from datasets.annotation import VIDEO_SUFFIXES, DataError
 from datasets.decode import FRAME_NAME
-from deploy.artifact import Artifact, ArtifactError, open_artifact
+from deploy.artifact import ArtifactError, open_artifact
 from deploy.autolog import Benchmark
 from deploy.engines import ENGINES, PRECISIONS, open_engine
 from deploy.interface import Engine
@@ -80,7 +80,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ArtifactError(f"{args.classes} names {len(names)} classes, the graph has {len(artifact.class_names)}")
     paths = find_videos(args.video)
     engine = open_engine_of(args)
-    dataset = make_dataset(paths, artifact, args.views)
+    # Decoded, placed and transformed by the artifact's recipe, as test.py does it.
+    dataset = VideoDataset(unlabeled(paths), artifact.recipe, cli.VIEWS[args.views or artifact.record["views"]])
     task = task_of(artifact.recipe)
     failures: list[str] = []
     scores: dict[str, list[float]] = {}
@@ -118,11 +119,6 @@ def find_videos(names: Sequence[str]) -> list[str]:
         folders -= {path.parent for path in files}  # pictures beside videos are no frames
         paths += [str(path) for path in sorted(files | folders)] or [name]
     return paths
-
-
-def make_dataset(paths: Sequence[str], artifact: Artifact, views: str | None = None) -> VideoDataset:
-    """The views of videos, decoded, placed and transformed by the artifact's recipe as test.py does it."""
-    return VideoDataset(unlabeled(paths), artifact.recipe, cli.VIEWS[views or artifact.record["views"]])
 
 
 def predict(engine: Engine, loader: ClipLoader, failures: list[str]) -> Iterator[tuple[str, np.ndarray]]:

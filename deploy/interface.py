@@ -53,10 +53,6 @@ class Settings:
         return self.threads or (int(given) if given.isdigit() else 0) or cores
 
 
-def _nothing(settings: Settings) -> str:
-    return ""
-
-
 @dataclass(frozen=True)
 class EngineKind:
     """What one engine can do, and how it loads a graph.
@@ -83,7 +79,7 @@ class EngineKind:
     devices: tuple[str, ...] = ("cpu",)
     same_version: bool = False
     threads_variable: str = ""
-    refuse: Callable[[Settings], str] = _nothing
+    refuse: Callable[[Settings], str] = lambda _: ""
 
     @property
     def distribution(self) -> str:

@@ -93,7 +93,8 @@ def open_graph(name: str, graph: Graph, settings: Settings) -> Engine:
     except UserError:
         raise
     except Exception as error:  # each engine has errors of its own
-        raise EngineError(f"{graph.files[0]} does not load in {name}: {_last_line(error)}") from error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
+        raise EngineError(f"{graph.files[0]} does not load in {name}: {reason}") from error
     facts = {
         "runtime_device": settings.device, "ir_optim": True, "enable_tensorrt": False, "precision": settings.precision,
         "enable_mkldnn": False, "cpu_math_library_num_threads": settings.num_threads, "engine": name, **facts,
@@ -145,8 +146,3 @@ def import_package(name: str, settings: Settings) -> ModuleType:
             return importlib.import_module(kind.package)
     except ImportError as error:
         raise EngineError(f"--engine {name} is not installed here ({error}): pip install {kind.install}") from error
-
-
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
