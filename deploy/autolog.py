@@ -7,6 +7,7 @@ as it does where `gpu_ids` is set without an nvidia-smi), and ends the program w
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import platform
@@ -17,7 +18,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any
 
 TIME_KEYS = ("preprocess_time", "inference_time", "postprocess_time")
@@ -25,15 +25,38 @@ TIMEOUT_S = 60.0  # seconds that the real one may take for its report
 
 
 @dataclass
-class Stopwatch:
-    """Seconds of each stage of each batch: `start`, then `stamp` at the end of each stage.
+class Benchmark:
+    """What is measured and how it is reported: `start` with each batch, `stamp` at the end of each of its stages.
 
-    AutoLog's own, if there is one, hears the same calls.
+    Attributes:
+        model_name: For the block `Model info`.
+        precision: fp32, bf16 or int8.
+        batch_size: Videos in a batch.
+        input_shape: Of the views of a batch.
+        facts: Configuration of the engine, under AutoLog's names.
+        stages: Seconds of each stage of each batch.
+        theirs: AutoLog's own logger, if there is one, which hears the same calls.
     """
 
-    theirs: Any = None
+    model_name: str
+    precision: str
+    batch_size: int
+    input_shape: tuple[int, ...]
+    facts: dict[str, Any]
     stages: list[list[float]] = field(default_factory=list)
+    theirs: Any = None
     _last: float = 0.0
+
+    def __enter__(self) -> Benchmark:
+        """Enter before the first batch; the real AutoLog samples the memory from here on."""
+        self.theirs = self._real_logger()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends AutoLog's sampling process, for which Python would wait at its end."""
+        sampler = getattr(getattr(self.theirs, "get_mem", None), "mem_p", None)
+        if sampler is not None:
+            sampler.kill()
 
     def start(self) -> None:
         """Begins a batch."""
@@ -51,78 +74,36 @@ class Stopwatch:
             last = len(self.stages[-1]) == len(TIME_KEYS)
             self.theirs.times.end(stamp=True) if last else self.theirs.times.stamp()
 
-
-@dataclass
-class Benchmark:
-    """What is measured and how it is reported.
-
-    Attributes:
-        model_name: For the block `Model info`.
-        precision: fp32, bf16 or int8.
-        batch_size: Videos in a batch.
-        input_shape: Of the views of a batch.
-        facts: Configuration of the engine, under AutoLog's names.
-    """
-
-    model_name: str
-    precision: str
-    batch_size: int
-    input_shape: tuple[int, ...]
-    facts: dict[str, Any]
-    watch: Stopwatch = field(default_factory=Stopwatch)
-
-    def __enter__(self) -> Benchmark:
-        """Enter before the first batch; the real AutoLog samples the memory from here on."""
-        self.watch.theirs = self._real_logger()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Ends AutoLog's sampling process, for which Python would wait at its end."""
-        sampler = getattr(getattr(self.watch.theirs, "get_mem", None), "mem_p", None)
-        if sampler is not None:
-            sampler.kill()
-
     def report(self) -> None:
         """Prints the blocks."""
-        if not (self.watch.theirs and _finishes(self.watch.theirs.report)):
+        if not (self.theirs and _finishes(self.theirs.report)):
             for line in self.lines():
                 print(f"[{time.strftime('%Y/%m/%d %H:%M:%S')}] root INFO: {line}", flush=True)
 
     def lines(self) -> list[str]:
-        """AutoLog's report by our own measurements."""
-        stages = self.watch.stages
-        mean = [1000 * sum(times) / max(len(stages), 1) for times in zip(*stages, strict=True)] or [0.0] * 3
-        perf = ", ".join(f"{key}(ms): {round(value, 4)}" for key, value in zip(TIME_KEYS, mean, strict=True))
+        """AutoLog's report by our own measurements; it leaves room for an identifier before each value."""
+        total = [sum(times) for times in zip(*self.stages, strict=True)] or [0.0] * 3
+        mean = (round(1000 * seconds / max(len(self.stages), 1), 4) for seconds in total)
         rss = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 4)
-        version, commit = _paddle_version()
-        facts = {"enable_memory_optim": True, **self.facts}
+        paddle, facts = sys.modules.get("paddle"), {"enable_memory_optim": True, **self.facts}
         conf = ("runtime_device", "ir_optim", "enable_memory_optim", "enable_tensorrt", "enable_mkldnn",
                 "cpu_math_library_num_threads")  # fmt: skip
-        blocks: dict[str, list[str]] = {
-            "---------------------- Env info ----------------------": [
-                f"OS_version: {_system()}", "CUDA_version: None", "CUDNN_version: None", "drivier_version: None",
-            ],
-            "---------------------- Paddle info ----------------------": [
-                f"paddle_version: {version}", f"paddle_commit: {commit}", "log_api_version: 1.0",
-            ],
-            "----------------------- Conf info -----------------------": [f"{key}: {facts[key]}" for key in conf],
-            "----------------------- Model info ----------------------": [
-                f"model_name: {self.model_name}", f"precision: {self.precision}",
-            ],
-            "----------------------- Data info -----------------------": [
-                f"batch_size: {self.batch_size}", f"input_shape: {self.input_shape}", f"data_num: {len(stages)}",
-            ],
-            "----------------------- Perf info -----------------------": [
-                f"cpu_rss(MB): {rss}, gpu_rss(MB): None, gpu_util: None%",
-                f"total time spent(s): {round(sum(map(sum, stages)), 4)}", perf,
-            ],
-        }  # fmt: skip
-        lines = ["\n"]
-        for title, rows in blocks.items():
-            lines += [title, *(f" {row}" for row in rows)]  # AutoLog leaves room for an identifier
-        return lines
+        return [
+            "\n",
+            "---------------------- Env info ----------------------",
+            f" OS_version: {_system()}", " CUDA_version: None", " CUDNN_version: None", " drivier_version: None",
+            "---------------------- Paddle info ----------------------",
+            f" paddle_version: {getattr(paddle, '__version__', None)}",
+            f" paddle_commit: {getattr(paddle, '__git_commit__', None)}", " log_api_version: 1.0",
+            "----------------------- Conf info -----------------------", *(f" {key}: {facts[key]}" for key in conf),
+            "----------------------- Model info ----------------------",
+            f" model_name: {self.model_name}", f" precision: {self.precision}",
+            "----------------------- Data info -----------------------",
+            f" batch_size: {self.batch_size}", f" input_shape: {self.input_shape}", f" data_num: {len(self.stages)}",
+            "----------------------- Perf info -----------------------",
+            f" cpu_rss(MB): {rss}, gpu_rss(MB): None, gpu_util: None%", f" total time spent(s): {round(sum(total), 4)}",
+            " " + ", ".join(f"{key}(ms): {value}" for key, value in zip(TIME_KEYS, mean, strict=True)),
+        ]  # fmt: skip
 
     def _real_logger(self) -> Any:
         """AutoLog's logger, or None where it is not installed or cannot start."""
@@ -154,13 +135,11 @@ def _finishes(report: Callable[[], None]) -> bool:
 
     def run() -> None:
         try:
-            report()
-        except SystemExit:
+            with contextlib.suppress(SystemExit):
+                report()
             done.set()
         except Exception as error:
             print(f"auto_log fails ({error!r}): reporting without it", file=sys.stderr)
-            return
-        done.set()
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
@@ -168,11 +147,6 @@ def _finishes(report: Callable[[], None]) -> bool:
     if thread.is_alive():
         print(f"auto_log gives no report within {TIMEOUT_S:g} s: reporting without it", file=sys.stderr)
     return done.is_set()
-
-
-def _paddle_version() -> tuple[str, str]:
-    paddle = sys.modules.get("paddle")
-    return (paddle.__version__, paddle.__git_commit__) if paddle else ("None", "None")
 
 
 def _system() -> str:

@@ -153,13 +153,13 @@ def run_benchmark(engine: Engine, loader: ClipLoader, warmup: int, repeats: int)
         for _ in range(repeats):
             batches = loader.epoch(0)
             for _ in range(len(loader)):
-                benchmark.watch.start()
+                benchmark.start()
                 batch = next(batches)
-                benchmark.watch.stamp()
+                benchmark.stamp()
                 probabilities = score_batch(engine, batch, dataset)
-                benchmark.watch.stamp()
+                benchmark.stamp()
                 probabilities.argsort(axis=-1)
-                benchmark.watch.stamp()
+                benchmark.stamp()
         benchmark.report()
 
 

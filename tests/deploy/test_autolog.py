@@ -65,9 +65,9 @@ def install(tmp_path, monkeypatch):
 def measure():
     with Benchmark("tsm_tiny", "fp32", 2, (2, 1, 8, 3, 32, 32), FACTS) as benchmark:
         for _ in range(3):
-            benchmark.watch.start()
+            benchmark.start()
             for _ in range(3):
-                benchmark.watch.stamp()
+                benchmark.stamp()
         benchmark.report()
     return benchmark
 
@@ -100,8 +100,8 @@ def test_the_real_one_reports_where_it_works_and_ends_only_itself(install, capsy
     install()
     benchmark = measure()
     assert capsys.readouterr().out == "theirs\n"
-    assert benchmark.watch.theirs.times.calls == ["start", "stamp", "stamp", "end"] * 3
-    assert benchmark.watch.theirs.get_mem.mem_p.killed
+    assert benchmark.theirs.times.calls == ["start", "stamp", "stamp", "end"] * 3
+    assert benchmark.theirs.get_mem.mem_p.killed
 
 
 @pytest.mark.parametrize(
