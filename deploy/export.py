@@ -80,6 +80,7 @@ def export(
         UserError: A format cannot be written, or its graph gives other logits.
     """
     from deploy.parity import check_spread, compare, parity_clips
+    from deploy.writers import write_graph
     from tasks.class_names import class_names_beside
 
     clips = parity_clips(videos, recipe, cli.VIEWS[views])
@@ -87,33 +88,28 @@ def export(
     check_spread(expected, weights)
     names = class_names_beside(weights, recipe.network.num_classes)
     signature = Signature.of_clips(clips.shape[1:], recipe.network.num_classes)
-    record = _record(weights, recipe, signature, views)
+    record = {
+        "model": recipe.network.model,
+        "weights": {"file": Path(weights).name, "sha256": sha256(Path(weights))},
+        "signature": signature.to_dict(),
+        "views": views,
+        "num_classes": recipe.network.num_classes,
+        "precision": "fp32",
+        "versions": versions("numpy", "onnx", "paddle2onnx"),
+    }
+    copies: dict[int, nn.Layer] = {}
     for place, inner in _places(folder, formats).items():
-        write_artifact(place, inner, model, recipe, names, record)
+        place.mkdir(parents=True)
+        (place / RECIPE).write_text(recipe.to_json(), encoding="utf-8")
+        (place / CLASSES).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+        for form in inner:
+            write_graph(form, model, signature, place, copies)
+        write_record(place, record)  # without which no engine opens what is to be checked
         parity = {}
         for engine in [engine for form in inner for engine in _checkers(form)]:
             parity[engine] = compare(engine, place, clips, expected)
             print(_parity_line(f"{place.name}, " * (place != folder) + engine, parity[engine]), flush=True)
         write_record(place, {**record, "parity": parity})
-
-
-def write_artifact(
-    place: Path,
-    formats: Sequence[str],
-    model: nn.Layer,
-    recipe: Recipe,
-    class_names: Sequence[str],
-    record: dict[str, Any],
-) -> None:
-    """Writes an artifact that nothing has checked yet into a new folder; its record says the signature."""
-    from deploy.writers import write_graph
-
-    place.mkdir(parents=True)
-    (place / RECIPE).write_text(recipe.to_json(), encoding="utf-8")
-    (place / CLASSES).write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
-    for form in formats:
-        write_graph(form, model, Signature.from_dict(record["signature"]), place)
-    write_record(place, record)
 
 
 def dygraph_logits(model: nn.Layer, clips: np.ndarray) -> np.ndarray:
@@ -138,18 +134,6 @@ def _checkers(form: str) -> list[str]:
         names = " or ".join(readers(form))
         raise ArtifactError(f"--formats {form} needs {names} to check it: pip install -r requirements-deploy.txt")
     return engines
-
-
-def _record(weights: str, recipe: Recipe, signature: Signature, views: str) -> dict[str, Any]:
-    return {
-        "model": recipe.network.model,
-        "weights": {"file": Path(weights).name, "sha256": sha256(Path(weights))},
-        "signature": signature.to_dict(),
-        "views": views,
-        "num_classes": recipe.network.num_classes,
-        "precision": "fp32",
-        "versions": versions("numpy", "onnx", "paddle2onnx"),
-    }
 
 
 def _parity_line(name: str, figures: dict[str, Any]) -> str:

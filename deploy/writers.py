@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 OPSET = 17
 
 
-def write_graph(form: str, model: nn.Layer, signature: Signature, folder: Path) -> Graph:
+def write_graph(
+    form: str, model: nn.Layer, signature: Signature, folder: Path, copies: dict[int, nn.Layer] | None = None
+) -> Graph:
     """Writes the graph of a model in one format.
 
     Args:
@@ -31,13 +33,17 @@ def write_graph(form: str, model: nn.Layer, signature: Signature, folder: Path) 
             signature.
         signature: What the graph takes and gives.
         folder: For the files.
+        copies: What one call hands to the next: the model fused, once for all formats that share their fusions.
 
     Raises:
         UserError: What writes the format is not installed, or cannot write this model.
     """
     from deploy.fusions import FUSIONS, fused
 
-    WRITERS[form](fused(model, signature, FUSIONS[form]), signature, str(folder / STEM))
+    fusions, copies = FUSIONS[form], {} if copies is None else copies
+    if id(fusions) not in copies:
+        copies[id(fusions)] = fused(model, signature, fusions)
+    WRITERS[form](copies[id(fusions)], signature, str(folder / STEM))
     return Graph(form, folder, signature)
 
 
@@ -87,7 +93,7 @@ def _call_paddle2onnx(source: str, target: str, log: str) -> None:
     paddle2onnx.export(f"{source}.json", f"{source}.pdiparams", target, opset_version=OPSET, optimize_tool="None")
 
 
-# format -> function that writes a fused model: (model, signature, path without suffix)
+# format -> function that writes a fused model and leaves it as it is: (model, signature, path without suffix)
 WRITERS: dict[str, Callable[[nn.Layer, Signature, str], None]] = {
     "paddle": save_paddle,
     "legacy": save_legacy,

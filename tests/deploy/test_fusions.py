@@ -5,7 +5,7 @@ import paddle
 import pytest
 
 from configs.networks import model_names
-from deploy.engines import open_graph
+from deploy.engines import ENGINES, open_graph
 from deploy.export import dygraph_logits
 from deploy.formats import FORMATS
 from deploy.fusions import FUSIONS, FusedConv, ShiftedConv, fold_batch_norm, fused
@@ -98,6 +98,31 @@ def check_graph(model, clips, folder, batches=(2,)):
     wanted = dygraph_logits(model, clips)
     for batch in batches:
         assert_same(np.concatenate([engine(clips[:batch]), wanted[batch:]]), wanted)
+
+
+def looks(model):
+    """Layers with their attributes, and tensors bit by bit."""
+    layers = [
+        (path, type(layer), type(layer.forward), layer.training, sorted(vars(layer)))
+        for path, layer in model.named_sublayers(include_self=True)
+    ]
+    return layers, {name: tensor.numpy().tobytes() for name, tensor in model.state_dict().items()}
+
+
+def test_a_writer_leaves_the_model_as_it_is_for_the_next(tmp_path):
+    """So that formats may share one fused copy; here each one is written after each other one."""
+    pytest.importorskip("paddle2onnx")
+    model, clips, copies = build("tsm_tiny"), noise(2), {}
+    wanted, fresh = dygraph_logits(model, clips), fused(model, SIGNATURE, FUSIONS["paddle"])
+    for number, form in enumerate(["paddle", "legacy", "onnx", "paddle", "onnx", "legacy", "paddle"]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        graph = write_graph(form, model, SIGNATURE, folder, copies)
+        (copy,) = copies.values()
+        assert looks(copy) == looks(fresh)
+        assert (dygraph_logits(copy, clips) == dygraph_logits(fresh, clips)).all()
+        engine = next(name for name, kind in ENGINES.items() if form in kind.formats)
+        assert_same(open_graph(engine, graph, Settings(threads=1))(clips), wanted)
 
 
 def test_norms_are_folded_into_the_convolutions_before_them():
