@@ -24,15 +24,7 @@ import numpy as np
 
 from configs import cli
 from datasets import ClipLoader, VideoDataset, load_annotation
-from deploy.artifact import (
-    CLASSES,
-    RECIPE,
-    Artifact,
-    ArtifactError,
-    open_artifact,
-    whole_artifact,
-    write_record,
-)
+from deploy.artifact import CLASSES, RECIPE, Artifact, ArtifactError, open_artifact, whole_artifact, write_record
 from deploy.engines import open_engine
 from deploy.formats import FORMATS
 from deploy.interface import QUANTIZED, Engine
@@ -88,10 +80,8 @@ def main(argv: list[str] | None = None) -> None:
             precision: top1_accuracy(open_engine("onnxruntime", place, threads=args.threads), val, args.num_workers)
             for precision, place in (("fp32", artifact.directory), (QUANTIZED, unfinished))
         }
-        write_record(
-            unfinished,
-            {**record, "quantization": {"method": args.method, "clips": len(clips), "top1_acc": accuracy}},
-        )
+        made = {"method": args.method, "clips": len(clips), "top1_acc": accuracy}
+        write_record(unfinished, {**record, "quantization": made})
         print(f"calibrated by {args.method} on {len(clips)} training clips")
         print(f"top1_acc fp32: {accuracy['fp32']:.4f}\ntop1_acc int8: {accuracy['int8']:.4f}")
 
@@ -148,20 +138,19 @@ def top1_accuracy(engine: Engine, dataset: VideoDataset, num_workers: int = 0) -
     Raises:
         DataError: A video cannot be read.
     """
-    recipe = dataset.recipe
-    task = task_of(recipe)
-    meter = task.meter(recipe)
+    task = task_of(dataset.recipe)
+    meter = task.meter(dataset.recipe)
     with ClipLoader(dataset, 1, num_workers=num_workers) as loader:
         for batch in loader.epoch(0):
-            meter.update(task.scores(engine, batch.clips, recipe), batch.targets)
+            meter.update(task.scores(engine, batch.clips, dataset.recipe), batch.targets)
     return meter.summary()["top1_acc"]
 
 
 def _dataset(artifact: Artifact, root: str, split: str, list_file: str) -> VideoDataset:
     """A split of a data set with the views that the artifact was exported for; raises DataError if it is not there."""
-    recipe = artifact.recipe
-    annotation = load_annotation(root, split, recipe.clip.split, recipe.network.num_classes, list_file)
-    if annotation.class_names and annotation.class_names != artifact.class_names:
+    recipe, names = artifact.recipe, artifact.class_names
+    annotation = load_annotation(root, split, recipe.clip.split, recipe.network.num_classes, list_file, names)
+    if annotation.class_names and annotation.class_names != names:
         raise UserError(f"the classes of {root} are not those of {artifact.directory}: take its own data")
     return VideoDataset(annotation, recipe, cli.VIEWS[artifact.record["views"]])
 

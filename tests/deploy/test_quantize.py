@@ -1,6 +1,7 @@
 """Post-training quantization: the int8 artifact runs, is near to the float one, and says what it costs."""
 
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -86,9 +87,26 @@ def test_calibration_clips_are_spread_over_the_training_videos(named, motion_vid
     assert len({clip.tobytes() for clip in clips}) == 5
 
 
+def test_class_folders_are_read_by_the_names_of_the_artifact(named, motion_videos, tmp_path):
+    """Whatever they sort as, and however many of the classes they are."""
+    kept = sorted(CLASS_NAMES)[2:4]
+    for name in kept:
+        shutil.copytree(motion_videos / "val" / name, tmp_path / "val" / name)
+    found = quantize._dataset(open_artifact(named), str(tmp_path), "val", "").annotation
+    assert found.class_names == tuple(CLASS_NAMES)
+    assert {entry.target for entry in found.entries} == {CLASS_NAMES.index(name) for name in kept}
+
+
 def test_what_cannot_be_quantized_is_refused(artifact, motion_videos, tmp_path):
-    with pytest.raises(UserError, match=r"the classes of .* are not those of"):
+    with pytest.raises(UserError, match=r"train has class .*, which the weights do not know"):
         run(artifact, tmp_path / "int8", motion_videos)
+    listed = tmp_path / "listed"
+    listed.mkdir()
+    shutil.copy(motion_videos / "classes.txt", listed)
+    for split in ("train", "val"):
+        (listed / f"{split}.txt").write_text(f"{next((motion_videos / split).rglob('*.mp4'))} 0\n")
+    with pytest.raises(UserError, match=r"the classes of .* are not those of"):
+        run(artifact, tmp_path / "int8", listed)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").touch()
     with pytest.raises(UserError, match="holds something else than an artifact"):
