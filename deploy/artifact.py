@@ -54,11 +54,7 @@ class Artifact:
         return self.record["precision"]
 
     def graph(self, form: str) -> Graph:
-        """The graph in one format, its files as they were certified.
-
-        Raises:
-            ArtifactError: The folder does not hold that format, or a file is not the one that was certified.
-        """
+        """The graph in one format; raises ArtifactError if it is not there, or a file is not as it was certified."""
         graph = Graph(form, self.directory, self.signature)
         for path in graph.files:
             if not path.is_file():

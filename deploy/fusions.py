@@ -81,7 +81,7 @@ def _convolutions_before_norms(model: nn.Layer, signature: Signature) -> list[tu
     pairs = []
 
     def written(layer: nn.Layer, _: tuple, output: paddle.Tensor) -> None:
-        writers[id(output)] = (CONVOLUTIONS[type(layer)](layer), output)
+        writers[id(output)] = (layer.net if isinstance(layer, MultiViewFusion) else layer, output)
 
     def read(norm: nn.Layer, inputs: tuple) -> None:
         if id(inputs[0]) in writers:
@@ -91,7 +91,7 @@ def _convolutions_before_norms(model: nn.Layer, signature: Signature) -> list[tu
     for layer in model.sublayers():
         if isinstance(layer, _BatchNormBase):
             hooks.append(layer.register_forward_pre_hook(read))
-        elif type(layer) in CONVOLUTIONS:
+        elif type(layer) in (nn.Conv2D, MultiViewFusion):
             hooks.append(layer.register_forward_post_hook(written))
     with paddle.no_grad():
         model(*(paddle.to_tensor(spec.zeros()) for spec in signature.inputs))
@@ -200,11 +200,6 @@ def shifted_conv(module: TemporalShift) -> nn.Layer:
     return ShiftedConv(module) if moves else module.net
 
 
-# Layer whose output a BatchNorm may read -> the convolution that the norm is folded into.
-CONVOLUTIONS: dict[type[nn.Layer], Callable[[nn.Layer], nn.Conv2D]] = {
-    nn.Conv2D: lambda convolution: convolution,
-    MultiViewFusion: lambda module: module.net,
-}
 _EVERYWHERE: dict[type[nn.Layer], Fusion] = {
     MultiViewFusion: FusedConv,
     TemporalShift: shifted_conv,

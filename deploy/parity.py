@@ -69,12 +69,10 @@ def compare(name: str, directory: Path, clips: np.ndarray, expected: np.ndarray)
     Raises:
         ArtifactError: The engine does not run the graph or gives other logits.
     """
-    rows = np.concatenate([np.arange(size) % len(clips) for size in BATCHES])
-    rows = np.concatenate([rows, np.arange(max(BATCHES), len(clips))])
+    rows = np.concatenate([*(np.arange(size) % len(clips) for size in BATCHES), np.arange(max(BATCHES), len(clips))])
     found = in_fresh_process(_logits, name, str(directory), clips, rows)
     wanted = expected[rows]
-    difference = float(np.abs(found - wanted).max())
-    scale = float(np.abs(expected).max())
+    difference, scale = float(np.abs(found - wanted).max()), float(np.abs(expected).max())
     spread = float(np.abs(expected - expected[:1]).max())
     figures = {
         "max_difference": difference,

@@ -133,11 +133,7 @@ def quantize_graph(artifact: Artifact, target: Path, clips: list[np.ndarray], me
 
 
 def top1_accuracy(engine: Engine, dataset: VideoDataset, num_workers: int = 0) -> float:
-    """Fraction of the videos of which an engine predicts the class.
-
-    Raises:
-        DataError: A video cannot be read.
-    """
+    """Fraction of the videos of which an engine predicts the class; raises DataError if one cannot be read."""
     task = task_of(dataset.recipe)
     meter = task.meter(dataset.recipe)
     with ClipLoader(dataset, 1, num_workers=num_workers) as loader:

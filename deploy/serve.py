@@ -80,11 +80,7 @@ class Classifier:
         self._turn = threading.Lock()
 
     def probabilities(self, video: bytes) -> np.ndarray:
-        """Class probabilities float32 [K] of a video file.
-
-        Raises:
-            DataError: It does not decode.
-        """
+        """Class probabilities float32 [K] of a video file; raises DataError if it does not decode."""
         if not any(video[start : start + len(mark)] == mark for start, mark in CONTAINERS):
             raise DataError("the body of the request is no video file that is known here")
         recipe = self.artifact.recipe

@@ -51,11 +51,7 @@ def read_file(path: str | Path) -> Arrays:
 
 
 def read_pickle(path: Path) -> Any:
-    """Reads a pickle of arrays, numbers, strings and containers; anything else in it is refused, not executed.
-
-    Raises:
-        CheckpointError: As of `read_file`.
-    """
+    """Reads a pickle of arrays, numbers, strings and containers; raises CheckpointError as `read_file` does."""
     with _one_clear_error(path):
         return _read_paddle(path)
 

@@ -26,6 +26,7 @@ FIELDS = {
     "first": rf"weight|{_WRAPPED}",  # of a convolution that a module may wrap
     "block": _BLOCK,
     "image": r"(?:conv1|bn1|layer[1-4]\.\d+\.(?:conv\d|bn\d|downsample\.\d))\.\w+",
+    "nested": r"features\.(?:\d+\.(?:\d+|conv\.(?:[01]\.[01]|[23]))|1\.conv\.1)\.\w+",  # MobileNetV2, blocks as ours
     "shifted": rf"(?:conv1|bn1|{_BLOCK}\.(?:conv\d|bn\d|downsample\.\d))\.(?:net\.)?\w+",
     "fused": rf"(?:conv1|bn1)\.\w+|{_BLOCK}\.(?:conv\d|bn\d|downsample\.\d)\.(?:\w+|{_WRAPPED})",
 }
@@ -103,13 +104,6 @@ def flat_mobilenet(stem: str, last: str = "features.18", first: str = "{net}weig
             for ours, theirs in names.items()
         ),
     )
-
-
-def nested_mobilenet() -> Table:
-    """MobileNetV2 whose blocks are Sequentials of convolution, norm and activation, as ours."""
-    parts = {"1": ("0.0", "0.1", "1", "2"), "{k}": ("0.0", "0.1", "1.0", "1.1", "2", "3")}
-    names = [f"features.{k}.conv.{part}.{{leaf}}" for k, names in parts.items() for part in names]
-    return tuple((f"backbone.{name}", name) for name in ["features.{k}.{j}.{leaf}", *names])
 
 
 # A ResNet of single frames with the names that ours has, too.

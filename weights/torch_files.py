@@ -63,11 +63,7 @@ class TorchTensor:
         self.storage, self.offset, self.shape, self.stride = storage, offset, shape, stride
 
     def numpy(self) -> np.ndarray:
-        """The array, without a copy.
-
-        Raises:
-            ValueError: The storage does not hold that many elements.
-        """
+        """The array, without a copy; raises ValueError if the storage does not hold that many elements."""
         data, count = self.storage.data, math.prod(self.shape)
         if count == 0:
             return np.empty(self.shape, data.dtype)

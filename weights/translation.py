@@ -118,11 +118,7 @@ def translate(arrays: Mapping[str, np.ndarray], origin: str, source: str = "auto
 
 
 def to_layout(arrays: Arrays, layout: str) -> Arrays:
-    """Our arrays under the names and with the axes of another layout.
-
-    Raises:
-        CheckpointError: The layout is unknown, or has no name for one of the tensors.
-    """
+    """Our arrays in another layout; raises CheckpointError if it is unknown, or has no name for one of the tensors."""
     if layout not in LAYOUTS:
         raise CheckpointError(f"--target must be one of {', '.join(LAYOUTS)}, got {layout!r}")
     form = LAYOUTS[layout]

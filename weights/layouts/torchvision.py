@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from weights.layout import TORCH, Layout
 from weights.quirks import IMAGENET, like_a_resnet
-from weights.tables import PLAIN_RESNET, head, nested_mobilenet
+from weights.tables import PLAIN_RESNET, head
 
 LAYOUT = Layout(
     TORCH,
-    (PLAIN_RESNET, (head("classifier.1"), *nested_mobilenet())),
+    (PLAIN_RESNET, (head("classifier.1"), ("backbone.{nested}", "{nested}"))),
     protocol=IMAGENET,
     refuses_file=like_a_resnet,
 )
