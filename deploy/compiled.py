@@ -78,11 +78,12 @@ def compiled(
         EngineError: The engine is asked for by name and is not installed, or cannot run this model here.
     """
     settings = settings or Settings()
-    name = _choose(settings, num_views) if engine == "auto" else engine
+    pays = paddle.get_device() == "cpu" and settings.tune and num_views >= MANY_VIEWS
+    chosen = "paddle" if pays or settings.precision != "fp32" else "dygraph"
+    name = chosen if engine == "auto" else engine
     if name == "dygraph":
-        if settings.precision != "fp32":
-            way = with_precision(settings.precision)
-            raise EngineError(f"--precision {settings.precision} is an engine's: {way}")
+        if (precision := settings.precision) != "fp32":
+            raise EngineError(f"--precision {precision} is an engine's: {with_precision(precision)}")
         return model, name
     try:
         return CompiledRecognizer(model, _engine_of(model, Signature.of_clips(clip_shape), name, settings)), name
@@ -91,11 +92,6 @@ def compiled(
             raise
         print(f"note: computed in dygraph, as the engine {name} does not run here: {error}", file=sys.stderr)
         return model, "dygraph"
-
-
-def _choose(settings: Settings, num_views: int) -> str:
-    here = paddle.get_device() == "cpu" and settings.tune
-    return "paddle" if settings.precision != "fp32" or (here and num_views >= MANY_VIEWS) else "dygraph"
 
 
 def _engine_of(model: nn.Layer, signature: Signature, name: str, settings: Settings) -> Engine:

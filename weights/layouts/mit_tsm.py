@@ -1,7 +1,5 @@
 """The authors of TSM: github.com/mit-han-lab/temporal-shift-module, ops/models.py, archs/mobilenet_v2.py."""
 
-from __future__ import annotations
-
 from weights.layout import TORCH, Layout
 from weights.quirks import COUNT, END, dense_in_name, like_a_resnet, shifts
 from weights.tables import flat_mobilenet, head

@@ -1,7 +1,5 @@
 """paddle.vision.models, which keeps torchvision's names."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from weights.layout import PADDLE

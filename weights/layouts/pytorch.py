@@ -1,7 +1,5 @@
 """The PyTorch twins of this repository, `alignment/reference`: our names, in PyTorch's words and order of axes."""
 
-from __future__ import annotations
-
 from weights.layout import TORCH, Layout
 from weights.layouts import ours
 

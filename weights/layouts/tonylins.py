@@ -1,7 +1,5 @@
 """github.com/tonylins/pytorch-mobilenet-v2, which the TSM authors build on and their online demo is."""
 
-from __future__ import annotations
-
 from weights.layout import TORCH, Layout
 from weights.quirks import IMAGENET, shifts
 from weights.tables import flat_mobilenet, head

@@ -1,7 +1,5 @@
 """github.com/pytorch/vision: torchvision/models/resnet.py, mobilenetv2.py."""
 
-from __future__ import annotations
-
 from weights.layout import TORCH, Layout
 from weights.quirks import IMAGENET, like_a_resnet
 from weights.tables import PLAIN_RESNET, head
