@@ -24,11 +24,7 @@ if TYPE_CHECKING:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Flags of the command; the recipe beside the checkpoint decides what they leave open."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=command.HelpFormatter,
-        usage="python -m deploy.export --pretrained FILE --output DIR [flags]",
-    )
+    parser = command.parser(__doc__, "python -m deploy.export --pretrained FILE --output DIR [flags]")
     run = parser.add_argument_group("run")
     run.add_argument("--output", required=True, help="folder of the artifact; an artifact that is there is replaced")
     run.add_argument(

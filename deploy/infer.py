@@ -25,11 +25,7 @@ from tasks import task_of
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Flags of the command; the artifact decides what they leave open."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=command.HelpFormatter,
-        usage="python -m deploy.infer --model_dir DIR --video FILE_OR_FOLDER... [flags]",
-    )
+    parser = command.parser(__doc__, "python -m deploy.infer --model_dir DIR --video FILE_OR_FOLDER... [flags]")
     run = parser.add_argument_group("run")
     run.add_argument("--model_dir", required=True, help="folder that deploy.export or deploy.quantize wrote")
     run.add_argument("--video", required=True, nargs="+", help="video files, folders of frames, or of videos")

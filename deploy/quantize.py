@@ -39,11 +39,8 @@ CLASSIFIER = ("Gemm", "MatMul")  # its operators; nothing else in our graphs is 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Flags of the command; the artifact decides what they leave open."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=command.HelpFormatter,
-        usage="python -m deploy.quantize --model_dir EXPORTED --output DIR --dataset_root DIR [flags]",
-    )
+    usage = "python -m deploy.quantize --model_dir EXPORTED --output DIR --dataset_root DIR [flags]"
+    parser = command.parser(__doc__, usage)
     parser.add_argument("--model_dir", required=True, help="folder that deploy.export wrote with --formats onnx")
     parser.add_argument("--output", required=True, help="folder of the int8 artifact; one that is there is replaced")
     parser.add_argument("--dataset_root", required=True, help="data set: calibrated on train, measured on val")

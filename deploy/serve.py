@@ -51,11 +51,7 @@ class ServeError(UserError):
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Flags of the command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=command.HelpFormatter,
-        usage="python -m deploy.serve --model_dir DIR --port P [flags]",
-    )
+    parser = command.parser(__doc__, "python -m deploy.serve --model_dir DIR --port P [flags]")
     run = parser.add_argument_group("run")
     run.add_argument("--model_dir", required=True, help="folder that deploy.export or deploy.quantize wrote")
     run.add_argument(
@@ -80,7 +76,11 @@ class Classifier:
         self._turn = threading.Lock()
 
     def probabilities(self, video: bytes) -> np.ndarray:
-        """Class probabilities float32 [K] of a video file; raises DataError if it does not decode."""
+        """Class probabilities float32 [K] of a video file.
+
+        Raises:
+            DataError: It does not decode.
+        """
         if not any(video[start : start + len(mark)] == mark for start, mark in CONTAINERS):
             raise DataError("the body of the request is no video file that is known here")
         recipe = self.artifact.recipe
