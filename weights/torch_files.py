@@ -81,14 +81,12 @@ class _TorchReader(PickleReader):
     def __init__(self, path: Path, size: int) -> None:
         super().__init__(path, size)
         self.storages: dict[str, _Storage] = {}
-        self.names |= dict.fromkeys(_DTYPES)
         self.names |= {
-            "torch._utils._rebuild_tensor": TorchTensor,
-            "torch._utils._rebuild_tensor_v2": TorchTensor,
+            **dict.fromkeys(_DTYPES),
+            **dict.fromkeys(("torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2"), TorchTensor),
             "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
             "torch.Size": same_tuple,
-            "builtins.getattr": self._getattr,
-            "__builtin__.getattr": self._getattr,
+            **dict.fromkeys(("builtins.getattr", "__builtin__.getattr"), self._getattr),
         }
 
     def _getattr(self, owner: Any, *_: Any) -> Inert:

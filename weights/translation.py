@@ -121,16 +121,14 @@ def to_layout(arrays: Arrays, layout: str) -> Arrays:
     """Our arrays in another layout; raises CheckpointError if it is unknown, or has no name for one of the tensors."""
     if layout not in LAYOUTS:
         raise CheckpointError(f"--target must be one of {', '.join(LAYOUTS)}, got {layout!r}")
-    form = LAYOUTS[layout]
-    kind = form.kind
+    form, kind = LAYOUTS[layout], LAYOUTS[layout].kind
     ours = [name if form.wraps else folded(name) for name in arrays]
     tables = ({name: _renamed(name, form, table, False) for name in ours} for table in form.tables)
     names = min(tables, key=lambda names: sum(not theirs for theirs in names.values()))
-    for name, theirs in names.items():
-        if not theirs:
-            raise CheckpointError(f"the layout {layout} has no name for {name}: choose another --target")
     found = {}
     for name, array in zip(ours, arrays.values(), strict=True):
+        if not names[name]:
+            raise CheckpointError(f"the layout {layout} has no name for {name}: choose another --target")
         theirs = form.prefix + _in_words(names[name], kind.words)
         found[theirs] = np.ascontiguousarray(kind.to_theirs(theirs, array))
         if kind.counter and name.endswith("._variance"):
