@@ -136,17 +136,6 @@ class SplitConv(TemporalModule):
         return x.transpose([0, 2, 1, 3]).reshape([-1, channels, height, width])  # [N*T, C', H, W]
 
 
-class ShiftedConv(SplitConv):
-    """`TemporalShift` of a convolution: the kernel of a shift is a one before or behind the middle."""
-
-    def __init__(self, module: TemporalShift) -> None:
-        bounds = module.bounds(module.net.weight.shape[1])
-        time = np.zeros((bounds[-1], 3))
-        for i, step in enumerate(DIRECTIONS[module.direction]):
-            time[bounds[i] : bounds[i + 1], 1 + step] = 1
-        super().__init__(module, time)
-
-
 class FusedConv(SplitConv):
     """`MultiViewFusion` of a convolution: height and width by one cross-shaped kernel, BatchNorm folded into it."""
 
@@ -196,8 +185,11 @@ def shifted_conv(module: TemporalShift) -> nn.Layer:
     """The fused form of a shift of a convolution; the convolution where nothing moves; a shift of blocks as it is."""
     if not isinstance(module.net, nn.Conv2D):
         return module
-    moves = module.bounds(module.net.weight.shape[1])[-1]
-    return ShiftedConv(module) if moves else module.net
+    bounds = module.bounds(module.net.weight.shape[1])
+    time = np.zeros((bounds[-1], 3))  # the kernel of a shift is a one before or behind the middle
+    for i, step in enumerate(DIRECTIONS[module.direction]):
+        time[bounds[i] : bounds[i + 1], 1 + step] = 1
+    return SplitConv(module, time) if len(time) else module.net
 
 
 _EVERYWHERE: dict[type[nn.Layer], Fusion] = {

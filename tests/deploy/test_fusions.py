@@ -8,7 +8,7 @@ from configs.networks import model_names
 from deploy.engines import ENGINES, open_graph
 from deploy.export import dygraph_logits
 from deploy.formats import FORMATS
-from deploy.fusions import FUSIONS, FusedConv, ShiftedConv, fold_batch_norm, fused
+from deploy.fusions import FUSIONS, FusedConv, SplitConv, fold_batch_norm, fused
 from deploy.interface import Settings
 from deploy.signature import Signature
 from deploy.writers import WRITERS, write_graph
@@ -136,7 +136,7 @@ def test_norms_are_folded_into_the_convolutions_before_them():
 def test_modules_are_replaced():
     models = {name: fused(build(name), SIGNATURE, FUSIONS["paddle"]) for name in ("tsm_tiny", "mvf_tiny")}
     kinds = {name: [type(layer) for layer in model.sublayers()] for name, model in models.items()}
-    assert kinds["tsm_tiny"].count(ShiftedConv) == 8
+    assert kinds["tsm_tiny"].count(SplitConv) == 8
     assert kinds["mvf_tiny"].count(FusedConv) == 4
 
 
