@@ -33,25 +33,14 @@ class SameConv2d(nn.Conv2d):
 def _conv(
     in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1, same_padding: bool = False
 ) -> nn.Conv2d:
-    if same_padding:
-        conv: nn.Conv2d = SameConv2d(in_channels, out_channels, kernel, stride, groups=groups, bias=False)
-    else:
-        conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
+    kind = SameConv2d if same_padding else nn.Conv2d
+    conv = kind(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out")
     return conv
 
 
-def _conv_bn_relu6(
-    in_channels: int,
-    out_channels: int,
-    kernel: int,
-    stride: int = 1,
-    groups: int = 1,
-    same_padding: bool = False,
-    norm_eps: float = 1e-5,
-) -> nn.Sequential:
-    conv = _conv(in_channels, out_channels, kernel, stride, groups, same_padding)
-    return nn.Sequential(conv, nn.BatchNorm2d(out_channels, eps=norm_eps), nn.ReLU6())
+def _bn_relu6_after(conv: nn.Conv2d, norm_eps: float) -> nn.Sequential:
+    return nn.Sequential(conv, nn.BatchNorm2d(conv.out_channels, eps=norm_eps), nn.ReLU6())
 
 
 class InvertedResidual(nn.Module):
@@ -60,24 +49,17 @@ class InvertedResidual(nn.Module):
     first_conv = "conv.0.0"
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        stride: int,
-        expansion: int,
-        same_padding: bool = False,
-        norm_eps: float = 1e-5,
+        self, in_channels: int, out_channels: int, stride: int, expansion: int, same_padding: bool, norm_eps: float
     ) -> None:
         super().__init__()
         self.has_shortcut = stride == 1 and in_channels == out_channels
         hidden = expansion * in_channels
         layers: list[nn.Module] = []
         if expansion > 1:
-            layers.append(_conv_bn_relu6(in_channels, hidden, 1, norm_eps=norm_eps))
-        layers.append(_conv_bn_relu6(hidden, hidden, 3, stride, hidden, same_padding, norm_eps))
-        layers.append(_conv(hidden, out_channels, 1))
-        layers.append(nn.BatchNorm2d(out_channels, eps=norm_eps))
-        self.conv = nn.Sequential(*layers)
+            layers.append(_bn_relu6_after(_conv(in_channels, hidden, 1), norm_eps))
+        layers.append(_bn_relu6_after(_conv(hidden, hidden, 3, stride, hidden, same_padding), norm_eps))
+        project = _conv(hidden, out_channels, 1)
+        self.conv = nn.Sequential(*layers, project, nn.BatchNorm2d(out_channels, eps=norm_eps))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps [B, C, H, W] to [B, out_channels, H / stride, W / stride]."""
@@ -93,7 +75,6 @@ class MobileNetV2(nn.Module):
     """
 
     out_channels = 1280
-    stage_paths = None
     # The blocks that put out 1/4, 1/8, 1/16 and 1/32 of the resolution.
     block_paths = (
         ["features.2", "features.3"],
@@ -106,7 +87,7 @@ class MobileNetV2(nn.Module):
         super().__init__()
         self.same_padding, self.norm_eps = same_padding, norm_eps
         self.features = nn.Sequential(
-            _conv_bn_relu6(3, 32, 3, stride=2, same_padding=same_padding, norm_eps=norm_eps),
+            _bn_relu6_after(_conv(3, 32, 3, stride=2, same_padding=same_padding), norm_eps),
             *self._group(32, 16, depth=1, stride=1, expansion=1),
             *self._group(16, 24, depth=2, stride=2),
             *self._group(24, 32, depth=3, stride=2),
@@ -114,7 +95,7 @@ class MobileNetV2(nn.Module):
             *self._group(64, 96, depth=3, stride=1),
             *self._group(96, 160, depth=3, stride=2),
             *self._group(160, 320, depth=1, stride=1),
-            _conv_bn_relu6(320, 1280, 1, norm_eps=norm_eps),
+            _bn_relu6_after(_conv(320, 1280, 1), norm_eps),
         )
 
     def _group(

@@ -36,10 +36,10 @@ class MultiViewFusion(TemporalModule):
         self,
         net: nn.Conv2d,
         num_frames: int,
-        alpha: float = 0.125,
-        mode: str = "THW",
-        share: bool = False,
-        use_hs: bool = True,
+        alpha: float,
+        mode: str,
+        share: bool,
+        use_hs: bool,
         norm_eps: float = 1e-5,
     ) -> None:
         super().__init__(net, num_frames)
@@ -86,28 +86,6 @@ class MultiViewFusion(TemporalModule):
         return self.shift_conv(x.transpose(2, axis)).transpose(2, axis)
 
 
-def insert_multi_view_fusion(
-    backbone: nn.Module,
-    num_frames: int,
-    *,
-    alpha: float = 0.125,
-    mode: str = "THW",
-    share: bool = False,
-    use_hs: bool = True,
-    stages: tuple[int, ...] = (0, 0, 1, 1),
-    norm_eps: float = 1e-5,
-) -> None:
-    """Wraps the first convolution of every block of the stages marked 1, where alpha leaves it a channel to fuse."""
-    for chosen, paths in zip(stages, backbone.block_paths, strict=True):
-        if not chosen:
-            continue
-        for path in paths:
-            target = f"{path}.{backbone.get_submodule(path).first_conv}"
-            net = backbone.get_submodule(target)
-            if int(net.in_channels * alpha) > 0:
-                backbone.set_submodule(target, MultiViewFusion(net, num_frames, alpha, mode, share, use_hs, norm_eps))
-
-
 def build(
     variant: str,
     num_classes: int,
@@ -122,16 +100,14 @@ def build(
     same_padding: bool,
     **options: Any,
 ) -> Recognizer2D:
-    """An MVF, see `insert_multi_view_fusion`; the logits of its frames are averaged. Further options: `with_head`."""
+    """An MVF: the logits of its frames are averaged. Further options: see `with_head`."""
     backbone = build_backbone(variant, norm_eps, same_padding)
-    insert_multi_view_fusion(
-        backbone,
-        num_frames,
-        alpha=mvf_alpha,
-        mode=mvf_mode,
-        share=mvf_share,
-        use_hs=mvf_use_hs,
-        stages=mvf_stages,
-        norm_eps=norm_eps,
-    )
+    # The first convolution of every block of the stages marked 1 is wrapped, where alpha leaves it a channel to fuse.
+    for chosen, paths in zip(mvf_stages, backbone.block_paths, strict=True):
+        for path in paths if chosen else ():
+            target = f"{path}.{backbone.get_submodule(path).first_conv}"
+            net = backbone.get_submodule(target)
+            if int(net.in_channels * mvf_alpha) > 0:
+                fusion = MultiViewFusion(net, num_frames, mvf_alpha, mvf_mode, mvf_share, mvf_use_hs, norm_eps)
+                backbone.set_submodule(target, fusion)
     return with_head(backbone, num_classes, head=FrameHead, init_std=0.01, **options)

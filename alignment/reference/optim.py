@@ -65,19 +65,10 @@ def _by_kind(model: nn.Module) -> dict[str, list[nn.Parameter]]:
 
 
 def build_optimizer(
-    model: nn.Module,
-    *,
-    lr: float,
-    momentum: float,
-    nesterov: bool,
-    weight_decay: float,
-    decay_norm_bias: bool = True,
-    lr_groups: str = "uniform",
+    model: nn.Module, *, lr: float, momentum: float, nesterov: bool, **grouping: Any
 ) -> torch.optim.SGD:
     """SGD over `parameter_groups`; each group has the rate lr * factor and keeps its `factor` for later rates."""
-    groups = parameter_groups(
-        model, weight_decay=weight_decay, decay_norm_bias=decay_norm_bias, lr_groups=lr_groups
-    )  # fmt: skip
+    groups = parameter_groups(model, **grouping)
     for group in groups:
         group["lr"] = lr * group["factor"]
     return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov)
@@ -107,11 +98,7 @@ def learning_rate(
     def scheduled(moment: float) -> float:
         if schedule == "cosine":
             return 0.5 * lr * (1.0 + math.cos(math.pi * moment / max_epochs))
-        rate = lr
-        for milestone in milestones:
-            if moment >= milestone:
-                rate *= gamma
-        return rate
+        return math.prod((gamma for milestone in milestones if moment >= milestone), start=lr)
 
     if epoch >= warmup_epochs:
         return scheduled(epoch)

@@ -56,14 +56,10 @@ class Recognizer2D(nn.Module):
         return self
 
 
-def batch_norms(model: nn.Module) -> list[_BatchNorm]:
-    """Every BatchNorm of a model, in its order."""
-    return [module for module in model.modules() if isinstance(module, _BatchNorm)]
-
-
 def freeze_batch_norm(model: nn.Module) -> None:
     """Makes every BatchNorm but the first use its running statistics and stop learning, until `model.train()`."""
-    for norm in batch_norms(model)[1:]:
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    for norm in norms[1:]:
         norm.eval()
         norm.requires_grad_(False)
 

@@ -81,8 +81,6 @@ class ResNet(nn.Module):
         norm_eps: Epsilon of every BatchNorm.
     """
 
-    stage_paths = ("layer1", "layer2", "layer3", "layer4")
-
     def __init__(
         self, block: type[nn.Module], depths: tuple[int, int, int, int], width: int = 64, norm_eps: float = 1e-5
     ) -> None:
@@ -94,7 +92,7 @@ class ResNet(nn.Module):
         self.layer2 = self._stage(block, depths[1], 2 * width, stride=2, norm_eps=norm_eps)
         self.layer3 = self._stage(block, depths[2], 4 * width, stride=2, norm_eps=norm_eps)
         self.layer4 = self._stage(block, depths[3], 8 * width, stride=2, norm_eps=norm_eps)
-        self.block_paths = [[f"{p}.{j}" for j in range(d)] for p, d in zip(self.stage_paths, depths, strict=True)]
+        self.block_paths = [[f"layer{i}.{j}" for j in range(depth)] for i, depth in enumerate(depths, 1)]
 
     def _stage(self, block: type[nn.Module], depth: int, width: int, stride: int, norm_eps: float) -> nn.Sequential:
         blocks = []
@@ -108,28 +106,3 @@ class ResNet(nn.Module):
         x = F.relu(self.bn1(self.conv1(x)))
         x = F.max_pool2d(x, kernel_size=3, stride=2, padding=1)
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
-
-
-def resnet18(norm_eps: float = 1e-5) -> ResNet:
-    """ResNet-18."""
-    return ResNet(BasicBlock, (2, 2, 2, 2), norm_eps=norm_eps)
-
-
-def resnet34(norm_eps: float = 1e-5) -> ResNet:
-    """ResNet-34."""
-    return ResNet(BasicBlock, (3, 4, 6, 3), norm_eps=norm_eps)
-
-
-def resnet50(norm_eps: float = 1e-5) -> ResNet:
-    """ResNet-50."""
-    return ResNet(Bottleneck, (3, 4, 6, 3), norm_eps=norm_eps)
-
-
-def resnet101(norm_eps: float = 1e-5) -> ResNet:
-    """ResNet-101."""
-    return ResNet(Bottleneck, (3, 4, 23, 3), norm_eps=norm_eps)
-
-
-def tiny(norm_eps: float = 1e-5) -> ResNet:
-    """ResNet-18 with a quarter of its width."""
-    return ResNet(BasicBlock, (2, 2, 2, 2), width=16, norm_eps=norm_eps)

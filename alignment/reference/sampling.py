@@ -10,6 +10,7 @@ Source: mmaction2 0.x and 1.x `SampleFrames`, `DenseSampleFrames` and `UniformSa
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 Draw = Callable[[int, int], int]
 
@@ -50,22 +51,11 @@ def train_indices(
     return _frames_of(starts, clip_len, frame_interval, num_frames, out_of_bound)
 
 
-def val_indices(
-    num_frames: int,
-    *,
-    sampling: str,
-    num_segments: int,
-    clip_len: int,
-    frame_interval: int,
-    out_of_bound: str,
-) -> list[list[int]]:
+def val_indices(num_frames: int, *, sampling: str, num_segments: int, **options: Any) -> list[list[int]]:
     """The one view of validation: that of a test, but MIT's rule asks for more frames than segments."""
     if sampling == "mit" and num_frames <= num_segments:
         return [[0] * num_segments]
-    return test_indices(
-        num_frames, 1, sampling=sampling, num_segments=num_segments, clip_len=clip_len,
-        frame_interval=frame_interval, out_of_bound=out_of_bound,
-    )  # fmt: skip
+    return test_indices(num_frames, 1, sampling=sampling, num_segments=num_segments, **options)
 
 
 def test_indices(
@@ -136,15 +126,9 @@ def _mit_train(num_frames: int, num_segments: int, draw: Draw) -> list[int]:
 def _paddlevideo(num_frames: int, num_segments: int, clip_len: int, place: Callable[[int], int]) -> list[int]:
     """A start in each of equal parts of whole frames; `place` chooses one that leaves the clip inside its part."""
     part = int(num_frames / num_segments)
-    starts = []
-    for i in range(num_segments):
-        if part >= clip_len:
-            starts.append(i * part + place(part - clip_len))
-        elif part >= 1:
-            starts.append(i * part)
-        else:
-            starts.append(i)
-    return starts
+    if part >= clip_len:
+        return [i * part + place(part - clip_len) for i in range(num_segments)]
+    return [i * max(part, 1) for i in range(num_segments)]
 
 
 def _clip_starts(
@@ -177,11 +161,7 @@ def _dense_windows(num_frames: int, count: int) -> list[int]:
 
 def _uniform_train(num_frames: int, length: int, draw: Draw) -> list[int]:
     size = (num_frames - 1) / length
-    frames = []
-    for i in range(length):
-        start, end = round(size * i), round(size * (i + 1))
-        frames.append(draw(start, end + 1))
-    return frames
+    return [draw(round(size * i), round(size * (i + 1)) + 1) for i in range(length)]
 
 
 def _uniform_test(num_frames: int, length: int, num_clips: int) -> list[list[int]]:

@@ -79,7 +79,6 @@ class TemporalPool(TemporalModule):
 def insert_temporal_shift(
     backbone: nn.Module,
     num_frames: int,
-    *,
     shift_div: int = 8,
     place: str = "blockres",
     direction: str = "mit",
@@ -130,13 +129,6 @@ def build(
 ) -> Recognizer2D:
     """A TSM, see `insert_temporal_shift`; the logits of its frames are averaged. Further options: see `with_head`."""
     backbone = build_backbone(variant, norm_eps, same_padding)
-    insert_temporal_shift(
-        backbone,
-        num_frames,
-        shift_div=shift_div,
-        place=shift_place,
-        direction=shift_direction,
-        temporal_pool=temporal_pool,
-    )
+    insert_temporal_shift(backbone, num_frames, shift_div, shift_place, shift_direction, temporal_pool)
     divisor = 2 if temporal_pool else 1
     return with_head(backbone, num_classes, head=FrameHead, init_std=0.001, frame_divisor=divisor, **options)
