@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import paddle
 
-from alignment.sides.pair import IncomparableError, one_line
+from alignment.sides.pair import explained
 from alignment.sides.run import SLOTS, Run, dropout_draws, single
 from alignment.sides.state import STATISTICS
 
@@ -19,14 +19,16 @@ class PaddleRun(Run):
     """A Paddle layer."""
 
     side = "candidate"
+    framework = paddle
     skips_repeats = False  # a block that has lost its last operation returns what its last layer does
 
     def _cast(self) -> None:
-        others = {name: t.numpy() for name, t in self.model.state_dict().items() if not t.is_floating_point()}
-        kinds = {name: t.dtype for name, t in self.model.state_dict().items() if not t.is_floating_point()}
+        others = {name: t.clone() for name, t in self.model.state_dict().items() if not t.is_floating_point()}
         self.model.to(dtype=self.precision)  # which would make floats of integers and booleans
-        _restore_buffers(self.model, others, kinds)
-        for layer in self.model.sublayers():
+        for path, layer in self.model.named_sublayers(include_self=True):
+            for name in layer._buffers:
+                full = f"{path}.{name}".lstrip(".")
+                layer._buffers[name] = others.get(full, layer._buffers[name])
             is_global = type(layer) is paddle.nn.AdaptiveAvgPool2D and _as_pair(layer._output_size) == (1, 1)
             if is_global and layer._data_format == "NCHW":
                 # Deviation: the gradient of Paddle's average pooling divides by the window in float32 on CPU, up to
@@ -50,40 +52,21 @@ class PaddleRun(Run):
         kept = self.tensor((dropout_draws(layer, draws) >= layer.p).astype(self.precision))
         return x * kept / kept_part if upscale else x * kept
 
-    def is_tensor(self, value: Any) -> bool:
-        return isinstance(value, paddle.Tensor) and value.is_floating_point()
-
     def tensor(self, array: np.ndarray, gradient: bool = False) -> Any:
         is_float = array.dtype.kind == "f"
         return paddle.to_tensor(
             array.astype(self.precision) if is_float else array, stop_gradient=not (is_float and gradient)
         )
 
-    def array(self, tensor: Any) -> np.ndarray:
-        return np.array(tensor.numpy())
-
-    def _needs_gradient(self, tensor: Any) -> bool:
-        return not tensor.stop_gradient
-
-    def _gradients_on(self, on: bool) -> contextlib.AbstractContextManager:
-        return paddle.set_grad_enabled(on)
-
-    def set_mode(self, train: bool) -> None:
-        self.model.train() if train else self.model.eval()
-
     def named_parameters(self) -> dict[str, Any]:
         found = {}
-        for path, layer in [("", self.model), *self._named_layers()]:
+        for path, layer in self.model.named_sublayers(include_self=True):
             for name, parameter in layer.named_parameters(include_sublayers=False):
                 full = f"{path}.{name}".lstrip(".")
                 # Paddle's BatchNorm counts its statistics among its parameters.
                 if not parameter.stop_gradient and name not in STATISTICS.values():
                     found[self._rename.get(full, full)] = parameter
         return found
-
-    def gradients(self) -> dict[str, np.ndarray | None]:
-        named = self.named_parameters().items()
-        return {name: None if p.grad is None else self.array(p.grad) for name, p in named}
 
     def clear_gradients(self) -> None:
         for parameter in self.model.parameters():
@@ -97,10 +80,8 @@ class PaddleRun(Run):
             if self.optimization.rate is not None:
                 optimizer.set_lr(self.optimization.rate(index))
             rate = float(optimizer.get_lr())
-            try:
+            with explained("the candidate's optimizer raises"):
                 optimizer.step()
-            except Exception as error:
-                raise IncomparableError(f"the candidate's optimizer raises: {one_line(error)}") from error
         return rate
 
     def slots(self) -> dict[str, np.ndarray]:
@@ -138,12 +119,3 @@ def _as_pair(size: Any) -> tuple[Any, ...]:
 
 def _global_mean(_layer: Any, x: Any) -> Any:
     return x.mean(axis=[2, 3], keepdim=True)
-
-
-def _restore_buffers(model: Any, arrays: dict[str, np.ndarray], kinds: dict[str, Any]) -> None:
-    """Puts buffers that are no floats back as they were before a change of type."""
-    for path, layer in [("", model), *model.named_sublayers()]:
-        for name in layer._buffers:
-            full = f"{path}.{name}".lstrip(".")
-            if full in arrays:
-                layer._buffers[name] = paddle.to_tensor(arrays[full], dtype=kinds[full])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -104,10 +105,8 @@ def copied(model: Any, side: str) -> Any:
     Raises:
         IncomparableError: It cannot be copied.
     """
-    try:
+    with explained(f"the {side} cannot be copied"):
         return copy.deepcopy(model)
-    except Exception as error:
-        raise IncomparableError(f"the {side} cannot be copied: {one_line(error)}") from error
 
 
 def optimization_of(factory: Callable, model: Any, side: str) -> Optimization:
@@ -116,10 +115,8 @@ def optimization_of(factory: Callable, model: Any, side: str) -> Optimization:
     Raises:
         IncomparableError: The function raises.
     """
-    try:
+    with explained(f"the {side}'s optimizer cannot be built"):
         built = factory(model)
-    except Exception as error:
-        raise IncomparableError(f"the {side}'s optimizer cannot be built: {one_line(error)}") from error
     optimization = built if isinstance(built, Optimization) else Optimization(built)
     _require_own(optimization.optimizer, model, side)
     return optimization
@@ -138,6 +135,15 @@ def _require_own(optimizer: Any, model: Any, side: str) -> None:
             f"the {side}'s optimizer does not hold the parameters of the model that its function was given: "
             "build it as lambda model: Optimizer(..., parameters of model)"
         )
+
+
+@contextlib.contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Makes whatever is raised inside an IncomparableError of one line: what, and the error."""
+    try:
+        yield
+    except Exception as error:
+        raise IncomparableError(f"{what}: {one_line(error)}") from error
 
 
 def one_line(error: Exception) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from alignment.sides.pair import OUTPUT, IncomparableError, Optimization, copied, one_line, optimization_of
+from alignment.sides.pair import OUTPUT, IncomparableError, Optimization, copied, explained, one_line, optimization_of
 from alignment.sides.state import assign, read_weights
 
 # Called with the name and the value of a tensor; what it returns, if anything, takes the tensor's place.
@@ -36,6 +36,7 @@ class Run(ABC):
 
     Attributes:
         side: `reference` or `candidate`, for messages.
+        framework: The module torch or paddle.
         precision: `float32` or `float64`.
         model: The copy; the caller's model is never touched.
         layers: The model's layers by the reference's paths; the model itself is not among them.
@@ -44,6 +45,7 @@ class Run(ABC):
     """
 
     side: str
+    framework: Any
     skips_repeats: bool  # whether an output that two layers return in turn is shown once
 
     def __init__(
@@ -91,33 +93,12 @@ class Run(ABC):
         """What a dropout layer makes of x in its present mode when chance draws these numbers from [0, 1)."""
 
     @abstractmethod
-    def is_tensor(self, value: Any) -> bool: ...
-
-    @abstractmethod
     def tensor(self, array: np.ndarray, gradient: bool = False) -> Any:
         """An array as a tensor, floats in the run's precision."""
 
     @abstractmethod
-    def array(self, tensor: Any) -> np.ndarray:
-        """A copy of a tensor."""
-
-    @abstractmethod
-    def _needs_gradient(self, tensor: Any) -> bool: ...
-
-    @abstractmethod
-    def _gradients_on(self, on: bool) -> contextlib.AbstractContextManager: ...
-
-    @abstractmethod
-    def set_mode(self, train: bool) -> None:
-        """Switches to training or evaluation."""
-
-    @abstractmethod
     def named_parameters(self) -> dict[str, Any]:
         """Trainable parameters by the reference's names in Paddle's form."""
-
-    @abstractmethod
-    def gradients(self) -> dict[str, np.ndarray | None]:
-        """The gradients of `named_parameters` in Paddle's layout; None for one that received none."""
 
     @abstractmethod
     def clear_gradients(self) -> None: ...
@@ -130,9 +111,13 @@ class Run(ABC):
     def slots(self) -> dict[str, np.ndarray]:
         """The optimizer's state by `<parameter> <Paddle's name of the slot>`, in Paddle's layout."""
 
-    @abstractmethod
     def context(self) -> contextlib.AbstractContextManager:
         """What must hold around everything that the run computes."""
+        return contextlib.nullcontext()
+
+    def _in_layout(self, name: str, tensor: Any) -> np.ndarray | None:
+        """A copy of what belongs to a parameter, in Paddle's layout; None of None."""
+        return None if tensor is None else self.array(tensor)
 
     # -----------------------------------------------------------------------------------------------------------------
     # What stages call
@@ -161,7 +146,7 @@ class Run(ABC):
         Raises:
             IncomparableError: The model raises.
         """
-        self.set_mode(train)
+        self.model.train() if train else self.model.eval()
         if train:
             self._changed |= self._initial.keys() - self._parameter_names
         self._calls.clear()
@@ -174,11 +159,11 @@ class Run(ABC):
             after = functools.partial(self._leave, path, listener, gradient_listener)
             handles += self._hook(layer, before, after)
         try:
-            with self.context(), self._gradients_on(gradients):
+            with self.context(), self.framework.set_grad_enabled(gradients):
                 tensors = [self.tensor(array, gradient_listener is not None) for array in inputs]
                 if gradient_listener is not None:
                     for i, tensor in enumerate(tensors):
-                        if self._needs_gradient(tensor):
+                        if tensor.requires_grad:
                             self._watch_gradient(f"input {i}", tensor, gradient_listener)
                 output = self.model(*tensors)
                 self._last = None
@@ -197,6 +182,10 @@ class Run(ABC):
                 handle.remove()
             self._last = None  # with it this run would hold the graph, whose hooks hold this run: never freed
 
+    def array(self, tensor: Any) -> np.ndarray:
+        """A copy of a tensor."""
+        return np.array(tensor.detach().cpu().numpy())
+
     def first_array(self, output: Any) -> np.ndarray:
         """The first tensor in what a model returns."""
         tensors = self.tensors_in(output)
@@ -210,19 +199,17 @@ class Run(ABC):
 
     def loss(self, function: Callable, output: Any, labels: np.ndarray) -> Any:
         """The scalar that the side's own loss function makes of the model's output."""
-        with self.context(), self._gradients_on(True):
-            try:
-                return function(output, self.tensor(labels))
-            except Exception as error:
-                raise IncomparableError(f"the {self.side}'s loss raises: {one_line(error)}") from error
+        with self.context(), self.framework.set_grad_enabled(True), explained(f"the {self.side}'s loss raises"):
+            return function(output, self.tensor(labels))
 
     def backward(self, loss: Any) -> None:
         """Computes the gradients of a loss."""
-        with self.context(), self._gradients_on(True):
-            try:
-                loss.backward()
-            except Exception as error:
-                raise IncomparableError(f"the {self.side} raises in backward: {one_line(error)}") from error
+        with self.context(), self.framework.set_grad_enabled(True), explained(f"the {self.side} raises in backward"):
+            loss.backward()
+
+    def gradients(self) -> dict[str, np.ndarray | None]:
+        """The gradients of `named_parameters` in Paddle's layout; None for one that received none."""
+        return {name: self._in_layout(name, parameter.grad) for name, parameter in self.named_parameters().items()}
 
     def build_optimizer(self, factory: Callable) -> None:
         """Makes the run's optimizer from the caller's function of the model."""
@@ -288,7 +275,7 @@ class Run(ABC):
                 tensor, replaced = self.tensor(answer), True
             elif self._noise is not None:
                 tensor, replaced = tensor * self._factors(tensor.shape, self._noise), True
-            if gradients is not None and self._needs_gradient(tensor):
+            if gradients is not None and tensor.requires_grad:
                 self._watch_gradient(key, tensor, gradients)
             shown.append(tensor)
         self._last = shown[0] if len(shown) == 1 else None
@@ -302,13 +289,16 @@ class Run(ABC):
     def _watch_gradient(self, name: str, tensor: Any, listener: Listener) -> None:
         tensor.register_hook(lambda gradient: listener(name, self.array(gradient)) and None)
 
+    def _is_tensor(self, value: Any) -> bool:
+        return isinstance(value, self.framework.Tensor) and value.is_floating_point()
+
     def tensors_in(self, value: Any) -> list[Any]:
         """The float tensors in nested tuples, lists and dicts."""
         return [tensor for _, tensor in self._named_tensors(value)]
 
     def _named_tensors(self, value: Any) -> list[tuple[str, Any]]:
         """The same with their places, such as `[1]` or `['logits']`; a tensor by itself has none."""
-        if self.is_tensor(value):
+        if self._is_tensor(value):
             return [("", value)]
         items = (
             value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (tuple, list)) else ()
@@ -317,7 +307,7 @@ class Run(ABC):
 
     def _rebuilt(self, value: Any, tensors: Iterator[Any]) -> Any:
         """The same nest with other tensors."""
-        if self.is_tensor(value):
+        if self._is_tensor(value):
             return next(tensors)
         if isinstance(value, dict):
             return {key: self._rebuilt(inner, tensors) for key, inner in value.items()}

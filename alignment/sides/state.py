@@ -6,6 +6,7 @@ statistics are called `running_mean` and `running_var`, and the weight of its Li
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,42 +16,20 @@ Layout = dict[str, tuple[tuple[int, ...], np.dtype]]  # shape and type of each a
 COUNTER = "num_batches_tracked"  # PyTorch counts batches for a rule that needs no momentum; Paddle has no such rule
 
 
-def copy_weights(source: Any, target: Any) -> int:
-    """Copies every parameter and statistic of one model to the other, one of Paddle and one of PyTorch.
-
-    Args:
-        source: paddle.nn.Layer or torch.nn.Module.
-        target: The same architecture in the other framework, or in the same one.
-
-    Returns:
-        The number of tensors, which both models have in common and which is all that each has.
-
-    Raises:
-        ValueError: A tensor of either side has no twin, or its twin has another shape or a narrower type.
-    """
-    arrays = read_weights(source)
-    write_weights(target, arrays)
-    return len(arrays)
-
-
 def read_weights(model: Any) -> dict[str, np.ndarray]:
     """Copies of a model's parameters and statistics, in Paddle's names and layouts."""
-    if not is_torch(model):
-        return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-    transposed = _transposed(model)
-    arrays = {}
-    for name, tensor in model.state_dict().items():
-        if not name.endswith(COUNTER):
-            array = tensor.detach().cpu().numpy()
-            arrays[paddle_name(name)] = (array.T if name in transposed else array).copy()
-    return arrays
+    found = {}
+    for name, tensor, transposed in _entries(model):
+        array = tensor.detach().cpu().numpy()
+        found[name] = (array.T if transposed else array).copy()
+    return found
 
 
 def write_weights(model: Any, arrays: dict[str, np.ndarray]) -> None:
     """Puts arrays in Paddle's names and layouts into a model, all of them or none.
 
     Raises:
-        ValueError: As `copy_weights`.
+        ValueError: A tensor of either side has no twin, or its twin has another shape or a narrower type.
     """
     layout = require_fit(model, arrays)
     assign(model, {name: array.astype(layout[name][1], copy=False) for name, array in arrays.items()})
@@ -60,9 +39,12 @@ def require_fit(model: Any, arrays: dict[str, np.ndarray]) -> Layout:
     """The layout of a model, which has exactly these arrays.
 
     Raises:
-        ValueError: As `copy_weights`.
+        ValueError: As `write_weights`.
     """
-    expected = _layout(model)
+    expected = {
+        name: (tuple(tensor.shape)[:: -1 if transposed else 1], np.dtype(str(tensor.dtype).rpartition(".")[2]))
+        for name, tensor, transposed in _entries(model)
+    }
     problems = [f"{name} has no source" for name in expected.keys() - arrays.keys()]
     problems += [f"{name} has no target" for name in arrays.keys() - expected.keys()]
     for name in expected.keys() & arrays.keys():
@@ -80,8 +62,7 @@ def require_fit(model: Any, arrays: dict[str, np.ndarray]) -> Layout:
 def paddle_name(torch_name: str) -> str:
     """`backbone.bn1.running_mean` -> `backbone.bn1._mean`; other names are the same."""
     path, _, last = torch_name.rpartition(".")
-    last = STATISTICS.get(last, last)
-    return f"{path}.{last}" if path else last
+    return f"{path}.{STATISTICS.get(last, last)}".lstrip(".")
 
 
 def is_torch(model: Any) -> bool:
@@ -94,41 +75,27 @@ def is_of(model: Any, framework: str) -> bool:
     return any(cls.__module__.partition(".")[0] == framework for cls in type(model).__mro__)
 
 
-def _transposed(model: Any) -> set[str]:
-    """PyTorch's names of the weights that Paddle stores the other way round."""
+def _entries(model: Any) -> Iterator[tuple[str, Any, bool]]:
+    """Paddle's name of each array of a model, its tensor, and whether Paddle stores it the other way round."""
+    if not is_torch(model):
+        yield from ((name, tensor, False) for name, tensor in model.state_dict().items())
+        return
     from torch import nn
 
-    return {f"{path}.weight".lstrip(".") for path, module in model.named_modules() if isinstance(module, nn.Linear)}
-
-
-def _layout(model: Any) -> Layout:
-    """Shape and type of each array that `read_weights` would return."""
-    if not is_torch(model):
-        found = model.state_dict().items()
-        return {name: (tuple(t.shape), np.dtype(str(t.dtype).rpartition(".")[2])) for name, t in found}
-    transposed = _transposed(model)
-    return {
-        paddle_name(name): (
-            tuple(t.shape)[:: -1 if name in transposed else 1],
-            np.dtype(str(t.dtype).rpartition(".")[2]),
-        )
-        for name, t in model.state_dict().items()
-        if not name.endswith(COUNTER)
-    }
+    linear = {f"{path}.weight".lstrip(".") for path, module in model.named_modules() if isinstance(module, nn.Linear)}
+    for name, tensor in model.state_dict().items():
+        if not name.endswith(COUNTER):
+            yield paddle_name(name), tensor, name in linear
 
 
 def assign(model: Any, arrays: dict[str, np.ndarray]) -> None:
     """Puts arrays that are known to fit into a model; weights that are not among them stay."""
-    if not is_torch(model):
-        for name, tensor in model.state_dict().items():
-            if name in arrays:
-                tensor.set_value(arrays[name])
-        return
-    import torch
+    for name, tensor, transposed in _entries(model):
+        if name not in arrays:
+            continue
+        if not is_torch(model):
+            tensor.set_value(arrays[name])
+        else:
+            import torch
 
-    transposed = _transposed(model)
-    with torch.no_grad():
-        for name, tensor in model.state_dict().items():
-            if paddle_name(name) in arrays:
-                array = arrays[paddle_name(name)]
-                tensor.copy_(torch.from_numpy(np.ascontiguousarray(array.T if name in transposed else array)))
+            tensor.copy_(torch.from_numpy(np.ascontiguousarray(arrays[name].T if transposed else arrays[name])))

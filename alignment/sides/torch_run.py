@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ class TorchRun(Run):
     """A PyTorch model. Its BatchNorms keep their running variance by Paddle's rule if `biased_variance`."""
 
     side = "reference"
+    framework = torch
     skips_repeats = True
 
     def __init__(self, model: Any, precision: str, seed: int, opaque: Sequence[str] = (), biased: bool = True) -> None:
@@ -58,42 +58,21 @@ class TorchRun(Run):
         kept = torch.from_numpy(dropout_draws(layer, draws) >= layer.p).to(x.dtype)
         return x * kept / (1 - single(layer.p))
 
-    def is_tensor(self, value: Any) -> bool:
-        return isinstance(value, torch.Tensor) and value.is_floating_point()
-
     def tensor(self, array: np.ndarray, gradient: bool = False) -> Any:
         tensor = torch.from_numpy(np.array(array))
         if tensor.is_floating_point():
             tensor = tensor.to(getattr(torch, self.precision)).requires_grad_(gradient)
         return tensor
 
-    def array(self, tensor: Any) -> np.ndarray:
-        return np.array(tensor.detach().cpu().numpy())
-
-    def _needs_gradient(self, tensor: Any) -> bool:
-        return tensor.requires_grad
-
-    def _gradients_on(self, on: bool) -> contextlib.AbstractContextManager:
-        return torch.set_grad_enabled(on)
-
-    def set_mode(self, train: bool) -> None:
-        self.model.train(train)
-
     def named_parameters(self) -> dict[str, Any]:
         named = self.model.named_parameters(remove_duplicate=False)
         return {name: parameter for name, parameter in named if parameter.requires_grad}
 
-    def gradients(self) -> dict[str, np.ndarray | None]:
-        return {name: self._in_layout(name, parameter.grad) for name, parameter in self.named_parameters().items()}
-
     def _in_layout(self, name: str, tensor: Any) -> np.ndarray | None:
-        """A copy of what belongs to a parameter, in Paddle's layout."""
-        if tensor is None:
-            return None
-        array = self.array(tensor)
+        array = super()._in_layout(name, tensor)
         owner = self.model.get_submodule(name.rpartition(".")[0])
         is_linear_weight = isinstance(owner, torch.nn.Linear) and name.endswith("weight")
-        return np.ascontiguousarray(array.T) if is_linear_weight else array
+        return array if array is None or not is_linear_weight else np.ascontiguousarray(array.T)
 
     def clear_gradients(self) -> None:
         self.model.zero_grad(set_to_none=True)
@@ -135,9 +114,6 @@ class TorchRun(Run):
                 if array is not None:
                     found[f"{name} {ours}"] = array
         return found
-
-    def context(self) -> contextlib.AbstractContextManager:
-        return contextlib.nullcontext()
 
 
 def remember_variance(layer: Any, _inputs: Any) -> None:

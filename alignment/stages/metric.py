@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from alignment.sides.pair import IncomparableError, Sides, one_line
+from alignment.sides.pair import IncomparableError, Sides, explained
 from alignment.stages.session import Session, first_failure
 from alignment.verdicts.record import Stage, tensor
 
@@ -44,12 +44,8 @@ def _figures(metric: Sides, scores: tuple[np.ndarray, np.ndarray], labels: np.nd
     """What both sides' functions return."""
     found = []
     for side, function, values in zip(Sides._fields, metric, scores, strict=True):
-        try:
+        with explained(f"the {side}'s metric must turn scores [N, K] and labels [N] into a dict"):
             found.append(dict(function(values, labels)))
-        except Exception as error:
-            raise IncomparableError(
-                f"the {side}'s metric must turn scores [N, K] and labels [N] into a dict: {one_line(error)}"
-            ) from error
     return found
 
 

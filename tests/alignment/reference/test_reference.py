@@ -12,7 +12,7 @@ from alignment.certification.twins import create_twin
 from alignment.reference.backbones import build_backbone
 from alignment.reference.multi_view_fusion import MultiViewFusion
 from alignment.reference.temporal_shift import insert_temporal_shift, shift
-from alignment.sides.state import copy_weights, paddle_name, read_weights, write_weights
+from alignment.sides.state import paddle_name, read_weights, write_weights
 from configs.networks import FAMILIES
 from runtime.errors import UserError
 
@@ -74,7 +74,7 @@ def twins(name, options, dtype="float64", num_frames=4):
     }
     arrays["cls_head.new_fc.weight"] = rng.normal(0, 0.1, arrays["cls_head.new_fc.weight"].shape).astype(dtype)
     write_weights(ours, arrays)
-    copy_weights(ours, theirs)
+    write_weights(theirs, read_weights(ours))
     for layer in [*ours.sublayers(), *theirs.modules()]:
         if hasattr(layer, "_epsilon"):
             layer._momentum = MOMENTUM

@@ -11,7 +11,7 @@ import torch
 
 from alignment.reports.files import read_report, write_report
 from alignment.sides.pair import Pair
-from alignment.sides.state import copy_weights
+from alignment.sides.state import read_weights, write_weights
 from alignment.stages import STAGES, Entry
 from alignment.suite import align_pair
 
@@ -28,7 +28,7 @@ def toy(monkeypatch):
 
 def pair(shift=0.0):
     theirs, ours = torch.nn.Linear(4, 3), paddle.nn.Linear(4, 3)
-    copy_weights(theirs, ours)
+    write_weights(ours, read_weights(theirs))
     ours.bias.set_value(ours.bias + shift)
     inputs = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
     return Pair(theirs, ours, (inputs,), np.zeros(2, np.int64), carry=False, title="two layers")
