@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,8 @@ MIX = 0.375  # weight of a mixup
 DROPOUT = 0.5
 CLIP_NORM = 0.5
 CLASSES = 8
+SCHEDULE = ("schedule", "max_epochs", "milestones", "gamma", "warmup_epochs", "warmup_ratio")
+GROUPING = ("momentum", "nesterov", "weight_decay", "decay_norm_bias", "lr_groups")
 ITERATIONS = 2  # batches in an epoch of the schedule that the stage train follows
 
 
@@ -63,7 +66,10 @@ def recognizer_pair(
     settings = {"num_classes": CLASSES, "num_frames": clips.shape[1], "dropout": DROPOUT, **(options or {})}
     torch.manual_seed(seed)
     paddle.seed(seed)
-    ours, theirs = _small_bottlenecks(settings) if name == "tsm_bottleneck" else _models(name, settings)
+    if name == "tsm_bottleneck":
+        ours, theirs = _small_bottlenecks(settings)
+    else:
+        ours, theirs = models.create_model(name, **settings), create_twin(name, **settings)
     if as_published:
         models.compute_as_published(ours)
     if randomize:
@@ -75,21 +81,13 @@ def recognizer_pair(
         labels=labels,
         losses=losses(settings["num_classes"]),
         optimizer=optimizers(exercised(recipe)),
-        # What is inside a layer that does not compute as published has no counterpart in the twin.
-        opaque=tuple(re.escape(path) for path, layer in ours.named_sublayers() if not _computes_as_published(layer)),
-        metric=Sides(_reference_metric, accuracy.summarize),
+        # What is inside a layer that takes a faster way than published has no counterpart in the twin.
+        opaque=tuple(
+            re.escape(path) for path, layer in ours.named_sublayers() if not getattr(layer, "as_published", True)
+        ),
+        metric=Sides(reference_metrics.summarize, accuracy.summarize),
         title=name,
     )
-
-
-def _models(name: str, settings: dict[str, Any]) -> tuple[paddle.nn.Layer, nn.Module]:
-    ours = models.create_model(name, **settings)
-    return ours, create_twin(name, **settings)
-
-
-def _computes_as_published(layer: paddle.nn.Layer) -> bool:
-    """False for a layer that takes a faster way, see `models.families.compute_as_published`."""
-    return getattr(layer, "as_published", True)
 
 
 def _small_bottlenecks(settings: dict[str, Any]) -> tuple[paddle.nn.Layer, nn.Module]:
@@ -133,64 +131,40 @@ def randomize_weights(model: nn.Module, seed: int) -> None:
 def losses(classes: int) -> dict[str, Sides]:
     """Cross entropy as trained with: smoothed (minimized by the stages backward and train), plain, and mixed."""
 
-    def mixed(logits: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
-        mix = cross_entropy.Mix(MIX, np.roll(np.arange(len(labels)), 1))
-        return cross_entropy.cross_entropy(logits, mix(_targets(logits, labels, SMOOTHING)))
+    def ours(
+        logits: paddle.Tensor, labels: paddle.Tensor, smoothing: float = SMOOTHING, mixed: bool = False
+    ) -> paddle.Tensor:
+        targets = cross_entropy.distributions(labels, classes, smoothing, str(logits.dtype).rpartition(".")[2])
+        if mixed:
+            targets = cross_entropy.Mix(MIX, np.roll(np.arange(len(labels)), 1))(targets)
+        return cross_entropy.cross_entropy(logits, targets)
 
-    def _targets(logits: paddle.Tensor, labels: paddle.Tensor, smoothing: float) -> paddle.Tensor:
-        return cross_entropy.distributions(labels, classes, smoothing, _dtype(logits))
+    def their_mixed(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        order = torch.arange(len(labels)).roll(1)
+        return reference_objective.mixed_cross_entropy(logits, labels, MIX, order, SMOOTHING)
 
     return {
-        "smoothed": Sides(
-            lambda logits, labels: reference_objective.cross_entropy(logits, labels, SMOOTHING),
-            lambda logits, labels: cross_entropy.cross_entropy(logits, _targets(logits, labels, SMOOTHING)),
-        ),
-        "plain": Sides(
-            lambda logits, labels: reference_objective.cross_entropy(logits, labels, 0.0),
-            lambda logits, labels: cross_entropy.cross_entropy(logits, _targets(logits, labels, 0.0)),
-        ),
-        "mixup": Sides(
-            lambda logits, labels: reference_objective.mixed_cross_entropy(
-                logits, labels, MIX, torch.arange(len(labels)).roll(1), SMOOTHING
-            ),
-            mixed,
-        ),
+        "smoothed": Sides(partial(reference_objective.cross_entropy, smoothing=SMOOTHING), ours),
+        "plain": Sides(reference_objective.cross_entropy, partial(ours, smoothing=0.0)),
+        "mixup": Sides(their_mixed, partial(ours, mixed=True)),
     }
-
-
-def _dtype(tensor: paddle.Tensor) -> str:
-    return str(tensor.dtype).rpartition(".")[2]
 
 
 def optimizers(recipe: Recipe) -> Sides:
     """The optimizer of a recipe as `train.py` builds it, and its twin."""
-    schedule = {
-        key: getattr(recipe.training, key)
-        for key in ("schedule", "max_epochs", "milestones", "gamma", "warmup_epochs", "warmup_ratio")
-    }
-    groups = {
-        key: getattr(recipe.training, key)
-        for key in ("momentum", "nesterov", "weight_decay", "decay_norm_bias", "lr_groups")
-    }
+    training = recipe.training
+    schedule, grouping = ({key: getattr(training, key) for key in keys} for keys in (SCHEDULE, GROUPING))
+    steps = training.max_epochs * ITERATIONS
 
-    steps = recipe.training.max_epochs * ITERATIONS
+    def their_rate(step: int) -> float:
+        return reference_optim.learning_rate(step / ITERATIONS, lr=training.scaled_lr, **schedule)
 
     def theirs(model: nn.Module) -> Optimization:
-        def rate(step: int) -> float:
-            return reference_optim.learning_rate(step / ITERATIONS, lr=recipe.training.scaled_lr, **schedule)
-
-        return Optimization(
-            reference_optim.build_optimizer(model, lr=rate(0), **groups), recipe.training.clip_norm, rate, steps
-        )
+        optimizer = reference_optim.build_optimizer(model, lr=their_rate(0), **grouping)
+        return Optimization(optimizer, training.clip_norm, their_rate, steps)
 
     def ours(model: paddle.nn.Layer) -> Optimization:
-        def rate(step: int) -> float:
-            return optim.learning_rate(recipe, step / ITERATIONS)
-
-        return Optimization(optim.build_optimizer(model, recipe), rate=rate, steps=steps)
+        optimizer = optim.build_optimizer(model, recipe)
+        return Optimization(optimizer, rate=lambda step: optim.learning_rate(recipe, step / ITERATIONS), steps=steps)
 
     return Sides(theirs, ours)
-
-
-def _reference_metric(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    return reference_metrics.summarize(torch.from_numpy(scores), torch.from_numpy(labels))

@@ -242,7 +242,13 @@ def _box_cases(seed: int) -> Iterator[Case]:
         return {f"frames of {h} x {w}": list(pipeline.eval_boxes(h, w, recipe, mode)) for h, w in sizes}
 
     hint = "A box is (x, y, width, height) in the resized frame; look at // 2 and // 4 and at the range of the draws."
-    for recipe in _crop_recipes():
+    for recipe in (
+        Recipe.of(train_crop="random_resized"),
+        Recipe.of(train_crop="random_resized", color_jitter=0.5),
+        Recipe.of(train_crop="multi_scale", crop_points=5, crop_scales=(1.0, 0.8), crop_max_gap=0),
+        Recipe.of(train_crop="multi_scale", crop_points=13, crop_max_gap=1),
+        Recipe.of(train_crop="center", flip=1.0),
+    ):
         pixels = recipe.pixels
         places = f", {pixels.crop_points} points" if pixels.train_crop == "multi_scale" else ""
         title = f"draw ({pixels.train_crop}{places}, flip {pixels.flip:g}, jitter {pixels.color_jitter:g})"
@@ -252,16 +258,6 @@ def _box_cases(seed: int) -> Iterator[Case]:
             recipe = Recipe.of(test_crops=crops, test_size=size, crop_size=size)
             title = f"eval_boxes ({mode}, {crops}, {size})"
             yield Case(title, "constant", partial(boxes, recipe, mode), verdicts.same_by_situation, hint)
-
-
-def _crop_recipes() -> tuple[Recipe, ...]:
-    return (
-        Recipe.of(train_crop="random_resized"),
-        Recipe.of(train_crop="random_resized", color_jitter=0.5),
-        Recipe.of(train_crop="multi_scale", crop_points=5, crop_scales=(1.0, 0.8), crop_max_gap=0),
-        Recipe.of(train_crop="multi_scale", crop_points=13, crop_max_gap=1),
-        Recipe.of(train_crop="center", flip=1.0),
-    )
 
 
 def _pixel_cases(seed: int) -> Iterator[Case]:

@@ -27,50 +27,39 @@ from datasets.dataset import VideoDataset, load_views
 from datasets.decode import open_source
 from datasets.transforms import Box, Draw, EvalTransform, Jitter, TrainTransform
 
-SAMPLING = ("sampling", "clip_len", "frame_interval", "out_of_bound")
-CROPPING = ("short_side", "train_crop", "crop_size", "crop_scales", "crop_max_gap", "crop_points")
-DRAWING = (*CROPPING, "flip", "color_jitter")
+SAMPLING = ("sampling", "num_segments", "clip_len", "frame_interval", "out_of_bound")
+DRAWING = (
+    "short_side", "train_crop", "crop_size", "crop_scales", "crop_max_gap", "crop_points", "flip", "color_jitter",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The functions of one side's data pipeline. Frames are uint8 [T, H, W, 3] RGB in NumPy, on both sides.
+    """The functions of one side's data pipeline.
 
-    Attributes:
-        train_indices: (num_frames, recipe, draws) -> int [T].
-        val_indices: (num_frames, recipe) -> int [1, T].
-        test_indices: (num_frames, recipe) -> int [test_clips, T].
-        count_frames: (path) -> number of frames.
-        decode: (path, indices) -> frames, one for each index.
-        short_side_size: (height, width, short_side) -> (height, width) after the first resize.
-        resize: (frames, height, width) -> frames.
-        draw: (height, width, recipe, draws) -> Draw of a training clip of decoded size height x width.
-        eval_boxes: (height, width, recipe, mode) -> [(Box, flipped)] of mode `val` or `test`, same size.
-        crop: (frames, box) -> frames.
-        flip: (frames) -> frames.
-        flip_label: (label, pairs) -> label of a mirrored clip.
-        color_jitter: (frames, jitter) -> frames.
-        normalize: (frames, recipe) -> float32 [T, 3, H, W].
-        train_clip: (path, label, recipe, epoch) -> (views float32 [1, T, 3, H, W], label).
-        eval_clip: (path, recipe, mode) -> views float32 [V, T, 3, H, W] of mode `val` or `test`.
+    Frames are uint8 [T, H, W, 3] RGB in NumPy, on both sides; a mode is `val` or `test`.
     """
 
-    train_indices: Callable[[int, Recipe, Any], np.ndarray]
-    val_indices: Callable[[int, Recipe], np.ndarray]
-    test_indices: Callable[[int, Recipe], np.ndarray]
-    count_frames: Callable[[str], int]
-    decode: Callable[[str, np.ndarray], np.ndarray]
+    train_indices: Callable[[int, Recipe, Any], np.ndarray]  # (num_frames, recipe, draws) -> int [T]
+    val_indices: Callable[[int, Recipe], np.ndarray]  # (num_frames, recipe) -> int [1, T]
+    test_indices: Callable[[int, Recipe], np.ndarray]  # (num_frames, recipe) -> int [test_clips, T]
+    count_frames: Callable[[str], int]  # (path) -> number of frames
+    decode: Callable[[str, np.ndarray], np.ndarray]  # (path, indices) -> frames, one for each index
+    # (height, width, short_side) -> (height, width) after the first resize
     short_side_size: Callable[[int, int, int], tuple[int, int]]
-    resize: Callable[[np.ndarray, int, int], np.ndarray]
+    resize: Callable[[np.ndarray, int, int], np.ndarray]  # (frames, height, width) -> frames
+    # (height, width, recipe, draws) -> Draw of a training clip of decoded size height x width
     draw: Callable[[int, int, Recipe, Any], Draw]
+    # (height, width, recipe, mode) -> [(Box, flipped)], of the same size
     eval_boxes: Callable[[int, int, Recipe, str], list[tuple[Box, bool]]]
-    crop: Callable[[np.ndarray, Box], np.ndarray]
-    flip: Callable[[np.ndarray], np.ndarray]
-    flip_label: Callable[[int, Sequence[tuple[int, int]]], int]
-    color_jitter: Callable[[np.ndarray, Jitter], np.ndarray]
-    normalize: Callable[[np.ndarray, Recipe], np.ndarray]
+    crop: Callable[[np.ndarray, Box], np.ndarray]  # (frames, box) -> frames
+    flip: Callable[[np.ndarray], np.ndarray]  # (frames) -> frames
+    flip_label: Callable[[int, Sequence[tuple[int, int]]], int]  # (label, pairs) -> label of a mirrored clip
+    color_jitter: Callable[[np.ndarray, Jitter], np.ndarray]  # (frames, jitter) -> frames
+    normalize: Callable[[np.ndarray, Recipe], np.ndarray]  # (frames, recipe) -> float32 [T, 3, H, W]
+    # (path, label, recipe, epoch) -> (views float32 [1, T, 3, H, W], label)
     train_clip: Callable[[str, int, Recipe, int], tuple[np.ndarray, int]]
-    eval_clip: Callable[[str, Recipe, str], np.ndarray]
+    eval_clip: Callable[[str, Recipe, str], np.ndarray]  # (path, recipe, mode) -> views float32 [V, T, 3, H, W]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -157,21 +146,17 @@ def _options(recipe: Recipe, *names: str) -> dict[str, Any]:
 
 
 def _reference_train_indices(num_frames: int, recipe: Recipe, draws: Any) -> np.ndarray:
-    options = _options(recipe, *SAMPLING, "num_segments")
-    return np.array(reference_sampling.train_indices(num_frames, draws.integers, **options))
+    return np.array(reference_sampling.train_indices(num_frames, draws.integers, **_options(recipe, *SAMPLING)))
 
 
 def _reference_val_indices(num_frames: int, recipe: Recipe) -> np.ndarray:
-    options = _options(recipe, *SAMPLING, "num_segments")
-    return np.array(reference_sampling.val_indices(num_frames, **options))
+    return np.array(reference_sampling.val_indices(num_frames, **_options(recipe, *SAMPLING)))
 
 
 def _reference_test_indices(num_frames: int, recipe: Recipe) -> np.ndarray:
     options = _options(recipe, *SAMPLING)
-    segments = recipe.clip.test_segments or recipe.clip.num_segments
-    return np.array(
-        reference_sampling.test_indices(num_frames, recipe.clip.test_clips, num_segments=segments, **options)
-    )  # fmt: skip
+    options["num_segments"] = recipe.clip.test_segments or recipe.clip.num_segments
+    return np.array(reference_sampling.test_indices(num_frames, recipe.clip.test_clips, **options))
 
 
 def _reference_draw(height: int, width: int, recipe: Recipe, draws: Any) -> Draw:
@@ -195,8 +180,8 @@ def _reference_train_clip(path: str, label: int, recipe: Recipe, epoch: int) -> 
     rng = np.random.default_rng([recipe.training.seed, epoch, 0])
     indices = _reference_train_indices(reference_decode.count_frames(path), recipe, rng)
     frames = reference_decode.decode(path, indices.tolist())
-    drawing = _options(recipe, *DRAWING)
-    box, flipped, jitter = reference_transforms.draw(frames.shape[1], frames.shape[2], rng, **drawing)
+    height, width = frames.shape[1:3]
+    box, flipped, jitter = reference_transforms.draw(height, width, rng, **_options(recipe, *DRAWING))
     options = _options(recipe, "short_side", "crop_size", "mean", "std", "fused_resize")
     views = reference_transforms.train_view(frames, box, flipped, jitter, **options)
     return views.numpy(), reference_transforms.flip_label(label, recipe.pixels.flip_pairs) if flipped else label

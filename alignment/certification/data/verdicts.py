@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -86,11 +87,7 @@ def _pattern(expected: np.ndarray, found: np.ndarray) -> str:
 
 def pixels(tolerance: Tolerance) -> Judge:
     """The verdict over uint8 frames [..., H, W, 3]."""
-
-    def judge(name: str, kind: str, reference: np.ndarray, candidate: np.ndarray) -> Record:
-        return _levels(name, kind, reference, candidate, tolerance)
-
-    return judge
+    return partial(_levels, tolerance=tolerance)
 
 
 def views(recipe: Recipe, tolerance: Tolerance) -> Judge:
