@@ -265,29 +265,22 @@ def eval_boxes(height: int, width: int, crops: str, size: int) -> list[tuple[Box
 
 
 def eval_views(
-    clips: Sequence[torch.Tensor],
-    *,
-    short_side: int,
-    crops: str,
-    size: int,
-    mean: Sequence[float],
-    std: Sequence[float],
-    fused_resize: bool = False,
+    clips: Sequence[torch.Tensor], *, short_side: int, crops: str, size: int, **options: Any
 ) -> torch.Tensor:
     """All crops of all clips, float32 [V, T, 3, size, size]: first every clip of the first crop.
 
     Args:
         clips: Each uint8 [T, H, W, 3].
-        short_side, mean, std, fused_resize: See `train_view`.
+        short_side, options: See `train_view`.
         crops, size: See `eval_boxes`.
     """
     height, width = short_side_size(clips[0].shape[1], clips[0].shape[2], short_side)
-    views = []
-    for box, flipped in eval_boxes(height, width, crops, size):
-        for clip in clips:
-            view = resize(_cropped(clip, box, short_side, fused_resize), size, size)
-            views.append(normalize(flip(view) if flipped else view, mean, std))
-    return torch.stack(views)
+    views = [
+        train_view(clip, box, flipped, None, short_side=short_side, crop_size=size, **options)
+        for box, flipped in eval_boxes(height, width, crops, size)
+        for clip in clips
+    ]
+    return torch.cat(views)
 
 
 def _cropped(frames: torch.Tensor, box: Box, short_side: int, fused_resize: bool) -> torch.Tensor:

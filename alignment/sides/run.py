@@ -240,10 +240,8 @@ class Run(ABC):
         self._noise = np.random.default_rng([self.seed, seed, 1])
         self._halves = halves
         rng = np.random.default_rng([self.seed, seed])
-        step = halves * np.finfo(self.precision).eps / 2
         floats = {name: array.astype(np.float64) for name, array in self._initial.items() if array.dtype.kind == "f"}
-        signs = {name: rng.integers(2, size=a.shape, dtype=np.int8) * 2 - 1 for name, a in floats.items()}
-        self.set_weights({name: a * (1 + step * signs[name]) for name, a in floats.items()})
+        self.set_weights({name: array * self._factors(array.shape, rng) for name, array in floats.items()})
 
     # -----------------------------------------------------------------------------------------------------------------
     # Hooks
@@ -274,17 +272,17 @@ class Run(ABC):
             if answer is not None:
                 tensor, replaced = self.tensor(answer), True
             elif self._noise is not None:
-                tensor, replaced = tensor * self._factors(tensor.shape, self._noise), True
+                tensor, replaced = tensor * self.tensor(self._factors(tensor.shape, self._noise)), True
             if gradients is not None and tensor.requires_grad:
                 self._watch_gradient(key, tensor, gradients)
             shown.append(tensor)
         self._last = shown[0] if len(shown) == 1 else None
         return self._rebuilt(output, iter(shown)) if replaced else None
 
-    def _factors(self, shape: Sequence[int], noise: np.random.Generator) -> Any:
-        """Factors a few roundings above or below 1; with them the gradient on the way back is moved too."""
+    def _factors(self, shape: Sequence[int], noise: np.random.Generator) -> np.ndarray:
+        """Factors a few roundings above or below 1; of an output they move the gradient on the way back too."""
         step = self._halves * np.finfo(self.precision).eps / 2
-        return self.tensor(1 + step * (noise.integers(2, size=tuple(shape), dtype=np.int8) * 2 - 1))
+        return 1 + step * (noise.integers(2, size=tuple(shape), dtype=np.int8) * 2 - 1)
 
     def _watch_gradient(self, name: str, tensor: Any, listener: Listener) -> None:
         tensor.register_hook(lambda gradient: listener(name, self.array(gradient)) and None)

@@ -8,7 +8,7 @@ from alignment.audit.layers import compare_models
 from alignment.audit.optimizers import compare_optimizers
 from alignment.sides.pair import Pair, copied, optimization_of
 from alignment.sides.state import is_torch
-from alignment.stages.session import Session, first_failure
+from alignment.stages.session import Session
 from alignment.verdicts.record import Stage, exact
 
 
@@ -27,10 +27,7 @@ def config(session: Session) -> Stage:
         right = optimization_of(pair.optimizer.candidate, candidate, "candidate")
         stage.records += compare_optimizers(left, right, reference, candidate, pair.candidate_name)
     stage.notes = _alone(pair)
-    failure = first_failure(stage.records)
-    if failure:
-        stage.place = failure.name
-        stage.sentence = f"The constant {failure.name} differs: {failure.reason}. Set it as in the reference."
+    stage.blame(lambda failure: f"The constant {failure.name} differs: {failure.reason}. Set it as in the reference.")
     return stage
 
 

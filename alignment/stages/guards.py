@@ -9,7 +9,7 @@ import numpy as np
 
 from alignment.sides.pair import OUTPUT, IncomparableError
 from alignment.stages.forward import run_isolated
-from alignment.stages.session import Session, first_failure, layer_of
+from alignment.stages.session import Session, layer_of
 from alignment.verdicts.difference import SAMPLE
 from alignment.verdicts.judge import Judge
 from alignment.verdicts.record import Record, Stage
@@ -33,10 +33,7 @@ def guards(session: Session) -> Stage:
     if session.gradients is not None and session.activation_gradients is not None:
         stage.records += [_reached(name, array) for name, array in session.gradients.reference.items()]
         stage.records += _samples(session.activation_gradients)
-    failure = first_failure(stage.records)
-    if failure:
-        stage.place = failure.name
-        stage.sentence = f"The comparison proves nothing about {failure.name}: {failure.reason}."
+    stage.blame(lambda failure: f"The comparison proves nothing about {failure.name}: {failure.reason}.")
     return stage
 
 

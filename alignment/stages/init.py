@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from alignment.stages.session import Session, first_failure
+from alignment.stages.session import Session
 from alignment.verdicts.record import Record, Stage, missing
 
 LIMIT = 6.0  # standard errors
@@ -23,13 +23,13 @@ def init(session: Session) -> Stage:
             stage.records += moments(name, array, candidate[name])
         else:
             stage.records.append(missing(name, "moments", "candidate"))
-    failure = first_failure(stage.records)
-    if failure:
-        stage.place = failure.name.split(",")[0]
-        stage.sentence = (
+    stage.blame(
+        lambda failure: (
             f"The two models draw {failure.name} differently: {failure.reason}. "
             "Look at the initializer of this layer (the defaults of the frameworks differ)."
         )
+    )
+    stage.place = stage.place.split(",")[0]
     stage.notes.append(f"one draw of each model, judged by {LIMIT:g} standard errors")
     return stage
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from alignment.sides.run import Listener, Run
-from alignment.stages.session import Session, first_failure
+from alignment.stages.session import Session
 from alignment.verdicts.record import Record, Stage
 
 SPREAD = 2.0  # std of the logits: far from chance level, far from certainty
@@ -36,18 +36,17 @@ def loss(session: Session) -> Stage:
     values, gradients = session.each(each, ["loss", "loss gradient"], keep="loss")
     stage.records = values.in_order() + gradients.in_order()
     stage.records += [not_trivial(name, float(value), shape[-1]) for name, value in values.reference.items()]
-    failure = first_failure(stage.records)
-    if failure:
-        stage.place = failure.name
-        stage.sentence = (
-            failure.reason
-            if failure.kind == "guard"
-            else (
-                f"The {failure.kind} '{failure.name}' differs on the same logits: {failure.reason}. "
-                "Look at the labels, the smoothing and what it averages over."
-            )
-        )
+    stage.blame(_explanation)
     return stage
+
+
+def _explanation(failure: Record) -> str:
+    if failure.kind == "guard":
+        return failure.reason
+    return (
+        f"The {failure.kind} '{failure.name}' differs on the same logits: {failure.reason}. "
+        "Look at the labels, the smoothing and what it averages over."
+    )
 
 
 def not_trivial(name: str, value: float, classes: int) -> Record:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from alignment.sides.pair import IncomparableError, Sides, explained
-from alignment.stages.session import Session, first_failure
+from alignment.stages.session import Session
 from alignment.verdicts.record import Stage, tensor
 
 SAMPLES = 96
@@ -31,12 +31,11 @@ def metric(session: Session) -> Stage:
             # The two sides' own scores differ by rounding; every figure but a count of ranks could show it.
             stage.records.append(tensor(f"{name}, {case}", "metric", left_value, right_value, EQUAL, floor=1.0))
             session.tensors[f"metric/{name}, {case}"] = Sides(left_value, right_value)
-    failure = first_failure(stage.records)
-    if failure:
-        stage.place = failure.name
-        stage.sentence = (
+    stage.blame(
+        lambda failure: (
             f"The metric {failure.name} differs: {failure.reason}. Look at how it ranks and what it averages."
         )
+    )
     return stage
 
 

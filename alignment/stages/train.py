@@ -7,7 +7,7 @@ import numpy as np
 from alignment.sides.pair import IncomparableError, Optimization, Sides
 from alignment.sides.run import Listener, Run
 from alignment.sides.state import STATISTICS
-from alignment.stages.session import Session, first_failure
+from alignment.stages.session import Session
 from alignment.verdicts.judge import REFERENCE_RUNS, Judge
 from alignment.verdicts.record import Record, Stage
 
@@ -55,13 +55,13 @@ def train(session: Session) -> Stage:
     stage.records += _schedule(session.reference64.optimization, session.candidate.optimization)
     stage.notes += _loose(judges)
     session.tensors |= {f"backward/lr_{index}": Sides(*map(np.asarray, sides)) for index, sides in enumerate(both)}
-    failure = first_failure(stage.records)
-    if failure:
-        stage.place = failure.name.split(",")[0]
-        stage.sentence = (
-            f"In {session.train_steps} steps of training the {failure.kind} of {failure.name} is the first to differ: "
-            f"{failure.reason}. {HINTS[failure.kind]}"
+    stage.blame(
+        lambda failure: (
+            f"In {session.train_steps} steps of training the {failure.kind} of {failure.name} is the first "
+            f"to differ: {failure.reason}. {HINTS[failure.kind]}"
         )
+    )
+    stage.place = stage.place.split(",")[0]
     return stage
 
 

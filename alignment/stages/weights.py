@@ -9,7 +9,7 @@ import numpy as np
 
 from alignment.sides.pair import IncomparableError, Pair
 from alignment.sides.state import read_weights, require_fit, write_weights
-from alignment.stages.session import Session, first_failure
+from alignment.stages.session import Session
 from alignment.verdicts.record import Record, Stage, exact
 
 
@@ -28,10 +28,9 @@ def weights(session: Session) -> Stage:
     stage.records = [exact(name, "weight", source[name], array) for name, array in read_weights(pair.candidate).items()]
     if pair.carry:
         stage.records += _way_back(pair)
-    failure = first_failure(stage.records)
-    if failure:
-        stage.place = failure.name
-        stage.sentence = f"The weight {failure.name} is not the reference's: {failure.reason}. {_hint(source, failure)}"
+    stage.blame(
+        lambda failure: f"The weight {failure.name} is not the reference's: {failure.reason}. {_hint(source, failure)}"
+    )
     stage.notes = confusable(source, pair)
     return stage
 

@@ -94,7 +94,7 @@ def _chunks(array: np.ndarray) -> list[np.ndarray]:
 def _statistics(reference: np.ndarray, candidate: np.ndarray, details: bool) -> Difference:
     """All statistics in one pass over chunks, in double precision."""
     max_abs, worst, scale, offset = -1.0, 0, 0.0, 0
-    squares = {"error": 0.0, "reference": 0.0, "candidate": 0.0, "product": 0.0}
+    squares = np.zeros(4)
     for left, right in zip(_chunks(reference), _chunks(candidate), strict=True):
         a, b = left.astype(np.float64, copy=False), right.astype(np.float64, copy=False)
         error = np.abs(b - a)
@@ -102,29 +102,24 @@ def _statistics(reference: np.ndarray, candidate: np.ndarray, details: bool) -> 
         if error[place] > max_abs:
             max_abs, worst = float(error[place]), offset + place
         scale = max(scale, float(a.max()), -float(a.min()))
-        for key, (u, v) in {
-            "error": (error, error),
-            "reference": (a, a),
-            "candidate": (b, b),
-            "product": (a, b),
-        }.items():
-            squares[key] += float(u @ v)
+        squares += error @ error, a @ a, b @ b, a @ b
         offset += left.size
+    square_error, square_reference, square_candidate, product = squares.tolist()
     index = tuple(int(i) for i in np.unravel_index(worst, reference.shape))
     relative = _sampled_errors(reference, candidate, scale) if details else np.empty(0)
-    norms = math.sqrt(squares["reference"]) * math.sqrt(squares["candidate"])
+    norms = math.sqrt(square_reference) * math.sqrt(square_candidate)
     return Difference(
         shape=reference.shape,
         dtype=str(reference.dtype),
         scale=scale,
         max_abs=max_abs,
         rel_max=ratio(max_abs, scale),
-        rel_l2=ratio(math.sqrt(squares["error"]), math.sqrt(squares["reference"])),
-        cosine=squares["product"] / norms if norms else float(squares["error"] == 0),
+        rel_l2=ratio(math.sqrt(square_error), math.sqrt(square_reference)),
+        cosine=product / norms if norms else float(square_error == 0),
         quantiles=tuple(float(q) for q in np.quantile(relative, QUANTILES)) if details else (),
         histogram=_histogram(relative) if details else (),
-        rms=math.sqrt(squares["reference"] / reference.size),
-        rms_error=math.sqrt(squares["error"] / reference.size),
+        rms=math.sqrt(square_reference / reference.size),
+        rms_error=math.sqrt(square_error / reference.size),
         worst_index=index,
         worst_reference=float(reference[index]),
         worst_candidate=float(candidate[index]),

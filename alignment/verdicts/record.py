@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,6 +99,11 @@ class Stage:
         first = self.failures[0] if self.failures else None
         sentence = first.sentence if first else "nothing was compared"
         return Divergence(self.name, self.place or (first.name if first else self.name), self.sentence or sentence)
+
+    def blame(self, sentence: Callable[[Record], str]) -> None:
+        """Takes the first record that did not pass, if any, for the place, and what is said of it for the sentence."""
+        for failure in self.failures[:1]:
+            self.place, self.sentence = failure.name, sentence(failure)
 
 
 def exact(name: str, kind: str, reference: Any, candidate: Any) -> Record:
