@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import paddle
 
 from alignment.sides.pair import explained
-from alignment.sides.run import SLOTS, Run, dropout_draws, single
+from alignment.sides.run import SLOTS, Run
 from alignment.sides.state import STATISTICS
 
 
@@ -20,12 +20,13 @@ class PaddleRun(Run):
 
     side = "candidate"
     framework = paddle
+    dropouts = (paddle.nn.Dropout, paddle.nn.Dropout2D, paddle.nn.Dropout3D)
     skips_repeats = False  # a block that has lost its last operation returns what its last layer does
 
     def _cast(self) -> None:
         others = {name: t.clone() for name, t in self.model.state_dict().items() if not t.is_floating_point()}
         self.model.to(dtype=self.precision)  # which would make floats of integers and booleans
-        for path, layer in self.model.named_sublayers(include_self=True):
+        for path, layer in self.model.named_modules():
             for name in layer._buffers:
                 full = f"{path}.{name}".lstrip(".")
                 layer._buffers[name] = others.get(full, layer._buffers[name])
@@ -35,23 +36,6 @@ class PaddleRun(Run):
                 # 7.5e-9 off in float64; the mean over the whole map is the same function without that.
                 layer.forward = types.MethodType(_global_mean, layer)
 
-    def _named_layers(self) -> Iterable[tuple[str, Any]]:
-        return list(self.model.named_sublayers())
-
-    def _hook(self, layer: Any, before: Callable, after: Callable) -> list[Any]:
-        return [layer.register_forward_pre_hook(before), layer.register_forward_post_hook(after)]
-
-    def _is_dropout(self, layer: Any) -> bool:
-        return isinstance(layer, (paddle.nn.Dropout, paddle.nn.Dropout2D, paddle.nn.Dropout3D))
-
-    def _dropped(self, layer: Any, x: Any, draws: np.ndarray) -> Any:
-        upscale = getattr(layer, "mode", "upscale_in_train") == "upscale_in_train"
-        kept_part = 1 - single(layer.p)
-        if not layer.training:
-            return x if upscale else x * kept_part
-        kept = self.tensor((dropout_draws(layer, draws) >= layer.p).astype(self.precision))
-        return x * kept / kept_part if upscale else x * kept
-
     def tensor(self, array: np.ndarray, gradient: bool = False) -> Any:
         is_float = array.dtype.kind == "f"
         return paddle.to_tensor(
@@ -60,7 +44,7 @@ class PaddleRun(Run):
 
     def named_parameters(self) -> dict[str, Any]:
         found = {}
-        for path, layer in self.model.named_sublayers(include_self=True):
+        for path, layer in self.model.named_modules():
             for name, parameter in layer.named_parameters(include_sublayers=False):
                 full = f"{path}.{name}".lstrip(".")
                 # Paddle's BatchNorm counts its statistics among its parameters.
@@ -68,12 +52,7 @@ class PaddleRun(Run):
                     found[self._rename.get(full, full)] = parameter
         return found
 
-    def clear_gradients(self) -> None:
-        for parameter in self.model.parameters():
-            parameter.clear_gradient(set_to_zero=False)
-
     def step(self, index: int) -> float:
-        assert self.optimization is not None
         optimizer = self.optimization.optimizer
         self._changed |= self._initial.keys()
         with self.context():
@@ -85,7 +64,6 @@ class PaddleRun(Run):
         return rate
 
     def slots(self) -> dict[str, np.ndarray]:
-        assert self.optimization is not None
         accumulators = self.optimization.optimizer._accumulators
         found = {}
         for name, parameter in self.named_parameters().items():

@@ -12,7 +12,7 @@ import types
 import zlib
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,9 @@ class Run(ABC):
 
     side: str
     framework: Any
+    dropouts: Any  # the framework's layers that drop out, for isinstance
     skips_repeats: bool  # whether an output that two layers return in turn is shown once
+    optimization: Optimization  # left by `build_optimizer`
 
     def __init__(
         self, model: Any, precision: str, seed: int, rename: Mapping[str, str], opaque: Sequence[str] = ()
@@ -56,15 +58,14 @@ class Run(ABC):
         self.model = copied(model, self.side)
         self._rename = rename
         self._cast()
-        self.layers = {rename.get(path, path): layer for path, layer in self._named_layers()}
+        self.layers = {rename.get(path, path): layer for path, layer in self.model.named_modules() if path}
         self.watched = {path: layer for path, layer in self.layers.items() if not _inside(path, opaque)}
-        self.optimization: Optimization | None = None
         self.inputs_of = ""
         self.seen_inputs: list[np.ndarray] = []
         self._calls: Counter[str] = Counter()
         self._open: list[str] = []  # paths of the layers that are running
         for path, layer in self.layers.items():
-            if self._is_dropout(layer) and type(layer).__module__.partition(".")[0] in ("torch", "paddle"):
+            if isinstance(layer, self.dropouts) and type(layer).__module__.partition(".")[0] in ("torch", "paddle"):
                 self._inject_masks(path, layer)
         self._initial = self.weights()
         self._parameter_names = self.named_parameters().keys()
@@ -80,28 +81,12 @@ class Run(ABC):
         """Brings the copy to its precision and switches off what a comparison cannot stand."""
 
     @abstractmethod
-    def _named_layers(self) -> Iterable[tuple[str, Any]]: ...
-
-    @abstractmethod
-    def _hook(self, layer: Any, before: Callable, after: Callable) -> list[Any]: ...
-
-    @abstractmethod
-    def _is_dropout(self, layer: Any) -> bool: ...
-
-    @abstractmethod
-    def _dropped(self, layer: Any, x: Any, draws: np.ndarray) -> Any:
-        """What a dropout layer makes of x in its present mode when chance draws these numbers from [0, 1)."""
-
-    @abstractmethod
     def tensor(self, array: np.ndarray, gradient: bool = False) -> Any:
         """An array as a tensor, floats in the run's precision."""
 
     @abstractmethod
     def named_parameters(self) -> dict[str, Any]:
         """Trainable parameters by the reference's names in Paddle's form."""
-
-    @abstractmethod
-    def clear_gradients(self) -> None: ...
 
     @abstractmethod
     def step(self, index: int) -> float:
@@ -157,7 +142,7 @@ class Run(ABC):
         for path, layer in self.watched.items():
             before = functools.partial(self._enter, path)
             after = functools.partial(self._leave, path, listener, gradient_listener)
-            handles += self._hook(layer, before, after)
+            handles += [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]
         try:
             with self.context(), self.framework.set_grad_enabled(gradients):
                 tensors = [self.tensor(array, gradient_listener is not None) for array in inputs]
@@ -210,6 +195,10 @@ class Run(ABC):
     def gradients(self) -> dict[str, np.ndarray | None]:
         """The gradients of `named_parameters` in Paddle's layout; None for one that received none."""
         return {name: self._in_layout(name, parameter.grad) for name, parameter in self.named_parameters().items()}
+
+    def clear_gradients(self) -> None:
+        """Drops all gradients."""
+        self.model.zero_grad(set_to_none=True)
 
     def build_optimizer(self, factory: Callable) -> None:
         """Makes the run's optimizer from the caller's function of the model."""
@@ -324,6 +313,15 @@ class Run(ABC):
 
         layer.forward = types.MethodType(forward, layer)
 
+    def _dropped(self, layer: Any, x: Any, draws: np.ndarray) -> Any:
+        """What a dropout layer makes of x in its present mode when chance draws these numbers from [0, 1)."""
+        upscale = getattr(layer, "mode", "upscale_in_train") == "upscale_in_train"  # PyTorch has no other
+        kept_part = 1 - single(layer.p)
+        if not layer.training:
+            return x if upscale else x * kept_part
+        kept = self.tensor((_dropout_draws(layer, draws) >= layer.p).astype(self.precision))
+        return x * kept / kept_part if upscale else x * kept
+
 
 def _inside(path: str, opaque: Sequence[str]) -> bool:
     """Whether a layer lies within one whose path matches a pattern."""
@@ -331,7 +329,7 @@ def _inside(path: str, opaque: Sequence[str]) -> bool:
     return any(re.fullmatch(pattern, parent) for pattern in opaque for parent in parents)
 
 
-def dropout_draws(layer: Any, draws: np.ndarray) -> np.ndarray:
+def _dropout_draws(layer: Any, draws: np.ndarray) -> np.ndarray:
     """Draws for each element, for each channel in a dropout of whole maps, or along Paddle's argument `axis`."""
     whole_maps = type(layer).__name__.lower() in ("dropout1d", "dropout2d", "dropout3d")
     channel = -1 if str(getattr(layer, "data_format", "NCHW")).endswith("C") else 1

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from alignment.sides.run import SLOTS, Run, dropout_draws, single
+from alignment.sides.run import SLOTS, Run, single
 
 # Constants that Paddle hands to its kernels in float32, whatever the type of the tensors.
 SINGLE_PRECISION = ("eps", "alpha", "lambd", "threshold", "value")
@@ -20,6 +20,7 @@ class TorchRun(Run):
 
     side = "reference"
     framework = torch
+    dropouts = torch.nn.modules.dropout._DropoutNd
     skips_repeats = True
 
     def __init__(self, model: Any, precision: str, seed: int, opaque: Sequence[str] = (), biased: bool = True) -> None:
@@ -43,21 +44,6 @@ class TorchRun(Run):
                 if layer.momentum is not None:
                     layer.momentum = 1 - single(1 - layer.momentum)
 
-    def _named_layers(self) -> Iterable[tuple[str, Any]]:
-        return [(path, layer) for path, layer in self.model.named_modules() if path]
-
-    def _hook(self, layer: Any, before: Callable, after: Callable) -> list[Any]:
-        return [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]
-
-    def _is_dropout(self, layer: Any) -> bool:
-        return isinstance(layer, torch.nn.modules.dropout._DropoutNd)
-
-    def _dropped(self, layer: Any, x: Any, draws: np.ndarray) -> Any:
-        if not layer.training:
-            return x
-        kept = torch.from_numpy(dropout_draws(layer, draws) >= layer.p).to(x.dtype)
-        return x * kept / (1 - single(layer.p))
-
     def tensor(self, array: np.ndarray, gradient: bool = False) -> Any:
         tensor = torch.from_numpy(np.array(array))
         if tensor.is_floating_point():
@@ -74,19 +60,14 @@ class TorchRun(Run):
         is_linear_weight = isinstance(owner, torch.nn.Linear) and name.endswith("weight")
         return array if array is None or not is_linear_weight else np.ascontiguousarray(array.T)
 
-    def clear_gradients(self) -> None:
-        self.model.zero_grad(set_to_none=True)
-
     def build_optimizer(self, factory: Callable) -> None:
         super().build_optimizer(factory)
-        assert self.optimization is not None
         for group in self.optimization.optimizer.param_groups:
             for name in ("momentum", "weight_decay"):
                 if name in group:
                     group[name] = single(group[name])
 
     def step(self, index: int) -> float:
-        assert self.optimization is not None
         optimizer, rate = self.optimization.optimizer, self.optimization.rate
         self._changed |= self._initial.keys()
         if rate is not None:
@@ -105,7 +86,6 @@ class TorchRun(Run):
             gradient.mul_(limit / torch.clamp(norm, min=limit))
 
     def slots(self) -> dict[str, np.ndarray]:
-        assert self.optimization is not None
         state = self.optimization.optimizer.state
         found = {}
         for name, parameter in self.named_parameters().items():

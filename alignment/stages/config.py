@@ -33,10 +33,8 @@ def config(session: Session) -> Stage:
 
 def _frozen(model: Any, pair: Pair) -> list[str]:
     """The candidate's paths of norms that evaluate while their model trains, as a caller may have set them."""
-    is_reference = is_torch(model)
-    named = model.named_modules() if is_reference else model.named_sublayers()
-    paths = [path for path, layer in named if model.training and not layer.training and "Norm" in type(layer).__name__]
-    return sorted(pair.candidate_name(path) if is_reference else path for path in paths)
+    frozen = [path for path, layer in model.named_modules() if not layer.training and "Norm" in type(layer).__name__]
+    return sorted(pair.candidate_name(path) if is_torch(model) else path for path in frozen if model.training)
 
 
 def _alone(pair: Pair) -> list[str]:

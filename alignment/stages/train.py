@@ -70,9 +70,9 @@ def by_step(records: list[Record]) -> list[Record]:
     return sorted(records, key=lambda record: int(record.name.rpartition(" ")[2]))
 
 
-def _schedule(reference: Optimization | None, candidate: Optimization | None) -> list[Record]:
+def _schedule(reference: Optimization, candidate: Optimization) -> list[Record]:
     """Records of the rates of all steps of a whole run, where both sides have a function of the step."""
-    if reference is None or candidate is None or reference.rate is None or candidate.rate is None:
+    if reference.rate is None or candidate.rate is None:
         return []
     return [_rate(step, reference.rate(step), candidate.rate(step)) for step in range(reference.steps)]
 
