@@ -155,6 +155,7 @@ def _reports(args: argparse.Namespace, names: Sequence[str]) -> list[Any]:
     """Runs, prints and writes the comparisons of some models in the precisions that the flags ask for."""
     process.prepare(args.threads or (1 if args.all else 0))
     from alignment.certification.certify import certify
+    from alignment.reports.files import write_report
 
     upstream = None
     if args.reference:
@@ -177,16 +178,11 @@ def _reports(args: argparse.Namespace, names: Sequence[str]) -> list[Any]:
     ):
         _show("")
         print(one.text(), flush=True)
-        _write(one, Path(args.output) / f"{one.title}_{one.precision}")
+        directory = Path(args.output) / f"{one.title}_{one.precision}"
+        written = [str(file.relative_to(directory)) for file in write_report(one, directory)]
+        print(f"written to {directory}: {', '.join(written)}\n", flush=True)
         found.append(one)
     return found
-
-
-def _write(one: Any, directory: Path) -> None:
-    from alignment.reports.files import write_report
-
-    names = [str(file.relative_to(directory)) for file in write_report(one, directory)]
-    print(f"written to {directory}: {', '.join(names)}\n", flush=True)
 
 
 def _show(line: str) -> None:

@@ -27,19 +27,12 @@ GRAIN = 0.5  # std, where that of the pixels is about 1
 
 @dataclass(frozen=True)
 class Upstream:
-    """Third-party code to compare with.
+    """Third-party code to compare with."""
 
-    Attributes:
-        pair: As `recognizer_pair`.
-        models: Our names of the models that it has too.
-        same_initialization: Those whose initial weights come from the same distributions as ours.
-        describe: Its name and version for the report, asked for once it has been loaded.
-    """
-
-    pair: Callable[..., Pair]
-    models: Sequence[str]
-    same_initialization: Sequence[str]
-    describe: Callable[[], str]
+    pair: Callable[..., Pair]  # as `recognizer_pair`
+    models: Sequence[str]  # our names of the models that it has too
+    same_initialization: Sequence[str]  # those whose initial weights come from the same distributions as ours
+    describe: Callable[[], str]  # its name and version for the report, asked for once it has been loaded
 
 
 def certify(

@@ -118,9 +118,7 @@ def _mmaction_train(num_frames: int, num_clips: int, span: int, draw: Draw) -> l
 
 def _mit_train(num_frames: int, num_segments: int, draw: Draw) -> list[int]:
     duration = num_frames // num_segments
-    if duration > 0:
-        return [i * duration + draw(0, duration) for i in range(num_segments)]
-    return [0] * num_segments
+    return [i * duration + draw(0, duration) if duration else 0 for i in range(num_segments)]
 
 
 def _paddlevideo(num_frames: int, num_segments: int, clip_len: int, place: Callable[[int], int]) -> list[int]:

@@ -11,17 +11,11 @@ from typing import Any, NamedTuple
 
 
 class Entry(NamedTuple):
-    """What there is to know of a stage before it runs.
+    """What there is to know of a stage before it runs."""
 
-    Attributes:
-        needs: Fields of the Pair that it cannot do without.
-        computes: Whether models run in it, for which their weights must be equal.
-        on_request: Whether it runs only where it is asked for by name.
-    """
-
-    needs: tuple[str, ...] = ()
-    computes: bool = True
-    on_request: bool = False
+    needs: tuple[str, ...] = ()  # fields of the Pair that it cannot do without
+    computes: bool = True  # whether models run in it, for which their weights must be equal
+    on_request: bool = False  # whether it runs only where it is asked for by name
 
 
 # In the order in which they run.

@@ -17,12 +17,10 @@ def backward(session: Session) -> Stage:
         IncomparableError: The pair has no loss.
     """
     stage = Stage("backward")
-    function = session.objective()
     untouched: dict[str, set[str]] = {}
 
     def each(run: Run, losses: Listener, activations: Listener, parameters: Listener) -> None:
-        output = run.forward(session.pair.inputs, train=True, gradient_listener=activations)
-        value = run.loss(getattr(function, run.side), output, session.pair.labels)
+        value = session.training_loss(run, gradient_listener=activations)
         losses("loss", run.array(value))
         run.backward(value)
         gradients = run.gradients()
@@ -39,7 +37,7 @@ def backward(session: Session) -> Stage:
     if untouched["reference"]:
         names = sorted(untouched["reference"])
         stage.notes.append(f"{len(names)} trainable weights take no part in the loss: {', '.join(names[:3])}")
-    _explain(stage, session, activations)
+    _explain(stage, activations)
     wrong = [record for record in stage.failures if record.kind == "gradient" and record.difference is not None]
     if wrong and session.precision == "float64":
         stage.notes.append(arbitrate(session, max(wrong, key=lambda record: record.required).name))
@@ -51,11 +49,9 @@ def arbitrate(session: Session, name: str) -> str:
 
     The parameter is moved along the difference of the two gradients, where they disagree most.
     """
-    function = session.objective()
 
     def loss(run: Run, gradients: bool = False) -> float:
-        output = run.forward(session.pair.inputs, train=True, gradients=True)
-        value = run.loss(getattr(function, run.side), output, session.pair.labels)
+        value = session.training_loss(run, gradients=True)
         if gradients:
             run.backward(value)
         return float(run.array(value))
@@ -109,7 +105,7 @@ def _one_sided(untouched: dict[str, set[str]], parameters: Judge, activations: J
     return records + [missing(name, "activation gradient", "candidate") for name in inputs]
 
 
-def _explain(stage: Stage, session: Session, activations: Judge) -> None:
+def _explain(stage: Stage, activations: Judge) -> None:
     failure = first_failure(stage.records)
     if failure is None:
         return

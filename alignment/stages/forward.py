@@ -79,9 +79,9 @@ def _explain(stage: Stage, session: Session, judge: Judge, alone: Judge, mode: s
     assert record is not None
     stage.place = layer_of(record.name)
     guilty = [layer_of(r.name) for r in alone.in_order() if not r.passed]
-    what = (
-        "the model's output" if stage.place == OUTPUT else f"the output of {stage.place}{_kind(session, stage.place)}"
-    )
+    layer = session.candidate.layers.get(stage.place)
+    kind = "" if layer is None else f" ({type(layer).__name__})"
+    what = "the model's output" if stage.place == OUTPUT else f"the output of {stage.place}{kind}"
     stage.sentence = (
         f"In {mode} mode {what} is the first to differ: {record.reason}. {_inputs(session, stage.place, mode)}"
     )
@@ -89,11 +89,6 @@ def _explain(stage: Stage, session: Session, judge: Judge, alone: Judge, mode: s
     if others:
         shown = ", ".join(others[:6]) + (", ..." if len(others) > 6 else "")
         stage.notes.append(f"also wrong by themselves, given the reference's inputs ({mode}): {shown}")
-
-
-def _kind(session: Session, path: str) -> str:
-    layer = session.candidate.layers.get(path)
-    return f" ({type(layer).__name__})" if layer is not None else ""
 
 
 def _inputs(session: Session, path: str, mode: str) -> str:

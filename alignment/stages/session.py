@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -129,6 +130,11 @@ class Session:
     def objective(self) -> Sides:
         """The loss that is minimized: the first."""
         return next(iter(self.losses().values()))
+
+    def training_loss(self, run: Run, **options: Any) -> Any:
+        """The scalar that a run minimizes, of a pass in training mode; options: See `Run.forward`."""
+        output = run.forward(self.pair.inputs, train=True, **options)
+        return run.loss(getattr(self.objective(), run.side), output, self.pair.labels)
 
     def require_repeatable(self) -> None:
         """Raises IncomparableError, with the layer's name, if a model gives other values at a second pass."""

@@ -29,7 +29,7 @@ def train(session: Session) -> Stage:
     """
     if session.pair.optimizer is None:
         raise IncomparableError("the stage train needs optimizer=(reference, candidate), two functions of the model")
-    factories, function, stage = session.pair.optimizer, session.objective(), Stage("train")
+    factories, stage = session.pair.optimizer, Stage("train")
     rates: dict[str, list[float]] = {}
 
     def each(run: Run, losses: Listener, slots: Listener, parameters: Listener, buffers: Listener) -> None:
@@ -37,8 +37,7 @@ def train(session: Session) -> Stage:
         rates[run.side] = []
         for index in range(session.train_steps):
             run.clear_gradients()
-            output = run.forward(session.pair.inputs, train=True, gradients=True)
-            value = run.loss(getattr(function, run.side), output, session.pair.labels)
+            value = session.training_loss(run, gradients=True)
             losses(f"step {index + 1}", run.array(value))
             run.backward(value)
             rates[run.side].append(run.step(index))

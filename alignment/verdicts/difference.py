@@ -18,36 +18,22 @@ DECADES = range(-18, 1)  # of the histogram: error / scale from 1e-18 to 1
 
 @dataclass(frozen=True)
 class Difference:
-    """The statistics of candidate - reference.
+    """The statistics of candidate - reference."""
 
-    Attributes:
-        shape, dtype: Of the reference.
-        problem: Why the two cannot be compared or agree only by chance; empty if they can be.
-        scale: Largest magnitude in the reference.
-        max_abs: Largest error.
-        rel_max: The same relative to the scale.
-        rel_l2: Euclidean norm of the error relative to the reference's.
-        cosine: Of the angle between the two as vectors.
-        rms, rms_error: Roots of the mean square of the reference and of the error.
-        quantiles: Errors relative to the scale, at QUANTILES.
-        histogram: Number of elements whose error / scale lies in each decade of DECADES; exact zeros in the first.
-        worst_index, worst_reference, worst_candidate: Where the largest error is, and both values there.
-    """
-
-    shape: tuple[int, ...]
+    shape: tuple[int, ...]  # of the reference, as is the type
     dtype: str
-    problem: str = ""
-    scale: float = 0.0
-    max_abs: float = math.nan
-    rel_max: float = math.nan
-    rel_l2: float = math.nan
-    cosine: float = math.nan
-    rms: float = 0.0
-    rms_error: float = math.nan
-    quantiles: tuple[float, ...] = ()
-    histogram: tuple[int, ...] = ()
-    worst_index: tuple[int, ...] = ()
-    worst_reference: float = math.nan
+    problem: str = ""  # why the two cannot be compared or agree only by chance; empty if they can be
+    scale: float = 0.0  # largest magnitude in the reference
+    max_abs: float = math.nan  # largest error
+    rel_max: float = math.nan  # the same relative to the scale
+    rel_l2: float = math.nan  # Euclidean norm of the error relative to the reference's
+    cosine: float = math.nan  # of the angle between the two as vectors
+    rms: float = 0.0  # root of the mean square of the reference
+    rms_error: float = math.nan  # and of the error
+    quantiles: tuple[float, ...] = ()  # errors relative to the scale, at QUANTILES
+    histogram: tuple[int, ...] = ()  # elements whose error / scale lies in each of DECADES; exact zeros in the first
+    worst_index: tuple[int, ...] = ()  # where the largest error is
+    worst_reference: float = math.nan  # both values there
     worst_candidate: float = math.nan
 
 
@@ -76,14 +62,10 @@ def _problem(reference: np.ndarray, candidate: np.ndarray, same_type: bool) -> s
         return f"type {candidate.dtype}, the reference has {reference.dtype}"
     for side, array in (("reference", reference), ("candidate", candidate)):
         if array.dtype.kind == "f":
-            bad = _not_finite(array)
+            bad = sum(int(part.size - np.isfinite(part).sum()) for part in _chunks(array))
             if bad:
                 return f"{bad} of {array.size} values of the {side} are NaN or infinite"
     return ""
-
-
-def _not_finite(array: np.ndarray) -> int:
-    return sum(int(part.size - np.isfinite(part).sum()) for part in _chunks(array))
 
 
 def _chunks(array: np.ndarray) -> list[np.ndarray]:
@@ -129,8 +111,7 @@ def _statistics(reference: np.ndarray, candidate: np.ndarray, details: bool) -> 
 def _sampled_errors(reference: np.ndarray, candidate: np.ndarray, scale: float) -> np.ndarray:
     """Errors relative to the scale, of SAMPLE evenly spaced elements at most."""
     step = max(1, reference.size // SAMPLE)
-    a = np.ascontiguousarray(reference).reshape(-1)[::step].astype(np.float64)
-    b = np.ascontiguousarray(candidate).reshape(-1)[::step].astype(np.float64)
+    a, b = (np.ascontiguousarray(side).reshape(-1)[::step].astype(np.float64) for side in (reference, candidate))
     return np.abs(b - a) / (scale or 1.0)
 
 

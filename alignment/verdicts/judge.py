@@ -33,24 +33,15 @@ ROUNDING_AT_MOST = 1e-6  # larger errors of float64 are no matter of rounding, w
 
 @dataclass
 class Judge:
-    """Judges the tensors of one kind in one pass against the float64 reference.
+    """Judges the tensors of one kind in one pass against the float64 reference."""
 
-    Attributes:
-        kind: See Record.
-        precision: Of the candidate.
-        reference: The tensors of the float64 reference, in order.
-        reference_errors: Relative errors of the float32 or perturbed reference, by name; in float64 measured only
-            where a tensor exceeds EXACT.
-        records: The verdicts so far, by name.
-        largest: The largest scale and the largest root mean square in the float64 reference.
-    """
-
-    kind: str
-    precision: str
-    reference: Tape = field(default_factory=Tape)
+    kind: str  # see Record
+    precision: str  # of the candidate
+    reference: Tape = field(default_factory=Tape)  # the tensors of the float64 reference, in order
+    # By name, relative errors of the float32 or perturbed reference; in float64 measured only where one exceeds EXACT.
     reference_errors: dict[str, float] = field(default_factory=dict)
-    records: dict[str, Record] = field(default_factory=dict)
-    largest: tuple[float, float] = (0.0, 0.0)
+    records: dict[str, Record] = field(default_factory=dict)  # the verdicts so far, by name
+    largest: tuple[float, float] = (0.0, 0.0)  # scale and root mean square in the float64 reference
     _usual: dict[str, float] | None = None
 
     def learn(self, name: str, array: np.ndarray) -> None:

@@ -50,17 +50,11 @@ class Record:
 
 @dataclass(frozen=True)
 class Divergence:
-    """The first thing that differs.
+    """The first thing that differs."""
 
-    Attributes:
-        stage: Name of the stage.
-        place: The layer, tensor or constant.
-        sentence: What that means, for somebody who has never seen this suite.
-    """
-
-    stage: str
-    place: str
-    sentence: str
+    stage: str  # its name
+    place: str  # the layer, tensor or constant
+    sentence: str  # what that means, for somebody who has never seen this suite
 
 
 @dataclass

@@ -75,20 +75,13 @@ def draw_sources(seed: int) -> dict[str, Callable[[], Draws]]:
 
 @dataclass(frozen=True)
 class Case:
-    """One comparison.
+    """One comparison."""
 
-    Attributes:
-        name, kind: Of the record.
-        run: The call, made of either side's Pipeline.
-        judge: The verdict over what both return.
-        hint: For a failure: where such a difference comes from.
-    """
-
-    name: str
+    name: str  # of the record, as is the kind
     kind: str
-    run: Callable[[Any], Any]
-    judge: verdicts.Judge = exact
-    hint: str = ""
+    run: Callable[[Any], Any]  # the call, made of either side's Pipeline
+    judge: verdicts.Judge = exact  # the verdict over what both return
+    hint: str = ""  # for a failure: where such a difference comes from
 
     @property
     def function(self) -> str:
