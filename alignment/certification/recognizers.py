@@ -92,15 +92,15 @@ def recognizer_pair(
 
 def _small_bottlenecks(settings: dict[str, Any]) -> tuple[paddle.nn.Layer, nn.Module]:
     """TSM on a ResNet-50 of a quarter of its width and four blocks: Bottlenecks at the price of a tiny network."""
-    built = []
-    for side, shift, options, head, whole in (
-        (resnet, temporal_shift.insert_temporal_shift, [TSM()], heads.FrameHead, models.Recognizer2D),
-        (twin_resnet, twin_shift.insert_temporal_shift, [], twin_heads.FrameHead, twin_recognizer.Recognizer2D),
-    ):
-        backbone = side.ResNet(side.Bottleneck, (1, 1, 1, 1), width=16)
-        shift(backbone, settings["num_frames"], *options)
-        built.append(whole(backbone, head(backbone.out_channels, settings["num_classes"], settings["dropout"], 0.001)))
-    return built[0], built[1]
+    ours = resnet.ResNet(resnet.Bottleneck, (1, 1, 1, 1), width=16)
+    theirs = twin_resnet.ResNet(twin_resnet.Bottleneck, (1, 1, 1, 1), width=16)
+    temporal_shift.insert_temporal_shift(ours, settings["num_frames"], TSM())
+    twin_shift.insert_temporal_shift(theirs, settings["num_frames"])
+    head = (ours.out_channels, settings["num_classes"], settings["dropout"], 0.001)
+    return (
+        models.Recognizer2D(ours, heads.FrameHead(*head)),
+        twin_recognizer.Recognizer2D(theirs, twin_heads.FrameHead(*head)),
+    )
 
 
 def exercised(recipe: Recipe) -> Recipe:
