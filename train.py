@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
 
     preparation.check_precision(recipe.training.amp, args.to_static)
     processes = Processes.join()
-    with checkpoint.run_directory(directory) if processes.is_rank_zero else contextlib.nullcontext():
+    with checkpoint.run_directory(directory, args.resume) if processes.is_rank_zero else contextlib.nullcontext():
         last_line = train(args, directory, recipe, notes, processes)
     if processes.is_rank_zero:
         print(last_line)
@@ -125,8 +125,6 @@ def run_directory_and_recipe(args: argparse.Namespace) -> tuple[Path, Recipe]:
         return Path(args.output_dir), recipe
     recipe = cli.asked(args).recipe()
     directory = Path(args.output_dir or f"output/{args.preset or recipe.network.model}_split{recipe.clip.split}")
-    if any((directory / name).exists() for name in ("state.json", "best.pdparams", "last.pdparams")):
-        raise RecipeError(f"{directory} holds a run already: add --resume, or choose another --output_dir")
     if not args.dataset_root:
         raise RecipeError(
             "--dataset_root is missing: the folder of the data set (python -m datasets.demo DIR makes one)"

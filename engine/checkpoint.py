@@ -1,23 +1,22 @@
 """The run directory: checkpoints that a kill or a full disk never leaves half written.
 
-`last.pdparams`, `last.pdopt` and `state.json` belong together. They are first written beside, as `*.new`; replacing
-`state.json`, which names the digest of the other two, is the one moment at which the new checkpoint takes effect; then
-the others are renamed. `load_last` finishes renames that a kill cut short.
+`last.pdparams`, `last.pdopt` and `state.json` belong together. They are first written beside; replacing `state.json`,
+which names the digest of the other two, is the one moment at which the new checkpoint takes effect; then the others
+take their places. `load_last` finishes what a kill cut short.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import pickle
-import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from paddle import nn
@@ -25,56 +24,94 @@ from paddle.optimizer import Optimizer
 
 from configs import Recipe
 from datasets import Annotation
+from runtime.owned import Owned, digest_of
+from runtime.records import read_record
 from weights import CheckpointError
 from weights.files import read_pickle
 
 _PROTOCOL = 4
 _PARTS = ("last.pdparams", "last.pdopt")
+STATE = "state.json"
+LOGS = ("train.log", "metrics.jsonl")
+RUN_FILES = ("recipe.json", "classes.txt", "best.pdparams", *_PARTS, STATE)
+
+
+class Saved(TypedDict):
+    """What every `state.json` holds of its checkpoint."""
+
+    digests: dict[str, str]
+
+
+class State(Saved, total=False):
+    """The rest of `state.json`, see `Trainer`."""
+
+    epoch: int
+    batch: int
+    best: float
+    bad_samples: int
+    meter: list[float]  # sum of losses, correct predictions, samples
+    scaler: dict[str, float]
+    metrics_size: int
+    provenance: dict[str, str]
+    processes: int
 
 
 def prepare_directory(directory: Path) -> None:
-    """Makes the run directory and proves that it can be written.
+    """Makes a directory and proves that it can be written.
 
     Raises:
         CheckpointError: It cannot be made or written.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        probe = directory / ".writable"
-        probe.write_bytes(b"")
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=directory):
+            pass
     except OSError as error:
         raise CheckpointError(f"cannot write to --output_dir {directory}: {error.strerror}; choose another") from error
 
 
-@contextlib.contextmanager
-def run_directory(directory: Path) -> Iterator[None]:
-    """Makes the run directory and locks it against other runs; the kernel ends the lock with this process.
+def holds_run(directory: Path) -> bool:
+    """Whether there is a run with a checkpoint; one that ended before its first is none, and may be written over.
 
     Raises:
-        CheckpointError: It cannot be written, or another process has locked it.
+        ForeignError: There is none, and a file in the directory that a run would write is somebody else's.
+    """
+    if (directory / STATE).exists():
+        return True
+    for name in (*RUN_FILES, *LOGS):
+        Owned(directory).check(name)
+    return False
+
+
+@contextlib.contextmanager
+def run_directory(directory: Path, resume: bool = False) -> Iterator[None]:
+    """Makes the run directory, locks it against other runs, and clears what a run without a checkpoint has left there.
+
+    Raises:
+        CheckpointError: It cannot be written, or holds a run, or none to resume.
+        LockedError: Another process has locked it.
+        ForeignError: A file that the run would write is somebody else's.
     """
     prepare_directory(directory)
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise CheckpointError(
-            f"another process trains in {directory}: wait for it, end it, or choose another --output_dir"
-        ) from None
-    except OSError as error:  # some network file systems
-        print(f"note: {directory} cannot be locked ({error.strerror}): start no other run in it", file=sys.stderr)
-    try:
+    with Owned(directory).locked(f"another process trains in {directory}"):
+        run = Owned(directory)
+        if holds_run(directory) != resume:
+            raise CheckpointError(
+                f"{directory} holds no checkpoint to resume: leave out --resume"
+                if resume
+                else f"{directory} holds a run already: add --resume, or choose another --output_dir"
+            )
+        if not resume:
+            run.remove((*RUN_FILES, *LOGS))
+        elif not run.is_marked:  # a run of a version that kept no record
+            run.seal(RUN_FILES, LOGS)
         yield
-    finally:
-        os.close(descriptor)
 
 
 def write_run_files(directory: Path, recipe: Recipe, class_names: Sequence[str]) -> None:
     """Writes `recipe.json` and `classes.txt`, which whoever uses the weights reads."""
-    write_atomically(directory / "recipe.json", recipe.to_json().encode())
-    write_atomically(directory / "classes.txt", "".join(f"{name}\n" for name in class_names).encode())
+    names = "".join(f"{name}\n" for name in class_names)
+    write_atomically(directory, {"recipe.json": recipe.to_json().encode(), "classes.txt": names.encode()})
 
 
 @dataclass(frozen=True)
@@ -122,19 +159,20 @@ def check_provenance(directory: Path, now: dict[str, str]) -> None:
             )
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replaces a file as a whole: after a kill or an error there is the old content or the new, never a part.
+def write_atomically(directory: Path, contents: Mapping[str, bytes]) -> None:
+    """Writes files, each as a whole: after a kill or an error there is the old content or the new, never a part.
 
     Raises:
-        CheckpointError: The content cannot be written, for instance because the disk is full.
+        CheckpointError: Something cannot be written, for instance because the disk is full.
+        ForeignError: A file of that name is not this program's.
     """
-    fresh = _write_beside(path, content)
-    _replace({fresh: path})
+    with _errors_named():
+        Owned(directory).write(contents)
 
 
 def save_weights(path: Path, model: nn.Layer) -> None:
     """Writes a model's parameters and buffers in Paddle's own format, so that `paddle.load` reads them too."""
-    write_atomically(path, pickled(_arrays(model.state_dict())))
+    write_atomically(path.parent, {path.name: pickled(_arrays(model.state_dict()))})
 
 
 def save_last(directory: Path, model: nn.Layer, optimizer: Optimizer, state: dict[str, Any]) -> None:
@@ -154,36 +192,27 @@ def save_last(directory: Path, model: nn.Layer, optimizer: Optimizer, state: dic
         "last.pdopt": pickled(_slots_by_structured_name(model, optimizer)),
     }
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    try:
-        for name, content in contents.items():
-            _write_beside(directory / name, content)
-        write_atomically(directory / "state.json", json.dumps({**state, "digests": digests}, indent=2).encode())
-    except CheckpointError:
-        for name in contents:
-            _fresh(directory / name).unlink(missing_ok=True)
-        raise
-    _replace({_fresh(directory / name): directory / name for name in contents})
+    run = Owned(directory)
+    with _errors_named():
+        run.prepare(contents)
+        run.write({STATE: json.dumps({**state, "digests": digests}, indent=2).encode()})
+        run.publish(contents)
 
 
-def read_state(directory: Path) -> dict[str, Any]:
+def read_state(directory: Path) -> State:
     """The state of the last checkpoint.
 
     Raises:
         CheckpointError: There is none, or it is damaged.
     """
-    path = directory / "state.json"
+    path = directory / STATE
     if not path.is_file():
-        raise CheckpointError(f"there is nothing to resume in {directory}: no state.json")
-    try:
-        state = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from error
-    if not isinstance(state, dict) or "digests" not in state:
-        raise CheckpointError(f"{path} is damaged: it is not the state of a run")
+        raise CheckpointError(f"there is nothing to resume in {directory}: no {STATE}; leave out --resume")
+    state: State = read_record(path, State, CheckpointError)
     return state
 
 
-def load_last(directory: Path, model: nn.Layer, optimizer: Optimizer) -> dict[str, Any]:
+def load_last(directory: Path, model: nn.Layer, optimizer: Optimizer) -> State:
     """Puts the last checkpoint back into model and optimizer, bit for bit.
 
     Returns:
@@ -196,7 +225,7 @@ def load_last(directory: Path, model: nn.Layer, optimizer: Optimizer) -> dict[st
     if not (directory / "best.pdparams").is_file() and state.get("best", -1) >= 0:
         raise CheckpointError(f"{directory}/best.pdparams is missing: put it back, or start a new run")
     for name in _PARTS:
-        _finish_rename(directory / name, state["digests"].get(name, ""))
+        _finish_rename(Owned(directory), name, state["digests"].get(name, ""))
     weights, slots = (read_pickle(directory / name) for name in _PARTS)
     target = model.state_dict()
     if weights.keys() != target.keys():
@@ -235,46 +264,23 @@ def pickled(content: Any) -> bytes:
     return pickle.dumps(content, protocol=_PROTOCOL)
 
 
-def _fresh(path: Path) -> Path:
-    return path.with_name(path.name + ".new")
-
-
-def _write_beside(path: Path, content: bytes) -> Path:
-    fresh = _fresh(path)
+@contextlib.contextmanager
+def _errors_named() -> Iterator[None]:
     try:
-        with fresh.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        fresh.unlink(missing_ok=True)
-        raise CheckpointError(
-            f"cannot write {path}: {error.strerror}; what was saved before is whole, make room and --resume"
-        ) from error
-    return fresh
-
-
-def _replace(moves: dict[Path, Path]) -> None:
-    """Renames files of one directory and waits until the renames are on disk."""
-    directory = next(iter(moves)).parent
-    try:
-        for source, target in moves.items():
-            os.replace(source, target)
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        yield
     except OSError as error:
         raise CheckpointError(
-            f"cannot write to {directory}: {error.strerror}; what was saved before is whole"
+            f"cannot write {error.filename}: {error.strerror}; what was saved before is whole, make room and --resume"
         ) from error
 
 
-def _finish_rename(path: Path, digest: str) -> None:
-    for candidate in (path, _fresh(path)):
-        if candidate.is_file() and hashlib.sha256(candidate.read_bytes()).hexdigest() == digest:
-            if candidate != path:
-                os.replace(candidate, path)
-            return
-    raise CheckpointError(f"{path} is damaged or missing: it does not match the digest in state.json")
+def _finish_rename(run: Owned, name: str, digest: str) -> None:
+    """Moves a file of a checkpoint to its place, if a kill has left it beside."""
+    path = run.folder / name
+    if path.is_file() and digest_of(path) == digest:
+        return
+    unfinished = run.unfinished(name)
+    if not (unfinished.is_file() and digest_of(unfinished) == digest):
+        raise CheckpointError(f"{path} is damaged or missing: it does not match the digest in {STATE}")
+    with _errors_named():
+        run.publish([name])

@@ -13,6 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from runtime.owned import Owned
 from weights import CheckpointError
 
 
@@ -25,16 +26,26 @@ class RunLog:
         Args:
             directory: The run directory.
             resume_at: Bytes of `metrics.jsonl` that the resumed checkpoint knows of; what a killed run wrote after
-                that is cut off. None starts a new file.
+                that is cut off. None starts new files.
+
+        Raises:
+            CheckpointError: A file cannot be written, or has lost what the checkpoint knows of.
+            ForeignError: A file of that name is not this program's.
         """
         self._metrics_path = directory / "metrics.jsonl"
         self._text_path = directory / "train.log"
+        run = Owned(directory)
+        if resume_at is None:
+            with self._writing(directory):
+                for path in (self._metrics_path, self._text_path):
+                    run.start_log(path.name)
+            return
+        run.check(self._metrics_path.name)
         known = self._metrics_path.stat().st_size if self._metrics_path.is_file() else 0
-        if resume_at is not None and known < resume_at:
+        if known < resume_at:
             raise CheckpointError(f"{self._metrics_path} is shorter than the checkpoint knows it: it was changed")
         with self._writing(self._metrics_path):
-            self._metrics_path.touch()
-            os.truncate(self._metrics_path, resume_at or 0)
+            os.truncate(self._metrics_path, resume_at)
 
     def line(self, text: str = "") -> None:
         """Writes one line."""

@@ -287,7 +287,8 @@ class Trainer:
         self.epoch, self.batch = state["epoch"], state["batch"]
         self.best, self.bad_samples = state["best"], state["bad_samples"]
         self.meter = EpochMeter()
-        self.meter.loss_sum, self.meter.hits, self.meter.samples = state["meter"]
+        self.meter.loss_sum, self.meter.hits, samples = state["meter"]
+        self.meter.samples = int(samples)
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
         return state["metrics_size"]

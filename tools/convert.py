@@ -15,6 +15,7 @@ from configs.options import fields_of
 from configs.recipe import known_options
 from runtime import command
 from runtime.errors import UserError
+from runtime.owned import create
 from weights import LAYOUTS, PARTS, Arrays, CheckpointError, to_layout, translate
 
 # Our own layout, which has a recipe beside it: what is converted to if nothing else is said.
@@ -78,7 +79,7 @@ def main(argv: list[str] | None = None) -> None:
         print(f"build it there as: {_config_of(recipe)}")
     checkpoint.prepare_directory(out.parent)
     for path, content in contents.items():
-        checkpoint.write_atomically(path, content)
+        create(path, content)
     print(f"written: {', '.join(map(str, contents))}")
 
 

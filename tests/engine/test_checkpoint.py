@@ -1,7 +1,8 @@
 """Checkpoints: atomic, recoverable, exact."""
 
-import errno
+import contextlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ from paddle import nn
 from configs import Recipe
 from engine import checkpoint
 from engine.optim import build_optimizer
+from runtime.lock import LockedError
+from runtime.owned import FOLDER, ForeignError, Owned
 from weights import CheckpointError, read_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,26 +51,62 @@ def test_a_resumed_run_goes_on_bit_for_bit(tmp_path):
         np.testing.assert_array_equal(values(again)[name], value, err_msg=name)
 
 
+def files_of(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
 def test_a_run_directory_is_free_again_after_the_run(tmp_path):
     for _ in range(2):
         with (
             checkpoint.run_directory(tmp_path / "run"),
-            pytest.raises(CheckpointError, match=r"another process trains in .*run: wait for it"),
+            pytest.raises(LockedError, match=r"another process trains in .*run \(process \d+ on .*\): wait for it"),
             checkpoint.run_directory(tmp_path / "run"),
         ):
             pass
-    assert not list((tmp_path / "run").iterdir())
+    assert not files_of(tmp_path / "run")
 
 
-def test_a_file_system_without_locks_is_said_once(tmp_path, monkeypatch, capsys):
-    def refuse(_descriptor, _operation):
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-    monkeypatch.setattr(checkpoint.fcntl, "flock", refuse)
-    with checkpoint.run_directory(tmp_path / "run"):
+def test_a_run_that_ended_before_its_first_checkpoint_is_begun_again(tmp_path):
+    model, optimizer = make(0)
+    with checkpoint.run_directory(tmp_path):
+        checkpoint.write_run_files(tmp_path, Recipe(), ["a"])
+        checkpoint.save_weights(tmp_path / "best.pdparams", model)
+    with (
+        pytest.raises(CheckpointError, match="holds no checkpoint to resume"),
+        checkpoint.run_directory(tmp_path, True),
+    ):
         pass
-    said = f"note: {tmp_path}/run cannot be locked (No locks available): start no other run in it\n"
-    assert capsys.readouterr().err == said
+    with checkpoint.run_directory(tmp_path):
+        assert not files_of(tmp_path)
+        checkpoint.save_last(tmp_path, model, optimizer, {})
+    with pytest.raises(CheckpointError, match="holds a run already: add --resume"), checkpoint.run_directory(tmp_path):
+        pass
+    with checkpoint.run_directory(tmp_path, resume=True):
+        pass
+
+
+@pytest.mark.parametrize("name", [*checkpoint.RUN_FILES[:-1], *checkpoint.LOGS])
+def test_what_somebody_else_put_there_is_not_written_over(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(ForeignError, match=name), checkpoint.run_directory(tmp_path):
+        pass
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_a_run_of_a_version_without_records_goes_on(tmp_path):
+    model, optimizer = make(0)
+    checkpoint.save_weights(tmp_path / "best.pdparams", model)
+    checkpoint.save_last(tmp_path, model, optimizer, {"best": 0.5})
+    for name in checkpoint.LOGS:
+        (tmp_path / name).write_text("line")
+    shutil.rmtree(tmp_path / FOLDER)
+    with checkpoint.run_directory(tmp_path, resume=True):
+        for name in checkpoint.LOGS:
+            with (tmp_path / name).open("a") as file:
+                file.write("more")
+            Owned(tmp_path).check(name)
+        checkpoint.save_weights(tmp_path / "best.pdparams", model)
+        checkpoint.save_last(tmp_path, model, optimizer, {"best": 0.5})
 
 
 def test_paddle_reads_our_weights_and_we_read_them_back(tmp_path):
@@ -79,50 +118,42 @@ def test_paddle_reads_our_weights_and_we_read_them_back(tmp_path):
         np.testing.assert_array_equal(ours[name], value)
 
 
-@pytest.mark.parametrize("renames_done", [0, 1])
-def test_a_kill_between_the_renames_is_mended(tmp_path, monkeypatch, renames_done):
+def test_a_kill_at_any_rename_leaves_one_checkpoint_or_the_other(tmp_path, monkeypatch):
     model, optimizer = make(0)
-    checkpoint.save_last(tmp_path, model, optimizer, {"epoch": 1})
+    checkpoint.save_last(tmp_path / "whole", model, optimizer, {"epoch": 1})
+    weights = {1: values(model)}
     step(model, optimizer, 1)
-    after = values(model)
-    calls, replace = [], os.replace
+    weights[2] = values(model)
+    replace, seen = os.replace, []
+    for allowed in range(20):
+        shutil.copytree(tmp_path / "whole", tmp_path / f"{allowed}")
+        calls = []
 
-    def killed(source, target):
-        calls.append(target)
-        if len(calls) > 1 + renames_done:  # the first is state.json: the commit
-            raise KeyboardInterrupt
-        replace(source, target)
+        def killed(source, target, calls=calls, allowed=allowed):
+            if len(calls) == allowed:
+                raise KeyboardInterrupt
+            calls.append(target)
+            replace(source, target)
 
-    monkeypatch.setattr(checkpoint.os, "replace", killed)
-    with pytest.raises(KeyboardInterrupt):
-        checkpoint.save_last(tmp_path, model, optimizer, {"epoch": 2})
-    monkeypatch.undo()
-    again, its_optimizer = make(9)
-    assert checkpoint.load_last(tmp_path, again, its_optimizer)["epoch"] == 2
-    for name, value in after.items():
-        np.testing.assert_array_equal(values(again)[name], value)
-
-
-def test_a_kill_before_the_commit_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
-    model, optimizer = make(0)
-    checkpoint.save_last(tmp_path, model, optimizer, {"epoch": 1})
-    before = values(model)
-    step(model, optimizer, 1)
-    monkeypatch.setattr(checkpoint.os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        checkpoint.save_last(tmp_path, model, optimizer, {"epoch": 2})
-    monkeypatch.undo()
-    again, its_optimizer = make(9)
-    assert checkpoint.load_last(tmp_path, again, its_optimizer)["epoch"] == 1
-    for name, value in before.items():
-        np.testing.assert_array_equal(values(again)[name], value)
+        monkeypatch.setattr("os.replace", killed)
+        with contextlib.suppress(KeyboardInterrupt):
+            checkpoint.save_last(tmp_path / f"{allowed}", model, optimizer, {"epoch": 2})
+        monkeypatch.undo()
+        again, its_optimizer = make(9)
+        seen.append(checkpoint.load_last(tmp_path / f"{allowed}", again, its_optimizer)["epoch"])
+        for name, value in weights[seen[-1]].items():
+            np.testing.assert_array_equal(values(again)[name], value)
+        with checkpoint.run_directory(tmp_path / f"{allowed}", resume=True):
+            checkpoint.save_last(tmp_path / f"{allowed}", model, optimizer, {"epoch": 2})
+    assert seen == sorted(seen)
+    assert set(seen) == {1, 2}
 
 
 def test_a_full_disk_is_one_error_and_leaves_the_previous_checkpoint_whole(tmp_path):
     """The kernel refuses the write (a limit on file size, set in a process of its own), not a mock."""
     model, optimizer = make(0)
     checkpoint.save_last(tmp_path, model, optimizer, {"epoch": 1})
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    before = files_of(tmp_path)
     code = f"""
 import resource, signal, sys
 from pathlib import Path
@@ -143,7 +174,7 @@ with command.clear_errors():
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert "last.pdparams: File too large; what was saved before is whole, make room and --resume" in done.stderr
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert files_of(tmp_path) == before
 
 
 @pytest.mark.parametrize("name", ["last.pdparams", "last.pdopt", "state.json"])
@@ -163,17 +194,23 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
         checkpoint.load_last(tmp_path, other, build_optimizer(other, Recipe()))
 
 
-@pytest.mark.parametrize("content", ["{}", "[]", '{"epoch": 1}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "", "{}", "[]", '{"epoch": 1}', '{"digests": null}', '{"digests": {}, "epoch": "x"}', "[" * 100_000,
+        '{"digests": {}, "epoch": 1' + "0" * 5000 + "}", '{"digests": {}, "best": NaN}', "\0", '{"digests": {"a": 1}}',
+    ],
+)  # fmt: skip
 def test_a_state_that_is_none_is_damaged(tmp_path, content):
     (tmp_path / "state.json").write_text(content)
-    with pytest.raises(CheckpointError, match=r"state.json is damaged: it is not the state of a run"):
+    with pytest.raises(CheckpointError, match=r"state.json is damaged \("):
         checkpoint.read_state(tmp_path)
 
 
 def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     model, optimizer = make(0)
     checkpoint.save_last(tmp_path, model, optimizer, {"epoch": 1})
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    before = files_of(tmp_path)
     weight = model[3].weight.numpy()
     weight[0, 0] = np.nan
     model[3].weight.set_value(weight)
@@ -181,7 +218,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
         checkpoint.save_last(tmp_path, model, optimizer, {"epoch": 2})
     with pytest.raises(CheckpointError, match=r"3.weight is no longer finite and is not saved"):
         checkpoint.save_weights(tmp_path / "best.pdparams", model)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert files_of(tmp_path) == before
 
 
 def test_a_best_checkpoint_that_is_gone_is_missed(tmp_path):

@@ -22,9 +22,11 @@ def test_a_resumed_log_forgets_what_the_checkpoint_does_not_know(tmp_path):
 
 
 def test_a_full_disk_is_one_clear_error(tmp_path):
+    log = RunLog(tmp_path)
+    (tmp_path / "train.log").unlink()
     (tmp_path / "train.log").symlink_to("/dev/full")
     with pytest.raises(CheckpointError, match=r"cannot write .*train.log: No space left on device; what was saved"):
-        RunLog(tmp_path).line("text")
+        log.line("text")
 
 
 def test_a_name_that_is_not_utf8_can_be_logged(tmp_path):

@@ -1,0 +1,292 @@
+"""What this program has written into a folder, and the only place where anything is removed or replaced.
+
+A folder that this program writes into holds a folder `.actionalign` with the record of it: the name and the SHA-256 of
+each file. What is not in the record, or is no longer what the record says, is somebody else's: it is neither removed
+nor replaced, and the error names it. While a file is written it lies inside `.actionalign`, so that a kill leaves the
+old one or the new one, never a part.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TypedDict
+
+from runtime.errors import UserError
+from runtime.lock import locked
+from runtime.records import read_record
+
+FOLDER = ".actionalign"
+RECORD, LOCK, UNFINISHED = "record.json", "lock", "unfinished"
+VERSION = 1
+
+
+class ForeignError(UserError):
+    """Something that this program did not write is in the way of what it would write or remove."""
+
+
+class Record(TypedDict):
+    """What `.actionalign/record.json` holds.
+
+    Attributes:
+        version: Of this form.
+        private: Whether all that is in the folder is this program's, because it is not finished.
+        files: Name of a file, with / between folders -> the SHA-256 that it may have: two while it is replaced, none
+            for a log, which grows.
+    """
+
+    version: int
+    private: bool
+    files: dict[str, list[str]]
+
+
+class Owned:
+    """A folder, and what of it is this program's.
+
+    Args:
+        folder: It need not exist.
+
+    Raises:
+        UserError: The record is damaged or of a later version.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._private = False
+        self._files: dict[str, list[str]] = {}
+        place = self._inside(RECORD)
+        if place.is_file():
+            record: Record = read_record(place, Record, way_out=f": remove {place} if nothing in its folder matters")
+            if record["version"] != VERSION:
+                raise UserError(f"{place} has version {record['version']}, this program reads {VERSION}: update it")
+            self._private, self._files = record["private"], record["files"]
+
+    @classmethod
+    def create_private(cls, folder: str | Path) -> Owned:
+        """Makes a folder whose whole content is this program's until `seal`.
+
+        Raises:
+            OSError: It exists, or cannot be made.
+        """
+        owned = cls(folder)
+        owned.folder.mkdir(parents=True)
+        owned._private = True
+        owned._write_record()
+        return owned
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether this program has written into the folder."""
+        return self._inside(RECORD).is_file()
+
+    @contextlib.contextmanager
+    def locked(self, busy: str) -> Iterator[None]:
+        """Holds the folder against other processes, see `lock.locked`; makes it if it is not there."""
+        self._inside("").mkdir(parents=True, exist_ok=True)
+        with locked(self._inside(LOCK), busy):
+            yield
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Writing
+
+    def write(self, contents: Mapping[str, bytes]) -> None:
+        """Writes files, each as a whole; after a kill each of them is the old one or the new one.
+
+        Raises:
+            ForeignError: There is a file of that name which is not this program's; none is written.
+            OSError: A file cannot be written; those that were there are as they were.
+        """
+        self.prepare(contents)
+        self.publish(contents)
+
+    def prepare(self, contents: Mapping[str, bytes]) -> None:
+        """Writes files beside, where `unfinished` finds them, and records that they may take their places."""
+        for name in contents:
+            self.check(name)
+        try:
+            for name, content in contents.items():
+                _write_through(self.unfinished(name), content, self.folder / name)
+                now = [digest for digest in self._files.get(name, []) if self._is(self.folder / name, digest)]
+                self._files[name] = [*now, hashlib.sha256(content).hexdigest()]
+            self._write_record()
+        except OSError:
+            for name in contents:
+                self.unfinished(name).unlink(missing_ok=True)
+            raise
+
+    def publish(self, names: Iterable[str]) -> None:
+        """Moves files of `prepare` to their places."""
+        folders = {self.folder}
+        for name in names:
+            target = self.folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(self.unfinished(name), target)
+            folders.add(target.parent)
+        for folder in folders:
+            _sync_folder(folder)
+
+    def unfinished(self, name: str) -> Path:
+        """Where a file lies while it is written."""
+        return self._inside(UNFINISHED, name)
+
+    def start_log(self, name: str) -> Path:
+        """Path of a file that grows, empty now.
+
+        Raises:
+            ForeignError: There is such a file which is not this program's.
+        """
+        self.check(name)
+        self._files[name] = []
+        self._write_record()
+        path = self.folder / name
+        path.write_bytes(b"")
+        return path
+
+    def seal(self, names: Iterable[str] | None = None, logs: Iterable[str] = ()) -> None:
+        """Records files as they are; without names all that the folder holds, which thereby is no longer private."""
+        found = self._content() if names is None else [name for name in names if (self.folder / name).is_file()]
+        self._files |= {name: [digest_of(self.folder / name)] for name in found}
+        self._files |= {name: [] for name in logs}
+        self._private = self._private and names is not None
+        self._write_record()
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Removing
+
+    def check(self, name: str) -> None:
+        """Raises ForeignError for a file that is there and is not as this program has written it."""
+        path = self.folder / name
+        if not Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(self.folder)):
+            raise ForeignError(f"{name} is not inside of {self.folder}")
+        if not os.path.lexists(path) or self._private:
+            return
+        digests = self._files.get(name)
+        if digests is None or path.is_symlink() or not path.is_file():
+            raise ForeignError(f"{path} was not written by this program: move it, or name another folder")
+        if digests and not any(self._is(path, digest) for digest in digests):
+            raise ForeignError(f"{path} was changed since this program wrote it: move it, or name another folder")
+
+    def check_all(self) -> None:
+        """Raises ForeignError if the folder holds anything that is not as this program has written it."""
+        if os.path.lexists(self.folder) and not self.folder.is_dir():
+            raise ForeignError(f"{self.folder} is no folder: name another")
+        for name in self._content():
+            self.check(name)
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Removes files, those of them that are there.
+
+        Raises:
+            ForeignError: One of them is not this program's; none is removed.
+        """
+        names = list(names)
+        for name in names:
+            self.check(name)
+        for name in names:
+            (self.folder / name).unlink(missing_ok=True)
+            self._files.pop(name, None)
+        if self.is_marked:
+            self._write_record()
+
+    def remove_all(self) -> None:
+        """Removes the folder.
+
+        Raises:
+            ForeignError: It holds something that is not this program's; nothing is removed.
+        """
+        self.check_all()
+        if self.folder.is_symlink():
+            raise ForeignError(f"{self.folder} is a link: name the folder that it points to")
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+
+    def move_to(self, target: str | Path) -> None:
+        """Puts this folder in the place of another, which must be this program's, empty or absent.
+
+        Raises:
+            ForeignError: The other folder holds something that is not this program's; it is as it was.
+        """
+        target = Path(os.path.realpath(target))  # a link stays, what it points to is replaced
+        Owned(target).check_all()
+        older = self.folder.with_name(f"{self.folder.name}-replaced")
+        if target.exists():
+            os.replace(target, older)
+        try:
+            os.replace(self.folder, target)
+        except BaseException:
+            if older.exists():
+                os.replace(older, target)
+            raise
+        if older.exists():
+            shutil.rmtree(older)
+        self.folder = target
+
+    # -----------------------------------------------------------------------------------------------------------------
+
+    def _inside(self, *parts: str) -> Path:
+        return self.folder.joinpath(FOLDER, *parts)
+
+    def _content(self) -> list[str]:
+        """Names of all files of the folder, without the record."""
+        found = (path for path in self.folder.rglob("*") if path.is_symlink() or not path.is_dir())
+        names = (path.relative_to(self.folder) for path in found)
+        return sorted(name.as_posix() for name in names if name.parts[0] != FOLDER)
+
+    def _is(self, path: Path, digest: str) -> bool:
+        return path.is_file() and digest_of(path) == digest
+
+    def _write_record(self) -> None:
+        record: Record = {"version": VERSION, "private": self._private, "files": self._files}
+        fresh = self._inside(UNFINISHED, RECORD)
+        _write_through(fresh, json.dumps(record, indent=1).encode(), self._inside(RECORD))
+        os.replace(fresh, self._inside(RECORD))
+        _sync_folder(self._inside(""))
+
+
+def create(path: Path, content: bytes) -> None:
+    """Writes a new file as a whole; nobody needs to know later who wrote it.
+
+    Raises:
+        UserError: There is one already, or it cannot be written; nothing is left of it.
+    """
+    fresh = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        with fresh.open("xb") as file:
+            file.write(content)
+        os.link(fresh, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_through(path: Path, content: bytes, target: Path) -> None:
+    """Writes a file and waits until it is on the disk; an error names the file that it is to become."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(target)) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Waits until the renames in a folder are on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

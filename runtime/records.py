@@ -1,0 +1,83 @@
+"""Reads records: JSON files that this program, another version of it or somebody else has written."""
+
+from __future__ import annotations
+
+import json
+import types
+from pathlib import Path
+from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+from runtime.errors import UserError
+
+MAX_BYTES = 16 * 2**20  # of a file
+
+
+def read_record(path: str | Path, kind: Any, error: type[UserError] = UserError, way_out: str = "") -> Any:
+    """The content of a JSON file, if it has the type that it should have.
+
+    Args:
+        path: The file, UTF-8, of 16 MiB at most.
+        kind: `bool`, `int`, `float` (which takes whole numbers, too), `str`, `list[X]`, `dict[str, X]`, `X | None`,
+            `Any`, or a TypedDict; further keys than a TypedDict names are let pass.
+        error: Raised for whatever is wrong.
+        way_out: End of its message.
+
+    Raises:
+        UserError: The file cannot be read, is too large or no JSON, or holds another type than `kind` at some place,
+            which the message names as `$.key[0]`.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ValueError(f"it has more than {MAX_BYTES // 2**20} MiB")
+        value = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
+        check_type(value, kind)
+    except OSError as cause:
+        raise error(f"cannot read {path}: {cause.strerror or cause}") from cause
+    except RecursionError as cause:
+        raise error(f"{path} is damaged (it is nested too deep){way_out}") from cause
+    except ValueError as cause:
+        raise error(f"{path} is damaged ({cause}){way_out}") from cause
+    return value
+
+
+def check_type(value: Any, kind: Any, place: str = "$") -> None:
+    """Raises ValueError unless a value of JSON has a type, see `read_record`; the message names the place."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if kind is Any or (value is None and types.NoneType in parts):
+        return
+    if origin in (Union, types.UnionType):
+        check_type(value, parts[0], place)
+        return
+    _require(value, dict if is_typeddict(kind) else origin or kind, place)
+    if is_typeddict(kind):
+        _check_keys(value, kind, place)
+    elif origin is dict:
+        for name, item in value.items():
+            check_type(item, parts[1], f"{place}.{name}")
+    elif origin is list:
+        for index, item in enumerate(value):
+            check_type(item, parts[0], f"{place}[{index}]")
+
+
+def _check_keys(value: dict[str, Any], kind: Any, place: str) -> None:
+    for name in sorted(kind.__required_keys__ - value.keys()):
+        raise ValueError(f"{place} lacks {name}")
+    for name, part in get_type_hints(kind).items():
+        if name in value:
+            check_type(value[name], part, f"{place}.{name}")
+
+
+def _require(value: Any, kind: type, place: str) -> None:
+    if type(value) is not kind and not (kind is float and type(value) is int):
+        raise ValueError(f"{place} must be {kind.__name__}, got {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
