@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from runtime.errors import UserError
+from runtime.owned import Owned
 from tasks.accuracy import class_accuracy, confusion_matrix
 
 
@@ -19,22 +22,31 @@ def write_report(
     """Writes `test.json`, `per_class.csv` and `confusion_matrix.png`, and returns their names.
 
     Args:
-        directory: Made when absent.
+        directory: Made when absent; a report that this program wrote there is replaced.
         scores: float [num, K].
         labels: int [num].
         class_names: K names.
         summary: What goes into the JSON file beside the counts.
+
+    Raises:
+        UserError: A file cannot be written, or there is one of its name which this program did not write.
     """
-    directory.mkdir(parents=True, exist_ok=True)
     confusion = confusion_matrix(scores, labels)
     record = {**summary, "samples": len(labels), "classes": list(class_names), "confusion": confusion.tolist()}
-    (directory / "test.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    with (directory / "per_class.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["label", "class", "samples", "correct", "accuracy", "most_confused_with"])
-        writer.writerows(_class_rows(confusion, class_names))
-    _draw_confusion(directory / "confusion_matrix.png", confusion, class_names)
-    return ["test.json", "per_class.csv", "confusion_matrix.png"]
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow(["label", "class", "samples", "correct", "accuracy", "most_confused_with"])
+    writer.writerows(_class_rows(confusion, class_names))
+    files = {
+        "test.json": (json.dumps(record, indent=2) + "\n").encode(),
+        "per_class.csv": table.getvalue().encode(errors="backslashreplace"),
+        "confusion_matrix.png": _drawn_confusion(confusion, class_names),
+    }
+    try:
+        Owned(directory).write(files)
+    except OSError as error:
+        raise UserError(f"cannot write {error.filename}: {error.strerror}") from error
+    return list(files)
 
 
 def _class_rows(confusion: np.ndarray, class_names: Sequence[str]) -> list[list[str | int]]:
@@ -48,8 +60,8 @@ def _class_rows(confusion: np.ndarray, class_names: Sequence[str]) -> list[list[
     return rows
 
 
-def _draw_confusion(path: Path, confusion: np.ndarray, class_names: Sequence[str]) -> None:
-    """Rows as fractions of the class; numbers and names are written where there are few enough classes to read them."""
+def _drawn_confusion(confusion: np.ndarray, class_names: Sequence[str]) -> bytes:
+    """A PNG image; numbers and names are written where there are few enough classes to read them."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -68,4 +80,6 @@ def _draw_confusion(path: Path, confusion: np.ndarray, class_names: Sequence[str
         for row, column in np.argwhere(confusion):
             color = "white" if fractions[row, column] > 0.5 else "black"
             axes.text(column, row, str(confusion[row, column]), ha="center", va="center", color=color, fontsize=8)
-    FigureCanvasAgg(figure).print_png(path)
+    image_file = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(image_file)
+    return image_file.getvalue()
