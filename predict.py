@@ -51,8 +51,8 @@ def main(argv: list[str] | None = None) -> None:
     for index, video in enumerate(args.video):
         scores = task.scores(run_of(model), dataset.views(index)[None], recipe, args.views_per_pass)[0]
         if len(args.video) > 1:
-            print(video)
-        print("\n".join(task.prediction_lines(scores, names, args.top)))
+            command.say(video)
+        command.say(*task.prediction_lines(scores, names, args.top))
 
 
 if __name__ == "__main__":

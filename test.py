@@ -55,7 +55,9 @@ def main(argv: list[str] | None = None) -> None:
     checkpoint.prepare_directory(directory)
     view = "x".join(map(str, dataset.sample_shape))
     model_name = recipe.network.model
-    print(f"{model_name} on {len(dataset)} videos from {annotation.source}, {view} (views x frames x RGB x H x W)")
+    command.say(
+        f"{model_name} on {len(dataset)} videos from {annotation.source}, {view} (views x frames x RGB x H x W)"
+    )
     started = time.perf_counter()
     num_views, *clip_shape = dataset.sample_shape
     settings = Settings(args.precision, args.threads, tune=not args.no_tune)
@@ -67,8 +69,8 @@ def main(argv: list[str] | None = None) -> None:
     summary = {**metrics, "view": view, "seconds": round(seconds, 1), "weights": Path(args.pretrained).name}
     summary |= {"engine": engine, "precision": args.precision}
     files = meter.write(directory, names, summary)
-    print("\n".join([*task.metric_lines(metrics), *task.result_lines(metrics)]))
-    print(f"report in {directory}: {', '.join(files)}")
+    command.say(*task.metric_lines(metrics), *task.result_lines(metrics))
+    command.say(f"report in {directory}: {', '.join(files)}")
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
     with checkpoint.run_directory(directory, args.resume) if processes.is_rank_zero else contextlib.nullcontext():
         last_line = train(args, directory, recipe, notes, processes)
     if processes.is_rank_zero:
-        print(last_line)
+        command.say(last_line)
 
 
 def train(args: argparse.Namespace, directory: Path, recipe: Recipe, notes: list[str], processes: Processes) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import multiprocessing
 import signal
-import threading
 import traceback
 from collections import deque
 from collections.abc import Iterator
@@ -212,10 +211,9 @@ class _Workers:
     def _start(self, context: SpawnContext, dataset: VideoDataset, memory, shape: tuple[int, ...]) -> None:
         ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs, dataset, memory, shape), daemon=True)
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if _in_main_thread() else None
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         process.start()  # inherits that Ctrl-C is not for it
-        if handler is not None:
-            signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()  # so that the pipe ends with the worker
         self._processes.append(process)
         self._pipes.append(ours)
@@ -291,11 +289,6 @@ class _Workers:
             if process.is_alive():
                 process.terminate()
                 process.join()
-
-
-def _in_main_thread() -> bool:
-    """Whether signals can be handled here."""
-    return threading.current_thread() is threading.main_thread()
 
 
 def _work(pipe: Connection, dataset: VideoDataset, memory, shape: tuple[int, ...]) -> None:

@@ -44,7 +44,6 @@ def main(argv: list[str] | None = None) -> None:
     from runtime import preparation
 
     preparation.prepare(args.device, args.threads, tune=not args.no_tune)
-    command.end_on_sigterm()  # after Paddle's import, which takes the signal for itself
     from engine.pretrained import load_pretrained
 
     with whole_artifact(args.output) as unchecked:

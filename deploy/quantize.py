@@ -56,7 +56,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Quantizes beside the output's place, measures, and moves the artifact there."""
     args = parse_args(argv)
-    command.end_on_sigterm()
     artifact = open_artifact(args.model_dir)
     if artifact.precision != "fp32":
         raise ArtifactError(f"{args.model_dir} holds {artifact.precision} weights already: name the exported folder")

@@ -3,25 +3,34 @@
     curl http://127.0.0.1:P/health
     curl --data-binary @clip.mp4 http://127.0.0.1:P/predict
 
-The body is a video file and nothing else; no path, no name and no code is taken from a request. SIGTERM and Ctrl-C end
-the server when the requests that it has begun are answered.
+The body is a video file and nothing else; no path, no name and no code is taken from a request. It lies in a file
+without a name, so that nothing is left of it however the process ends. SIGTERM and Ctrl-C end the server when the
+requests that it has begun are answered.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import contextlib
 import errno
-import json
+import os
 import signal
-import sys
+import socket
 import tempfile
 import threading
-import time
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import IO, Any
 
 import numpy as np
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from configs import cli
 from datasets import load_views
@@ -33,7 +42,9 @@ from runtime import command
 from runtime.errors import UserError
 from tasks import task_of
 
-BUSY = 8  # requests that are read and decoded at a time; a further one is told to come back
+BUSY = 8  # requests that are decoded at a time; others wait, those that have not sent their video take no place
+CONNECTIONS = 256
+HELD = 4 * BUSY  # videos of the largest size that may lie on the disk at a time
 # What video files begin with: position, bytes. FFmpeg would take a text as a playlist and open the files it names.
 CONTAINERS = (
     *((4, kind) for kind in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")),  # MP4, QuickTime
@@ -61,8 +72,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     run.add_argument("--top", type=command.positive, default=5, help="classes in an answer")
     run.add_argument("--max_megabytes", type=command.positive, default=64, help="largest video that is taken")
     run.add_argument(
-        "--patience", dest="timeout_s", type=command.positive, default=30, help="seconds that a sender may stand still"
-    )
+        "--patience", dest="timeout_s", type=command.positive, default=30,
+        help="seconds in which a request must have come whole, may wait for its turn, and may be answered at the end",
+    )  # fmt: skip
     add_graph_flags(parser)
     return parser.parse_args(argv)
 
@@ -70,179 +82,192 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 class Classifier:
     """An artifact in an engine, for many threads: each decodes for itself, one at a time computes."""
 
-    def __init__(self, artifact: Artifact, engine: Engine) -> None:
+    def __init__(self, artifact: Artifact, engine: Engine, top: int) -> None:
         self.artifact = artifact
         self.engine = engine
+        self.top = top
         self._turn = threading.Lock()
 
-    def probabilities(self, video: bytes) -> np.ndarray:
+    def probabilities(self, video: IO[bytes]) -> np.ndarray:
         """Class probabilities float32 [K] of a video file.
 
         Raises:
             DataError: It does not decode.
         """
-        if not any(video[start : start + len(mark)] == mark for start, mark in CONTAINERS):
+        video.seek(0)
+        begin = video.read(16)
+        if not any(begin[start : start + len(mark)] == mark for start, mark in CONTAINERS):
             raise DataError("the body of the request is no video file that is known here")
-        recipe = self.artifact.recipe
-        with tempfile.NamedTemporaryFile(suffix=".video") as file:
-            file.write(video)
-            file.flush()
-            try:
-                views = load_views(file.name, recipe, cli.VIEWS[self.artifact.record["views"]])
-            except DataError as error:
-                raise DataError(str(error).replace(file.name, "the body of the request")) from error
+        recipe, name = self.artifact.recipe, f"/dev/fd/{video.fileno()}"
+        try:
+            views = load_views(name, recipe, cli.VIEWS[self.artifact.record["views"]])
+        except DataError as error:
+            raise DataError(str(error).replace(name, "the body of the request")) from error
         with self._turn:
             return task_of(recipe).scores(self.engine, views[None], recipe)[0]
 
+    def best(self, video: IO[bytes]) -> list[dict[str, Any]]:
+        """Label, name and probability of the best classes of a video file, see `probabilities`."""
+        probabilities, names = self.probabilities(video), self.artifact.class_names
+        labels = probabilities.argsort()[::-1][: self.top]
+        return [{"label": int(k), "name": names[k], "probability": float(probabilities[k])} for k in labels]
 
-class Server(ThreadingHTTPServer):
-    """Answers each request in a thread of its own.
+
+class Service:
+    """What answers requests.
 
     Args:
-        host, port: Where it listens.
-        top: Classes in an answer.
+        classifier: Names the action in a video.
         max_megabytes: Largest video that is taken.
-        timeout_s: Seconds that a sender may stand still, and that the last answers may take at the end.
+        timeout_s: Seconds that a video may take to come, and to wait for its turn.
+    """
+
+    def __init__(self, classifier: Classifier, max_megabytes: int, timeout_s: float) -> None:
+        self.classifier, self.max_bytes, self.timeout_s = classifier, max_megabytes * 2**20, timeout_s
+        self.decoding = 0
+        self._places = asyncio.Semaphore(BUSY)
+        self._held = 0  # bytes of videos that lie on the disk
+
+    def application(self) -> Starlette:
+        """`GET /health` and `POST /predict`; all answers are JSON."""
+        handlers: Any = {HTTPException: _refusal, Exception: _failure}
+        routes = [Route("/health", self.health), Route("/predict", self.predict, methods=["POST"])]
+        return Starlette(routes=routes, exception_handlers=handlers)
+
+    async def health(self, request: Request) -> JSONResponse:
+        """Says what is served."""
+        artifact, facts = self.classifier.artifact, self.classifier.engine.facts
+        return _answer(200, status="ok", model=artifact.record["model"], precision=facts["precision"])
+
+    async def predict(self, request: Request) -> JSONResponse:
+        """Names the action in the video that is the body."""
+        with tempfile.TemporaryFile() as video, self._counted() as count:
+            try:
+                await self._receive(request, video, count)
+            except ClientDisconnect:
+                return _answer(400, error="the sender has gone")  # which nobody will read
+            try:
+                await asyncio.wait_for(self._places.acquire(), self.timeout_s)
+            except TimeoutError as error:
+                raise HTTPException(503, f"{BUSY} requests are being answered: try again") from error
+            self.decoding += 1
+            try:
+                top = await run_in_threadpool(self.classifier.best, video)
+            except UserError as error:
+                raise HTTPException(400, str(error)) from error
+            finally:
+                self.decoding -= 1
+                self._places.release()
+        return _answer(200, top=top)
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[Callable[[int], None]]:
+        """A function that counts bytes as held, for as long as the block runs."""
+        own = 0
+
+        def count(size: int) -> None:
+            nonlocal own
+            if self._held + size > HELD * self.max_bytes:
+                raise HTTPException(503, "too many videos wait for their turn: try again")
+            own += size
+            self._held += size
+
+        try:
+            yield count
+        finally:
+            self._held -= own
+
+    async def _receive(self, request: Request, video: IO[bytes], count: Callable[[int], None]) -> None:
+        """Writes the body into a file; a body that is too large runs out first, or its sender would not hear of it."""
+        size, limit = 0, self.max_bytes
+        async for part in request.stream():
+            size += len(part)
+            if size <= limit:
+                count(len(part))
+                video.write(part)
+            elif size > 4 * limit:
+                break
+        if size > limit:
+            raise HTTPException(413, f"videos of {limit // 2**20} MB at most are taken")
+        video.flush()
+
+
+def _answer(code: int, /, **content: Any) -> JSONResponse:
+    return JSONResponse(content, code, {"Connection": "close"})
+
+
+async def _refusal(request: Request, error: HTTPException) -> JSONResponse:
+    known = {404: "there are GET /health and POST /predict", 405: "there are GET /health and POST /predict"}
+    return _answer(error.status_code, error=known.get(error.status_code, error.detail))
+
+
+async def _failure(request: Request, error: Exception) -> JSONResponse:
+    """The server outlives whatever one request meets; uvicorn logs it."""
+    return _answer(500, error="the model failed on this video")
+
+
+class Connection(H11Protocol):
+    """Closes a connection whose request has not come whole within `timeout_s` of its beginning."""
+
+    timeout_s: float
+
+    def connection_made(self, transport: Any) -> None:
+        """Starts the clock."""
+        super().connection_made(transport)
+        self.loop.call_later(self.timeout_s, self._expire)
+
+    def _expire(self) -> None:
+        if self.cycle is None or (self.cycle.more_body and not self.cycle.response_complete):
+            self.transport.abort()
+
+
+class Server(uvicorn.Server):
+    """Ends at SIGTERM and Ctrl-C with exit code 0."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Lets a signal end the server, and does not raise it again afterwards as uvicorn's own would."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.handle_exit)
+        yield
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens.
 
     Raises:
         ServeError: The port is taken, or not to be had.
     """
-
-    daemon_threads = True  # a connection that says nothing must not keep the server from its end
-    request_queue_size = 64
-
-    def __init__(self, host: str, port: int, top: int, max_megabytes: int, timeout_s: float) -> None:
-        """Takes the port; requests wait until `serve_forever`."""
-        self.host, self.top, self.max_megabytes, self.timeout_s = host, top, max_megabytes, timeout_s
-        self.classifier: Classifier  # set before the first request is answered
-        self.room = threading.BoundedSemaphore(BUSY)
-        try:
-            super().__init__((host, port), Handler)
-        except (OSError, OverflowError) as error:
-            if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-                raise ServeError(
-                    f"port {port} of {host} is taken: end what listens there or choose another --port"
-                ) from error
-            raise ServeError(f"cannot listen on {host}, port {port}: {error}") from error
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://{self.host}:{self.server_address[1]}"
-
-    def drain(self) -> None:
-        """Waits until the requests that were taken in are answered, `timeout_s` seconds at most."""
-        end = time.monotonic() + self.timeout_s
-        for _ in range(BUSY):
-            self.room.acquire(timeout=max(0.0, end - time.monotonic()))
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Leaves out the traceback of a client that went away."""
-        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
-            super().handle_error(request, client_address)
-
-
-class Handler(BaseHTTPRequestHandler):
-    """`GET /health` and `POST /predict`, one request a connection; all answers are JSON."""
-
-    server: Server
-    protocol_version = "HTTP/1.1"
-    server_version = "ActionAlign"
-    sys_version = ""
-
-    def setup(self) -> None:
-        """Sets the timeout of the connection."""
-        super().setup()
-        self.connection.settimeout(self.server.timeout_s)
-
-    def do_GET(self) -> None:
-        """Says what is served."""
-        if self.path != "/health":
-            self._answer(HTTPStatus.NOT_FOUND, error="there are GET /health and POST /predict")
-        else:
-            classifier = self.server.classifier
-            model, precision = classifier.artifact.record["model"], classifier.engine.facts["precision"]
-            self._answer(HTTPStatus.OK, status="ok", model=model, precision=precision)
-
-    def do_POST(self) -> None:
-        """Names the action in the video that is the body."""
-        header = self.headers.get("Content-Length", "")
-        length = int(header) if header.isascii() and header.isdigit() and len(header) < 19 else -1
-        limit = self.server.max_megabytes
-        if length < 0 or "Transfer-Encoding" in self.headers:
-            self._answer(HTTPStatus.LENGTH_REQUIRED, error="send the video with its Content-Length")
-        elif self.path != "/predict":
-            self._refuse(length, HTTPStatus.NOT_FOUND, "there are GET /health and POST /predict")
-        elif length > limit * 2**20:
-            self._refuse(length, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"videos of {limit} MB at most are taken")
-        elif not self.server.room.acquire(blocking=False):
-            self._refuse(length, HTTPStatus.SERVICE_UNAVAILABLE, f"{BUSY} requests are being answered: try again")
-        else:
-            try:
-                self._predict(length)
-            finally:
-                self.server.room.release()
-
-    def _predict(self, length: int) -> None:
-        video = self.rfile.read(length)
-        classifier = self.server.classifier
-        if len(video) < length:
-            return self._answer(HTTPStatus.BAD_REQUEST, error=f"the body ends after {len(video)} of {length} bytes")
-        try:
-            probabilities = classifier.probabilities(video)
-        except UserError as error:
-            return self._answer(HTTPStatus.BAD_REQUEST, error=str(error))
-        except Exception as error:  # the server outlives whatever one request meets
-            self.log_error("%r", error)
-            return self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, error="the model failed on this video")
-        names = classifier.artifact.class_names
-        best = probabilities.argsort()[::-1][: self.server.top]
-        top = [{"label": int(k), "name": names[k], "probability": float(probabilities[k])} for k in best]
-        return self._answer(HTTPStatus.OK, top=top)
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What http.server itself refuses: another method, a line that is no request."""
-        self._answer(HTTPStatus(code), error=message or HTTPStatus(code).phrase)
-
-    def _refuse(self, length: int, code: HTTPStatus, error: str) -> None:
-        """Answers, and lets a body of moderate length run out: who is cut off while sending never reads the answer."""
-        self._answer(code, error=error)
-        self.wfile.flush()
-        rest = min(length, 4 * self.server.max_megabytes * 2**20)
-        while rest > 0 and (part := self.rfile.read(min(rest, 2**16))):
-            rest -= len(part)
-
-    def _answer(self, code: HTTPStatus, **content: Any) -> None:
-        body = json.dumps(content).encode()
-        self.close_connection = True
-        self.send_response(code)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(body)
+    if port > 65535:
+        raise ServeError(f"cannot listen on port {port}: the last one is 65535")
+    try:
+        return socket.create_server((host, port), backlog=CONNECTIONS)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ServeError(
+                f"port {port} of {host} is taken: end what listens there or choose another --port"
+            ) from error
+        raise ServeError(f"cannot listen on {host}, port {port}: {error}") from error
 
 
 def main(argv: list[str] | None = None) -> None:
     """Takes the port, loads the artifact, and answers until a signal comes."""
     args = parse_args(argv)
-    with Server(args.host, args.port, args.top, args.max_megabytes, args.timeout_s) as server:
-        _end_on_signals(server)
+    with listen(args.host, args.port) as listener:
         artifact = open_artifact(args.model_dir)
         engine = open_engine_of(args)
-        server.classifier = Classifier(artifact, engine)
-        _end_on_signals(server)  # again: Paddle has put its own handlers in place when it was imported
+        service = Service(Classifier(artifact, engine, args.top), args.max_megabytes, args.timeout_s)
+        config = uvicorn.Config(
+            service.application(), log_level="warning", limit_concurrency=CONNECTIONS, server_header=False,
+            http=type("Timed", (Connection,), {"timeout_s": args.timeout_s}), ws="none", lifespan="off",
+            timeout_graceful_shutdown=args.timeout_s,
+        )  # fmt: skip
         how = f"{engine.facts['engine']}, {engine.facts['precision']}"
-        print(f"serving {artifact.record['model']} ({how}) on {server.url}", flush=True)
-        server.serve_forever(poll_interval=0.1)
-        server.drain()
-    print("stopped", flush=True)
-
-
-def _end_on_signals(server: Server) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # `shutdown` waits for the loop that the signal interrupts: hence from another thread.
-        signal.signal(number, lambda *_: threading.Thread(target=server.shutdown, daemon=True).start())
+        command.say(f"serving {artifact.record['model']} ({how}) on http://{args.host}:{listener.getsockname()[1]}")
+        Server(config).run(sockets=[listener])
+    command.say("stopped")
+    if service.decoding:  # in threads that end when they have decoded, which may be long
+        os._exit(0)
 
 
 if __name__ == "__main__":

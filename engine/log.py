@@ -13,6 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from runtime.command import printable
 from runtime.owned import Owned
 from weights import CheckpointError
 
@@ -49,7 +50,7 @@ class RunLog:
 
     def line(self, text: str = "") -> None:
         """Writes one line."""
-        text = text.encode(errors="backslashreplace").decode()  # a file name need not be UTF-8
+        text = printable(text)  # a file name need not be
         tqdm.write(text)
         with self._writing(self._text_path), self._text_path.open("a", encoding="utf-8") as file:
             file.write(text + "\n")

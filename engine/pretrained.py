@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from configs.networks import family_of
 from configs.presets import preset_for_model
 from configs.recipe import known_options
 from models import Recognition, from_recipe, recognize
+from runtime.command import say
 from runtime.errors import UserError
 from tasks.class_names import dataset_in_name
 from weights import LAYOUTS, CheckpointError, Coverage, Translation, assign, read
@@ -59,7 +59,7 @@ def load_pretrained(
     if found.classifier in coverage.loaded:
         recipe = recipe.with_(num_classes=found.num_classes)
     if not LAYOUTS[found.layout].has_recipe or coverage.unmarked:
-        print(f"note: {weights}: {coverage}; {_assumed(recipe, found)}", file=sys.stderr)
+        say(f"note: {weights}: {coverage}; {_assumed(recipe, found)}", error=True)
     model.eval()
     return Loaded(model, recipe, coverage)
 

@@ -27,24 +27,67 @@ def parser(description: str, usage: str = "") -> argparse.ArgumentParser:
     return argparse.ArgumentParser(description=description, formatter_class=HelpFormatter, usage=usage or None)
 
 
+def printable(text: str) -> str:
+    """Text as a terminal may show it: what is not printable, such as an escape sequence in a name, is written out."""
+    return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def say(*lines: str, error: bool = False) -> None:
+    """Prints lines, of which each stays one, to standard output or to standard error."""
+    print("\n".join(map(printable, lines)), file=sys.stderr if error else sys.stdout, flush=True)
+
+
+class StoppedError(KeyboardInterrupt):
+    """SIGTERM or Ctrl-C has come; what has been begun is cleared away while this passes through it."""
+
+
+_STOPPING = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+_came: list[int] = []  # the signal that ends this process, once it has come
+
+
 @contextlib.contextmanager
 def clear_errors() -> Iterator[None]:
-    """Turns bad input into one line on standard error and exit code 1, Ctrl-C into 130, a closed pipe into 141."""
+    """The end of a command: one line on standard error, and an exit code.
+
+    Bad input ends with 1, Ctrl-C with 130, SIGTERM with 143, a closed pipe with 141. A signal counts, too, where a
+    library has turned its exception into another one.
+    """
+    end_on_signals()
     try:
         yield
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        print("stopped by Ctrl-C", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:  # who reads our lines, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(141)
+    except BaseException as error:
+        if _came:
+            sys.exit(_end_of(_came[0]))
+        if isinstance(error, UserError):
+            sys.exit(f"error: {printable(str(error))}")
+        raise
 
 
-def end_on_sigterm() -> None:
-    """Lets SIGTERM end the command like an error, so that what it has begun to write or to run is cleared away."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+def end_on_signals() -> None:
+    """Lets SIGTERM and Ctrl-C raise StoppedError in the main thread; a second one ends the process at once."""
+    for number in _STOPPING:
+        signal.signal(number, _stop)
+
+
+def take_signals_back() -> None:
+    """Does so again after the import of Paddle, which takes SIGTERM for itself; nothing outside of a command."""
+    if signal.getsignal(signal.SIGINT) is _stop:
+        signal.signal(signal.SIGTERM, _stop)
+
+
+def _stop(number: int, frame: object) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    _came.append(number)
+    raise StoppedError
+
+
+def _end_of(number: int) -> int:
+    with contextlib.suppress(OSError):
+        say(f"stopped by {_STOPPING[signal.Signals(number)]}", error=True)
+    return 128 + number
 
 
 def _whole_number(minimum: int) -> Callable[[str], int]:

@@ -14,6 +14,7 @@ import os
 import warnings
 from typing import Any
 
+from runtime import command
 from runtime.cpu import mkl_vector_path, tune_malloc, tune_mkl
 from runtime.errors import UserError
 
@@ -70,6 +71,7 @@ def _import_paddle() -> Any:
     warnings.filterwarnings("ignore", message="When training, we now always track")  # of each BatchNorm that evaluates
     warnings.filterwarnings("ignore", message="Tensor do not have 'place' interface")  # Paddle's own, of each to_static
     _provoke_remark_on_addition(paddle)
+    command.take_signals_back()
     return paddle
 
 

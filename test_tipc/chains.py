@@ -273,7 +273,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("mode", nargs="?", default="", help=f"of train_inference: {', '.join(MODES)}")
     parser.add_argument("params", nargs="?", default="", help="of benchmark_train: such as dynamic_bs8_fp32_DP_N1C1")
     args = parser.parse_args(argv)
-    command.end_on_sigterm()  # so that no process of a step outlives this one
     function, form, modes = CHAINS[args.chain]
     config = read_config(args.config, form)
     mode = args.mode or ("" if args.chain == "train_inference" else modes[0])

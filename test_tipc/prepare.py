@@ -161,7 +161,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         "dataset", nargs="?", default=os.environ.get("TIPC_DATASET", ""), help="root of a real data set"
     )
     args = parser.parse_args(argv)
-    command.end_on_sigterm()  # so that a training does not outlive this command
     prepare(read_config(args.config), args.mode, args.dataset)
 
 

@@ -1,6 +1,9 @@
 """The HTTP server in a process of its own: correct predictions, clear refusals, a clean end."""
 
+import contextlib
+import http.client
 import json
+import os
 import re
 import signal
 import socket
@@ -18,11 +21,12 @@ from deploy import infer, serve
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def start(exported, *flags):
+def start(exported, *flags, env=None):
     argv = [sys.executable, "-m", "deploy.serve", "--model_dir", exported, "--threads", "1", "--top", "8", *flags]
     return subprocess.Popen(
-        [str(word) for word in argv], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        [str(word) for word in argv], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | (env or {}),
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -107,11 +111,11 @@ def test_what_is_no_video_is_refused(path, body, status, message, server):
     assert "/tmp" not in answer["error"]
 
 
-def test_a_length_must_be_said_and_kept(server):
+def test_a_request_must_come_whole_and_in_time(server):
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\n"
-    assert b"411" in send(server, head + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
-    assert b"411" in send(server, head + b"Content-Length: -1\r\n\r\n")
-    assert send(server, head + b"Content-Length: 100\r\n\r\nshort") == b""  # given up after --patience
+    assert b"400" in send(server, head + b"Content-Length: -1\r\n\r\n")
+    for begun in (b"", b"POST /pre", head, head + b"Content-Length: 100\r\n\r\nshort"):
+        assert send(server, begun) == b""  # given up after --patience
     assert ask(f"{server}/health")[0] == 200
 
 
@@ -124,20 +128,73 @@ def test_a_taken_port_is_named(exported, server):
 
 
 def test_a_port_that_cannot_be(exported, capsys):
-    with pytest.raises(serve.ServeError, match="cannot listen on"):
+    with pytest.raises(serve.ServeError, match="cannot listen on port 99999"):
         serve.main(["--model_dir", str(exported), "--port", "99999"])
 
 
-def test_more_requests_than_there_is_room_for_are_told_to_come_back(server):
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_may_come_in_pieces(server, videos, chunked):
+    content = videos[0].read_bytes()
+    pieces = [content[start : start + 997] for start in range(0, len(content), 997)]
+    connection = http.client.HTTPConnection(server.removeprefix("http://"), timeout=30)
+    headers = {} if chunked else {"Content-Length": str(len(content))}
+    connection.request("POST", "/predict", body=iter(pieces), headers=headers, encode_chunked=chunked)
+    answer = connection.getresponse()
+    assert (answer.status, len(json.load(answer)["top"])) == (200, 8)
+    connection.close()
+
+
+def test_head_is_answered(server):
+    assert send(server, b"HEAD /health HTTP/1.1\r\nHost: x\r\n\r\n") == b"HTTP/1.1 200 OK\r\n"
+
+
+def test_slow_senders_take_no_place(server, videos):
+    """More of them than there are places, each with a byte now and then; all honest requests are answered."""
     host, port = server.removeprefix("http://").split(":")
-    slow = [socket.create_connection((host, int(port))) for _ in range(serve.BUSY)]
+    slow = [socket.create_connection((host, int(port))) for _ in range(20)]
     for connection in slow:
         connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")
-    for _ in range(50):
-        status, answer = ask(f"{server}/predict", b"x")
-        if status == 503:
-            break
-    assert (status, answer["error"]) == (503, f"{serve.BUSY} requests are being answered: try again")
+    answers = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(ask(f"{server}/predict", videos[0].read_bytes())[0]))
+        for _ in range(60)
+    ]
+    for thread in threads:
+        thread.start()
+        for connection in slow:
+            with contextlib.suppress(OSError):  # its time is over
+                connection.send(b"x")
+    for thread in threads:
+        thread.join()
     for connection in slow:
         connection.close()
-    assert ask(f"{server}/health")[0] == 200
+    assert answers == [200] * 60
+
+
+def test_nothing_is_left_of_requests(exported, videos, tmp_path):
+    """The end comes in the middle of an upload, of a decode and of an answer; TMPDIR, descriptors and threads."""
+    process = start(exported, "--port", 0, "--patience", 5, env={"TMPDIR": str(tmp_path)})
+    url = process.stdout.readline().rpartition(" ")[2].strip()
+    kept = Path(f"/proc/{process.pid}/fd")
+    answers, before = [], 0
+    for round in range(3):
+        threads = [
+            threading.Thread(target=lambda: answers.append(ask(f"{url}/predict", videos[0].read_bytes())[0]))
+            for _ in range(20)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        before = before or len(list(kept.iterdir()))
+        assert len(list(kept.iterdir())) <= before + 2, round
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf of it")
+        threading.Thread(target=lambda: answers.append(ask(f"{url}/predict", videos[0].read_bytes())[0])).start()
+        assert not list(tmp_path.iterdir())
+        process.send_signal(signal.SIGTERM)
+        out, error = process.communicate(timeout=60)
+    assert (process.returncode, out, error) == (0, "stopped\n", "")
+    assert answers[:60] == [200] * 60
+    assert not list(tmp_path.iterdir())

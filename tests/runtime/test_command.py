@@ -4,6 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from runtime.command import printable, say
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -18,3 +22,47 @@ def test_a_reader_that_goes_away_ends_a_command_without_a_word():
         process.stdout.close()
         assert process.wait(30) == 141
         assert process.stderr.read() == ""
+
+
+STOPPED = """
+import os, signal, sys
+from runtime.command import clear_errors
+with clear_errors():
+    try:
+        os.kill(os.getpid(), {number})
+    except BaseException as error:
+        raise {raised} from error
+"""
+
+
+@pytest.mark.parametrize(("number", "code", "said"), [(2, 130, "Ctrl-C"), (15, 143, "SIGTERM")])
+@pytest.mark.parametrize("raised", ["error", "ImportError('x')", "ValueError('a library says something else')"])
+def test_a_signal_ends_with_one_line_whatever_a_library_makes_of_it(number, code, said, raised):
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED.format(number=number, raised=raised)], cwd=ROOT, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", f"stopped by {said}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\x1b[2Jb", "a\\x1b[2Jb"), ("a\nb", "a\\nb"), ("caf\udce9", "caf\\udce9"), ("é 中 \t|", "é 中 \t|"),
+        ("\x9b31m", "\\x9b31m"), ("\u202etxt", "\\u202etxt"),
+    ],
+)  # fmt: skip
+def test_names_are_shown_as_text(text, shown, capsys):
+    assert printable(text) == shown
+    say(text, "second")
+    say(text, error=True)
+    out, err = capsys.readouterr()
+    assert out == f"{shown}\nsecond\n"
+    assert err == f"{shown}\n"
+
+
+def test_an_error_names_what_it_names_as_text():
+    code = "from runtime.command import clear_errors\nfrom runtime.errors import UserError\n"
+    code += "with clear_errors(): raise UserError('no video \\x1b]0;x\\x07.mp4')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "error: no video \\x1b]0;x\\x07.mp4\n")
