@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     recipe = loaded.recipe
     task = task_of(recipe)
     names = class_names_beside(args.pretrained, recipe.network.num_classes, names=args.classes)
-    dataset = VideoDataset(unlabeled(args.video), recipe, cli.VIEWS[args.views])
+    dataset = VideoDataset(unlabeled(args.video), recipe, cli.VIEWS[args.views], limits=cli.limits_of(args))
     num_views, *clip_shape = dataset.sample_shape
     settings = Settings(args.precision, args.threads, tune=not args.no_tune)
     model, _ = compiled(loaded.model, clip_shape, num_views * len(dataset), args.engine, settings)

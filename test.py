@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     annotation = load_annotation(
         args.dataset_root, "val", recipe.clip.split, recipe.network.num_classes, args.val_list, known, task.targets
     )
-    dataset = VideoDataset(annotation, recipe, cli.VIEWS[args.views], task.targets)
+    dataset = VideoDataset(annotation, recipe, cli.VIEWS[args.views], task.targets, cli.limits_of(args))
     names = class_names_beside(args.pretrained, recipe.network.num_classes, annotation.class_names)
     directory = Path(args.output_dir or Path(args.pretrained).parent / f"test_{args.views}")
     checkpoint.prepare_directory(directory)

@@ -35,6 +35,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     run.add_argument("--max_iters", type=command.count, default=0, help="only time so many batches; saves nothing")
     run.add_argument("--to_static", action="store_true", help="train through a static graph: same numbers")
+    cli.add_limit_flags(parser)
     cli.add_recipe_flags(parser)
     cli.add_device_flags(parser)
     return parser.parse_args(argv)
@@ -89,7 +90,7 @@ def train(args: argparse.Namespace, directory: Path, recipe: Recipe, notes: list
     if args.resume:
         checkpoint.check_provenance(directory, provenance)
     train_set, val_set = (
-        VideoDataset(annotation, recipe, mode, task.targets)
+        VideoDataset(annotation, recipe, mode, task.targets, cli.limits_of(args))
         for annotation, mode in ((seen, "train"), (held_out, "val"))
     )
     options = {"num_workers": args.num_workers, "seed": recipe.training.seed}

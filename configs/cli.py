@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from configs.limits import Limits
 from configs.options import fields_of
 from configs.presets import PRESETS, get_preset, preset_for_model
 from configs.recipe import Clip, Pixels, Recipe, Training, known_options, network_options
@@ -99,6 +100,22 @@ def add_device_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_limit_flags(parser: argparse.ArgumentParser, defaults: Limits | None = None) -> None:
+    """Adds what one video or picture may cost."""
+    section = parser.add_argument_group("limits", "A video or picture beyond them is refused.")
+    shown = dataclasses.asdict(defaults or Limits())
+    for name, option in fields_of(Limits).items():
+        _add_flag(section, name, option, f"{option.metadata['help']} (default: {shown[name]})")
+    parser.set_defaults(limits=defaults or Limits())
+
+
+def limits_of(args: argparse.Namespace) -> Limits:
+    """The limits that the flags of `add_limit_flags` set."""
+    given = {name: value for name, value in vars(args).items() if name in fields_of(Limits)}
+    limits: Limits = args.limits
+    return dataclasses.replace(limits, **given)
+
+
 def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
     """Adds what every command that uses a checkpoint has: the weights, and which views to take."""
     section = parser.add_argument_group("checkpoint")
@@ -109,8 +126,9 @@ def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def add_beside_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds, last, the process and the recipe's flags that fit a checkpoint."""
+    """Adds, last, the process, the limits and the recipe's flags that fit a checkpoint."""
     add_device_flags(parser)
+    add_limit_flags(parser)
     add_recipe_flags(parser, ("model", "frames", "pixels"), beside_weights=True)
 
 

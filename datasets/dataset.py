@@ -6,6 +6,7 @@ import functools
 
 import numpy as np
 
+from configs.limits import Limits
 from configs.recipe import Recipe
 from datasets.annotation import Annotation, DataError, Entry, unlabeled
 from datasets.decode import open_source
@@ -23,14 +24,22 @@ class VideoDataset:
     - "val": one temporal view, center crop of crop_size.
     - "test": test_clips temporal views times test_crops of test_size, crop-major: all clips of the first crop first.
 
-    `targets` reads what the annotation states; None for class labels.
+    `targets` reads what the annotation states; None for class labels. `limits` are what a sample may cost; None for
+    those of a person's own files.
 
     Raises:
         DataError: The mode is none of these.
         RecipeError: The recipe's sampling cannot place its clips.
     """
 
-    def __init__(self, annotation: Annotation, recipe: Recipe, mode: str, targets: Targets | None = None) -> None:
+    def __init__(
+        self,
+        annotation: Annotation,
+        recipe: Recipe,
+        mode: str,
+        targets: Targets | None = None,
+        limits: Limits | None = None,
+    ) -> None:
         if mode not in MODES:
             raise DataError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
         check_sampling(recipe)
@@ -38,6 +47,7 @@ class VideoDataset:
         self.recipe = recipe
         self.mode = mode
         self.targets = targets or Labels()
+        self.limits = limits or Limits()
         self._train = TrainTransform(recipe)
         self._eval = EvalTransform(recipe, mode)
 
@@ -89,7 +99,7 @@ class VideoDataset:
         return out
 
     def _load_random(self, out: np.ndarray, entry: Entry, rng: np.random.Generator) -> View:
-        with open_source(entry.path, entry.num_frames) as source:
+        with open_source(entry.path, entry.num_frames, self.limits) as source:
             indices = train_indices(source.num_frames, self.recipe, rng)
             frames = source.read(indices)
         draw = self._train.draw(frames.shape[1], frames.shape[2], rng)
@@ -97,7 +107,7 @@ class VideoDataset:
         return View(indices[None], draw.flip, functools.partial(self._train.warp, draw=draw))
 
     def _load_views(self, out: np.ndarray, entry: Entry) -> View:
-        with open_source(entry.path, entry.num_frames) as source:
+        with open_source(entry.path, entry.num_frames, self.limits) as source:
             if self.mode == "test":
                 indices = test_indices(source.num_frames, self.recipe, self.num_clips)
             else:
@@ -114,12 +124,12 @@ class VideoDataset:
         return View(indices, False, self._eval.warp)
 
 
-def load_views(path: str, recipe: Recipe, mode: str = "test") -> np.ndarray:
+def load_views(path: str, recipe: Recipe, mode: str = "test", limits: Limits | None = None) -> np.ndarray:
     """The views of one video file or folder of frames, float32 [V, T, 3, H, W], as `VideoDataset` makes them.
 
     Raises:
         DataError: The video cannot be decoded.
         RecipeError: The recipe's sampling cannot place its clips.
     """
-    dataset = VideoDataset(unlabeled([path]), recipe, mode)
+    dataset = VideoDataset(unlabeled([path]), recipe, mode, limits=limits)
     return dataset.views(0)

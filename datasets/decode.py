@@ -7,8 +7,12 @@ on, and passes over frames that nothing else refers to. Frame i is the frame tha
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import re
+import struct
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -19,16 +23,35 @@ import cv2
 import numpy as np
 import simplejpeg
 
+from configs.limits import Limits
 from datasets.annotation import DataError
 
 FRAME_NAME = re.compile(r"(?P<prefix>.*?)(?P<number>\d+)\.(?P<suffix>jpe?g|png|bmp|webp)", re.IGNORECASE)
 FLOW_PREFIX = "flow"
 RIFF_MARK, EBML_MARK, SEGMENT_MARK = b"RIFF", b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 KEPT_BYTES = 256 * 2**20  # decoded frames that a video without usable time stamps may keep in memory
+# Containers of moving pictures, by FFmpeg's names. Others, such as playlists and descriptions of streams, can name
+# files and hosts that FFmpeg would open.
+CONTAINERS = (
+    "3gp", "asf", "avi", "dv", "flv", "gif", "h264", "hevc", "ivf", "m4v", "matroska", "mjpeg", "mov", "mp4", "mpeg",
+    "mpegts", "mpegvideo", "mxf", "nut", "ogg", "rm", "webm", "wtv",
+)  # fmt: skip
+_OPTIONS = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
 
 
 class DecodeError(DataError):
     """A video or a frame that cannot be read; the message names the file."""
+
+
+@contextlib.contextmanager
+def _errors_named(message: str) -> Iterator[None]:
+    """Turns whatever a library throws at a file into DecodeError."""
+    try:
+        yield
+    except DecodeError:
+        raise
+    except Exception as error:
+        raise DecodeError(f"{message}: {_reason(error)}") from error
 
 
 class FrameSource(Protocol):
@@ -47,25 +70,27 @@ class FrameSource(Protocol):
     ) -> None: ...
 
 
-def open_source(path: str, num_frames: int | None = None) -> FrameSource:
+def open_source(path: str, num_frames: int | None = None, limits: Limits | None = None) -> FrameSource:
     """Opens a video file or a folder of frames.
 
     Args:
         path: The file or folder.
         num_frames: Frames that the list promises for a folder; None takes all there are. Videos count their own.
+        limits: What the file may cost; None for those of a person's own files.
 
     Returns:
         A context manager with `num_frames` and `read(indices) -> uint8 [len, H, W, 3] RGB`; indices count from 0,
         in any order, repeated or not.
 
     Raises:
-        DecodeError: Nothing there, not a video, truncated, or a gap in the numbering of the frames.
+        DecodeError: Nothing there, not a video, truncated, beyond the limits, or a gap in the numbering of the frames.
     """
+    limits = limits or Limits()
     if os.path.isdir(path):
-        return FrameFolder(path, num_frames)
+        return FrameFolder(path, num_frames, limits)
     if not os.path.isfile(path):
         raise DecodeError(f"{path} does not exist")
-    return VideoFile(path)
+    return VideoFile(path, limits)
 
 
 def _check_indices(path: str, indices: Sequence[int] | np.ndarray, num_frames: int) -> np.ndarray:
@@ -75,6 +100,49 @@ def _check_indices(path: str, indices: Sequence[int] | np.ndarray, num_frames: i
     if wanted.min() < 0 or wanted.max() >= num_frames:
         raise DecodeError(f"{path} has frames 0..{num_frames - 1}, asked for {wanted.min()}..{wanted.max()}")
     return wanted
+
+
+class Budget:
+    """What one source has cost so far, held against its limits.
+
+    Args:
+        path: Of the source, for the messages.
+        limits: What it may cost.
+    """
+
+    def __init__(self, path: str, limits: Limits) -> None:
+        self.path, self.limits = path, limits
+        self._frames = self._bytes = 0
+        self._end = time.thread_time() + limits.max_decode_seconds
+
+    def take_packet(self, size: int) -> None:
+        """Counts a packet of so many bytes as a frame; raises DecodeError beyond the limits."""
+        self._frames += 1
+        self._bytes += size
+        self._require("max_video_frames", self._frames, "frames")
+        self._require("max_video_megabytes", math.ceil(self._bytes / 2**20), "MB")
+        self.check_time()
+
+    def take_frame(self, width: int, height: int) -> None:
+        """Raises DecodeError for a frame that is too large to be decoded."""
+        self._require("max_frame_pixels", width * height, f"pixels in a frame ({width}x{height})")
+
+    def room_for(self, count: int, image: np.ndarray) -> np.ndarray:
+        """Uninitialized uint8 [count, H, W, 3] for frames like an image; raises DecodeError if that is too much."""
+        self.take_frame(image.shape[1], image.shape[0])
+        self._require("max_read_megabytes", math.ceil(count * image.nbytes / 2**20), f"MB for {count} frames")
+        return np.empty((count, *image.shape), np.uint8)
+
+    def check_time(self) -> None:
+        """Raises DecodeError when the CPU time of this thread is used up."""
+        if time.thread_time() > self._end:
+            limit = self.limits.max_decode_seconds
+            raise DecodeError(f"{self.path} takes more than {limit:g} s to decode: raise --max_decode_seconds for it")
+
+    def _require(self, name: str, found: int, what: str) -> None:
+        limit = getattr(self.limits, name)
+        if found > limit:
+            raise DecodeError(f"{self.path} has more than {limit} {what}: raise --{name} if it is your own")
 
 
 class _Closing:
@@ -99,12 +167,11 @@ class VideoFile(_Closing):
     start; everything else from the nearest key frame.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, limits: Limits) -> None:
         self.path = path
-        try:
-            self._container = av.open(path, metadata_errors="ignore")
-        except (av.FFmpegError, OSError) as error:
-            raise DecodeError(f"{path} is no readable video: {_reason(error)}") from error
+        self._budget = Budget(path, limits)
+        with _errors_named(f"{path} is no readable video"):
+            self._container = av.open(path, metadata_errors="ignore", options=_OPTIONS)
         try:
             self._start()
         except BaseException:
@@ -117,10 +184,16 @@ class VideoFile(_Closing):
             raise DecodeError(f"{self.path} has no video stream")
         stream.thread_type = "NONE"  # one thread: frames are skipped packet by packet
         self._decoder = stream.codec_context
-        try:
-            self._packets = [packet for packet in self._container.demux(stream) if packet.size]
-        except (av.FFmpegError, OSError) as error:
-            raise DecodeError(f"{self.path} is truncated or damaged: {_reason(error)}") from error
+        if self._decoder is None:
+            raise DecodeError(f"{self.path} is in a codec that is not known here")
+        self._budget.take_frame(self._decoder.width, self._decoder.height)
+        self._decoder.options = {"max_pixels": str(self._budget.limits.max_frame_pixels)}
+        self._packets: list[av.Packet] = []
+        with _errors_named(f"{self.path} is truncated or damaged"):
+            for packet in self._container.demux(stream):
+                if packet.size:
+                    self._packets.append(packet)
+                    self._budget.take_packet(packet.size)
         if not self._packets:
             raise DecodeError(f"{self.path} holds no frame")
         self._check_complete(stream.frames)
@@ -186,9 +259,10 @@ class VideoFile(_Closing):
         ordered = sorted(places)
         out = None
         for index, frame in zip(ordered, self._frames(ordered), strict=True):
-            image = _upright(frame)
+            with _errors_named(f"{self.path}: frame {index} does not decode"):
+                image = _upright(frame)
             if out is None:
-                out = np.empty((len(wanted), *image.shape), np.uint8)
+                out = self._budget.room_for(len(wanted), image)
             if image.shape != out.shape[1:]:
                 raise DecodeError(f"{self.path}: frame {index} is {_size(image)}, the first one {_size(out[0])}")
             out[places[index]] = image
@@ -249,10 +323,9 @@ class VideoFile(_Closing):
             yield None
 
     def _decode(self, packet: av.Packet | None) -> list[av.VideoFrame]:
-        try:
+        self._budget.check_time()
+        with _errors_named(f"{self.path} is truncated or damaged"):
             return self._decoder.decode(packet)
-        except (av.FFmpegError, OSError) as error:
-            raise DecodeError(f"{self.path} is truncated or damaged: {_reason(error)}") from error
 
     def close(self) -> None:
         """Closes the file."""
@@ -288,6 +361,8 @@ def _upright(frame: av.VideoFrame) -> np.ndarray:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "it needs more memory than there is"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
@@ -301,8 +376,9 @@ class FrameFolder(_Closing):
     Optical flow beside the RGB frames (`flow_x_00001.jpg`) is passed over.
     """
 
-    def __init__(self, path: str, num_frames: int | None) -> None:
+    def __init__(self, path: str, num_frames: int | None, limits: Limits) -> None:
         self.path = path
+        self._budget = Budget(path, limits)
         self._names = _frame_names(path)
         if num_frames is not None and num_frames > len(self._names):
             raise DecodeError(f"{path} holds {len(self._names)} frames, the list says {num_frames}")
@@ -325,9 +401,9 @@ class FrameFolder(_Closing):
                 out[place] = out[first_place[index]]  # type: ignore[index]  # set with the first frame
                 continue
             first_place[index] = place
-            image = _read_image(os.path.join(self.path, self._names[index]))
+            image = _read_image(os.path.join(self.path, self._names[index]), self._budget)
             if out is None:
-                out = np.empty((len(wanted), *image.shape), np.uint8)
+                out = self._budget.room_for(len(wanted), image)
             if image.shape != out.shape[1:]:
                 name = os.path.join(self.path, self._names[index])
                 raise DecodeError(f"{name} is {_size(image)}, the frames before it {_size(out[0])}")
@@ -371,19 +447,37 @@ def _name_like(name: str, number: int) -> str:
     return f"{match['prefix']}{number:0{len(match['number'])}d}.{match['suffix']}"
 
 
-def _read_image(path: str) -> np.ndarray:
+def _read_image(path: str, budget: Budget) -> np.ndarray:
     """uint8 [H, W, 3] RGB. A JPEG equals OpenCV's decoder bit for bit."""
+    budget.check_time()
     try:
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:
         raise DecodeError(f"cannot read {path}: {error.strerror}") from error
     if path.lower().endswith((".jpg", ".jpeg")):
-        try:
+        with _errors_named(f"{path} is no readable JPEG"):
+            height, width, *_ = simplejpeg.decode_jpeg_header(data)
+            budget.take_frame(width, height)
             return simplejpeg.decode_jpeg(data, "RGB")
-        except ValueError as error:
-            raise DecodeError(f"{path} is no readable JPEG: {error}") from error
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    budget.take_frame(*_picture_size(data))
+    with _errors_named(f"{path} is no readable image"):
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if image is None:
         raise DecodeError(f"{path} is no readable image")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _picture_size(data: bytes) -> tuple[int, int]:
+    """Width and height of a PNG, BMP or WebP picture by its header; (0, 0) for others.
+
+    Sources: PNG specification, IHDR; Microsoft, BITMAPINFOHEADER; Google, "WebP Container Specification".
+    """
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
+    if data[:2] == b"BM":
+        width, height = struct.unpack("<ii", data[18:26].ljust(8, b"\0"))
+        return abs(width), abs(height)
+    if data[:4] == b"RIFF" and data[12:16] == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    return 0, 0  # WebP without that header ends at 16,384 pixels a side, and OpenCV refuses what is larger than 2^30

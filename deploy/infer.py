@@ -36,6 +36,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     run.add_argument("--num_workers", type=command.count, default=1, help="processes that decode ahead; 0: none")
     run.add_argument("--save_json", type=Path, help="file for the probabilities of every video")
     add_graph_flags(parser)
+    cli.add_limit_flags(parser)
     bench = parser.add_argument_group("benchmark")
     bench.add_argument(
         "--enable_benchmark", type=boolean, nargs="?", const=True, default=False, help="report times as AutoLog does"
@@ -77,7 +78,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     paths = find_videos(args.video)
     engine = open_engine_of(args)
     # Decoded, placed and transformed by the artifact's recipe, as test.py does it.
-    dataset = VideoDataset(unlabeled(paths), artifact.recipe, cli.VIEWS[args.views or artifact.record["views"]])
+    mode = cli.VIEWS[args.views or artifact.record["views"]]
+    dataset = VideoDataset(unlabeled(paths), artifact.recipe, mode, limits=cli.limits_of(args))
     task = task_of(artifact.recipe)
     failures: list[str] = []
     scores: dict[str, list[float]] = {}

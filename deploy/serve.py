@@ -33,6 +33,7 @@ from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from configs import cli
+from configs.limits import STRANGERS, Limits
 from datasets import load_views
 from datasets.annotation import DataError
 from deploy.artifact import Artifact, open_artifact
@@ -76,16 +77,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="seconds in which a request must have come whole, may wait for its turn, and may be answered at the end",
     )  # fmt: skip
     add_graph_flags(parser)
+    cli.add_limit_flags(parser, STRANGERS)
     return parser.parse_args(argv)
 
 
 class Classifier:
     """An artifact in an engine, for many threads: each decodes for itself, one at a time computes."""
 
-    def __init__(self, artifact: Artifact, engine: Engine, top: int) -> None:
-        self.artifact = artifact
-        self.engine = engine
-        self.top = top
+    def __init__(self, artifact: Artifact, engine: Engine, top: int = 5, limits: Limits = STRANGERS) -> None:
+        self.artifact, self.engine, self.top, self.limits = artifact, engine, top, limits
         self._turn = threading.Lock()
 
     def probabilities(self, video: IO[bytes]) -> np.ndarray:
@@ -100,7 +100,7 @@ class Classifier:
             raise DataError("the body of the request is no video file that is known here")
         recipe, name = self.artifact.recipe, f"/dev/fd/{video.fileno()}"
         try:
-            views = load_views(name, recipe, cli.VIEWS[self.artifact.record["views"]])
+            views = load_views(name, recipe, cli.VIEWS[self.artifact.record["views"]], self.limits)
         except DataError as error:
             raise DataError(str(error).replace(name, "the body of the request")) from error
         with self._turn:
@@ -256,7 +256,8 @@ def main(argv: list[str] | None = None) -> None:
     with listen(args.host, args.port) as listener:
         artifact = open_artifact(args.model_dir)
         engine = open_engine_of(args)
-        service = Service(Classifier(artifact, engine, args.top), args.max_megabytes, args.timeout_s)
+        classifier = Classifier(artifact, engine, args.top, cli.limits_of(args))
+        service = Service(classifier, args.max_megabytes, args.timeout_s)
         config = uvicorn.Config(
             service.application(), log_level="warning", limit_concurrency=CONNECTIONS, server_header=False,
             http=type("Timed", (Connection,), {"timeout_s": args.timeout_s}), ws="none", lifespan="off",

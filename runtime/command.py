@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from runtime.errors import UserError
 
@@ -52,24 +53,30 @@ def clear_errors() -> Iterator[None]:
     Bad input ends with 1, Ctrl-C with 130, SIGTERM with 143, a closed pipe with 141. A signal counts, too, where a
     library has turned its exception into another one.
     """
-    end_on_signals()
+    before = end_on_signals()
     try:
         yield
     except BrokenPipeError:  # who reads our lines, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(141)
     except BaseException as error:
-        if _came:
-            sys.exit(_end_of(_came[0]))
+        if _came or isinstance(error, KeyboardInterrupt):
+            sys.exit(_end_of(_came[0] if _came else signal.SIGINT))
         if isinstance(error, UserError):
             sys.exit(f"error: {printable(str(error))}")
         raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def end_on_signals() -> None:
-    """Lets SIGTERM and Ctrl-C raise StoppedError in the main thread; a second one ends the process at once."""
-    for number in _STOPPING:
-        signal.signal(number, _stop)
+def end_on_signals() -> dict[signal.Signals, Any]:
+    """Lets SIGTERM and Ctrl-C raise StoppedError in the main thread; a second one ends the process at once.
+
+    Returns:
+        What they did before.
+    """
+    return {number: signal.signal(number, _stop) for number in _STOPPING}
 
 
 def take_signals_back() -> None:
