@@ -17,13 +17,14 @@ def moving_frames(count: int, height: int = 48, width: int = 64, seed: int = 0) 
 
 
 def write_video(
-    path: Path, count: int = 40, codec: str = "libx264", container: dict | None = None, seed: int = 0, **options: str
-) -> Path:
-    """A video of `moving_frames`; `options` are the encoder's, `container` the muxer's."""
+    path: Path, count: int = 40, codec: str = "libx264", container: dict | None = None, seed: int = 0,
+    size: tuple[int, int] = (48, 64), **options: str,
+) -> Path:  # fmt: skip
+    """A video of `moving_frames`; `options` are the encoder's, `container` the muxer's, `size` is height and width."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", options=container or {}) as file:
         stream = file.add_stream(codec, rate=25, options=options)
-        frames = moving_frames(count, seed=seed)
+        frames = moving_frames(count, *size, seed=seed)
         stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
         for frame in frames:
             file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
