@@ -20,7 +20,9 @@ class Network(Options):
     """Options of every network."""
 
     model: str = option("", MODEL_HELP)
-    num_classes: int = option(0, "classes of the head; 0 takes the number from the dataset", at_least=0)
+    num_classes: int = option(
+        0, "classes of the head; 0 takes the number from the dataset", at_least=0, at_most=1_000_000
+    )
     dropout: float = option(0.5, "dropout before the classifier", at_least=0, below=1)
     partial_bn: bool = option(False, "freeze every BatchNorm but the first")
     norm_eps: float = option(

@@ -15,6 +15,7 @@ from typing import Any
 
 from configs.networks import FAMILIES, MVF, Network, families_with, family_of
 from configs.options import Options, RecipeError, fields_of, option
+from runtime.records import read_record
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -26,9 +27,11 @@ class Clip(Options):
     """The frames of a clip, the input of a network: T = num_segments * frames_per_segment."""
 
     split: int = option(1, "split of the dataset's annotation files: 1, 2 or 3")
-    num_segments: int = option(1, "segments of the video, each of which gives clip_len frames", at_least=1)
-    frames_per_segment: int = option(16, "frames of one segment", flag="clip_len", at_least=1)
-    frame_interval: int = option(4, "step between the frames of a segment", at_least=1)
+    num_segments: int = option(
+        1, "segments of the video, each of which gives clip_len frames", at_least=1, at_most=4096
+    )
+    frames_per_segment: int = option(16, "frames of one segment", flag="clip_len", at_least=1, at_most=4096)
+    frame_interval: int = option(4, "step between the frames of a segment", at_least=1, at_most=100_000)
     sampling: str = option(
         "mmaction0",
         "rule that places the frames",
@@ -37,8 +40,8 @@ class Clip(Options):
     out_of_bound: str = option(
         "loop", "frames past the end: start again or repeat the last", choices=("loop", "repeat_last")
     )
-    test_segments: int = option(0, "num_segments while testing; 0 keeps the training value", at_least=0)
-    test_clips: int = option(10, "temporal views while testing", at_least=1)
+    test_segments: int = option(0, "num_segments while testing; 0 keeps the training value", at_least=0, at_most=4096)
+    test_clips: int = option(10, "temporal views while testing", at_least=1, at_most=1000)
     average_views: str = option(
         "probabilities",
         "averaged over views: each one's softmax, or scores before it",
@@ -69,7 +72,7 @@ class Clip(Options):
 class Pixels(Options):
     """What happens to the pixels of a frame."""
 
-    short_side: int = option(256, "short side after the first resize, pixels", at_least=1)
+    short_side: int = option(256, "short side after the first resize, pixels", at_least=1, at_most=8192)
     fused_resize: bool = option(False, "crop from the source and resize once: faster, not bit-equal")
     train_crop: str = option(
         "random_resized", "crop while training", choices=("random_resized", "multi_scale", "center")
@@ -198,12 +201,7 @@ class Recipe:
         Raises:
             RecipeError: The file is not JSON, names an unknown option, or holds a value out of its range.
         """
-        try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise RecipeError(f"cannot read the recipe {path}: {error}") from error
-        if not isinstance(values, dict):
-            raise RecipeError(f"the recipe {path} must be a JSON object, got {type(values).__name__}")
+        values = read_record(path, dict[str, Any], RecipeError)
         version = values.pop("version", 1)
         if version not in (1, VERSION):
             raise RecipeError(f"{path} has version {version!r}, this program reads 1 to {VERSION}: update it")

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets.targets import DataError, Labels, Targets
+from datasets.targets import DataError, Labels, Targets, is_number
+from runtime.records import read_record
 
 VIDEO_SUFFIXES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv")
 CLASS_FILES = ("labels.json", "classes.txt", "classInd.txt", "label_map.txt")
@@ -153,10 +154,9 @@ def read_class_names(path: str) -> tuple[str, ...]:
     Raises:
         DataError: The file cannot be read, or its numbers leave gaps.
     """
-    lines = _read_text(path)
     if path.endswith(".json"):
-        return _names_from_json(path, "\n".join(lines))
-    lines = [line.strip() for line in lines if line.strip()]
+        return _names_from_json(path)
+    lines = [line.strip() for line in _read_text(path) if line.strip()]
     if Path(path).name == "classInd.txt":
         return _in_order(path, [_numbered_name(path, line) for line in lines], first=1)
     return tuple(lines)
@@ -164,21 +164,18 @@ def read_class_names(path: str) -> tuple[str, ...]:
 
 def _numbered_name(path: str, line: str) -> tuple[int, str]:
     number, _, name = line.partition(" ")
-    if not number.isdigit() or not name.strip():
+    if not is_number(number) or not name.strip():
         raise DataError(f"{path}: a line must be `number name`, got {line!r}")
     return int(number), name.strip()
 
 
-def _names_from_json(path: str, text: str) -> tuple[str, ...]:
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path} is not JSON: {error}") from error
+def _names_from_json(path: str) -> tuple[str, ...]:
+    data = read_record(path, Any, DataError)
     if isinstance(data, list) and all(isinstance(name, str) for name in data):
         return tuple(data)
-    if isinstance(data, dict) and all(str(key).isdigit() for key in data):
-        return _in_order(path, [(int(key), str(name)) for key, name in data.items()], first=0)
-    if isinstance(data, dict) and all(str(value).isdigit() for value in data.values()):
+    if isinstance(data, dict) and all(is_number(key) and isinstance(name, str) for key, name in data.items()):
+        return _in_order(path, [(int(key), name) for key, name in data.items()], first=0)
+    if isinstance(data, dict) and all(is_number(str(value)) for value in data.values()):
         return _in_order(path, [(int(value), name) for name, value in data.items()], first=0)
     raise DataError(f'{path} must map labels to names, as in {{"0": "archery"}}')
 
@@ -252,9 +249,13 @@ def _media_folders(root: str, list_path: str) -> tuple[str, ...]:
 def _read_text(path: str) -> list[str]:
     try:
         with open(path, encoding="utf-8") as file:
-            return file.read().splitlines()
+            text = file.read()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {error}") from error
+    if "\0" in text:
+        line = 1 + text[: text.index("\0")].count("\n")
+        raise DataError(f"{path}:{line} holds a NUL character: it is no list")
+    return text.splitlines()
 
 
 def _read_list(path: str, folders: Sequence[str], parse: Callable[[str, str], Any], word: str) -> list[Entry]:
@@ -288,7 +289,7 @@ def _split_line(line: str, place: str, word: str) -> tuple[str, int | None, str]
     if not media:
         raise DataError(f"{place}: a line must be `path {word}` or `path num_frames {word}`, got {line!r}")
     parts = media.rsplit(maxsplit=1)
-    count = int(parts[1]) if len(parts) == 2 and parts[1].isdecimal() else None
+    count = int(parts[1]) if len(parts) == 2 and is_number(parts[1]) else None
     return media, count, last
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 
@@ -50,6 +51,13 @@ class VideoDataset:
         self.limits = limits or Limits()
         self._train = TrainTransform(recipe)
         self._eval = EvalTransform(recipe, mode)
+        megabytes = 4 * math.prod(self.sample_shape) // 2**20
+        if megabytes > self.limits.max_read_megabytes:
+            shape = "x".join(map(str, self.sample_shape))
+            raise DataError(
+                f"a sample of the recipe, {shape}, takes {megabytes} MB, more than --max_read_megabytes "
+                f"{self.limits.max_read_megabytes}: take fewer frames or views"
+            )
 
     def __len__(self) -> int:
         return len(self.annotation.entries)

@@ -12,6 +12,8 @@ from configs.recipe import Pixels
 from datasets.transforms import flip_label
 from runtime.errors import UserError
 
+MAX_CLASSES = 1_000_000
+
 
 class DataError(UserError):
     """The data on disk cannot be used as it is; the message is one line for the user."""
@@ -68,6 +70,11 @@ class Targets(Protocol):
         """
 
 
+def is_number(text: str) -> bool:
+    """Whether a text is a whole number from 0, in digits that `int` reads, of a size that counts something."""
+    return text.isascii() and text.isdigit() and len(text) < 19
+
+
 class Labels:
     """Class labels: a whole number in a list's line, or a folder for each class; int64 [] as a target."""
 
@@ -76,15 +83,13 @@ class Labels:
 
     def parse(self, text: str, place: str, folder: str, num_classes: int) -> int:
         """The label; raises DataError for one that is no number or out of range."""
-        try:
-            label = int(text)
-        except ValueError:
+        if not is_number(text.removeprefix("-")):
             raise DataError(
-                f"{place}: a line must be `path label` or `path num_frames label`, got {text!r} for the label"
-            ) from None
-        if label < 0 or (num_classes and label >= num_classes):
-            limit = f"0..{num_classes - 1}" if num_classes else "0 or more"
-            raise DataError(f"{place}: label must be {limit}, got {label}")
+                f"{place}: a line must be `path label` or `path num_frames label`, got {text[:60]!r} for the label"
+            )
+        label, limit = int(text), num_classes or MAX_CLASSES
+        if not 0 <= label < limit:
+            raise DataError(f"{place}: label must be 0..{limit - 1}, got {label}")
         return label
 
     def load(self, stated: int | None, view: View, pixels: Pixels) -> np.ndarray:

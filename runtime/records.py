@@ -10,6 +10,9 @@ from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints, i
 from runtime.errors import UserError
 
 MAX_BYTES = 16 * 2**20  # of a file
+_WORDS = {
+    dict: "an object", list: "a list", str: "a text", int: "a whole number", float: "a number", bool: "true or false",
+}  # fmt: skip
 
 
 def read_record(path: str | Path, kind: Any, error: type[UserError] = UserError, way_out: str = "") -> Any:
@@ -71,7 +74,7 @@ def _check_keys(value: dict[str, Any], kind: Any, place: str) -> None:
 
 def _require(value: Any, kind: type, place: str) -> None:
     if type(value) is not kind and not (kind is float and type(value) is int):
-        raise ValueError(f"{place} must be {kind.__name__}, got {_shown(value)}")
+        raise ValueError(f"{place} must be {_WORDS[kind]}, got {_shown(value)}")
 
 
 def _shown(value: Any) -> str:

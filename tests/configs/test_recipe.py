@@ -72,8 +72,8 @@ def test_a_value_out_of_range_is_named(changes, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "cannot read the recipe"),
-        ("[]", "must be a JSON object, got list"),
+        ("{", r"recipe\.json is damaged \(Expecting property name"),
+        ("[]", r"recipe\.json is damaged \(\$ must be an object, got \[\]"),
         ('{"lrr": 1}', "recipe.json names lrr"),
         ('{"version": 2, "training": {"lrr": 1}}', "recipe.json names lrr"),
         ('{"version": 2, "lr": 1}', "recipe.json names lr, which no recipe has; known: network"),

@@ -134,7 +134,14 @@ def test_class_names(tmp_path, name, text):
         ("classInd.txt", "a 1\n", "must be `number name`"),
         ("labels.json", '{"0": "a", "2": "b"}', "from 0 to 1 without gaps"),
         ("labels.json", '{"a": "b"}', "must map labels to names"),
-        ("labels.json", "{", "is not JSON"),
+        ("labels.json", "{", r"labels\.json is damaged \(Expecting"),
+        ("labels.json", "[" * 100_000, r"labels\.json is damaged \(it is nested too deep"),
+        ("labels.json", '{"0": {"name": "a"}}', "must map labels to names"),
+        ("labels.json", '{"\u00b2": "a"}', "must map labels to names"),
+        ("labels.json", '{"a": 1' + "0" * 5000 + "}", r"labels\.json is damaged \(Exceeds the limit"),
+        ("classInd.txt", "\u00b2 archery", "a line must be `number name`"),
+        ("classInd.txt", "1" * 5000 + " archery", "a line must be `number name`"),
+        ("classes.txt", "archery\nb\0ow\n", r"classes\.txt:2 holds a NUL character"),
         ("classes.txt", b"\xff\xfe", "cannot read"),
     ],
 )
@@ -193,7 +200,8 @@ def test_lines_that_are_no_entries(tmp_path, line):
 
 
 @pytest.mark.parametrize(
-    ("label", "num_classes", "limit"), [(2, 2, r"0\.\.1"), (-1, 2, r"0\.\.1"), (-1, 0, "0 or more")]
+    ("label", "num_classes", "limit"),
+    [(2, 2, r"0\.\.1"), (-1, 2, r"0\.\.1"), (-1, 0, r"0\.\.999999"), (2**31, 0, r"0\.\.999999")],
 )
 def test_label_out_of_range_is_named_with_its_line(tmp_path, label, num_classes, limit):
     make(tmp_path, "a.mp4")

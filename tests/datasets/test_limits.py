@@ -17,7 +17,7 @@ from datasets import decode
 from datasets.decode import DecodeError, open_source
 from tests.datasets.media import write_frames, write_video
 
-LIMITS = Limits(max_video_megabytes=1, max_video_frames=30, max_frame_pixels=10_000, max_read_megabytes=1)
+LIMITS = Limits(max_video_megabytes=1, max_video_frames=300, max_frame_pixels=10_000, max_read_megabytes=1)
 
 
 def read(path, indices=(0,), limits=None):
@@ -25,18 +25,29 @@ def read(path, indices=(0,), limits=None):
         return source.read(indices)
 
 
-def write_overlapping(path):
-    """A .mov of 20 KB whose samples all are the whole file."""
-    write_video(path, codec="mpeg4", count=200, g="1", q="2")
-    content = bytearray(path.read_bytes())
-    sizes, offsets = content.index(b"stsz") + 16, content.index(b"stco") + 12
-    count = int.from_bytes(content[sizes - 4 : sizes])
-    for index in range(count):
-        struct.pack_into(">I", content, sizes + 4 * index, len(content) - 8)
-    for index in range(int.from_bytes(content[offsets - 4 : offsets])):
-        struct.pack_into(">I", content, offsets + 4 * index, 0)
-    path.write_bytes(content)
-    return count * (len(content) - 8)
+def patched_boxes(data, change):
+    """Boxes of an MP4 file with the content of some replaced: `change` maps a kind to what it makes of the content."""
+    out, at = b"", 0
+    while at < len(data):
+        size, kind = struct.unpack_from(">I4s", data, at)
+        content = data[at + 8 : at + size]
+        if kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
+            content = patched_boxes(content, change)
+        content = change.get(kind, lambda same: same)(content)
+        out += struct.pack(">I4s", len(content) + 8, kind) + content
+        at += size
+    return out
+
+
+def write_overlapping(path, count=200):
+    """A .mov whose samples all begin at its beginning and are nearly as long as it is."""
+    data = write_video(path, codec="mpeg4", count=count).read_bytes()
+    whole = len(data) - 100
+    sizes = lambda _: struct.pack(">III", 0, 0, count) + struct.pack(">I", whole) * count  # noqa: E731
+    chunks = lambda _: struct.pack(">II", 0, count) + bytes(4 * count)  # noqa: E731
+    one_each = lambda _: struct.pack(">IIIII", 0, 1, 1, 1, 1)  # noqa: E731
+    path.write_bytes(patched_boxes(data, {b"stsz": sizes, b"stco": chunks, b"stsc": one_each}))
+    return count * whole
 
 
 def test_overlapping_samples_are_counted_as_what_they_take(tmp_path):
