@@ -8,10 +8,10 @@ on, and passes over frames that nothing else refers to. Frame i is the frame tha
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import os
 import re
-import struct
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Protocol
 import av
 import cv2
 import numpy as np
+import PIL.Image
 import simplejpeg
 
 from configs.limits import Limits
@@ -36,6 +37,8 @@ CONTAINERS = (
     "3gp", "asf", "avi", "dv", "flv", "gif", "h264", "hevc", "ivf", "m4v", "matroska", "mjpeg", "mov", "mp4", "mpeg",
     "mpegts", "mpegvideo", "mxf", "nut", "ogg", "rm", "webm", "wtv",
 )  # fmt: skip
+PIL.Image.MAX_IMAGE_PIXELS = None  # the limits that a caller sets are held against the size that it finds
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong with a picture is in the error
 _OPTIONS = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
 
 
@@ -460,24 +463,20 @@ def _read_image(path: str, budget: Budget) -> np.ndarray:
             height, width, *_ = simplejpeg.decode_jpeg_header(data)
             budget.take_frame(width, height)
             return simplejpeg.decode_jpeg(data, "RGB")
-    budget.take_frame(*_picture_size(data))
     with _errors_named(f"{path} is no readable image"):
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        budget.take_frame(*_checked_size(data))
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         raise DecodeError(f"{path} is no readable image")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def _picture_size(data: bytes) -> tuple[int, int]:
-    """Width and height of a PNG, BMP or WebP picture by its header; (0, 0) for others.
+def _checked_size(data: bytes) -> tuple[int, int]:
+    """Width and height of a picture whose parts are whole; OpenCV would believe their lengths and take memory for them.
 
-    Sources: PNG specification, IHDR; Microsoft, BITMAPINFOHEADER; Google, "WebP Container Specification".
+    Raises:
+        Exception: Whatever Pillow makes of a damaged one.
     """
-    if data[:8] == b"\x89PNG\r\n\x1a\n":
-        return int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
-    if data[:2] == b"BM":
-        width, height = struct.unpack("<ii", data[18:26].ljust(8, b"\0"))
-        return abs(width), abs(height)
-    if data[:4] == b"RIFF" and data[12:16] == b"VP8X":
-        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
-    return 0, 0  # WebP without that header ends at 16,384 pixels a side, and OpenCV refuses what is larger than 2^30
+    with PIL.Image.open(io.BytesIO(data), formats=("PNG", "BMP", "WEBP")) as picture:
+        picture.verify()
+        return picture.size

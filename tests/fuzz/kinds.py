@@ -1,0 +1,114 @@
+"""What is fuzzed: for each kind of file whole examples, and what reads them."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import safetensors.numpy
+import simplejpeg
+import torch
+
+from configs import Recipe
+from configs.limits import STRANGERS
+from datasets import read_class_names
+from datasets.decode import open_source
+from deploy.artifact import read_record
+from engine.checkpoint import pickled, read_state
+from models import create_model
+from tests.datasets.media import moving_frames, write_video
+from weights import read
+
+Examples = dict[str, bytes]  # file name -> content
+
+
+def videos(folder: Path) -> Examples:
+    """One of each container and codec that people have."""
+    made = {
+        "h264.mp4": ("libx264", {"g": "6"}), "h264.mkv": ("libx264", {"bf": "2"}), "mpeg4.avi": ("mpeg4", {}),
+        "mpeg4.mov": ("mpeg4", {"g": "1"}), "vp8.webm": ("libvpx", {}), "h264.ts": ("libx264", {}),
+        "flv1.flv": ("flv", {}), "mpeg2.mpg": ("mpeg2video", {}), "wmv2.wmv": ("wmv2", {}),
+    }  # fmt: skip
+    paths = {
+        name: write_video(folder / name, count=10, codec=codec, **options) for name, (codec, options) in made.items()
+    }
+    return {name: path.read_bytes() for name, path in paths.items()}
+
+
+def read_video(path: Path) -> None:
+    """As the server reads one."""
+    with open_source(str(path), limits=STRANGERS) as source:
+        source.read(np.linspace(0, source.num_frames - 1, 4).astype(int))
+
+
+def pictures(folder: Path) -> Examples:
+    """One of each format that a folder of frames may hold."""
+    image = moving_frames(1)[0]
+    made = {f"img_1.{suffix}": cv2.imencode(f".{suffix}", image)[1].tobytes() for suffix in ("png", "bmp", "webp")}
+    return {**made, "img_1.jpg": simplejpeg.encode_jpeg(np.ascontiguousarray(image))}
+
+
+def read_picture(path: Path) -> None:
+    """As a folder of frames is read."""
+    with open_source(str(path.parent), limits=STRANGERS) as source:
+        source.read([0])
+
+
+def weights(folder: Path) -> Examples:
+    """One of each format of weights."""
+    model = create_model("tsn_tiny", num_classes=2, num_frames=2)
+    arrays = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    packed, zipped, old = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    np.savez(packed, **arrays)
+    torch.save({"state_dict": tensors, "epoch": 3}, zipped)
+    torch.save(tensors, old, _use_new_zipfile_serialization=False)
+    return {
+        "a.pdparams": pickled(arrays), "a.npz": packed.getvalue(), "a.safetensors": safetensors.numpy.save(arrays),
+        "a.pth": zipped.getvalue(), "old.pth": old.getvalue(),
+    }  # fmt: skip
+
+
+def read_weights(path: Path) -> None:
+    """As train.py, test.py and predict.py read them."""
+    read(path)
+
+
+def records(folder: Path) -> Examples:
+    """One of each record that a command reads."""
+    state = {
+        "epoch": 1, "batch": 0, "best": 0.5, "bad_samples": 0, "meter": [1.0, 2.0, 3], "scaler": {}, "metrics_size": 10,
+        "provenance": {"dataset_root": "x"}, "processes": 1, "digests": {"last.pdparams": "00", "last.pdopt": "11"},
+    }  # fmt: skip
+    signature = {"inputs": [], "outputs": [], "states": {}}
+    export = {
+        "version": 3, "model": "tsm_tiny", "signature": signature, "views": "quick", "num_classes": 2,
+        "precision": "fp32", "versions": {"paddlepaddle": "3.3.1"}, "files": {"recipe.json": "00"},
+    }  # fmt: skip
+    return {
+        "state.json": json.dumps(state, indent=2).encode(), "recipe.json": Recipe().to_json().encode(),
+        "export.json": json.dumps(export).encode(), "labels.json": b'{"0": "archery", "1": "bow", "2": "caf\\u00e9"}',
+        "classInd.txt": b"1 archery\n2 bow\n", "classes.txt": "archery\nbow\ncafé\n".encode(),
+    }  # fmt: skip
+
+
+def read_any_record(path: Path) -> None:
+    """As the command that the record belongs to."""
+    readers: dict[str, Callable[[], object]] = {
+        "state.json": lambda: read_state(path.parent), "export.json": lambda: read_record(path.parent),
+        "recipe.json": lambda: Recipe.from_json(path),
+    }  # fmt: skip
+    readers.get(path.name, lambda: read_class_names(str(path)))()
+
+
+# kind -> what makes whole examples in a folder, what reads one
+KINDS: dict[str, tuple[Callable[[Path], Examples], Callable[[Path], None]]] = {
+    "videos": (videos, read_video),
+    "pictures": (pictures, read_picture),
+    "weights": (weights, read_weights),
+    "records": (records, read_any_record),
+}
