@@ -23,8 +23,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import tempfile
 from fractions import Fraction
 from pathlib import Path
 
@@ -34,6 +32,7 @@ import numpy as np
 
 from datasets.annotation import DataError
 from runtime import command
+from runtime.owned import unfinished_beside
 
 # Each motion: the track that runs, the class that plays it forwards, the class that plays it backwards.
 MOTIONS: tuple[tuple[str, str, str], ...] = (
@@ -93,18 +92,17 @@ def write_demo_dataset(
     }  # fmt: skip
     if _is_finished(root, marker):
         return root
-    root.absolute().parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.absolute().parent) as folder:
-        unfinished = Path(folder) / "set"  # one level deeper, because the temporary folder is private to its user
-        _write_split(unfinished / "train", 0, train_per_class, num_frames, size, seed)
-        _write_split(unfinished / "val", 1, val_per_class, num_frames, size, seed)
-        (unfinished / "classes.txt").write_text("".join(f"{name}\n" for name in CLASS_NAMES), encoding="utf-8")
-        (unfinished / MARKER).write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
-        try:
-            os.replace(unfinished, root)
-        except OSError:  # another process was faster
-            if not _is_finished(root, marker):
-                raise
+    try:
+        with unfinished_beside(root, f"another process writes {root}") as unfinished:
+            folder = unfinished.folder
+            _write_split(folder / "train", 0, train_per_class, num_frames, size, seed)
+            _write_split(folder / "val", 1, val_per_class, num_frames, size, seed)
+            (folder / "classes.txt").write_text("".join(f"{name}\n" for name in CLASS_NAMES), encoding="utf-8")
+            (folder / MARKER).write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
+            unfinished.seal()
+            unfinished.move_to(root)
+    except OSError as error:
+        raise DataError(f"cannot write {root}: {error.strerror or error}") from error
     return root
 
 

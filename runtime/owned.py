@@ -9,6 +9,7 @@ old one or the new one, never a part.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -134,6 +135,12 @@ class Owned:
         """Where a file lies while it is written."""
         return self._inside(UNFINISHED, name)
 
+    def link(self, name: str, target: Path) -> None:
+        """Makes a link; raises ForeignError if something of that name is there which is not this program's."""
+        self.remove([name])
+        (self.folder / name).symlink_to(target)
+        self.seal([name])
+
     def start_log(self, name: str) -> Path:
         """Path of a file that grows, empty now.
 
@@ -149,7 +156,7 @@ class Owned:
 
     def seal(self, names: Iterable[str] | None = None, logs: Iterable[str] = ()) -> None:
         """Records files as they are; without names all that the folder holds, which thereby is no longer private."""
-        found = self._content() if names is None else [name for name in names if (self.folder / name).is_file()]
+        found = self._content() if names is None else [name for name in names if os.path.lexists(self.folder / name)]
         self._files |= {name: [digest_of(self.folder / name)] for name in found}
         self._files |= {name: [] for name in logs}
         self._private = self._private and names is not None
@@ -166,8 +173,10 @@ class Owned:
         if not os.path.lexists(path) or self._private:
             return
         digests = self._files.get(name)
-        if digests is None or path.is_symlink() or not path.is_file():
-            raise ForeignError(f"{path} was not written by this program: move it, or name another folder")
+        if digests is None or not (path.is_symlink() or path.is_file()):
+            raise ForeignError(
+                f"{path} was not written by this program, as far as it knows: move it, or name another folder"
+            )
         if digests and not any(self._is(path, digest) for digest in digests):
             raise ForeignError(f"{path} was changed since this program wrote it: move it, or name another folder")
 
@@ -176,7 +185,8 @@ class Owned:
         if os.path.lexists(self.folder) and not self.folder.is_dir():
             raise ForeignError(f"{self.folder} is no folder: name another")
         for name in self._content():
-            self.check(name)
+            owner = self._owner_of(name)
+            owner.check((self.folder / name).relative_to(owner.folder).as_posix())
 
     def remove(self, names: Iterable[str]) -> None:
         """Removes files, those of them that are there.
@@ -232,13 +242,22 @@ class Owned:
         return self.folder.joinpath(FOLDER, *parts)
 
     def _content(self) -> list[str]:
-        """Names of all files of the folder, without the record."""
+        """Names of all files of the folder, without records."""
         found = (path for path in self.folder.rglob("*") if path.is_symlink() or not path.is_dir())
         names = (path.relative_to(self.folder) for path in found)
-        return sorted(name.as_posix() for name in names if name.parts[0] != FOLDER)
+        return sorted(name.as_posix() for name in names if FOLDER not in name.parts)
+
+    def _owner_of(self, name: str) -> Owned:
+        """The nearest folder around a file that has a record, such as that of a report in a run."""
+        for folder in (self.folder / name).parents:
+            if folder == self.folder or self._private:
+                break
+            if Owned(folder).is_marked:
+                return Owned(folder)
+        return self
 
     def _is(self, path: Path, digest: str) -> bool:
-        return path.is_file() and digest_of(path) == digest
+        return (path.is_symlink() or path.is_file()) and digest_of(path) == digest
 
     def _write_record(self) -> None:
         record: Record = {"version": VERSION, "private": self._private, "files": self._files}
@@ -246,6 +265,44 @@ class Owned:
         _write_through(fresh, json.dumps(record, indent=1).encode(), self._inside(RECORD))
         os.replace(fresh, self._inside(RECORD))
         _sync_folder(self._inside(""))
+
+
+@contextlib.contextmanager
+def unfinished_beside(target: Path, busy: str) -> Iterator[Owned]:
+    """A private folder beside a target, for what is to become it by `move_to`; at the end nothing is left of it.
+
+    Args:
+        target: Its parent is made if it is not there.
+        busy: What another process does that has such a folder, see `lock.locked`.
+
+    Raises:
+        LockedError: Another process writes the same target.
+        OSError: The folder cannot be made.
+    """
+    target = Path(os.path.realpath(target))
+    place = target.with_name(f".{target.name}.unfinished")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        with _held(target.parent):
+            if place.exists():  # of another process, or of one that was killed
+                with Owned(place).locked(busy):
+                    Owned(place).remove_all()
+            owned = Owned.create_private(place)
+            stack.enter_context(owned.locked(busy))
+        stack.callback(lambda: Owned(place).remove_all())
+        yield owned
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Lets one process at a time through, for moments; all of them where the disk knows no locks."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def create(path: Path, content: bytes) -> None:
@@ -266,7 +323,9 @@ def create(path: Path, content: bytes) -> None:
 
 
 def digest_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
+    """SHA-256 of a file, hexadecimal; of a link, that of the path that it holds."""
+    if path.is_symlink():
+        return hashlib.sha256(b"link to " + os.fsencode(path.readlink())).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -6,7 +6,7 @@ bash test_tipc/certify.sh [FOLDER_OF_CONFIGS...]
 from __future__ import annotations
 
 import argparse
-import shutil
+import os
 import subprocess
 import sys
 import time
@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runtime import command
+from runtime.errors import UserError
+from runtime.owned import Owned
 from test_tipc.report import read_results, write_table
 from test_tipc.session import OUTPUT
 
@@ -38,8 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("configs", nargs="*", type=Path, help=f"folders of configs (default: those in {CONFIGS})")
     args = parser.parse_args(argv)
     rows = []
-    for folder in args.configs or sorted(path for path in CONFIGS.iterdir() if path.is_dir()):
-        shutil.rmtree(OUTPUT / folder.name, ignore_errors=True)  # results of an earlier run are not of this one
+    for folder in map(config_folder, args.configs or sorted(path for path in CONFIGS.iterdir() if path.is_dir())):
+        for results in sorted((OUTPUT / folder.name).glob("*/")):
+            Owned(results).remove_all()  # results of an earlier run are not of this one
         for script, config, mode in RUNS:
             argv = [str(folder / f"{config}.txt"), mode]
             started = time.perf_counter()
@@ -51,6 +54,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{sum(seconds for *_, seconds, _ in rows):.0f} s in all")
     write_table(read_results())
     return int(any(code for *_, code in rows))
+
+
+def config_folder(path: Path) -> Path:
+    """The folder by its own name; raises UserError for one without configs."""
+    folder = path.resolve()
+    missing = [config for _, config, _ in RUNS if not (folder / f"{config}.txt").is_file()]
+    if missing:
+        raise UserError(f"{path} is no folder of configs: it has no {missing[0]}.txt")
+    return Path(os.path.relpath(folder))
 
 
 def run(script: str, argv: Sequence[str]) -> int:

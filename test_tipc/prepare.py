@@ -12,15 +12,16 @@ import argparse
 import json
 import os
 import shlex
-import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from runtime import command
 from runtime.errors import UserError
+from runtime.owned import ForeignError, Owned
+from runtime.records import read_record
 from test_tipc.config import MODES, Config, ConfigError, read_config
 
 DATA = Path("test_tipc/data")
@@ -31,17 +32,23 @@ BENCHMARKS = ("benchmark_train", "dynamic_", "dynamicTostatic_")  # how the mode
 STAMP = "prepared.json"
 
 
+class Prepared(TypedDict):
+    """What stands beside a prepared data set."""
+
+    mode: str
+    size: str
+    clips: int
+
+
 def dataset_of(config: Config, mode: str) -> Path:
     """The prepared data set of a config; raises ConfigError if it is absent, or embedded and of another size."""
     root = DATA / config["model_name"]
     command = f"bash test_tipc/prepare.sh {config.path} {mode}"
-    try:
-        prepared = json.loads((DATA / f"{root.name}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        prepared = None
-    if prepared is None or not root.is_dir():
+    stamp = DATA / f"{root.name}.json"
+    if not stamp.is_file() or not root.is_dir():
         raise ConfigError(f"{root} is not prepared: {command}")
-    if "dataset" not in prepared and (prepared["size"], prepared.get("clips")) != (_size(mode), _videos(mode)):
+    prepared = read_record(stamp, Prepared, ConfigError, f": {command}")
+    if "dataset" not in prepared and (prepared["size"], prepared["clips"]) != (_size(mode), _videos(mode)):
         raise ConfigError(f"{root} is prepared for {prepared['mode']}: {command}")
     return root
 
@@ -53,7 +60,8 @@ def videos_of(config: Config) -> list[str]:
         ConfigError: Nothing is there.
     """
     path = Path(config.need("input"))
-    found = sorted(str(child) for child in path.iterdir()) if path.is_dir() else [str(path)] * path.exists()
+    children = sorted(path.iterdir()) if path.is_dir() else [path] * path.exists()
+    found = [str(child) for child in children if not child.name.startswith(".")]
     if not found:
         raise config.error("input", f"{path} holds no video: bash test_tipc/prepare.sh {config.path} MODE")
     return found
@@ -77,12 +85,20 @@ def prepare(config: Config, mode: str, dataset: str = "") -> None:
     """
     if config.form == "train_params" and mode not in MODES and not mode.startswith(BENCHMARKS):
         raise ConfigError(f"mode must be one of {', '.join(MODES)} or benchmark_train, got {mode}")
-    size = _size(mode)
-    train, val = LITE if size == "lite" else WHOLE
     root = DATA / config["model_name"]
-    stamp: dict[str, Any] = {"mode": mode, "size": size, "clips": _videos(mode)}
-    DATA.mkdir(parents=True, exist_ok=True)
-    (DATA / f"{root.name}.json").unlink(missing_ok=True)  # what is there is no longer what it says
+    stamp: dict[str, Any] = {"mode": mode, "size": _size(mode), "clips": _videos(mode)}
+    if root.parent != DATA:
+        raise config.error("model_name", f"{root.name!r} must be the name of a folder in {DATA}")
+    with Owned(DATA).locked(f"another process prepares {DATA}"):
+        _prepare_data(root, stamp, mode, dataset)
+    if not mode.startswith(("lite", TRAINED_BY, *BENCHMARKS)):
+        _train(config, root, str(root.resolve()))
+
+
+def _prepare_data(root: Path, stamp: dict[str, Any], mode: str, dataset: str) -> None:
+    owned = Owned(DATA)
+    owned.remove([f"{root.name}.json"])  # what is there is no longer what it says
+    train, val = LITE if stamp["size"] == "lite" else WHOLE
     if dataset:
         source = Path(dataset).absolute()
         if not source.is_dir():
@@ -91,35 +107,27 @@ def prepare(config: Config, mode: str, dataset: str = "") -> None:
     else:
         from datasets.demo import write_demo_dataset
 
-        source = write_demo_dataset(DATA / f"motion_{size}", train_per_class=train, val_per_class=val).absolute()
-    _link(root, source)
+        folder = DATA / f"motion_{stamp['size']}"
+        source = write_demo_dataset(folder, train_per_class=train, val_per_class=val).absolute()
+    owned.link(root.name, source)
     count = _link_videos(DATA / f"{root.name}_clips", source, stamp["clips"])
-    (DATA / f"{root.name}.json").write_text(json.dumps(stamp) + "\n", encoding="utf-8")
-    print(f"{root}: {source}\n{root}_clips: {count} videos")
-    if not mode.startswith(("lite", TRAINED_BY, *BENCHMARKS)):
-        _train(config, root, str(source))
-
-
-def _link(place: Path, target: Path) -> None:
-    """Makes `place` a link to a folder; what is no link of ours is left alone."""
-    if place.exists() and not place.is_symlink():
-        raise UserError(f"{place} is in the way: it is no link that this command made")
-    place.unlink(missing_ok=True)
-    place.symlink_to(target, target_is_directory=True)
+    owned.write({f"{root.name}.json": (json.dumps(stamp) + "\n").encode()})
+    command.say(f"{root}: {source}", f"{root}_clips: {count} videos")
 
 
 def _link_videos(folder: Path, source: Path, per_class: int) -> int:
     """Links to the first validation videos of each class."""
     from datasets import load_annotation
 
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    Owned(folder).remove_all()
+    owned = Owned.create_private(folder)
     seen: Counter[int] = Counter()
     for entry in load_annotation(str(source), "val", 1, 0, "").entries:
         if seen[entry.target] < per_class:
             seen[entry.target] += 1
             path = Path(entry.path).absolute()
             (folder / f"{entry.target:03}_{seen[entry.target]:02}_{path.name}").symlink_to(path)
+    owned.seal()
     return seen.total()
 
 
@@ -136,20 +144,19 @@ def _train(config: Config, root: Path, source: str) -> None:
     ]  # fmt: skip
     made: dict[str, Any] = {"command": argv, "dataset": source, "finished": True}
     ours = stamp.is_file()
-    if weights.is_file() and (not ours or json.loads(stamp.read_text(encoding="utf-8")) == made):
+    if weights.is_file() and (not ours or read_record(stamp, Any) == made):
         print(f"{weights}: is there")
         return
-    if ours:
-        shutil.rmtree(run)
-    elif run.exists():
-        raise config.error("infer_model", f"{run} is there without {weights.name}: put it there, or name a new folder")
-    run.mkdir(parents=True)
-    stamp.write_text(json.dumps(made | {"finished": False}) + "\n", encoding="utf-8")
+    try:
+        Owned(run).remove_all()
+    except ForeignError as error:
+        raise config.error("infer_model", f"{run} is there without {weights.name}: put it there; {error}") from error
+    Owned(run).write({STAMP: (json.dumps(made | {"finished": False}) + "\n").encode()})
     print(f"{weights}: training it\n$ {shlex.join(argv)}", flush=True)
     code = subprocess.run(argv, check=False).returncode
     if code or not weights.is_file():
         raise UserError(f"the training of {weights} ended with exit code {code}" + " and did not make it" * (not code))
-    stamp.write_text(json.dumps(made) + "\n", encoding="utf-8")
+    Owned(run).write({STAMP: (json.dumps(made) + "\n").encode()})
 
 
 def main(argv: Sequence[str] | None = None) -> None:

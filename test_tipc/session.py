@@ -7,11 +7,9 @@ numbers in it hold. A step that fails does not hide those that do not need it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import time
@@ -23,6 +21,8 @@ from typing import Any
 from alignment.reports.environment import CPU_FLAGS, cpu
 from deploy.engines import versions
 from runtime.errors import UserError
+from runtime.lock import locked
+from runtime.owned import Owned
 
 OUTPUT = Path("test_tipc/output")
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
@@ -63,22 +63,23 @@ class Session:
         """Empties the folder; `timeout_s` is what a step may take in seconds, None any time.
 
         Raises:
-            UserError: Another run writes there now.
+            UserError: Another run writes there now, or the folder holds what no chain has left there.
         """
         self.model, self.mode = model, mode
         self.folder = OUTPUT / model / mode
         self.steps: list[Step] = []
         self._timeout_s = timeout_s
         self._started = time.time()
+        for word in (model, mode):
+            if Path(word).name != word or word in ("", ".."):
+                raise UserError(f"{word!r} must be the name of a folder in {OUTPUT}")
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.folder.parent / f".{mode}.lock").open("w")  # given back when this process ends
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            raise UserError(f"{self.folder} is being written by another run: wait until it is over") from None
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
+        self._lock = contextlib.ExitStack()  # given back when this process ends
+        self._lock.enter_context(
+            locked(self.folder.parent / f".{mode}.lock", f"{self.folder} is being written by another run")
+        )
+        Owned(self.folder).remove_all()
+        self._owned = Owned.create_private(self.folder)
 
     def run(
         self,
@@ -95,7 +96,7 @@ class Session:
             name: Names the step in the results.
             argv: The command.
             log: File for what it prints.
-            outputs: Files that it must make; any that are there before are removed first.
+            outputs: Files in the folder that it must make; any that are there before are removed first.
             check: Looks at what it left and returns numbers for the results; a UserError, or what a missing or broken
                 file raises, is the step's failure.
             environment: Variables besides those of this process.
@@ -103,8 +104,7 @@ class Session:
         Returns:
             The step.
         """
-        for path in outputs:
-            path.unlink(missing_ok=True)
+        self._owned.remove(os.path.relpath(path, self.folder) for path in outputs)
         started = time.perf_counter()
         with self._process(argv, log, environment) as process:
             try:
@@ -179,6 +179,7 @@ class Session:
         for step in self.steps:
             if step.status == FAILED:
                 print(f"  failed: {step.name}: {step.reason}")
+        self._owned.seal()
         self._lock.close()
         return 0 if passed else 1
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ import numpy as np
 from datasets.demo import CLASS_NAMES, MOTIONS, write_demo_dataset
 from runtime import command
 from runtime.errors import UserError
+from runtime.owned import Owned
 
 FAMILIES = ("mvf", "tsm", "tsn")
 NAMES = {"mvf": "MVF", "tsm": "TSM", "tsn": "TSN"}
@@ -59,7 +59,7 @@ def train_all(data: Path, output_dir: Path, seed: int) -> dict[str, float]:
     """
     runs, logs = {}, {}
     for family in FAMILIES:
-        shutil.rmtree(output_dir / family, ignore_errors=True)
+        Owned(output_dir / family).remove_all()
         argv = [
             "train.py", "--preset", f"demo_{family}", "--dataset_root", str(data), "--output_dir",
             str(output_dir / family), "--seed", str(seed), "--num_workers", "0", "--threads", "1",

@@ -28,7 +28,7 @@ def root(tmp_path_factory):
 
 
 def test_tree(root):
-    assert sorted(p.name for p in root.iterdir()) == ["classes.txt", "demo.json", "train", "val"]
+    assert sorted(p.name for p in root.iterdir()) == [".actionalign", "classes.txt", "demo.json", "train", "val"]
     assert (root / "classes.txt").read_text().splitlines() == list(demo.CLASS_NAMES) == sorted(demo.CLASS_NAMES)
     assert sorted(name for pair in PAIRS for name in pair) == list(demo.CLASS_NAMES)
     for split in ("train", "val"):
@@ -98,7 +98,7 @@ def test_empty_folder_is_filled_and_a_crash_leaves_it_empty(tmp_path, monkeypatc
 
     with monkeypatch.context() as patch:
         patch.setattr(demo, "encode_video", crash)
-        with pytest.raises(OSError, match="disk full"):
+        with pytest.raises(DataError, match=r"cannot write .*empty: disk full"):
             demo.write_demo_dataset(empty, **few)
     assert list(tmp_path.rglob("*")) == [empty]
     demo.write_demo_dataset(empty, **few)

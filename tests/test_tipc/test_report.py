@@ -1,11 +1,13 @@
 """The table of results, and the command that runs everything."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from runtime.errors import UserError
+from runtime.owned import ForeignError
 from test_tipc import certify, report
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,7 +85,7 @@ def test_certify_runs_what_is_there_and_tells_of_a_failure(monkeypatch, capsys, 
     monkeypatch.setattr(certify, "read_results", list)
     monkeypatch.setattr(certify, "write_table", lambda records: None)
     assert certify.main(["test_tipc/configs/tsn"]) == 1
-    assert not list(tmp_path.iterdir()), "results of an earlier run are removed"
+    assert not list((tmp_path / "tsn").iterdir()), "results of an earlier run are removed"
     assert len(ran) == 2 * len(certify.RUNS)
     for script, config, _ in ran:
         assert (ROOT / "test_tipc" / f"{script}.sh").is_file()
@@ -91,3 +93,28 @@ def test_certify_runs_what_is_there_and_tells_of_a_failure(monkeypatch, capsys, 
     said = capsys.readouterr().out
     assert said.count("FAILED") == 1
     assert said.count("passed  tsn") == len(certify.RUNS) - 1
+
+
+@pytest.mark.parametrize(
+    "argument", ["test_tipc/configs/tsm/..", ".", "", "/", "..", "tests", "test_tipc/configs/absent"]
+)
+def test_certify_looks_at_a_folder_before_it_removes_anything(monkeypatch, tmp_path, argument):
+    """Folders of other names have no results, and `..` has the repository."""
+    monkeypatch.setattr(certify, "OUTPUT", tmp_path)
+    monkeypatch.setattr(certify, "run", lambda script, argv: pytest.fail("it must not run"))
+    (tmp_path / "tsn" / "whole_infer").mkdir(parents=True)
+    (tmp_path / "tsn" / "whole_infer" / "results.json").write_text("{}")
+    before = subprocess.check_output(["git", "status", "--short"], cwd=ROOT, text=True)
+    with pytest.raises(UserError, match="is no folder of configs"):
+        certify.main([argument])
+    assert (tmp_path / "tsn" / "whole_infer" / "results.json").is_file()
+    assert subprocess.check_output(["git", "status", "--short"], cwd=ROOT, text=True) == before
+
+
+def test_certify_leaves_what_no_chain_has_written(monkeypatch, tmp_path):
+    monkeypatch.setattr(certify, "OUTPUT", tmp_path)
+    (tmp_path / "tsn" / "whole_infer").mkdir(parents=True)
+    (tmp_path / "tsn" / "whole_infer" / "notes.txt").write_text("mine")
+    with pytest.raises(ForeignError, match=r"notes\.txt"):
+        certify.main(["test_tipc/configs/tsn"])
+    assert (tmp_path / "tsn" / "whole_infer" / "notes.txt").read_text() == "mine"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import UserError
+from runtime.owned import FOLDER, ForeignError
 from test_tipc import session as module
 from test_tipc.session import Session, StepError
 
@@ -84,8 +85,38 @@ def test_results_of_an_earlier_run_are_removed(session):
     session.finish()
     assert (session.folder / "results.json").is_file()
     again = Session("mvf", "whole_infer")
-    assert not list(session.folder.iterdir())
+    assert [path.name for path in session.folder.iterdir()] == [FOLDER]
     again._lock.close()
+
+
+def test_what_somebody_put_among_the_results_stays(session):
+    session.finish()
+    (session.folder / "notes.txt").write_text("mine")
+    with pytest.raises(ForeignError, match=r"notes\.txt was not written by this program"):
+        Session("mvf", "whole_infer")
+    assert (session.folder / "results.json").is_file()
+    assert (session.folder / "notes.txt").read_text() == "mine"
+
+
+def test_results_of_a_run_that_was_killed_are_removed(session):
+    (session.folder / "half.log").write_text("x")
+    session._lock.close()  # as the kernel does
+    again = Session("mvf", "whole_infer")
+    assert [path.name for path in again.folder.iterdir()] == [FOLDER]
+    again._lock.close()
+
+
+def test_outputs_are_looked_for_in_the_folder_alone(session, tmp_path):
+    (tmp_path / "mine").write_text("x")
+    with pytest.raises(ForeignError, match="mine is not inside of"):
+        session.run("step", python(""), session.folder / "log", [tmp_path / "mine"])
+    assert (tmp_path / "mine").read_text() == "x"
+
+
+@pytest.mark.parametrize(("model", "mode"), [("..", "x"), ("x", ".."), ("", "x"), ("/", "x"), ("a/b", "x"), ("x", ".")])
+def test_a_session_has_a_folder_of_its_own(model, mode):
+    with pytest.raises(UserError, match="must be the name of a folder"):
+        Session(model, mode)
 
 
 def test_a_step_that_hangs_is_ended_with_all_its_processes(session):
