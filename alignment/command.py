@@ -16,6 +16,7 @@ from alignment.sides.pair import IncomparableError
 from alignment.stages import STAGES
 from runtime import command
 from runtime.errors import UserError
+from runtime.owned import unfinished_beside
 
 PASSED, DIFFERS, INCOMPARABLE = 0, 1, 2
 CERTIFIED = ("mvf_r50", "mvf_r101", "tsn_r50", "tsm_r50", "tsm_r101", "tsm_mobilenet_v2")
@@ -179,7 +180,10 @@ def _reports(args: argparse.Namespace, names: Sequence[str]) -> list[Any]:
         _show("")
         print(one.text(), flush=True)
         directory = Path(args.output) / f"{one.title}_{one.precision}"
-        written = [str(file.relative_to(directory)) for file in write_report(one, directory)]
+        with unfinished_beside(directory, f"another process writes {directory}") as report:
+            written = [str(file.relative_to(report.folder)) for file in write_report(one, report.folder)]
+            report.seal()
+            report.move_to(directory)
         print(f"written to {directory}: {', '.join(written)}\n", flush=True)
         found.append(one)
     return found

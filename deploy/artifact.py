@@ -3,24 +3,60 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from configs import Recipe
 from deploy.formats import ALL_FILES, Graph
 from deploy.signature import Signature
+from runtime import records
+from runtime.command import say
 from runtime.errors import UserError
+from runtime.owned import Owned, digest_of, unfinished_beside
 
 RECORD, RECIPE, CLASSES = "export.json", "recipe.json", "classes.txt"
 LEGACY_FOLDER = "legacy"  # of Paddle 2's graph where Paddle 3's is, too: their weights have one file name
 VERSION = 3  # of the record; raise it when its keys change their meaning
-KEYS = ("model", "signature", "views", "num_classes", "precision", "versions", "files")  # that it cannot do without
+KNOWN = frozenset({RECIPE, CLASSES, *ALL_FILES})  # what the record has digests of
+
+
+class Versioned(TypedDict):
+    """What every `export.json` holds."""
+
+    version: int
+
+
+class Exported(Versioned):
+    """What `export.json` cannot do without."""
+
+    model: str
+    signature: dict[str, Any]
+    views: str
+    num_classes: int
+    precision: str
+    versions: dict[str, str]
+    files: dict[str, str]
+
+
+class Shape(TypedDict):
+    """The input of version 2: its name, shape and dtype."""
+
+    shape: list[Any]
+
+
+class ExportedBefore(Versioned):
+    """The same of version 2."""
+
+    model: str
+    input: Shape
+    views: str
+    num_classes: int
+    precision: str
+    versions: dict[str, str]
+    files: dict[str, str]
 
 
 class ArtifactError(UserError):
@@ -82,7 +118,7 @@ def open_artifact(directory: str | Path) -> Artifact:
 
 def _as_certified(path: Path, record: dict[str, Any]) -> Path:
     """The path of a file of an artifact; raises ArtifactError if it is not the one that the record certifies."""
-    if path.is_file() and sha256(path) != record["files"].get(path.name):
+    if path.is_file() and digest_of(path) != record["files"].get(path.name):
         what = f"{path} ({path.stat().st_size} bytes) is truncated or was changed"
         raise ArtifactError(f"{what}: its sha256 is not the one in {RECORD}; export again")
     return path
@@ -93,17 +129,16 @@ def read_record(directory: Path) -> dict[str, Any]:
     path = directory / RECORD
     if not path.is_file():
         raise ArtifactError(f"{directory} has no {RECORD}: make it with python -m deploy.export --output {directory}")
-    try:
-        record = _in_this_version(json.loads(path.read_text(encoding="utf-8")))
-        version = record["version"]
-        if version == VERSION:
-            if missing := [key for key in KEYS if key not in record]:
-                raise ValueError(f"it lacks {missing[0]}")
-            Signature.from_dict(record["signature"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{path} is damaged ({error}): export again") from error
-    if version != VERSION:
+    version = records.read_record(path, Versioned, ArtifactError, ": export again")["version"]
+    if version not in (2, VERSION):
         raise ArtifactError(f"{path} has version {version}, this code reads {VERSION}: export again")
+    kind = Exported if version == VERSION else ExportedBefore
+    found = records.read_record(path, kind, ArtifactError, ": export again")
+    try:
+        record = _in_this_version(found)
+        Signature.from_dict(record["signature"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{path} is damaged ({error}): export again") from error
     return record
 
 
@@ -117,8 +152,7 @@ def _in_this_version(record: dict[str, Any]) -> dict[str, Any]:
 
 def write_record(directory: Path, record: dict[str, Any]) -> None:
     """Writes `export.json` with the digests of what lies beside it."""
-    names = sorted({RECIPE, CLASSES, *ALL_FILES})
-    files = {name: sha256(directory / name) for name in names if (directory / name).is_file()}
+    files = {name: digest_of(directory / name) for name in sorted(KNOWN) if (directory / name).is_file()}
     text = json.dumps({"version": VERSION, **record, "files": files}, indent=2)
     (directory / RECORD).write_text(text + "\n", encoding="utf-8")
 
@@ -128,42 +162,36 @@ def whole_artifact(output: str | Path) -> Iterator[Path]:
     """Gives a place for a new artifact beside `output`, and moves it there if the block ends without an error.
 
     Raises:
-        ArtifactError: The output holds something that is no artifact.
+        ForeignError: The output holds something that is no artifact, or one that was changed.
+        ArtifactError: The output cannot be written.
+        LockedError: Another process writes it.
     """
-    target = Path(output).absolute()
-    _check_replaceable(target)
+    target = Path(output)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        place = tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent)
+        _take_over(target)
+        Owned(target).check_all()
+        with unfinished_beside(target, f"another process writes {output}") as unfinished:
+            yield unfinished.folder
+            unfinished.seal()
+            unfinished.move_to(target)
     except OSError as error:
-        raise ArtifactError(f"cannot write {output}: {error.strerror}") from error
-    with place as folder:
-        unfinished = Path(folder) / "artifact"  # one level deeper, because the temporary folder is private to its user
-        yield unfinished
-        older = Path(folder) / "replaced"
-        try:
-            if target.exists():
-                os.replace(target, older)
-            os.replace(unfinished, target)
-        except BaseException:
-            if older.exists() and not target.exists():
-                os.replace(older, target)
-            raise
-    print(f"artifact in {output}: {', '.join(sorted(path.name for path in target.iterdir()))}")
+        raise ArtifactError(f"cannot write {output}: {error.strerror or error}") from error
+    say(f"artifact in {output}: {', '.join(sorted(path.name for path in target.glob('[!.]*')))}")
 
 
-def _check_replaceable(target: Path) -> None:
-    """Raises ArtifactError for a place that holds more, or other, than an artifact."""
-    if not target.exists():
+def _take_over(target: Path) -> None:
+    """Records the files of an artifact that a version without records has written, by the digests of its own record."""
+    owned = Owned(target)
+    if owned.is_marked or not (target / RECORD).is_file():
         return
-    found = {path.name for path in target.iterdir()} if target.is_dir() else {target.name}
-    unknown = found - {RECORD, RECIPE, CLASSES, LEGACY_FOLDER, *ALL_FILES}
-    if found and (RECORD not in found or unknown):
-        other = min(unknown or found)
-        raise ArtifactError(f"{target} holds something else than an artifact, {other}: name another --output")
+    names = []
+    for folder in (target, target / LEGACY_FOLDER):
+        if (folder / RECORD).is_file():
+            digests = {name: digest for name, digest in read_record(folder)["files"].items() if name in KNOWN}
+            names += [folder / RECORD]
+            names += [folder / name for name, digest in digests.items() if _has_digest(folder / name, digest)]
+    owned.seal([path.relative_to(target).as_posix() for path in names])
 
 
-def sha256(path: Path) -> str:
-    """Digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _has_digest(path: Path, digest: str) -> bool:
+    return path.is_file() and digest_of(path) == digest

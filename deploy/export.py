@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from configs import Recipe, cli
-from deploy.artifact import CLASSES, LEGACY_FOLDER, RECIPE, ArtifactError, sha256, whole_artifact, write_record
+from deploy.artifact import CLASSES, LEGACY_FOLDER, RECIPE, ArtifactError, whole_artifact, write_record
 from deploy.engines import ENGINES, readers, versions
 from deploy.formats import FORMATS
 from deploy.signature import Signature
 from runtime import command
+from runtime.owned import digest_of
 
 if TYPE_CHECKING:
     from paddle import nn
@@ -66,7 +67,7 @@ def export(
         model: In eval mode.
         recipe: What it was trained and is tested by.
         weights: The file that they were read from; its class names lie beside.
-        folder: Of the artifact; not there yet.
+        folder: Of the artifact; empty, or not there yet.
         formats: Keys of FORMATS.
         views: A key of `cli.VIEWS`.
         videos: To check with; two are drawn where there are none.
@@ -85,7 +86,7 @@ def export(
     signature = Signature.of_clips(clips.shape[1:], recipe.network.num_classes)
     record = {
         "model": recipe.network.model,
-        "weights": {"file": Path(weights).name, "sha256": sha256(Path(weights))},
+        "weights": {"file": Path(weights).name, "sha256": digest_of(Path(weights))},
         "signature": signature.to_dict(),
         "views": views,
         "num_classes": recipe.network.num_classes,
@@ -94,7 +95,7 @@ def export(
     }
     copies: dict[int, nn.Layer] = {}
     for place, inner in _places(folder, formats).items():
-        place.mkdir(parents=True)
+        place.mkdir(parents=True, exist_ok=True)
         (place / RECIPE).write_text(recipe.to_json(), encoding="utf-8")
         (place / CLASSES).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
         for form in inner:
@@ -103,7 +104,7 @@ def export(
         parity = {}
         for engine in [engine for form in inner for engine in _checkers(form)]:
             parity[engine] = compare(engine, place, clips, expected)
-            print(_parity_line(f"{place.name}, " * (place != folder) + engine, parity[engine]), flush=True)
+            command.say(_parity_line(f"{place.name}, " * (place != folder) + engine, parity[engine]))
         write_record(place, {**record, "parity": parity})
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -89,9 +88,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             run_benchmark(engine, loader, args.warmup, args.repeats)
         for path, probabilities in predict(engine, loader, failures):
             if len(paths) > 1:
-                print(path)
-            print("\n".join(task.prediction_lines(probabilities, names, args.top)))
-            print(f"top-1 class: {probabilities.argmax()}\ntop-1 score: {probabilities.max():.8f}", flush=True)
+                command.say(path)
+            command.say(
+                *task.prediction_lines(probabilities, names, args.top),
+                f"top-1 class: {probabilities.argmax()}",
+                f"top-1 score: {probabilities.max():.8f}",
+            )
             scores[path] = probabilities.tolist()
     if args.save_json:
         _save(args.save_json, {"classes": names, "scores": scores, "failures": failures})
@@ -127,7 +129,7 @@ def predict(engine: Engine, loader: ClipLoader, failures: list[str]) -> Iterator
     for batch in loader.epoch(0):
         failures += batch.failures
         for failure in batch.failures:
-            print(f"error: {failure}", file=sys.stderr, flush=True)
+            command.say(f"error: {failure}", error=True)
         for index, probabilities in zip(batch.indices, score_batch(engine, batch, loader.dataset), strict=True):
             yield loader.dataset.annotation.entries[index].path, probabilities
 

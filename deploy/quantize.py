@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import io
 import logging
 import shutil
@@ -25,7 +24,7 @@ import numpy as np
 from configs import cli
 from datasets import ClipLoader, VideoDataset, load_annotation
 from deploy.artifact import CLASSES, RECIPE, Artifact, ArtifactError, open_artifact, whole_artifact, write_record
-from deploy.engines import open_engine
+from deploy.engines import import_quietly, open_engine
 from deploy.formats import FORMATS
 from deploy.interface import QUANTIZED, Engine
 from runtime import command
@@ -62,7 +61,6 @@ def main(argv: list[str] | None = None) -> None:
     if Path(args.output).resolve() == artifact.directory.resolve():
         raise ArtifactError(f"--output {args.output} is the artifact itself: name another folder")
     with whole_artifact(args.output) as unfinished:
-        unfinished.mkdir()
         for name in (RECIPE, CLASSES):
             shutil.copy(artifact.directory / name, unfinished / name)
         train = _dataset(artifact, args.dataset_root, "train", args.train_list)
@@ -78,8 +76,10 @@ def main(argv: list[str] | None = None) -> None:
         }
         made = {"method": args.method, "clips": len(clips), "top1_acc": accuracy}
         write_record(unfinished, {**record, "quantization": made})
-        print(f"calibrated by {args.method} on {len(clips)} training clips")
-        print(f"top1_acc fp32: {accuracy['fp32']:.4f}\ntop1_acc int8: {accuracy['int8']:.4f}")
+        command.say(
+            f"calibrated by {args.method} on {len(clips)} training clips",
+            *(f"top1_acc {precision}: {value:.4f}" for precision, value in accuracy.items()),
+        )
 
 
 def calibration_clips(dataset: VideoDataset, most: int) -> list[np.ndarray]:
@@ -111,7 +111,7 @@ def quantize_graph(artifact: Artifact, target: Path, clips: list[np.ndarray], me
         prepared = str(Path(folder) / "prepared.onnx")
         try:
             quantization.shape_inference.quant_pre_process(str(source), prepared, skip_symbolic_shape=True)
-            nodes = importlib.import_module("onnx").load(prepared).graph.node
+            nodes = import_quietly("onnx").load(prepared).graph.node
             quantization.quantize_static(
                 prepared,
                 str(target),
@@ -169,8 +169,8 @@ def _clip_reader(quantization: Any, name: str, clips: list[np.ndarray]) -> Any:
 
 def _quantization() -> Any:
     try:
-        importlib.import_module("onnxruntime.quantization.shape_inference")
-        return importlib.import_module("onnxruntime.quantization")
+        import_quietly("onnxruntime.quantization.shape_inference")
+        return import_quietly("onnxruntime.quantization")
     except ImportError as error:
         raise ArtifactError(
             f"deploy.quantize needs onnxruntime and onnx ({error}): pip install -r requirements-deploy.txt"
@@ -180,7 +180,7 @@ def _quantization() -> Any:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Silences ONNX Runtime's hundreds of lines on each clip and constant, and its advice, which is followed."""
-    runtime = importlib.import_module("onnxruntime")
+    runtime = import_quietly("onnxruntime")
     runtime.set_default_logger_severity(3)
     logging.disable(logging.WARNING)
     try:

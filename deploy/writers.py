@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -61,9 +62,24 @@ def save_legacy(model: nn.Layer, signature: Signature, stem: str) -> None:
     """Writes Paddle 2's graph."""
     import paddle
 
-    with paddle.pir_utils.OldIrGuard():
-        save_paddle(model, signature, stem)
-    Path(f"{stem}.pdiparams.info").unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as folder, paddle.pir_utils.OldIrGuard():
+        graph = str(Path(folder) / "graph")
+        save_paddle(model, signature, graph)
+        Path(f"{stem}.pdmodel").write_bytes(_without_call_stacks(Path(f"{graph}.pdmodel").read_bytes()))
+        shutil.copy(f"{graph}.pdiparams", f"{stem}.pdiparams")
+
+
+def _without_call_stacks(program: bytes) -> bytes:
+    """A graph of Paddle 2 without the lines of code that made each operator, which hold paths of this machine."""
+    from paddle.base.proto import framework_pb2
+
+    description = framework_pb2.ProgramDesc()
+    description.ParseFromString(program)
+    for operator in (operator for block in description.blocks for operator in block.ops):
+        kept = [attribute for attribute in operator.attrs if attribute.name != "op_callstack"]
+        del operator.attrs[:]
+        operator.attrs.extend(kept)
+    return description.SerializeToString()
 
 
 def save_onnx(model: nn.Layer, signature: Signature, stem: str) -> None:

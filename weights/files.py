@@ -116,18 +116,28 @@ def _arrays_in(content: Any, path: Path) -> Arrays:
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {kind_of(content)}, not arrays by name")
     arrays = {}
+    left = path.stat().st_size * _MAX_COMPRESSION + _SMALL  # an array may stand under many names, and be built for each
     for name, value in content.items():
-        if not isinstance(name, str) or not name.isprintable():
-            raise CheckpointError(
-                f"{path} names an array {shown(getattr(name, 'name', name))!r}: names are printable text"
-            )
-        value = value.numpy() if isinstance(value, TorchTensor) else value
-        if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], np.ndarray):
-            value = value[1]  # Paddle 2 wrote (name, array)
-        if isinstance(value, np.ndarray):
-            arrays[name] = value
-        elif name != "StructuredToParameterName@@":
-            raise CheckpointError(f"{path}: {shown(name)} is a {kind_of(value)}, not an array")
+        array = _array_of(name, value, path)
+        if array is not None:
+            arrays[name] = array
+            left -= array.nbytes * (2 if array.dtype == np.uint16 else 1)  # bfloat16 becomes float32
+        if left < 0:
+            raise CheckpointError(f"{path}: its arrays are more than {_MAX_COMPRESSION} times larger than the file")
     if not arrays:
         raise CheckpointError(f"{path} holds no arrays")
     return arrays
+
+
+def _array_of(name: Any, value: Any, path: Path) -> np.ndarray | None:
+    """The array of a pair of a dict; None for the one that Paddle adds."""
+    if not isinstance(name, str) or not name.isprintable():
+        raise CheckpointError(f"{path} names an array {shown(getattr(name, 'name', name))!r}: names are printable text")
+    value = value.numpy() if isinstance(value, TorchTensor) else value
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], np.ndarray):
+        value = value[1]  # Paddle 2 wrote (name, array)
+    if isinstance(value, np.ndarray):
+        return value
+    if name != "StructuredToParameterName@@":
+        raise CheckpointError(f"{path}: {shown(name)} is a {kind_of(value)}, not an array")
+    return None

@@ -43,8 +43,7 @@ def write_report(report: Report, directory: str | Path) -> list[Path]:
         directory.mkdir(parents=True, exist_ok=True)
         files[0].write_text(to_json(report), encoding="utf-8")
         files[1].write_text(page.render(report), encoding="utf-8")
-        (directory / TENSORS_FILE).unlink(missing_ok=True)  # those of an earlier run belong to no report now
-        if arrays:
+        if arrays or (directory / TENSORS_FILE).exists():  # those of an earlier run belong to no report now
             np.savez(directory / TENSORS_FILE, allow_pickle=False, **arrays)
             files.append(directory / TENSORS_FILE)
     except OSError as error:

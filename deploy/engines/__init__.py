@@ -20,6 +20,7 @@ from deploy.artifact import Artifact, ArtifactError, open_artifact
 from deploy.engines import onnxruntime, openvino, paddle
 from deploy.formats import Graph, formats_in
 from deploy.interface import QUANTIZED, Engine, EngineError, EngineKind, Settings
+from runtime import command, telemetry
 from runtime.errors import UserError
 
 # --engine -> what it can do; of several that can, the first is taken where none is asked for
@@ -135,14 +136,22 @@ def _check_version(artifact: Artifact, kind: EngineKind, version: str) -> None:
         )
 
 
+def import_quietly(module: str) -> ModuleType:
+    """Imports a module of an engine without its remarks, its telemetry, and its hold on signals."""
+    telemetry.switch_off()
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        found = importlib.import_module(module)
+    command.take_signals_back()
+    return found
+
+
 def import_package(name: str, settings: Settings) -> ModuleType:
     """Imports an engine's package without its remarks; raises EngineError with the command that installs it."""
     kind = ENGINES[name]
     if kind.threads_variable:
         os.environ.setdefault(kind.threads_variable, str(settings.num_threads))
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            return importlib.import_module(kind.package)
+        return import_quietly(kind.package)
     except ImportError as error:
         raise EngineError(f"--engine {name} is not installed here ({error}): pip install {kind.install}") from error

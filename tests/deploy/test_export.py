@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,12 +13,16 @@ import numpy as np
 import pytest
 
 from deploy import export, fusions
-from deploy.artifact import open_artifact, whole_artifact
+from deploy.artifact import ArtifactError, open_artifact, whole_artifact
 from deploy.engines import open_engine
 from deploy.parity import check_spread, parity_clips
 from engine.checkpoint import pickled
 from runtime.errors import UserError
+from runtime.lock import LockedError
+from runtime.owned import FOLDER, ForeignError
 from weights import read_file
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(weights, folder, *flags):
@@ -35,7 +40,7 @@ def rewrite(weights, folder, change):
 
 def test_artifact_is_whole_and_its_record_says_what_it_is(exported, checkpoint):
     files = {"inference.json", "inference.pdiparams", "inference.onnx", "recipe.json", "classes.txt", "export.json"}
-    assert {path.name for path in exported.iterdir()} == {*files, "legacy"}
+    assert {path.name for path in exported.iterdir()} == {*files, "legacy", FOLDER}
     assert {path.name for path in (exported / "legacy").iterdir()} == {
         "inference.pdmodel", "inference.pdiparams", "recipe.json", "classes.txt", "export.json",
     }  # fmt: skip
@@ -101,13 +106,14 @@ def test_an_older_artifact_comes_back_when_the_new_one_cannot_take_its_place(art
     replace = os.replace
 
     def refused(source, target):
-        if Path(source).name == "artifact" and Path(target) == artifact:
+        if Path(source).name.endswith(".unfinished") and Path(target) == artifact:
             raise OSError("no")
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", refused)
-    with pytest.raises(OSError, match="no"), whole_artifact(artifact) as place:
-        place.mkdir()
+    with pytest.raises(ArtifactError, match=r"cannot write .*: no"), whole_artifact(artifact):
+        pass
+    assert [path.name for path in artifact.parent.iterdir()] == [artifact.name]
     assert open_artifact(artifact).recipe.network.model == "tsm_tiny"
 
 
@@ -120,12 +126,52 @@ def test_paddle_2_alone_needs_no_folder_of_its_own_and_is_replaced(checkpoint, t
 
 def test_other_files_are_never_replaced(checkpoint, tmp_path):
     (tmp_path / "thesis.txt").write_text("words")
-    for beside in ((), ("export.json",)):
-        for name in beside:
-            (tmp_path / name).write_text("{}")
-        with pytest.raises(UserError, match=r"holds something else than an artifact, thesis\.txt"):
-            run(checkpoint, tmp_path)
+    with pytest.raises(ForeignError, match=r"thesis\.txt was not written by this program"):
+        run(checkpoint, tmp_path)
+    (tmp_path / "export.json").write_text("{}")
+    with pytest.raises(UserError, match=r"export\.json is damaged"):
+        run(checkpoint, tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "words"
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "legacy/notes.txt", "inference.json", "classes.txt"])
+@pytest.mark.parametrize("has_mark", [True, False])
+def test_an_artifact_that_somebody_changed_is_not_replaced(artifact, name, has_mark):
+    if not has_mark:  # of a version that kept no record
+        shutil.rmtree(artifact / FOLDER)
+    (artifact / name).parent.mkdir(exist_ok=True)
+    (artifact / name).write_text("mine")
+    with pytest.raises(ForeignError, match=Path(name).name), whole_artifact(artifact):
+        pass
+    assert (artifact / name).read_text() == "mine"
+
+
+def test_an_artifact_of_a_version_without_records_is_replaced_behind_a_link(artifact, tmp_path):
+    shutil.rmtree(artifact / FOLDER)
+    (tmp_path / "link").symlink_to(artifact)
+    with whole_artifact(tmp_path / "link") as place:
+        (place / "export.json").write_text("{}")
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(path.name for path in artifact.iterdir()) == [FOLDER, "export.json"]
+
+
+def test_an_artifact_is_written_by_one_process_at_a_time(artifact):
+    with (
+        whole_artifact(artifact),
+        pytest.raises(LockedError, match=r"another process writes .* \(process \d+ on "),
+        whole_artifact(artifact),
+    ):
+        pass
+
+
+def test_no_graph_names_a_path_of_this_machine(checkpoint, tmp_path):
+    run(checkpoint, tmp_path / "all", "--formats", "paddle", "legacy", "onnx")
+    files = [path for path in (tmp_path / "all").rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} >= {".json", ".pdmodel", ".pdiparams", ".onnx"}
+    for path in files:
+        for place in (ROOT, Path.home(), Path(sys.prefix), tmp_path):
+            assert os.fsencode(place) not in path.read_bytes(), path
+        assert b"site-packages" not in path.read_bytes(), path
 
 
 def scaled(name, factor):

@@ -4,6 +4,7 @@ import argparse
 import collections
 import os
 import pickle
+import resource
 import struct
 import time
 import zipfile
@@ -174,6 +175,17 @@ def test_a_tensor_past_its_storage_is_refused(tmp_path):
             archive.writestr(name, content[:400] if name.endswith("data/0") else content)
     with pytest.raises(CheckpointError, match="reaches past the end of its storage"):
         read_file(path)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint16])
+def test_what_is_built_is_limited_by_the_size_of_the_file(tmp_path, dtype):
+    array = np.zeros(200_000, dtype)
+    path = tmp_path / "a.pdparams"
+    path.write_bytes(pickle.dumps({f"layer{i}.weight": array for i in range(20_000)}, protocol=4))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(CheckpointError, match=r"a\.pdparams: its arrays are more than 50 times larger than the file"):
+        read_file(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400 * 2**10  # KiB
 
 
 def test_paddle_bfloat16_is_widened(tmp_path):

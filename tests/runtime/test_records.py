@@ -1,0 +1,80 @@
+"""JSON that this program reads: of the right type, or one error that names the place."""
+
+import json
+from typing import Any, TypedDict
+
+import pytest
+
+from runtime.errors import UserError
+from runtime.records import MAX_BYTES, read_record
+
+
+class Inner(TypedDict):
+    size: float
+
+
+class Outer(Inner, total=False):
+    names: list[str]
+    inner: dict[str, Inner]
+    maybe: str | None
+
+
+def write(path, content):
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"size": 1.5}, {"size": 1}, {"size": 0.0, "names": [], "inner": {}, "maybe": None},
+        {"size": -1, "names": ["a"], "inner": {"x": {"size": 2, "more": [1]}}, "maybe": "b", "unknown": {"x": 1}},
+    ],
+)  # fmt: skip
+def test_what_has_the_type_comes_back(tmp_path, content):
+    assert read_record(write(tmp_path / "a.json", content), Outer) == content
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], r"\$ must be an object, got \[\]"),
+        ({}, r"\$ lacks size"),
+        ({"size": "1"}, r"\$\.size must be a number, got '1'"),
+        ({"size": True}, r"\$\.size must be a number, got True"),
+        ({"size": None}, r"\$\.size must be a number, got None"),
+        ({"size": 1, "names": "abc"}, r"\$\.names must be a list, got 'abc'"),
+        ({"size": 1, "names": ["a", 2]}, r"\$\.names\[1\] must be a text, got 2"),
+        ({"size": 1, "inner": {"x": {}}}, r"\$\.inner\.x lacks size"),
+        ({"size": 1, "inner": {"x": {"size": []}}}, r"\$\.inner\.x\.size must be a number, got \[\]"),
+        ({"size": 1, "maybe": 3}, r"\$\.maybe must be a text, got 3"),
+        ({"size": "x" * 10_000}, r"\$\.size must be a number, got 'x{56}\.\.\."),
+    ],
+)
+def test_what_has_another_type_is_named_by_its_place(tmp_path, content, message):
+    with pytest.raises(UserError, match=rf"a\.json is damaged \({message}"):
+        read_record(write(tmp_path / "a.json", content), Outer)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "Expecting value"), ("{", "Expecting property name"), ("[" * 100_000, "nested too deep"),
+        ('{"a":' * 100_000, "nested too deep"), ("1" * 5000, "Exceeds the limit"),
+        ('{"size": NaN}', "NaN is no number"),
+        ('{"size": -Infinity}', "-Infinity is no number"), ("\0", "Expecting value"), (" " * (MAX_BYTES + 1), "16 MiB"),
+    ],
+)  # fmt: skip
+def test_what_is_no_json_is_one_error(tmp_path, content, message):
+    with pytest.raises(UserError, match=message):
+        read_record(write(tmp_path / "a.json", content), Any)
+
+
+def test_bytes_that_are_no_text_and_files_that_are_not_there(tmp_path):
+    (tmp_path / "a.json").write_bytes(b"\xff\xfe{")
+    with pytest.raises(UserError, match=r"a\.json is damaged \('utf-8' codec"):
+        read_record(tmp_path / "a.json", Any)
+    with pytest.raises(UserError, match=r"cannot read .*b\.json: No such file"):
+        read_record(tmp_path / "b.json", Any)
+    with pytest.raises(UserError, match=r"cannot read .*: Is a directory"):
+        read_record(tmp_path, Any)
