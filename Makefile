@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-all lint format coverage align certify bench clean
+.PHONY: help demo test test-fast test-all lint format coverage align fuzz certify bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do \
@@ -21,7 +21,7 @@ test-fast: $(VENV)/.ready-dev ## the tests that take seconds
 	$(RUN) -m pytest -n $(WORKERS) -m "not slow"
 
 test-all: test ## test, and every certification and benchmark; hours
-	$(MAKE) align certify bench
+	$(MAKE) align certify fuzz bench
 
 lint: $(VENV)/.ready-dev ## ruff and mypy
 	$(RUN) -m ruff check .
@@ -38,6 +38,10 @@ coverage: $(VENV)/.ready-dev ## which lines the tests run
 align: $(VENV)/.ready-dev ## every certified model against its PyTorch twin, then the mutants
 	$(RUN) -m alignment --all
 	$(RUN) -m alignment selftest --workers $(WORKERS)
+
+fuzz: $(VENV)/.ready-dev ## damaged files and signals at random moments, many
+	ACTIONALIGN_FUZZ=50 $(RUN) -m pytest -n $(WORKERS) tests/fuzz
+	ACTIONALIGN_FUZZ=10 $(RUN) -m pytest -n $(WORKERS) tests/deploy/test_endings.py
 
 certify: $(VENV)/.ready-dev ## the chains of TIPC
 	PATH="$(abspath $(VENV))/bin:$$PATH" bash test_tipc/certify.sh
