@@ -34,6 +34,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--checkpoint_iters", type=command.count, default=0, help="batches between checkpoints; 0: each epoch"
     )
     run.add_argument("--max_iters", type=command.count, default=0, help="only time so many batches; saves nothing")
+    run.add_argument(
+        "--relative_paths", action="store_true", help="let state.json name data and weights relative to the run"
+    )
     run.add_argument("--to_static", action="store_true", help="train through a static graph: same numbers")
     cli.add_limit_flags(parser)
     cli.add_recipe_flags(parser)
@@ -86,7 +89,7 @@ def train(args: argparse.Namespace, directory: Path, recipe: Recipe, notes: list
     if start:
         recipe, adopted = adopt_network(recipe, start, cli.asked(args).options)
         notes += [f"recipe    taken from the weights: {adopted}"] if adopted else []
-    provenance = checkpoint.provenance(sources, seen, held_out)
+    provenance = checkpoint.provenance(sources, seen, held_out, directory if args.relative_paths else None)
     if args.resume:
         checkpoint.check_provenance(directory, provenance)
     train_set, val_set = (

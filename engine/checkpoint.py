@@ -8,6 +8,7 @@ take their places. `load_last` finishes what a kill cut short.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -131,17 +132,25 @@ class Sources:
         """
         if self.pretrained:
             raise CheckpointError("--resume goes on with the run's own weights: leave out --pretrained")
-        found = read_state(directory).get("provenance", {})
+        before = read_state(directory).get("provenance", {})
+        found = {name: os.path.join(directory, path) if path else "" for name, path in before.items()}  # if relative
         return Sources(*(value or found.get(name, "") for name, value in asdict(self).items()))
 
 
-def provenance(sources: Sources, train: Annotation, val: Annotation) -> dict[str, str]:
-    """Where a run's data and weights come from, absolute, and the fingerprints of its data, for `state.json`."""
+def provenance(sources: Sources, train: Annotation, val: Annotation, relative_to: Path | None = None) -> dict[str, str]:
+    """Where a run's data and weights come from, and the fingerprints of its data, for `state.json`.
+
+    Paths are absolute, or relative to the run directory where that is given, so that they name nothing above both.
+    """
+    places = {
+        "dataset_root": sources.dataset_root,
+        "train_list": train.source if sources.train_list else "",
+        "val_list": val.source if sources.val_list else "",
+        "pretrained": sources.pretrained,
+    }
+    place_of = functools.partial(os.path.relpath, start=relative_to) if relative_to else os.path.abspath
     return {
-        "dataset_root": os.path.abspath(sources.dataset_root),
-        "train_list": os.path.abspath(train.source) if sources.train_list else "",
-        "val_list": os.path.abspath(val.source) if sources.val_list else "",
-        "pretrained": os.path.abspath(sources.pretrained) if sources.pretrained else "",
+        **{name: place_of(path) if path else "" for name, path in places.items()},
         "train_fingerprint": train.fingerprint,
         "val_fingerprint": val.fingerprint,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -43,6 +44,7 @@ class StoppedError(KeyboardInterrupt):
 
 
 _STOPPING = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _came: list[int] = []  # the signal that ends this process, once it has come
 
 
@@ -50,15 +52,24 @@ _came: list[int] = []  # the signal that ends this process, once it has come
 def clear_errors() -> Iterator[None]:
     """The end of a command: one line on standard error, and an exit code.
 
-    Bad input ends with 1, Ctrl-C with 130, SIGTERM with 143, a closed pipe with 141. A signal counts, too, where a
-    library has turned its exception into another one.
+    Bad input and a full disk end with 1, Ctrl-C with 130, SIGTERM with 143, a closed pipe with 141. A signal counts,
+    too, where a library has turned its exception into another one.
     """
     before = end_on_signals()
     try:
-        yield
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
     except BrokenPipeError:  # who reads our lines, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(141)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        if not error.filename:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(f"error: cannot write {printable(str(error.filename or 'standard output'))}: {error.strerror}")
     except BaseException as error:
         if _came or isinstance(error, KeyboardInterrupt):
             sys.exit(_end_of(_came[0] if _came else signal.SIGINT))

@@ -49,7 +49,7 @@ def test_train_prints_its_plan_and_paddlemvf_lines(trained):
 
 def test_train_leaves_a_whole_run_directory(trained):
     run, _ = trained
-    files = {path.name for path in run.iterdir()}
+    files = {path.name for path in run.glob("[!.]*")}
     assert files == {
         "best.pdparams", "last.pdparams", "last.pdopt", "state.json", "recipe.json", "classes.txt", "metrics.jsonl",
         "train.log",
@@ -215,16 +215,16 @@ def test_a_run_directory_belongs_to_one_process(motion_videos, tmp_path):
     first = subprocess.Popen([sys.executable, "train.py", *train_flags(motion_videos, run, *more)], cwd=ROOT)
     wait_for_line(run / "train.log", "[TRAIN] epoch=1, batch_id=2")
     first.send_signal(signal.SIGSTOP)
-    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
     resume = [sys.executable, "train.py", "--output_dir", str(run), "--resume", "--num_workers", "0", "--threads", "1"]
     second = subprocess.run(resume, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     first.kill()
     first.wait()
     assert second.returncode == 1
     assert second.stderr == (
-        f"error: another process trains in {run}: wait for it, end it, or choose another --output_dir\n"
+        f"error: another process trains in {run} (process {first.pid} on {os.uname().nodename}): wait for it, or end it\n"
     )
-    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
     subprocess.run(resume, cwd=ROOT, check=True)
 
 
@@ -255,6 +255,18 @@ def test_resume_wants_the_runs_own_data_and_weights(trained, command, tmp_path, 
     assert code.startswith("error: the train videos in")
     assert "are not those of the run" in code
     assert (run / "classes.txt").read_bytes() == names
+
+
+def test_a_run_with_relative_paths_names_no_other(motion_videos, command, tmp_path):
+    shutil.copytree(motion_videos, tmp_path / "before" / "data")
+    run = tmp_path / "before" / "run"
+    flags = train_flags(tmp_path / "before" / "data", run, "--max_epochs", 1, "--relative_paths")
+    assert command("train.py", *flags)[0] == 0
+    state = (run / "state.json").read_text()
+    assert json.loads(state)["provenance"]["dataset_root"] == "../data"
+    assert str(tmp_path) not in state
+    (tmp_path / "before").rename(tmp_path / "after")  # moved as a whole, it goes on
+    assert command("train.py", "--output_dir", tmp_path / "after" / "run", "--resume", "--num_workers", 0)[0] == 0
 
 
 def test_resume_finds_the_lists_of_the_run(motion_videos, command, tmp_path):

@@ -12,11 +12,14 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from deploy import infer, serve
+from tests.fuzz.damage import damaged
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -198,3 +201,76 @@ def test_nothing_is_left_of_requests(exported, videos, tmp_path):
     assert (process.returncode, out, error) == (0, "stopped\n", "")
     assert answers[:60] == [200] * 60
     assert not list(tmp_path.iterdir())
+
+
+FACTOR = int(os.environ.get("ACTIONALIGN_FUZZ", "1"))
+
+
+def resident_mb(process):
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) // 1024
+
+
+def test_many_requests_beside_slow_ones_are_all_answered_and_leave_no_memory(exported, videos):
+    """Eight clients beside twenty that send a byte now and then; `ACTIONALIGN_FUZZ=25` lets each ask 1,000 times."""
+    process = start(exported, "--port", 0, "--patience", 600)
+    url = process.stdout.readline().rpartition(" ")[2].strip()
+    host, port = url.removeprefix("http://").split(":")
+    slow = [socket.create_connection((host, int(port))) for _ in range(20)]
+    for connection in slow:
+        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+    content = videos[0].read_bytes()
+    answers = [ask(f"{url}/predict", content)[0] for _ in range(100)]
+    before, threads_before = resident_mb(process), len(list(Path(f"/proc/{process.pid}/task").iterdir()))
+
+    def client():
+        for number in range(40 * FACTOR):
+            answers.append(ask(f"{url}/predict", content)[0] if number % 4 else ask(f"{url}/health")[0])
+            with contextlib.suppress(OSError):
+                slow[number % 20].send(b"x")
+
+    clients = [threading.Thread(target=client) for _ in range(8)]
+    for thread in clients:
+        thread.start()
+    for thread in clients:
+        thread.join()
+    grown = resident_mb(process) - before
+    threads = len(list(Path(f"/proc/{process.pid}/task").iterdir())) - threads_before
+    for connection in slow:
+        connection.close()
+    process.send_signal(signal.SIGTERM)
+    out, error = process.communicate(timeout=60)
+    assert answers == [200] * (100 + 8 * 40 * FACTOR)
+    assert (process.returncode, out, error) == (0, "stopped\n", "")
+    assert grown < 100
+    assert threads <= serve.BUSY
+
+
+def test_damaged_requests_leave_the_server_as_it_was(exported, videos):
+    process = start(exported, "--port", 0, "--patience", 1, "--max_megabytes", 1)
+    url = process.stdout.readline().rpartition(" ")[2].strip()
+    host, port = url.removeprefix("http://").split(":")
+    body = videos[0].read_bytes()
+    whole = [
+        b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body),
+        b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n"
+        % (len(body), body),
+    ]
+    statuses = Counter()
+    for number in range(120 * FACTOR):
+        request = damaged(whole[number % 3], np.random.default_rng([7, number]))
+        with socket.create_connection((host, int(port)), timeout=120) as connection, contextlib.suppress(OSError):
+            connection.sendall(request)
+            connection.shutdown(socket.SHUT_WR)
+            line = connection.makefile("rb").readline()
+            assert not line or re.match(rb"HTTP/1\.1 \d{3} ", line), line
+            statuses[line[9:12].decode()] += 1
+    assert process.poll() is None
+    assert ask(f"{url}/predict", body)[0] == 200
+    process.send_signal(signal.SIGTERM)
+    out, error = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, "stopped\n")
+    assert "Traceback" not in error
+    assert {"200", "400"} <= set(statuses)
+    print(statuses)

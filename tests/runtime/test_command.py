@@ -66,3 +66,22 @@ def test_an_error_names_what_it_names_as_text():
     code += "with clear_errors(): raise UserError('no video \\x1b]0;x\\x07.mp4')"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "error: no video \\x1b]0;x\\x07.mp4\n")
+
+
+@pytest.mark.parametrize("act", ["say('x')", "print('x')", "print('x' * 10**6)"])
+def test_a_full_disk_behind_standard_output_is_one_line(act):
+    code = f"from runtime.command import clear_errors, say\nwith clear_errors(): {act}"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, "error: cannot write standard output: No space left on device\n")
+
+
+@pytest.mark.parametrize("script", ["train.py", "test.py", "predict.py"])
+def test_help_into_a_full_disk_is_one_line(script):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, script, "--help"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, "error: cannot write standard output: No space left on device\n")
