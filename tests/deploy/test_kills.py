@@ -46,16 +46,9 @@ def test_trainings_side_by_side_come_to_the_same_end_however_often_they_are_kill
     folder, moments = tmp_path / "killed", random.Random(1)
     for _ in range(ROUNDS):
         resume = ["--resume"] if (folder / "state.json").exists() else []
-        twins = [
-            subprocess.Popen(
-                [sys.executable, *map(str, train_argv(motion_videos, folder, *resume))],
-                cwd=ROOT,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-            )  # fmt: skip
-            for _ in range(2)
-        ]
+        argv = [sys.executable, *map(str, train_argv(motion_videos, folder, *resume))]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        twins = [subprocess.Popen(argv, cwd=ROOT, **quiet) for _ in range(2)]
         time.sleep(moments.uniform(0.5, 8))
         for process in twins:
             process.kill()

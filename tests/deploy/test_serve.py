@@ -250,7 +250,7 @@ def test_damaged_requests_leave_the_server_as_it_was(exported, videos):
     process = start(exported, "--port", 0, "--patience", 1, "--max_megabytes", 1)
     url = process.stdout.readline().rpartition(" ")[2].strip()
     host, port = url.removeprefix("http://").split(":")
-    body = videos[0].read_bytes()
+    head, body = b"POST /predict HTTP/1.1\r\nHost: x\r\n", videos[0].read_bytes()
     whole = [
         b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n",
         b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body),
