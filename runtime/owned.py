@@ -9,6 +9,7 @@ old one or the new one, never a part.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import hashlib
 import json
@@ -36,13 +37,14 @@ class Record(TypedDict):
 
     Attributes:
         version: Of this form.
-        private: Whether all that is in the folder is this program's, because it is not finished.
+        private: Device and number of the folder if all that is in it is this program's, because it is not finished; a
+            copy of it is another folder. Empty otherwise.
         files: Name of a file, with / between folders -> the SHA-256 that it may have: two while it is replaced, none
             for a log, which grows.
     """
 
     version: int
-    private: bool
+    private: str
     files: dict[str, list[str]]
 
 
@@ -65,7 +67,7 @@ class Owned:
             record: Record = read_record(place, Record, way_out=f": remove {place} if nothing in its folder matters")
             if record["version"] != VERSION:
                 raise UserError(f"{place} has version {record['version']}, this program reads {VERSION}: update it")
-            self._private, self._files = record["private"], record["files"]
+            self._private, self._files = record["private"] == self._identity(), record["files"]
 
     @classmethod
     def create_private(cls, folder: str | Path) -> Owned:
@@ -212,8 +214,16 @@ class Owned:
         self.check_all()
         if self.folder.is_symlink():
             raise ForeignError(f"{self.folder} is a link: name the folder that it points to")
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+        if not self.folder.exists():
+            return
+        folders = [self.folder, *(path for path in self.folder.rglob("*") if path.is_dir() and not path.is_symlink())]
+        for name in self._content():
+            (self.folder / name).unlink()
+        for folder in sorted(folders, reverse=True):
+            if folder.name == FOLDER:
+                shutil.rmtree(folder)
+            elif FOLDER not in folder.parts:
+                folder.rmdir()  # an error, and nothing lost, if something has come since the check
 
     def move_to(self, target: str | Path) -> None:
         """Puts this folder in the place of another, which must be this program's, empty or absent.
@@ -223,20 +233,27 @@ class Owned:
         """
         target = Path(os.path.realpath(target))  # a link stays, what it points to is replaced
         Owned(target).check_all()
-        older = self.folder.with_name(f"{self.folder.name}-replaced")
-        if target.exists():
-            os.replace(target, older)
-        try:
+        if not os.path.lexists(target) or not any(target.iterdir()):
             os.replace(self.folder, target)
-        except BaseException:
-            if older.exists():
+        elif _exchange(self.folder, target):
+            Owned(self.folder).remove_all()
+        else:
+            older = self.folder.with_name(f"{self.folder.name}-replaced")
+            Owned(older).remove_all()  # of a process that was killed here; what it replaced is at its place again
+            os.replace(target, older)
+            try:
+                os.replace(self.folder, target)
+            except BaseException:
                 os.replace(older, target)
-            raise
-        if older.exists():
-            shutil.rmtree(older)
+                raise
+            Owned(older).remove_all()
         self.folder = target
 
     # -----------------------------------------------------------------------------------------------------------------
+
+    def _identity(self) -> str:
+        status = self.folder.stat()
+        return f"{status.st_dev}:{status.st_ino}"
 
     def _inside(self, *parts: str) -> Path:
         return self.folder.joinpath(FOLDER, *parts)
@@ -260,7 +277,8 @@ class Owned:
         return (path.is_symlink() or path.is_file()) and digest_of(path) == digest
 
     def _write_record(self) -> None:
-        record: Record = {"version": VERSION, "private": self._private, "files": self._files}
+        private = self._identity() if self._private else ""
+        record: Record = {"version": VERSION, "private": private, "files": self._files}
         fresh = self._inside(UNFINISHED, RECORD)
         _write_through(fresh, json.dumps(record, indent=1).encode(), self._inside(RECORD))
         os.replace(fresh, self._inside(RECORD))
@@ -281,16 +299,26 @@ def unfinished_beside(target: Path, busy: str) -> Iterator[Owned]:
     """
     target = Path(os.path.realpath(target))
     place = target.with_name(f".{target.name}.unfinished")
+    older = place.with_name(f"{place.name}-replaced")
     target.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         with _held(target.parent):
             if place.exists():  # of another process, or of one that was killed
                 with Owned(place).locked(busy):
                     Owned(place).remove_all()
+            if older.exists() and not target.exists():
+                os.replace(older, target)
             owned = Owned.create_private(place)
             stack.enter_context(owned.locked(busy))
         stack.callback(lambda: Owned(place).remove_all())
         yield owned
+
+
+def _exchange(left: Path, right: Path) -> bool:
+    """Lets two folders change places at once, where the system and the disk can; returns whether they have."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of Linux
+    return rename is not None and rename(here, os.fsencode(left), here, os.fsencode(right), exchange) == 0
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import pytest
 
 from runtime.errors import UserError
 from runtime.lock import LockedError
-from runtime.owned import FOLDER, ForeignError, Owned
+from runtime.owned import FOLDER, ForeignError, Owned, unfinished_beside
 
 
 @pytest.fixture
@@ -109,6 +109,51 @@ def test_a_finished_folder_takes_the_place_of_an_older_one_behind_a_link(tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "target"]
 
 
+def test_a_copy_of_an_unfinished_folder_is_nobodys(tmp_path):
+    """What a stranger packed does not say that all is ours."""
+    fresh = Owned.create_private(tmp_path / "fresh")
+    (fresh.folder / "mine").write_text("x")
+    shutil.copytree(fresh.folder, tmp_path / "copy")
+    with pytest.raises(ForeignError, match="mine"):
+        Owned(tmp_path / "copy").remove_all()
+    Owned(fresh.folder).remove_all()
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+@pytest.mark.parametrize("allowed", range(4))
+def test_a_kill_amid_a_move_leaves_the_old_folder_or_the_new(tmp_path, monkeypatch, exchanges, allowed):
+    def finished(text):
+        with unfinished_beside(tmp_path / "target", "x") as fresh:
+            (fresh.folder / text).write_text(text)
+            fresh.seal()
+            if text == "new":
+                monkeypatch.setattr("os.replace", killing)
+            fresh.move_to(tmp_path / "target")
+
+    replace, calls = os.replace, []
+
+    def killing(source, target):
+        if len(calls) == allowed:
+            os._exit(9)
+        calls.append(target)
+        replace(source, target)
+
+    if not exchanges:
+        monkeypatch.setattr("runtime.owned._exchange", lambda left, right: False)
+    finished("old")
+    child = os.fork()
+    if not child:
+        finished("new")
+        os._exit(0)
+    os.waitpid(child, 0)
+    monkeypatch.undo()
+    with unfinished_beside(tmp_path / "target", "x"):
+        assert len(content(tmp_path / "target")) == 1
+    finished("last")
+    assert content(tmp_path / "target") == {"last": b"last"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"target", ".target.unfinished-replaced"}
+
+
 def test_a_log_grows_and_is_still_ours(owned):
     log = owned.start_log("run.log")
     log.write_text("line")
@@ -128,7 +173,7 @@ def test_a_full_disk_leaves_what_was_there(owned, monkeypatch):
     Owned(owned.folder).write({"a.txt": b"four"})
 
 
-@pytest.mark.parametrize("record", ["", "[]", '{"version": 2, "private": false, "files": {}}', '{"files": null}'])
+@pytest.mark.parametrize("record", ["", "[]", '{"version": 2, "private": "", "files": {}}', '{"files": null}'])
 def test_a_damaged_record_is_an_error_not_a_licence(owned, record):
     (owned.folder / FOLDER / "record.json").write_text(record)
     with pytest.raises(UserError, match=r"record\.json"):
