@@ -18,7 +18,6 @@ from deploy.autolog import Benchmark
 from deploy.engines import ENGINES, PRECISIONS, open_engine
 from deploy.interface import Engine
 from runtime import command
-from runtime.errors import UserError
 from tasks import task_of
 
 
@@ -96,7 +95,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             )
             scores[path] = probabilities.tolist()
     if args.save_json:
-        _save(args.save_json, {"classes": names, "scores": scores, "failures": failures})
+        content = {"classes": names, "scores": scores, "failures": failures}
+        create(args.save_json, (json.dumps(content, indent=2) + "\n").encode(), overwrite=True)
     if failures:
         raise DataError(f"{len(failures)} of {len(paths)} videos could not be read: they are named above")
 
@@ -161,14 +161,6 @@ def run_benchmark(engine: Engine, loader: ClipLoader, warmup: int, repeats: int)
                 probabilities.argsort(axis=-1)
                 benchmark.stamp()
         benchmark.report()
-
-
-def _save(path: Path, content: dict) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 
 if __name__ == "__main__":

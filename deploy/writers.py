@@ -44,7 +44,13 @@ def write_graph(
     fusions, copies = FUSIONS[form], {} if copies is None else copies
     if id(fusions) not in copies:
         copies[id(fusions)] = fused(model, signature, fusions)
-    WRITERS[form](copies[id(fusions)], signature, str(folder / STEM))
+    try:
+        WRITERS[form](copies[id(fusions)], signature, str(folder / STEM))
+    except UserError:
+        raise
+    except Exception as error:  # Paddle has errors of its own
+        reason = next(iter(reversed([line for line in str(error).splitlines() if line.strip()])), repr(error))
+        raise ArtifactError(f"the graph for {form} cannot be written: {reason.strip()}") from error
     return Graph(form, folder, signature)
 
 

@@ -333,17 +333,23 @@ def _held(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def create(path: Path, content: bytes) -> None:
-    """Writes a new file as a whole; nobody needs to know later who wrote it.
+def create(path: Path, content: bytes, overwrite: bool = False) -> None:
+    """Writes a file that the user has named for it, as a whole.
+
+    Args:
+        path: In a folder that is made if it is not there.
+        content: Of the file.
+        overwrite: Whether a file of that name may be there.
 
     Raises:
-        UserError: There is one already, or it cannot be written; nothing is left of it.
+        UserError: There is one and it may not, or it cannot be written; what was there is as it was.
     """
     fresh = path.with_name(f".{path.name}-{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with fresh.open("xb") as file:
             file.write(content)
-        os.link(fresh, path)
+        (os.replace if overwrite else os.link)(fresh, path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
     finally:

@@ -52,9 +52,6 @@ def main(argv: list[str] | None = None) -> None:
     beside = [out.parent / name for name in ("recipe.json", "classes.txt")] if target.has_recipe else []
     _require_writable(args, [out, *beside])
 
-    from engine import checkpoint
-    from runtime import preparation
-
     preparation.prepare("cpu", 0)
 
     from engine.pretrained import load_pretrained
@@ -77,7 +74,6 @@ def main(argv: list[str] | None = None) -> None:
             print("class names: not known from the file; --labels NAME gives them")
     else:
         print(f"build it there as: {_config_of(recipe)}")
-    checkpoint.prepare_directory(out.parent)
     for path, content in contents.items():
         create(path, content)
     print(f"written: {', '.join(map(str, contents))}")
