@@ -18,6 +18,7 @@ from deploy.autolog import Benchmark
 from deploy.engines import ENGINES, PRECISIONS, open_engine
 from deploy.interface import Engine
 from runtime import command
+from runtime.owned import create
 from tasks import task_of
 
 

@@ -51,6 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     out, target = Path(args.out), LAYOUTS[args.target]
     beside = [out.parent / name for name in ("recipe.json", "classes.txt")] if target.has_recipe else []
     _require_writable(args, [out, *beside])
+    from runtime import preparation
 
     preparation.prepare("cpu", 0)
 
