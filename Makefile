@@ -14,13 +14,14 @@ help: ## this list
 demo: $(VENV)/.ready ## environment, embedded videos, three trainings, a table; minutes
 	$(RUN) -m tools.demo
 
-test: lint ## lint, types and all tests
-	$(RUN) -m pytest -n $(WORKERS)
+test: lint ## lint, types and the tests
+	$(RUN) -m pytest -n $(WORKERS) -m "not whole"
 
 test-fast: $(VENV)/.ready-dev ## the tests that take seconds
 	$(RUN) -m pytest -n $(WORKERS) -m "not slow"
 
 test-all: test ## test, and every certification and benchmark; hours
+	$(RUN) -m pytest -n $(WORKERS) -m whole
 	$(MAKE) align certify fuzz bench
 
 lint: $(VENV)/.ready-dev ## ruff and mypy

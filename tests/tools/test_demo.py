@@ -50,6 +50,7 @@ def test_the_claim(mvf, tsm, tsn, holds):
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 def test_the_demo_ends_with_its_table(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "tools.demo", "--output_dir", str(tmp_path / "demo")],
