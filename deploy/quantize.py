@@ -182,7 +182,7 @@ def _quiet() -> Iterator[None]:
     """Silences ONNX Runtime's hundreds of lines on each clip and constant, and its advice, which is followed."""
     runtime = import_quietly("onnxruntime")
     runtime.set_default_logger_severity(3)
-    logging.disable(logging.WARNING)
+    logging.disable(logging.ERROR)  # what matters of it is in the error that follows
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield

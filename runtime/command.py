@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from runtime.errors import UserError
 
@@ -55,7 +54,7 @@ def clear_errors() -> Iterator[None]:
     Bad input and a full disk end with 1, Ctrl-C with 130, SIGTERM with 143, a closed pipe with 141. A signal counts,
     too, where a library has turned its exception into another one.
     """
-    before = end_on_signals()
+    end_on_signals()
     try:
         try:
             yield
@@ -77,17 +76,14 @@ def clear_errors() -> Iterator[None]:
             sys.exit(f"error: {printable(str(error))}")
         raise
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in _STOPPING:
+            signal.signal(number, _leave)
 
 
-def end_on_signals() -> dict[signal.Signals, Any]:
-    """Lets SIGTERM and Ctrl-C raise StoppedError in the main thread; a second one ends the process at once.
-
-    Returns:
-        What they did before.
-    """
-    return {number: signal.signal(number, _stop) for number in _STOPPING}
+def end_on_signals() -> None:
+    """Lets SIGTERM and Ctrl-C raise StoppedError in the main thread; a second one ends the process at once."""
+    for number in _STOPPING:
+        signal.signal(number, _stop)
 
 
 def take_signals_back() -> None:
@@ -100,6 +96,11 @@ def _stop(number: int, frame: object) -> None:
     signal.signal(number, signal.SIG_DFL)
     _came.append(number)
     raise StoppedError
+
+
+def _leave(number: int, frame: object) -> None:
+    """Ends a process whose command is over and which only Python's own end is left of."""
+    os._exit(_end_of(number))
 
 
 def _end_of(number: int) -> int:

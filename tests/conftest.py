@@ -4,6 +4,7 @@ import ctypes
 import gc
 import platform
 import runpy
+import signal
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,16 @@ def motion_videos(tmp_path_factory):
 
 
 @pytest.fixture
-def command(monkeypatch, capsys):
+def own_signals():
+    """Lets signals do what they did before, once a test has run a command in this process."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, own_signals):
     """Runs `train.py`, `test.py` or `predict.py` in this process.
 
     Returns:

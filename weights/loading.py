@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-from paddle import nn
+from typing import TYPE_CHECKING, Any
 
 from weights.layouts import LAYOUTS
 from weights.pickles import CheckpointError
 from weights.translation import Translation, folded
+
+if TYPE_CHECKING:
+    from paddle import nn
 
 # What may be left as initialized, by the name under which a caller allows it.
 PARTS = {"head": "the classifier", "modules": "the temporal modules", "marks": "the marks of wrapped layers (.net)"}

@@ -194,7 +194,7 @@ def test_a_model_and_an_option_that_belongs_to_it_change_together():
         mobile.with_(model="tsm_r50")
 
 
-def test_clear_errors_is_one_line_and_code_1(capsys):
+def test_clear_errors_is_one_line_and_code_1(capsys, own_signals):
     with pytest.raises(SystemExit) as stop, command.clear_errors():
         raise RecipeError("lr must be above 0, got -1")
     assert stop.value.code == "error: lr must be above 0, got -1"

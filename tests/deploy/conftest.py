@@ -7,6 +7,7 @@ import paddle
 import pytest
 
 from configs import get_preset
+from datasets.demo import CLASS_NAMES
 from deploy import export
 from engine.checkpoint import pickled
 from models import from_recipe
@@ -30,16 +31,16 @@ def settle(model, recipe):
 
 @pytest.fixture(scope="session")
 def make_checkpoint(tmp_path_factory):
-    """Writes a run directory: (preset, **recipe fields) -> the path of its weights."""
+    """Writes a run directory: (preset, class names, **recipe fields) -> the path of its weights."""
 
-    def make(preset, **fields):
+    def make(preset, class_names=tuple(f"class_{label}" for label in range(8)), **fields):
         recipe = get_preset(preset).with_(num_classes=8, **fields)
         folder = tmp_path_factory.mktemp(recipe.network.model)
         state = settle(from_recipe(recipe), recipe).state_dict()
         arrays = {name: tensor.numpy() for name, tensor in state.items()}
         (folder / "best.pdparams").write_bytes(pickled(arrays))
         (folder / "recipe.json").write_text(recipe.to_json())
-        (folder / "classes.txt").write_text("".join(f"class_{label}\n" for label in range(8)))
+        (folder / "classes.txt").write_text("".join(f"{name}\n" for name in class_names))
         return folder / "best.pdparams"
 
     return make
@@ -60,6 +61,18 @@ def exported(checkpoint, tmp_path_factory):
     export.main(["--pretrained", str(checkpoint), "--output", str(folder), "--threads", "1",
                  "--formats", "paddle", "legacy", "onnx"])  # fmt: skip
     return folder
+
+
+@pytest.fixture(scope="session")
+def of_the_demo_set(make_checkpoint, tmp_path_factory):
+    """(weights that know the classes of `motion_videos`, their artifact with an ONNX graph); not to be changed."""
+    pytest.importorskip("paddle2onnx")
+    weights = make_checkpoint("demo_tsm", CLASS_NAMES)
+    folder = tmp_path_factory.mktemp("artifact") / "demo"
+    export.main(
+        ["--pretrained", str(weights), "--output", str(folder), "--threads", "1", "--formats", "paddle", "onnx"]
+    )
+    return weights, folder
 
 
 @pytest.fixture

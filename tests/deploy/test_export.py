@@ -110,6 +110,7 @@ def test_an_older_artifact_comes_back_when_the_new_one_cannot_take_its_place(art
             raise OSError("no")
         replace(source, target)
 
+    monkeypatch.setattr("runtime.owned._exchange", lambda left, right: False)
     monkeypatch.setattr(os, "replace", refused)
     with pytest.raises(ArtifactError, match=r"cannot write .*: no"), whole_artifact(artifact):
         pass

@@ -38,8 +38,8 @@ def commands(folder, data, checkpoint, exported):
 
 
 @pytest.mark.parametrize("name", ["export", "quantize", "demo", "test", "infer", "convert"])
-def test_a_full_disk_is_one_line_and_nothing_is_left(name, tmp_path, motion_videos, checkpoint, exported):
-    argv, sizes = commands(tmp_path, motion_videos, checkpoint, exported)[name]
+def test_a_full_disk_is_one_line_and_nothing_is_left(name, tmp_path, motion_videos, of_the_demo_set):
+    argv, sizes = commands(tmp_path, motion_videos, *of_the_demo_set)[name]
     for size in sizes:
         done = run(argv, size)
         lines = [line for line in done.stderr.splitlines() if not line.startswith("note: ")]

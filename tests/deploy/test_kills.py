@@ -35,9 +35,12 @@ def run(argv):
     return done
 
 
-def train_argv(data, folder, *more):
-    return ["train.py", "--preset", "demo_tsm", "--dataset_root", data, "--output_dir", folder, "--max_epochs", 3,
-            "--threads", 1, "--num_workers", 0, "--checkpoint_iters", 1, "--batch_size", 8, *more]  # fmt: skip
+def train_argv(data, folder):
+    """A training, or what goes on with it once it has a checkpoint."""
+    argv = ["train.py", "--output_dir", folder, "--threads", 1, "--num_workers", 0, "--checkpoint_iters", 1]
+    if (folder / "state.json").exists():
+        return [*argv, "--resume"]
+    return [*argv, "--preset", "demo_tsm", "--dataset_root", data, "--max_epochs", 3, "--batch_size", 8]
 
 
 def test_trainings_side_by_side_come_to_the_same_end_however_often_they_are_killed(tmp_path, motion_videos):
@@ -45,8 +48,7 @@ def test_trainings_side_by_side_come_to_the_same_end_however_often_they_are_kill
     run(train_argv(motion_videos, tmp_path / "whole"))
     folder, moments = tmp_path / "killed", random.Random(1)
     for _ in range(ROUNDS):
-        resume = ["--resume"] if (folder / "state.json").exists() else []
-        argv = [sys.executable, *map(str, train_argv(motion_videos, folder, *resume))]
+        argv = [sys.executable, *map(str, train_argv(motion_videos, folder))]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
         twins = [subprocess.Popen(argv, cwd=ROOT, **quiet) for _ in range(2)]
         time.sleep(moments.uniform(0.5, 8))
@@ -54,7 +56,7 @@ def test_trainings_side_by_side_come_to_the_same_end_however_often_they_are_kill
             process.kill()
         said = [process.communicate()[1] for process in twins]
         assert not any("Traceback" in text for text in said), said
-    run(train_argv(motion_videos, folder, *(["--resume"] if (folder / "state.json").exists() else [])))
+    run(train_argv(motion_videos, folder))
     for name in ("last.pdparams", "last.pdopt", "best.pdparams", "metrics.jsonl"):
         assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
     Owned(folder).check_all()
@@ -75,8 +77,8 @@ def test_an_export_that_is_killed_leaves_the_old_artifact_or_none(tmp_path, chec
     Owned(tmp_path / "artifact").check_all()
 
 
-def test_a_quantization_that_is_killed_leaves_nothing_for_the_next(tmp_path, exported, motion_videos):
-    argv = ["-m", "deploy.quantize", "--model_dir", exported, "--output", tmp_path / "int8", "--threads", 1,
+def test_a_quantization_that_is_killed_leaves_nothing_for_the_next(tmp_path, of_the_demo_set, motion_videos):
+    argv = ["-m", "deploy.quantize", "--model_dir", of_the_demo_set[1], "--output", tmp_path / "int8", "--threads", 1,
             "--dataset_root", motion_videos, "--clips", 4]  # fmt: skip
     moments = random.Random(3)
     for _ in range(ROUNDS):
