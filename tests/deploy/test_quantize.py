@@ -109,7 +109,7 @@ def test_what_cannot_be_quantized_is_refused(artifact, motion_videos, tmp_path):
         run(artifact, tmp_path / "int8", listed)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").touch()
-    with pytest.raises(UserError, match="holds something else than an artifact"):
+    with pytest.raises(UserError, match="file was not written by this program"):
         run(artifact, tmp_path / "other", motion_videos)
     record = json.loads((artifact / "export.json").read_text())
     (artifact / "export.json").write_text(json.dumps(record | {"precision": "int8"}))
