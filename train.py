@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs import Recipe, RecipeError, cli
+from engine import runs
 from runtime import command
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     """Prepares the process and the run directory, and trains in it."""
     args = parse_args(argv)
     directory, recipe = run_directory_and_recipe(args)
+    runs.check_start(directory, args.resume)
     from runtime import preparation  # before Paddle, which decides about threads when it is imported
 
     notes = [f"process   {', '.join(preparation.prepare(args.device, args.threads, tune=not args.no_tune))}"]

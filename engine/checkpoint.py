@@ -25,16 +25,13 @@ from paddle.optimizer import Optimizer
 
 from configs import Recipe
 from datasets import Annotation
+from engine.runs import FILES, LOGS, PARTS, STATE, check_start
 from runtime.owned import Owned, digest_of
 from runtime.records import read_record
 from weights import CheckpointError
 from weights.files import read_pickle
 
 _PROTOCOL = 4
-_PARTS = ("last.pdparams", "last.pdopt")
-STATE = "state.json"
-LOGS = ("train.log", "metrics.jsonl")
-RUN_FILES = ("recipe.json", "classes.txt", "best.pdparams", *_PARTS, STATE)
 
 
 class Saved(TypedDict):
@@ -71,41 +68,23 @@ def prepare_directory(directory: Path) -> None:
         raise CheckpointError(f"cannot write to --output_dir {directory}: {error.strerror}; choose another") from error
 
 
-def holds_run(directory: Path) -> bool:
-    """Whether there is a run with a checkpoint; one that ended before its first is none, and may be written over.
-
-    Raises:
-        ForeignError: There is none, and a file in the directory that a run would write is somebody else's.
-    """
-    if (directory / STATE).exists():
-        return True
-    for name in (*RUN_FILES, *LOGS):
-        Owned(directory).check(name)
-    return False
-
-
 @contextlib.contextmanager
 def run_directory(directory: Path, resume: bool = False) -> Iterator[None]:
     """Makes the run directory, locks it against other runs, and clears what a run without a checkpoint has left there.
 
     Raises:
-        CheckpointError: It cannot be written, or holds a run, or none to resume.
+        CheckpointError: It cannot be written.
         LockedError: Another process has locked it.
-        ForeignError: A file that the run would write is somebody else's.
+        UserError: See `runs.check_start`.
     """
     prepare_directory(directory)
     with Owned(directory).locked(f"another process trains in {directory}"):
         run = Owned(directory)
-        if holds_run(directory) != resume:
-            raise CheckpointError(
-                f"{directory} holds no checkpoint to resume: leave out --resume"
-                if resume
-                else f"{directory} holds a run already: add --resume, or choose another --output_dir"
-            )
+        check_start(directory, resume)
         if not resume:
-            run.remove((*RUN_FILES, *LOGS))
+            run.remove((*FILES, *LOGS))
         elif not run.is_marked:  # a run of a version that kept no record
-            run.seal(RUN_FILES, LOGS)
+            run.seal(FILES, LOGS)
         yield
 
 
@@ -214,10 +193,8 @@ def read_state(directory: Path) -> State:
     Raises:
         CheckpointError: There is none, or it is damaged.
     """
-    path = directory / STATE
-    if not path.is_file():
-        raise CheckpointError(f"there is nothing to resume in {directory}: no {STATE}; leave out --resume")
-    state: State = read_record(path, State, CheckpointError)
+    check_start(directory, resume=True)
+    state: State = read_record(directory / STATE, State, CheckpointError)
     return state
 
 
@@ -233,9 +210,9 @@ def load_last(directory: Path, model: nn.Layer, optimizer: Optimizer) -> State:
     state = read_state(directory)
     if not (directory / "best.pdparams").is_file() and state.get("best", -1) >= 0:
         raise CheckpointError(f"{directory}/best.pdparams is missing: put it back, or start a new run")
-    for name in _PARTS:
+    for name in PARTS:
         _finish_rename(Owned(directory), name, state["digests"].get(name, ""))
-    weights, slots = (read_pickle(directory / name) for name in _PARTS)
+    weights, slots = (read_pickle(directory / name) for name in PARTS)
     target = model.state_dict()
     if weights.keys() != target.keys():
         raise CheckpointError(f"{directory}/last.pdparams belongs to another model than the recipe's")

@@ -15,6 +15,8 @@ from paddle import nn
 from configs import Recipe
 from engine import checkpoint
 from engine.optim import build_optimizer
+from engine.runs import FILES, LOGS
+from runtime.errors import UserError
 from runtime.lock import LockedError
 from runtime.owned import FOLDER, ForeignError, Owned
 from weights import CheckpointError, read_file
@@ -72,20 +74,20 @@ def test_a_run_that_ended_before_its_first_checkpoint_is_begun_again(tmp_path):
         checkpoint.write_run_files(tmp_path, Recipe(), ["a"])
         checkpoint.save_weights(tmp_path / "best.pdparams", model)
     with (
-        pytest.raises(CheckpointError, match="holds no checkpoint to resume"),
+        pytest.raises(UserError, match="there is nothing to resume"),
         checkpoint.run_directory(tmp_path, True),
     ):
         pass
     with checkpoint.run_directory(tmp_path):
         assert not files_of(tmp_path)
         checkpoint.save_last(tmp_path, model, optimizer, {})
-    with pytest.raises(CheckpointError, match="holds a run already: add --resume"), checkpoint.run_directory(tmp_path):
+    with pytest.raises(UserError, match="holds a run already: add --resume"), checkpoint.run_directory(tmp_path):
         pass
     with checkpoint.run_directory(tmp_path, resume=True):
         pass
 
 
-@pytest.mark.parametrize("name", [*checkpoint.RUN_FILES[:-1], *checkpoint.LOGS])
+@pytest.mark.parametrize("name", [*FILES[:-1], *LOGS])
 def test_what_somebody_else_put_there_is_not_written_over(tmp_path, name):
     (tmp_path / name).write_text("mine")
     with pytest.raises(ForeignError, match=name), checkpoint.run_directory(tmp_path):
@@ -97,11 +99,11 @@ def test_a_run_of_a_version_without_records_goes_on(tmp_path):
     model, optimizer = make(0)
     checkpoint.save_weights(tmp_path / "best.pdparams", model)
     checkpoint.save_last(tmp_path, model, optimizer, {"best": 0.5})
-    for name in checkpoint.LOGS:
+    for name in LOGS:
         (tmp_path / name).write_text("line")
     shutil.rmtree(tmp_path / FOLDER)
     with checkpoint.run_directory(tmp_path, resume=True):
-        for name in checkpoint.LOGS:
+        for name in LOGS:
             with (tmp_path / name).open("a") as file:
                 file.write("more")
             Owned(tmp_path).check(name)
@@ -229,7 +231,7 @@ def test_a_best_checkpoint_that_is_gone_is_missed(tmp_path):
 
 
 def test_nothing_to_resume(tmp_path):
-    with pytest.raises(CheckpointError, match="there is nothing to resume in"):
+    with pytest.raises(UserError, match="there is nothing to resume in"):
         checkpoint.read_state(tmp_path)
 
 

@@ -1,0 +1,32 @@
+"""Whether a run directory holds a run, and in which state; known before Paddle is imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from runtime.errors import UserError
+from runtime.owned import Owned
+
+STATE = "state.json"
+PARTS = ("last.pdparams", "last.pdopt")  # of a checkpoint, beside its state
+LOGS = ("train.log", "metrics.jsonl")
+FILES = ("recipe.json", "classes.txt", "best.pdparams", *PARTS, STATE)
+
+
+def check_start(directory: Path, resume: bool) -> None:
+    """Raises an error unless a run can start, or be resumed, in a directory, which need not exist.
+
+    A run that ended before its first checkpoint is none, and may be written over.
+
+    Raises:
+        UserError: There is a run and it is not to be resumed, or there is none to resume.
+        ForeignError: A file that the run would write is somebody else's.
+    """
+    has_checkpoint = (directory / STATE).exists()
+    if has_checkpoint and not resume:
+        raise UserError(f"{directory} holds a run already: add --resume, or choose another --output_dir")
+    if resume and not has_checkpoint:
+        raise UserError(f"there is nothing to resume in {directory}: no {STATE}; leave out --resume")
+    if not has_checkpoint:
+        for name in (*FILES, *LOGS):
+            Owned(directory).check(name)
