@@ -191,7 +191,8 @@ def read_state(directory: Path) -> State:
     """The state of the last checkpoint.
 
     Raises:
-        CheckpointError: There is none, or it is damaged.
+        UserError: There is none.
+        CheckpointError: It is damaged.
     """
     check_start(directory, resume=True)
     state: State = read_record(directory / STATE, State, CheckpointError)
