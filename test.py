@@ -10,6 +10,7 @@ from configs import cli
 from deploy.engines import COMPUTED, ENGINES
 from deploy.interface import Settings
 from runtime import command
+from runtime.owned import Owned
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -53,6 +54,8 @@ def main(argv: list[str] | None = None) -> None:
     names = class_names_beside(args.pretrained, recipe.network.num_classes, annotation.class_names)
     directory = Path(args.output_dir or Path(args.pretrained).parent / f"test_{args.views}")
     checkpoint.prepare_directory(directory)
+    for name in task.report_files:  # now, not when everything is computed
+        Owned(directory).check(name)
     view = "x".join(map(str, dataset.sample_shape))
     model_name = recipe.network.model
     command.say(
@@ -68,8 +71,8 @@ def main(argv: list[str] | None = None) -> None:
     metrics = meter.summary()
     summary = {**metrics, "view": view, "seconds": round(seconds, 1), "weights": Path(args.pretrained).name}
     summary |= {"engine": engine, "precision": args.precision}
-    files = meter.write(directory, names, summary)
     command.say(*task.metric_lines(metrics), *task.result_lines(metrics))
+    files = meter.write(directory, names, summary)
     command.say(f"report in {directory}: {', '.join(files)}")
 
 

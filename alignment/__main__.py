@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 
 from alignment import command
+from runtime.command import clear_errors
 
 if __name__ == "__main__":
-    sys.exit(command.run(sys.argv[1:]))
+    with clear_errors():
+        sys.exit(command.run(sys.argv[1:]))

@@ -16,7 +16,7 @@ from alignment.sides.pair import IncomparableError
 from alignment.stages import STAGES
 from runtime import command
 from runtime.errors import UserError
-from runtime.owned import unfinished_beside
+from runtime.owned import Owned, unfinished_beside
 
 PASSED, DIFFERS, INCOMPARABLE = 0, 1, 2
 CERTIFIED = ("mvf_r50", "mvf_r101", "tsn_r50", "tsm_r50", "tsm_r101", "tsm_mobilenet_v2")
@@ -157,6 +157,10 @@ def _reports(args: argparse.Namespace, names: Sequence[str]) -> list[Any]:
     process.prepare(args.threads or (1 if args.all else 0))
     from alignment.certification.certify import certify
     from alignment.reports.files import write_report
+
+    for name in names:  # now, not when everything is computed
+        for folder in Path(args.output).glob(f"{name}*"):
+            Owned(folder).check_all()
 
     upstream = None
     if args.reference:

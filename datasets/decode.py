@@ -34,8 +34,9 @@ KEPT_BYTES = 256 * 2**20  # decoded frames that a video without usable time stam
 # Containers of moving pictures, by FFmpeg's names. Others, such as playlists and descriptions of streams, can name
 # files and hosts that FFmpeg would open.
 CONTAINERS = (
-    "3gp", "asf", "avi", "dv", "flv", "gif", "h264", "hevc", "ivf", "m4v", "matroska", "mjpeg", "mov", "mp4", "mpeg",
-    "mpegts", "mpegvideo", "mxf", "nut", "ogg", "rm", "webm", "wtv",
+    "3gp", "apng", "asf", "av1", "avi", "dv", "flv", "gif", "gxf", "h261", "h263", "h264", "hevc", "ivf", "live_flv",
+    "m4v", "matroska", "mjpeg", "mov", "mp4", "mpeg", "mpegts", "mpegvideo", "mxf", "nut", "obu", "ogg", "rm", "vc1",
+    "webm", "wtv", "yuv4mpegpipe",
 )  # fmt: skip
 PIL.Image.MAX_IMAGE_PIXELS = None  # the limits that a caller sets are held against the size that it finds
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong with a picture is in the error
@@ -176,7 +177,8 @@ class VideoFile(_Closing):
         with _errors_named(f"{path} is no readable video"):
             self._container = av.open(path, metadata_errors="ignore", options=_OPTIONS)
         try:
-            self._start()
+            with _errors_named(f"{path} is truncated or damaged"):
+                self._start()
         except BaseException:
             self.close()
             raise
@@ -222,7 +224,7 @@ class VideoFile(_Closing):
         """Time stamps in the order of display, or [] when they do not tell which frame is the i-th."""
         shown = [packet for packet in self._packets if not packet.is_discard]
         stamps = [packet.pts for packet in shown]
-        if None in stamps or len(set(stamps)) < len(stamps) or self._decoder.name == "vp8":
+        if not shown or None in stamps or len(set(stamps)) < len(stamps) or self._decoder.name == "vp8":
             return []  # VP8 has packets that show nothing
         if not shown[0].is_keyframe or min(stamps) < stamps[0]:
             return []  # frames before the first key frame: which of them come out is the decoder's affair
@@ -234,14 +236,18 @@ class VideoFile(_Closing):
         return ordered
 
     def _count(self) -> int:
-        """Frames that decoding from the start gives; keeps them when they are few."""
-        size = self._decoder.width * self._decoder.height * 3 // 2
-        frames = self._decode_all()
-        if size * len(self._packets) <= KEPT_BYTES:
-            self._kept = list(frames)
-            count = len(self._kept)
-        else:
-            count = sum(1 for _ in frames)
+        """Frames that decoding from the start gives; keeps them when they are small together."""
+        kept: list[av.VideoFrame] = []
+        count = size = 0
+        for frame in self._decode_all():
+            self._budget.take_frame(frame.width, frame.height)
+            count += 1
+            size += frame.width * frame.height * 3 // 2
+            if size <= KEPT_BYTES:
+                kept.append(frame)
+            else:
+                kept.clear()
+        self._kept = kept or None
         if not count:
             raise DecodeError(f"{self.path} holds no frame that can be decoded")
         return count
@@ -352,6 +358,8 @@ def _promised_size(path: str) -> int:
 
 def _ebml_size(head: bytes, at: int) -> tuple[int, int]:
     """(size that the Matroska header has at byte `at`, 0 when unknown; position of the byte after it)."""
+    if at >= len(head) or not head[at]:
+        return 0, at
     length = 9 - head[at].bit_length()  # the leading zeros tell how long the number is
     number = int.from_bytes(head[at : at + length], "big") - (1 << 7 * length)
     unknown = (1 << 7 * length) - 1

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from configs import cli
+from configs.limits import Limits
 from datasets import ClipLoader, VideoDataset, load_annotation
 from deploy.artifact import CLASSES, RECIPE, Artifact, ArtifactError, open_artifact, whole_artifact, write_record
 from deploy.engines import import_quietly, open_engine
@@ -49,6 +50,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--clips", type=command.positive, default=64, help="training clips to calibrate on, at most")
     parser.add_argument("--threads", type=command.count, default=0, help="of one operation; 0: all cores")
     parser.add_argument("--num_workers", type=command.count, default=0, help="processes that read videos (0: this one)")
+    cli.add_limit_flags(parser)
     return parser.parse_args(argv)
 
 
@@ -63,8 +65,9 @@ def main(argv: list[str] | None = None) -> None:
     with whole_artifact(args.output) as unfinished:
         for name in (RECIPE, CLASSES):
             shutil.copy(artifact.directory / name, unfinished / name)
-        train = _dataset(artifact, args.dataset_root, "train", args.train_list)
-        val = _dataset(artifact, args.dataset_root, "val", args.val_list)
+        limits = cli.limits_of(args)
+        train = _dataset(artifact, args.dataset_root, "train", args.train_list, limits)
+        val = _dataset(artifact, args.dataset_root, "val", args.val_list, limits)
         clips = calibration_clips(train, args.clips)
         quantize_graph(artifact, unfinished / GRAPH, clips, args.method)
         kept = {name: value for name, value in artifact.record.items() if name not in ("files", "parity", "version")}
@@ -138,13 +141,13 @@ def top1_accuracy(engine: Engine, dataset: VideoDataset, num_workers: int = 0) -
     return meter.summary()["top1_acc"]
 
 
-def _dataset(artifact: Artifact, root: str, split: str, list_file: str) -> VideoDataset:
+def _dataset(artifact: Artifact, root: str, split: str, list_file: str, limits: Limits | None = None) -> VideoDataset:
     """A split of a data set with the views that the artifact was exported for; raises DataError if it is not there."""
     recipe, names = artifact.recipe, artifact.class_names
     annotation = load_annotation(root, split, recipe.clip.split, recipe.network.num_classes, list_file, names)
     if annotation.class_names and annotation.class_names != names:
         raise UserError(f"the classes of {root} are not those of {artifact.directory}: take its own data")
-    return VideoDataset(annotation, recipe, cli.VIEWS[artifact.record["views"]])
+    return VideoDataset(annotation, recipe, cli.VIEWS[artifact.record["views"]], limits=limits)
 
 
 def _clip_reader(quantization: Any, name: str, clips: list[np.ndarray]) -> Any:

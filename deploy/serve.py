@@ -34,7 +34,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from configs import cli
 from configs.limits import STRANGERS, Limits
-from datasets import load_views
+from datasets import VideoDataset, load_views, unlabeled
 from datasets.annotation import DataError
 from deploy.artifact import Artifact, open_artifact
 from deploy.infer import add_graph_flags, open_engine_of
@@ -73,7 +73,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     run.add_argument("--top", type=command.positive, default=5, help="classes in an answer")
     run.add_argument("--max_megabytes", type=command.positive, default=64, help="largest video that is taken")
     run.add_argument(
-        "--patience", dest="timeout_s", type=command.positive, default=30,
+        "--patience", dest="timeout_s", type=command.positive, default=120,
         help="seconds in which a request must have come whole, may wait for its turn, and may be answered at the end",
     )  # fmt: skip
     add_graph_flags(parser)
@@ -86,6 +86,7 @@ class Classifier:
 
     def __init__(self, artifact: Artifact, engine: Engine, top: int = 5, limits: Limits = STRANGERS) -> None:
         self.artifact, self.engine, self.top, self.limits = artifact, engine, top, limits
+        VideoDataset(unlabeled([]), artifact.recipe, cli.VIEWS[artifact.record["views"]], limits=limits)  # can it be?
         self._turn = threading.Lock()
 
     def probabilities(self, video: IO[bytes]) -> np.ndarray:
@@ -150,15 +151,23 @@ class Service:
                 await asyncio.wait_for(self._places.acquire(), self.timeout_s)
             except TimeoutError as error:
                 raise HTTPException(503, f"{BUSY} requests are being answered: try again") from error
+            loop = asyncio.get_running_loop()
             self.decoding += 1
             try:
-                top = await run_in_threadpool(self.classifier.best, video)
+                top = await run_in_threadpool(self._classify, os.dup(video.fileno()), loop)
             except UserError as error:
                 raise HTTPException(400, str(error)) from error
-            finally:
-                self.decoding -= 1
-                self._places.release()
         return _answer(200, top=top)
+
+    def _classify(self, descriptor: int, loop: asyncio.AbstractEventLoop) -> list[dict[str, Any]]:
+        """In a thread, which goes on when its request is given up: it has its own descriptor, and frees its place."""
+        try:
+            with open(descriptor, "rb") as video:
+                return self.classifier.best(video)
+        finally:
+            self.decoding -= 1
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(self._places.release)
 
     @contextlib.contextmanager
     def _counted(self) -> Iterator[Callable[[int], None]]:

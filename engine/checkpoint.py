@@ -85,6 +85,10 @@ def run_directory(directory: Path, resume: bool = False) -> Iterator[None]:
             run.remove((*FILES, *LOGS))
         elif not run.is_marked:  # a run of a version that kept no record
             run.seal(FILES, LOGS)
+        else:
+            run.seal((*PARTS, STATE))  # perhaps put back from elsewhere; the state has the digests of the other two
+            for name in (*FILES, *LOGS):
+                run.check(name)
         yield
 
 

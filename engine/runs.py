@@ -10,19 +10,26 @@ from runtime.owned import Owned
 STATE = "state.json"
 PARTS = ("last.pdparams", "last.pdopt")  # of a checkpoint, beside its state
 LOGS = ("train.log", "metrics.jsonl")
+WEIGHTS = ("best.pdparams", "last.pdparams")
 FILES = ("recipe.json", "classes.txt", "best.pdparams", *PARTS, STATE)
 
 
 def check_start(directory: Path, resume: bool) -> None:
     """Raises an error unless a run can start, or be resumed, in a directory, which need not exist.
 
-    A run that ended before its first checkpoint is none, and may be written over.
+    A run that ended before its first checkpoint is none, and may be written over; weights never are.
 
     Raises:
-        UserError: There is a run and it is not to be resumed, or there is none to resume.
+        UserError: There is a run and it is not to be resumed, or there is none to resume, or there are weights alone.
         ForeignError: A file that the run would write is somebody else's.
     """
     has_checkpoint = (directory / STATE).exists()
+    weights = [name for name in WEIGHTS if (directory / name).exists()]
+    if weights and not has_checkpoint:
+        raise UserError(
+            f"{directory} holds {weights[0]} without the {STATE} of its run, so that it can neither be resumed nor "
+            "written over: move it, or choose another --output_dir"
+        )
     if has_checkpoint and not resume:
         raise UserError(f"{directory} holds a run already: add --resume, or choose another --output_dir")
     if resume and not has_checkpoint:

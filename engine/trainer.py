@@ -24,6 +24,8 @@ from engine.processes import Processes
 from runtime.errors import UserError
 from tasks import task_of
 
+RESTORED = ("epoch", "batch", "best", "bad_samples", "meter", "scaler", "metrics_size")  # of state.json
+
 
 @dataclass
 class Trainer:
@@ -282,6 +284,11 @@ class Trainer:
         if not self.processes.is_rank_zero:
             self.processes.barrier()  # rank zero may have to finish the renames of a checkpoint
         state = checkpoint.load_last(self.directory, self.model, self.optimizer)
+        missing = [name for name in RESTORED if name not in state]
+        if missing or len(state["meter"]) != 3:
+            raise checkpoint.CheckpointError(
+                f"{self.directory}/state.json is damaged ($ lacks {(missing or ['meter'])[0]})"
+            )
         if self.processes.is_rank_zero:
             self.processes.barrier()
         self.epoch, self.batch = state["epoch"], state["batch"]

@@ -35,7 +35,22 @@ def printable(text: str) -> str:
 
 def say(*lines: str, error: bool = False) -> None:
     """Prints lines, of which each stays one, to standard output or to standard error."""
-    print("\n".join(map(printable, lines)), file=sys.stderr if error else sys.stdout, flush=True)
+    with _output():
+        print("\n".join(map(printable, lines)), file=sys.stderr if error else sys.stdout, flush=True)
+
+
+class _OutputError(Exception):
+    """Standard output or standard error cannot be written."""
+
+
+@contextlib.contextmanager
+def _output() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _OutputError(error.strerror) from error
 
 
 class StoppedError(KeyboardInterrupt):
@@ -59,19 +74,20 @@ def clear_errors() -> Iterator[None]:
         try:
             yield
         finally:
-            sys.stdout.flush()
+            with _output():
+                sys.stdout.flush()
     except BrokenPipeError:  # who reads our lines, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(141)
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        if not error.filename:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(f"error: cannot write {printable(str(error.filename or 'standard output'))}: {error.strerror}")
+    except _OutputError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(f"error: cannot write standard output: {error}")
     except BaseException as error:
         if _came or isinstance(error, KeyboardInterrupt):
             sys.exit(_end_of(_came[0] if _came else signal.SIGINT))
+        if isinstance(error, OSError) and error.errno in _FULL:
+            place = error.filename or "standard output, or a file that the system does not name"
+            sys.exit(f"error: cannot write {printable(str(place))}: {error.strerror}")
         if isinstance(error, UserError):
             sys.exit(f"error: {printable(str(error))}")
         raise

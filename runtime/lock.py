@@ -30,16 +30,22 @@ def locked(path: Path, busy: str) -> Iterator[None]:
 
     Raises:
         LockedError: Another process holds it; the message names that process.
-        OSError: The file cannot be written.
+        UserError: The file cannot be opened.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; name a folder of your own") from error
     try:
         if not _acquire(descriptor):
-            raise LockedError(f"{busy} ({_holder(descriptor) or 'it has not said which'}): wait for it, or end it")
+            holder = _holder(descriptor) or "it has not said which"
+            raise LockedError(f"{busy} ({holder}): wait for it, or end it; if it is gone, remove {path}")
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-        yield
-        os.ftruncate(descriptor, 0)
+        try:
+            yield
+        finally:
+            os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import hashlib
 import json
@@ -37,8 +38,8 @@ class Record(TypedDict):
 
     Attributes:
         version: Of this form.
-        private: Device and number of the folder if all that is in it is this program's, because it is not finished; a
-            copy of it is another folder. Empty otherwise.
+        private: Number of the folder on its disk if all that is in it is this program's, because it is not finished; a
+            copy of it has another. Empty otherwise.
         files: Name of a file, with / between folders -> the SHA-256 that it may have: two while it is replaced, none
             for a log, which grows.
     """
@@ -179,14 +180,18 @@ class Owned:
             raise ForeignError(
                 f"{path} was not written by this program, as far as it knows: move it, or name another folder"
             )
-        if digests and not any(self._is(path, digest) for digest in digests):
+        try:
+            is_ours = not digests or any(self._is(path, digest) for digest in digests)
+        except PermissionError as error:
+            raise ForeignError(f"{path} cannot be read: {error.strerror}; name another folder") from error
+        if not is_ours:
             raise ForeignError(f"{path} was changed since this program wrote it: move it, or name another folder")
 
     def check_all(self) -> None:
         """Raises ForeignError if the folder holds anything that is not as this program has written it."""
         if os.path.lexists(self.folder) and not self.folder.is_dir():
             raise ForeignError(f"{self.folder} is no folder: name another")
-        for name in self._content():
+        for name in self._names():
             owner = self._owner_of(name)
             owner.check((self.folder / name).relative_to(owner.folder).as_posix())
 
@@ -205,16 +210,24 @@ class Owned:
         if self.is_marked:
             self._write_record()
 
-    def remove_all(self) -> None:
+    def remove_all(self, is_held: bool = False) -> None:
         """Removes the folder.
+
+        Args:
+            is_held: Whether the caller holds the lock of the folder, or another one that guards it.
 
         Raises:
             ForeignError: It holds something that is not this program's; nothing is removed.
+            LockedError: Another process works in it.
         """
         self.check_all()
         if self.folder.is_symlink():
             raise ForeignError(f"{self.folder} is a link: name the folder that it points to")
         if not self.folder.exists():
+            return
+        if not is_held and self._inside("").is_dir():
+            with self.locked(f"another process works in {self.folder}"):
+                self.remove_all(is_held=True)
             return
         folders = [self.folder, *(path for path in self.folder.rglob("*") if path.is_dir() and not path.is_symlink())]
         for name in self._content():
@@ -236,7 +249,7 @@ class Owned:
         if not os.path.lexists(target) or not any(target.iterdir()):
             os.replace(self.folder, target)
         elif _exchange(self.folder, target):
-            Owned(self.folder).remove_all()
+            Owned(self.folder).remove_all(is_held=True)
         else:
             older = self.folder.with_name(f"{self.folder.name}-replaced")
             Owned(older).remove_all()  # of a process that was killed here; what it replaced is at its place again
@@ -252,17 +265,19 @@ class Owned:
     # -----------------------------------------------------------------------------------------------------------------
 
     def _identity(self) -> str:
-        status = self.folder.stat()
-        return f"{status.st_dev}:{status.st_ino}"
+        return str(self.folder.stat().st_ino)
 
     def _inside(self, *parts: str) -> Path:
         return self.folder.joinpath(FOLDER, *parts)
 
     def _content(self) -> list[str]:
-        """Names of all files of the folder, without records."""
+        return sorted(self._names())
+
+    def _names(self) -> Iterator[str]:
+        """Names of all files of the folder, without records; one by one, as it may be a whole disk."""
         found = (path for path in self.folder.rglob("*") if path.is_symlink() or not path.is_dir())
         names = (path.relative_to(self.folder) for path in found)
-        return sorted(name.as_posix() for name in names if FOLDER not in name.parts)
+        return (name.as_posix() for name in names if FOLDER not in name.parts)
 
     def _owner_of(self, name: str) -> Owned:
         """The nearest folder around a file that has a record, such as that of a report in a run."""
@@ -305,12 +320,12 @@ def unfinished_beside(target: Path, busy: str) -> Iterator[Owned]:
         with _held(target.parent):
             if place.exists():  # of another process, or of one that was killed
                 with Owned(place).locked(busy):
-                    Owned(place).remove_all()
+                    Owned(place).remove_all(is_held=True)
             if older.exists() and not target.exists():
                 os.replace(older, target)
             owned = Owned.create_private(place)
             stack.enter_context(owned.locked(busy))
-        stack.callback(lambda: Owned(place).remove_all())
+        stack.callback(lambda: Owned(place).remove_all(is_held=True))
         yield owned
 
 
@@ -344,16 +359,23 @@ def create(path: Path, content: bytes, overwrite: bool = False) -> None:
     Raises:
         UserError: There is one and it may not, or it cannot be written; what was there is as it was.
     """
-    fresh = path.with_name(f".{path.name}-{os.getpid()}")
+    place = Path(os.path.realpath(path))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with fresh.open("xb") as file:
-            file.write(content)
-        (os.replace if overwrite else os.link)(fresh, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        fresh.unlink(missing_ok=True)
+        if overwrite and place.exists() and not place.is_file():  # a terminal, a pipe, /dev/null
+            place.write_bytes(content)
+            return
+        if place.exists() and not overwrite:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        fresh = place.with_name(f".{place.name}-{os.getpid()}")
+        try:
+            with fresh.open("xb") as file:
+                file.write(content)
+            os.replace(fresh, place)
+        finally:
+            fresh.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def digest_of(path: Path) -> str:

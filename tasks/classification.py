@@ -11,7 +11,7 @@ import numpy as np
 from configs import Recipe
 from datasets import Labels
 from tasks.accuracy import summarize
-from tasks.classification_report import write_report
+from tasks.classification_report import REPORT, write_report
 from tasks.task import Meter, Run, Task
 from tasks.view_scores import prediction_lines, score_views
 
@@ -55,6 +55,7 @@ class Classification(Task):
 
     metrics = ("top1_acc", "top5_acc", "mean_acc")
     targets = Labels()
+    report_files = REPORT
 
     # Paddle is imported where training needs it, so that inference from an artifact runs without.
 

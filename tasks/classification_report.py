@@ -15,6 +15,8 @@ from runtime.errors import UserError
 from runtime.owned import Owned
 from tasks.accuracy import class_accuracy, confusion_matrix
 
+REPORT = ("test.json", "per_class.csv", "confusion_matrix.png")
+
 
 def write_report(
     directory: Path, scores: np.ndarray, labels: np.ndarray, class_names: Sequence[str], summary: dict[str, Any]
@@ -37,16 +39,17 @@ def write_report(
     writer = csv.writer(table)
     writer.writerow(["label", "class", "samples", "correct", "accuracy", "most_confused_with"])
     writer.writerows(_class_rows(confusion, class_names))
-    files = {
-        "test.json": (json.dumps(record, indent=2) + "\n").encode(),
-        "per_class.csv": table.getvalue().encode(errors="backslashreplace"),
-        "confusion_matrix.png": _drawn_confusion(confusion, class_names),
-    }
+    contents = (
+        (json.dumps(record, indent=2) + "\n").encode(),
+        table.getvalue().encode(errors="backslashreplace"),
+        _drawn_confusion(confusion, class_names),
+    )
     try:
-        Owned(directory).write(files)
+        with Owned(directory).locked(f"another process writes a report into {directory}"):
+            Owned(directory).write(dict(zip(REPORT, contents, strict=True)))
     except OSError as error:
         raise UserError(f"cannot write {error.filename}: {error.strerror}") from error
-    return list(files)
+    return list(REPORT)
 
 
 def _class_rows(confusion: np.ndarray, class_names: Sequence[str]) -> list[list[str | int]]:

@@ -52,6 +52,9 @@ class Task(ABC):
     targets: Targets
     """Reads what the lists of a data set state."""
 
+    report_files: tuple[str, ...] = ()
+    """Names of the files of a report, which are looked at before a test begins."""
+
     def check(self, recipe: Recipe) -> None:
         """Raises RecipeError for a recipe that asks for what the task does not have."""
         metric = recipe.training.best_metric

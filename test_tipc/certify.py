@@ -15,6 +15,7 @@ from pathlib import Path
 
 from runtime import command
 from runtime.errors import UserError
+from runtime.lock import locked
 from runtime.owned import Owned
 from test_tipc.report import read_results, write_table
 from test_tipc.session import OUTPUT
@@ -42,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows = []
     for folder in map(config_folder, args.configs or sorted(path for path in CONFIGS.iterdir() if path.is_dir())):
         for results in sorted((OUTPUT / folder.name).glob("*/")):
-            Owned(results).remove_all()  # results of an earlier run are not of this one
+            with locked(results.with_name(f".{results.name}.lock"), f"{results} is being written by another run"):
+                Owned(results).remove_all(is_held=True)  # results of an earlier run are not of this one
         for script, config, mode in RUNS:
             argv = [str(folder / f"{config}.txt"), mode]
             started = time.perf_counter()

@@ -91,8 +91,8 @@ def prepare(config: Config, mode: str, dataset: str = "") -> None:
         raise config.error("model_name", f"{root.name!r} must be the name of a folder in {DATA}")
     with Owned(DATA).locked(f"another process prepares {DATA}"):
         _prepare_data(root, stamp, mode, dataset)
-    if not mode.startswith(("lite", TRAINED_BY, *BENCHMARKS)):
-        _train(config, root, str(root.resolve()))
+        if not mode.startswith(("lite", TRAINED_BY, *BENCHMARKS)):
+            _train(config, root, str(root.resolve()))
 
 
 def _prepare_data(root: Path, stamp: dict[str, Any], mode: str, dataset: str) -> None:
@@ -150,7 +150,8 @@ def _train(config: Config, root: Path, source: str) -> None:
     try:
         Owned(run).remove_all()
     except ForeignError as error:
-        raise config.error("infer_model", f"{run} is there without {weights.name}: put it there; {error}") from error
+        what = "is of other data or settings" if weights.is_file() else f"is there without {weights.name}: put it there"
+        raise config.error("infer_model", f"{run} {what}; {error}") from error
     Owned(run).write({STAMP: (json.dumps(made | {"finished": False}) + "\n").encode()})
     print(f"{weights}: training it\n$ {shlex.join(argv)}", flush=True)
     code = subprocess.run(argv, check=False).returncode

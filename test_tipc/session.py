@@ -78,7 +78,7 @@ class Session:
         self._lock.enter_context(
             locked(self.folder.parent / f".{mode}.lock", f"{self.folder} is being written by another run")
         )
-        Owned(self.folder).remove_all()
+        Owned(self.folder).remove_all(is_held=True)
         self._owned = Owned.create_private(self.folder)
 
     def run(

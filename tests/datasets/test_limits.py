@@ -207,3 +207,31 @@ def test_damaged_transport_streams_and_pictures_give_one_error_each(tmp_path):
             read(path if suffix == "ts" else folder, limits=STRANGERS)
             whole += 1
     assert 0 < whole < 120
+
+
+def test_a_video_whose_edit_list_shows_nothing(tmp_path):
+    data = write_video(tmp_path / "a.mp4", codec="mpeg4", count=1).read_bytes()
+    path = tmp_path / "b.mp4"
+    path.write_bytes(patched_boxes(data, {b"elst": lambda _: struct.pack(">IIIiI", 0, 1, 1, 10**6, 0x10000)}))
+    with contextlib.suppress(DecodeError):
+        read(path)
+
+
+@pytest.mark.parametrize("keep", [0, 4, 5, 30, 119, 128])
+def test_a_matroska_header_that_ends_early(tmp_path, keep):
+    data = write_video(tmp_path / "a.mkv", codec="mpeg4").read_bytes()
+    for content in (data[:keep], data[:4] + bytes(keep) + data[4:]):
+        (tmp_path / "b.mkv").write_bytes(content)
+        with contextlib.suppress(DecodeError):
+            read(tmp_path / "b.mkv")
+
+
+def test_frames_are_kept_by_their_own_size_not_by_the_headers(tmp_path, monkeypatch):
+    """A video without usable stamps is counted by decoding it; what is kept of it is bounded."""
+    monkeypatch.setattr(decode, "KEPT_BYTES", 10 * 64 * 48 * 3 // 2)
+    for count, kept in ((10, 10), (11, None)):
+        path = write_video(tmp_path / f"{count}.webm", codec="libvpx", count=count)
+        with open_source(str(path)) as source:
+            assert source.num_frames == count
+            assert (source._kept and len(source._kept)) == kept
+            assert source.read([count - 1]).shape == (1, 48, 64, 3)

@@ -15,7 +15,7 @@ from paddle import nn
 from configs import Recipe
 from engine import checkpoint
 from engine.optim import build_optimizer
-from engine.runs import FILES, LOGS
+from engine.runs import LOGS
 from runtime.errors import UserError
 from runtime.lock import LockedError
 from runtime.owned import FOLDER, ForeignError, Owned
@@ -72,7 +72,8 @@ def test_a_run_that_ended_before_its_first_checkpoint_is_begun_again(tmp_path):
     model, optimizer = make(0)
     with checkpoint.run_directory(tmp_path):
         checkpoint.write_run_files(tmp_path, Recipe(), ["a"])
-        checkpoint.save_weights(tmp_path / "best.pdparams", model)
+        for name in LOGS:
+            Owned(tmp_path).start_log(name)
     with (
         pytest.raises(UserError, match="there is nothing to resume"),
         checkpoint.run_directory(tmp_path, True),
@@ -87,7 +88,47 @@ def test_a_run_that_ended_before_its_first_checkpoint_is_begun_again(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("name", [*FILES[:-1], *LOGS])
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("name", ["best.pdparams", "last.pdparams"])
+def test_weights_without_a_state_are_never_written_over(tmp_path, name, resume):
+    """Of a run whose first save failed, or of which somebody has kept no more."""
+    model, _ = make(0)
+    checkpoint.save_weights(tmp_path / name, model)
+    before = files_of(tmp_path)
+    with (
+        pytest.raises(UserError, match=rf"holds {name} without the state\.json of its run.*move it"),
+        checkpoint.run_directory(tmp_path, resume),
+    ):
+        pass
+    assert files_of(tmp_path) == before
+
+
+def test_a_checkpoint_that_was_put_back_goes_on(tmp_path):
+    """Older files of the run, from a backup: the record knows the newer ones."""
+    model, optimizer = make(0)
+    names = ("last.pdparams", "last.pdopt", "state.json")
+    step(model, optimizer, 0)
+    checkpoint.save_last(tmp_path, model, optimizer, {"epoch": 1})
+    backup = {name: (tmp_path / name).read_bytes() for name in names}
+    step(model, optimizer, 1)
+    checkpoint.save_last(tmp_path, model, optimizer, {"epoch": 2})
+    for name, content in backup.items():
+        (tmp_path / name).write_bytes(content)
+    with checkpoint.run_directory(tmp_path, resume=True):
+        assert checkpoint.load_last(tmp_path, model, optimizer)["epoch"] == 1
+        checkpoint.save_last(tmp_path, model, optimizer, {"epoch": 2})
+
+
+def test_a_best_checkpoint_that_was_changed_is_said_before_the_run_goes_on(tmp_path):
+    model, optimizer = make(0)
+    checkpoint.save_weights(tmp_path / "best.pdparams", model)
+    checkpoint.save_last(tmp_path, model, optimizer, {"best": 0.5})
+    (tmp_path / "best.pdparams").write_bytes(b"mine")
+    with pytest.raises(ForeignError, match=r"best\.pdparams was changed"), checkpoint.run_directory(tmp_path, True):
+        pass
+
+
+@pytest.mark.parametrize("name", ["recipe.json", "classes.txt", "last.pdopt", *LOGS])
 def test_what_somebody_else_put_there_is_not_written_over(tmp_path, name):
     (tmp_path / name).write_text("mine")
     with pytest.raises(ForeignError, match=name), checkpoint.run_directory(tmp_path):

@@ -6,12 +6,13 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from runtime.errors import UserError
 from runtime.lock import LockedError
-from runtime.owned import FOLDER, ForeignError, Owned, unfinished_beside
+from runtime.owned import FOLDER, ForeignError, Owned, create, unfinished_beside
 
 
 @pytest.fixture
@@ -227,6 +228,41 @@ def test_one_process_at_a_time_until_it_ends(tmp_path):
     process.stdout.close()
     with Owned(tmp_path / "w").locked("x"):
         pass
+
+
+def test_what_another_process_works_in_is_not_removed(owned):
+    with owned.locked("x"), pytest.raises(LockedError, match="another process works in"):
+        Owned(owned.folder).remove_all()
+    assert content(owned.folder)
+    Owned(owned.folder).remove_all()
+
+
+def test_a_named_file_is_written_where_its_name_leads(tmp_path):
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    create(tmp_path / "link", b"new", overwrite=True)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new"
+    create(Path("/dev/null"), b"nothing", overwrite=True)
+    assert not Path("/dev/null").is_file()
+    with pytest.raises(UserError, match=r"cannot write .*real: File exists"):
+        create(tmp_path / "real", b"")
+    for nowhere in (".", "/", str(tmp_path)):
+        with pytest.raises(UserError, match="cannot write"):
+            create(Path(nowhere), b"", overwrite=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"real", "link"}
+
+
+def test_a_folder_that_is_no_ones_is_refused_at_its_first_file(tmp_path, monkeypatch):
+    for number in range(50):
+        (tmp_path / f"{number}").write_text("x")
+    seen = []
+    monkeypatch.setattr(
+        Owned, "check", lambda self, name: seen.append(name) or (_ for _ in ()).throw(ForeignError(name))
+    )
+    with pytest.raises(ForeignError):
+        Owned(tmp_path).check_all()
+    assert len(seen) == 1
 
 
 def test_a_disk_without_locks_is_guarded_by_the_name_of_the_holder(tmp_path, monkeypatch):
