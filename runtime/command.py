@@ -59,6 +59,7 @@ class StoppedError(KeyboardInterrupt):
 
 _STOPPING = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_taken: list[bool] = []  # whether this process is a command
 _came: list[int] = []  # the signal that ends this process, once it has come
 
 
@@ -92,20 +93,27 @@ def clear_errors() -> Iterator[None]:
             sys.exit(f"error: {printable(str(error))}")
         raise
     finally:
+        _taken.clear()
         for number in _STOPPING:
-            signal.signal(number, _leave)
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, _leave)
 
 
 def end_on_signals() -> None:
-    """Lets SIGTERM and Ctrl-C raise StoppedError in the main thread; a second one ends the process at once."""
+    """Lets SIGTERM and Ctrl-C raise StoppedError in the main thread; a second one ends the process at once.
+
+    A signal that is ignored already, as Ctrl-C is by jobs in the background of a script, stays so.
+    """
     for number in _STOPPING:
-        signal.signal(number, _stop)
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
+            _taken.append(True)
 
 
 def take_signals_back() -> None:
     """Does so again after the import of Paddle, which takes SIGTERM for itself; nothing outside of a command."""
-    if signal.getsignal(signal.SIGINT) is _stop:
-        signal.signal(signal.SIGTERM, _stop)
+    if _taken:
+        end_on_signals()
 
 
 def _stop(number: int, frame: object) -> None:

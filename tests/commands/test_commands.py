@@ -222,7 +222,10 @@ def test_a_run_directory_belongs_to_one_process(motion_videos, tmp_path):
     first.wait()
     assert second.returncode == 1
     holder = f"process {first.pid} on {os.uname().nodename}"
-    assert second.stderr == f"error: another process trains in {run} ({holder}): wait for it, or end it\n"
+    assert second.stderr == (
+        f"error: another process trains in {run} ({holder}): wait for it, or end it; if it is gone, remove "
+        f"{run}/.actionalign/lock\n"
+    )
     assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
     subprocess.run(resume, cwd=ROOT, check=True)
 

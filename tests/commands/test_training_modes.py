@@ -194,7 +194,7 @@ if processes.is_rank_zero:
 """
 
 
-@pytest.mark.parametrize("late", [0, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("late", [0, pytest.param(40, marks=[pytest.mark.slow, pytest.mark.whole])])
 def test_three_processes_tell_each_other(tmp_path, late):
     """Also where the first comes later than the 30 seconds after which gloo gives up, as after an evaluation."""
     script = tmp_path / "messages.py"

@@ -233,6 +233,7 @@ for epoch in range(10**6):
         env=environment,
         cwd=tmp_path,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # jobs in the background ignore it
     )
     try:
         pids = json.loads(parent.stdout.readline())

@@ -42,6 +42,7 @@ def begin(argv, temporary):
     process = subprocess.Popen(
         [sys.executable, *map(str, argv)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         start_new_session=True, env=os.environ | {"TMPDIR": str(temporary)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # jobs in the background ignore it
     )  # fmt: skip
     while process.poll() is None and not catches(status_of(process), signal.SIGTERM):
         time.sleep(0.005)

@@ -27,6 +27,7 @@ def test_a_reader_that_goes_away_ends_a_command_without_a_word():
 
 STOPPED = """
 import os, signal, sys
+signal.signal(2, signal.default_int_handler)  # jobs in the background ignore it
 from runtime.command import clear_errors
 with clear_errors():
     try:

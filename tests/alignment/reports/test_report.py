@@ -246,7 +246,8 @@ class TestFiles:
         report = passing_report()
         report.tensors["forward/logits"] = Sides(np.zeros(2), np.zeros(2))
         write_report(report, tmp_path)
-        assert len(write_report(passing_report(), tmp_path)) == 2
+        assert read_report(tmp_path).tensors
+        write_report(passing_report(), tmp_path)
         assert read_report(tmp_path).tensors == {}
 
     def test_bad_directories_are_a_sentence(self, tmp_path):
