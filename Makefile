@@ -42,7 +42,7 @@ align: $(VENV)/.ready-dev ## every certified model against its PyTorch twin, the
 
 fuzz: $(VENV)/.ready-dev ## damaged files and signals at random moments, many
 	ACTIONALIGN_FUZZ=50 $(RUN) -m pytest -n $(WORKERS) tests/fuzz
-	ACTIONALIGN_FUZZ=10 $(RUN) -m pytest -n $(WORKERS) tests/deploy/test_endings.py tests/deploy/test_kills.py
+	ACTIONALIGN_FUZZ=20 $(RUN) -m pytest -n $(WORKERS) tests/deploy/test_endings.py tests/deploy/test_kills.py
 	ACTIONALIGN_FUZZ=25 $(RUN) -m pytest -n $(WORKERS) tests/deploy/test_serve.py
 
 certify: $(VENV)/.ready-dev ## the chains of TIPC

@@ -55,7 +55,7 @@ def model_and_artifact(request, make_checkpoint, tmp_path_factory):
     return load_pretrained(args.pretrained, cli.asked(args)).model, folder
 
 
-@pytest.mark.parametrize("kind", ["embedded", "real"])
+@pytest.mark.parametrize("kind", ["embedded", pytest.param("real", marks=pytest.mark.whole)])
 def test_every_clip_gets_the_logits_and_the_class_of_the_model(kind, model_and_artifact, request):
     model, folder = model_and_artifact
     clips = request.getfixturevalue(f"{kind}_clips")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-MOMENTS = 2 * int(os.environ.get("ACTIONALIGN_FUZZ", "1"))
+MOMENTS = int(os.environ.get("ACTIONALIGN_FUZZ", "1"))
 GIVEN_S = 120  # a safety net
 
 
