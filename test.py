@@ -54,8 +54,9 @@ def main(argv: list[str] | None = None) -> None:
     names = class_names_beside(args.pretrained, recipe.network.num_classes, annotation.class_names)
     directory = Path(args.output_dir or Path(args.pretrained).parent / f"test_{args.views}")
     checkpoint.prepare_directory(directory)
+    owned = Owned(directory)
     for name in task.report_files:  # now, not when everything is computed
-        Owned(directory).check(name)
+        owned.check(name)
     view = "x".join(map(str, dataset.sample_shape))
     model_name = recipe.network.model
     command.say(

@@ -194,11 +194,10 @@ class VideoFile(_Closing):
         self._budget.take_frame(self._decoder.width, self._decoder.height)
         self._decoder.options = {"max_pixels": str(self._budget.limits.max_frame_pixels)}
         self._packets: list[av.Packet] = []
-        with _errors_named(f"{self.path} is truncated or damaged"):
-            for packet in self._container.demux(stream):
-                if packet.size:
-                    self._packets.append(packet)
-                    self._budget.take_packet(packet.size)
+        for packet in self._container.demux(stream):
+            if packet.size:
+                self._packets.append(packet)
+                self._budget.take_packet(packet.size)
         if not self._packets:
             raise DecodeError(f"{self.path} holds no frame")
         self._check_complete(stream.frames)

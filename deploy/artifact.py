@@ -29,16 +29,21 @@ class Versioned(TypedDict):
     version: int
 
 
-class Exported(Versioned):
-    """What `export.json` cannot do without."""
+class Described(Versioned):
+    """What `export.json` holds in each version that is read."""
 
     model: str
-    signature: dict[str, Any]
     views: str
     num_classes: int
     precision: str
     versions: dict[str, str]
     files: dict[str, str]
+
+
+class Exported(Described):
+    """What `export.json` cannot do without."""
+
+    signature: dict[str, Any]
 
 
 class Shape(TypedDict):
@@ -47,16 +52,10 @@ class Shape(TypedDict):
     shape: list[Any]
 
 
-class ExportedBefore(Versioned):
+class ExportedBefore(Described):
     """The same of version 2."""
 
-    model: str
     input: Shape
-    views: str
-    num_classes: int
-    precision: str
-    versions: dict[str, str]
-    files: dict[str, str]
 
 
 class ArtifactError(UserError):
@@ -129,12 +128,12 @@ def read_record(directory: Path) -> dict[str, Any]:
     path = directory / RECORD
     if not path.is_file():
         raise ArtifactError(f"{directory} has no {RECORD}: make it with python -m deploy.export --output {directory}")
-    version = records.read_record(path, Versioned, ArtifactError, ": export again")["version"]
+    found = records.read_record(path, Versioned, ArtifactError, ": export again")
+    version = found["version"]
     if version not in (2, VERSION):
         raise ArtifactError(f"{path} has version {version}, this code reads {VERSION}: export again")
-    kind = Exported if version == VERSION else ExportedBefore
-    found = records.read_record(path, kind, ArtifactError, ": export again")
     try:
+        records.check_type(found, Exported if version == VERSION else ExportedBefore)
         record = _in_this_version(found)
         Signature.from_dict(record["signature"])
     except (ValueError, KeyError, TypeError) as error:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from deploy.artifact import ArtifactError
 from deploy.formats import STEM, Graph
 from deploy.signature import Signature
-from runtime.errors import UserError
+from runtime.errors import UserError, last_line
 from runtime.fresh_process import in_fresh_process
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ def write_graph(
     except UserError:
         raise
     except Exception as error:  # Paddle has errors of its own
-        reason = next(iter(reversed([line for line in str(error).splitlines() if line.strip()])), repr(error))
-        raise ArtifactError(f"the graph for {form} cannot be written: {reason.strip()}") from error
+        raise ArtifactError(f"the graph for {form} cannot be written: {last_line(error)}") from error
     return Graph(form, folder, signature)
 
 

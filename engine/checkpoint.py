@@ -158,7 +158,7 @@ def write_atomically(directory: Path, contents: Mapping[str, bytes]) -> None:
         CheckpointError: Something cannot be written, for instance because the disk is full.
         ForeignError: A file of that name is not this program's.
     """
-    with _errors_named():
+    with errors_named():
         Owned(directory).write(contents)
 
 
@@ -185,7 +185,7 @@ def save_last(directory: Path, model: nn.Layer, optimizer: Optimizer, state: dic
     }
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     run = Owned(directory)
-    with _errors_named():
+    with errors_named():
         run.prepare(contents)
         run.write({STATE: json.dumps({**state, "digests": digests}, indent=2).encode()})
         run.publish(contents)
@@ -256,12 +256,14 @@ def pickled(content: Any) -> bytes:
 
 
 @contextlib.contextmanager
-def _errors_named() -> Iterator[None]:
+def errors_named(path: Path | None = None) -> Iterator[None]:
+    """Turns an error of writing into a CheckpointError, which names the file of the error, or else the path."""
     try:
         yield
     except OSError as error:
         raise CheckpointError(
-            f"cannot write {error.filename}: {error.strerror}; what was saved before is whole, make room and --resume"
+            f"cannot write {error.filename or path}: {error.strerror}; what was saved before is whole, make room and "
+            "--resume"
         ) from error
 
 
@@ -273,5 +275,5 @@ def _finish_rename(run: Owned, name: str, digest: str) -> None:
     unfinished = run.unfinished(name)
     if not (unfinished.is_file() and digest_of(unfinished) == digest):
         raise CheckpointError(f"{path} is damaged or missing: it does not match the digest in {STATE}")
-    with _errors_named():
+    with errors_named():
         run.publish([name])

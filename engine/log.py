@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from engine.checkpoint import errors_named
 from runtime.command import printable
 from runtime.owned import Owned
 from weights import CheckpointError
@@ -37,7 +36,7 @@ class RunLog:
         self._text_path = directory / "train.log"
         run = Owned(directory)
         if resume_at is None:
-            with self._writing(directory):
+            with errors_named(directory):
                 for path in (self._metrics_path, self._text_path):
                     run.start_log(path.name)
             return
@@ -45,34 +44,25 @@ class RunLog:
         known = self._metrics_path.stat().st_size if self._metrics_path.is_file() else 0
         if known < resume_at:
             raise CheckpointError(f"{self._metrics_path} is shorter than the checkpoint knows it: it was changed")
-        with self._writing(self._metrics_path):
+        with errors_named(self._metrics_path):
             os.truncate(self._metrics_path, resume_at)
 
     def line(self, text: str = "") -> None:
         """Writes one line."""
         text = printable(text)  # a file name need not be
         tqdm.write(text)
-        with self._writing(self._text_path), self._text_path.open("a", encoding="utf-8") as file:
+        with errors_named(self._text_path), self._text_path.open("a", encoding="utf-8") as file:
             file.write(text + "\n")
 
     def event(self, **values: Any) -> None:
         """Appends one JSON object to `metrics.jsonl`."""
-        with self._writing(self._metrics_path), self._metrics_path.open("a", encoding="utf-8") as file:
+        with errors_named(self._metrics_path), self._metrics_path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
 
     @property
     def metrics_size(self) -> int:
         """Bytes in `metrics.jsonl`."""
         return self._metrics_path.stat().st_size
-
-    @contextlib.contextmanager
-    def _writing(self, path: Path) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise CheckpointError(
-                f"cannot write {path}: {error.strerror}; what was saved before is whole, make room and --resume"
-            ) from error
 
 
 class SilentLog(RunLog):

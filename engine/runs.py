@@ -35,5 +35,6 @@ def check_start(directory: Path, resume: bool) -> None:
     if resume and not has_checkpoint:
         raise UserError(f"there is nothing to resume in {directory}: no {STATE}; leave out --resume")
     if not has_checkpoint:
+        run = Owned(directory)
         for name in (*FILES, *LOGS):
-            Owned(directory).check(name)
+            run.check(name)

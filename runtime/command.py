@@ -59,7 +59,7 @@ class StoppedError(KeyboardInterrupt):
 
 _STOPPING = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-_taken: list[bool] = []  # whether this process is a command
+_running: list[bool] = []  # not empty while a command runs
 _came: list[int] = []  # the signal that ends this process, once it has come
 
 
@@ -70,7 +70,8 @@ def clear_errors() -> Iterator[None]:
     Bad input and a full disk end with 1, Ctrl-C with 130, SIGTERM with 143, a closed pipe with 141. A signal counts,
     too, where a library has turned its exception into another one.
     """
-    end_on_signals()
+    _running.append(True)
+    _handle_signals(_stop)
     try:
         try:
             yield
@@ -93,30 +94,25 @@ def clear_errors() -> Iterator[None]:
             sys.exit(f"error: {printable(str(error))}")
         raise
     finally:
-        _taken.clear()
-        for number in _STOPPING:
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, _leave)
-
-
-def end_on_signals() -> None:
-    """Lets SIGTERM and Ctrl-C raise StoppedError in the main thread; a second one ends the process at once.
-
-    A signal that is ignored already, as Ctrl-C is by jobs in the background of a script, stays so.
-    """
-    for number in _STOPPING:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _stop)
-            _taken.append(True)
+        _running.clear()
+        _handle_signals(_leave)
 
 
 def take_signals_back() -> None:
-    """Does so again after the import of Paddle, which takes SIGTERM for itself; nothing outside of a command."""
-    if _taken:
-        end_on_signals()
+    """Lets signals end a command after the import of Paddle, which takes SIGTERM; nothing outside of a command."""
+    if _running:
+        _handle_signals(_stop)
+
+
+def _handle_signals(handler: Callable[[int, object], None]) -> None:
+    """For SIGTERM and Ctrl-C; one that is ignored, as Ctrl-C is by jobs in the background of a script, stays so."""
+    for number in _STOPPING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def _stop(number: int, frame: object) -> None:
+    """Raises StoppedError in the main thread; a second signal ends the process at once."""
     signal.signal(number, signal.SIG_DFL)
     _came.append(number)
     raise StoppedError

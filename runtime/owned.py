@@ -110,13 +110,11 @@ class Owned:
 
     def prepare(self, contents: Mapping[str, bytes]) -> None:
         """Writes files beside, where `unfinished` finds them, and records that they may take their places."""
-        for name in contents:
-            self.check(name)
+        now = {name: self.check(name) for name in contents}
         try:
             for name, content in contents.items():
                 _write_through(self.unfinished(name), content, self.folder / name)
-                now = [digest for digest in self._files.get(name, []) if self._is(self.folder / name, digest)]
-                self._files[name] = [*now, hashlib.sha256(content).hexdigest()]
+                self._files[name] = [*now[name], hashlib.sha256(content).hexdigest()]
             self._write_record()
         except OSError:
             for name in contents:
@@ -168,24 +166,32 @@ class Owned:
     # -----------------------------------------------------------------------------------------------------------------
     # Removing
 
-    def check(self, name: str) -> None:
-        """Raises ForeignError for a file that is there and is not as this program has written it."""
+    def check(self, name: str) -> list[str]:
+        """Looks at a file.
+
+        Returns:
+            Its digest, alone; none if it is not there, or has none in the record.
+
+        Raises:
+            ForeignError: It is there and is not as this program has written it.
+        """
         path = self.folder / name
         if not Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(self.folder)):
             raise ForeignError(f"{name} is not inside of {self.folder}")
         if not os.path.lexists(path) or self._private:
-            return
+            return []
         digests = self._files.get(name)
         if digests is None or not (path.is_symlink() or path.is_file()):
             raise ForeignError(
                 f"{path} was not written by this program, as far as it knows: move it, or name another folder"
             )
         try:
-            is_ours = not digests or any(self._is(path, digest) for digest in digests)
+            found = [digest_of(path)] if digests else []
         except PermissionError as error:
             raise ForeignError(f"{path} cannot be read: {error.strerror}; name another folder") from error
-        if not is_ours:
+        if not set(found) <= set(digests):
             raise ForeignError(f"{path} was changed since this program wrote it: move it, or name another folder")
+        return found
 
     def check_all(self) -> None:
         """Raises ForeignError if the folder holds anything that is not as this program has written it."""
@@ -220,14 +226,14 @@ class Owned:
             ForeignError: It holds something that is not this program's; nothing is removed.
             LockedError: Another process works in it.
         """
+        if not is_held and self._inside("").is_dir():
+            with self.locked(f"another process works in {self.folder}"):
+                self.remove_all(is_held=True)
+            return
         self.check_all()
         if self.folder.is_symlink():
             raise ForeignError(f"{self.folder} is a link: name the folder that it points to")
         if not self.folder.exists():
-            return
-        if not is_held and self._inside("").is_dir():
-            with self.locked(f"another process works in {self.folder}"):
-                self.remove_all(is_held=True)
             return
         folders = [self.folder, *(path for path in self.folder.rglob("*") if path.is_dir() and not path.is_symlink())]
         for name in self._content():
@@ -287,9 +293,6 @@ class Owned:
             if Owned(folder).is_marked:
                 return Owned(folder)
         return self
-
-    def _is(self, path: Path, digest: str) -> bool:
-        return (path.is_symlink() or path.is_file()) and digest_of(path) == digest
 
     def _write_record(self) -> None:
         private = self._identity() if self._private else ""

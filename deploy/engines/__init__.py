@@ -21,7 +21,7 @@ from deploy.engines import onnxruntime, openvino, paddle
 from deploy.formats import Graph, formats_in
 from deploy.interface import QUANTIZED, Engine, EngineError, EngineKind, Settings
 from runtime import command, telemetry
-from runtime.errors import UserError
+from runtime.errors import UserError, last_line
 
 # --engine -> what it can do; of several that can, the first is taken where none is asked for
 ENGINES: dict[str, EngineKind] = {
@@ -94,8 +94,7 @@ def open_graph(name: str, graph: Graph, settings: Settings) -> Engine:
     except UserError:
         raise
     except Exception as error:  # each engine has errors of its own
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
-        raise EngineError(f"{graph.files[0]} does not load in {name}: {reason}") from error
+        raise EngineError(f"{graph.files[0]} does not load in {name}: {last_line(error)}") from error
     facts = {
         "runtime_device": settings.device, "ir_optim": True, "enable_tensorrt": False, "precision": settings.precision,
         "enable_mkldnn": False, "cpu_math_library_num_threads": settings.num_threads, "engine": name, **facts,
