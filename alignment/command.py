@@ -34,15 +34,15 @@ def run(argv: Sequence[str]) -> int:
     return _exit_code(compare, argv)
 
 
-def _exit_code(command: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
+def _exit_code(run: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
     """The command's own, or that of what went wrong, which is printed in one line."""
     try:
-        return command(argv)
+        return run(argv)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        command.say(f"error: {error}", error=True)
         return INCOMPARABLE
     except KeyboardInterrupt:
-        print("stopped by Ctrl-C", file=sys.stderr)
+        command.say("stopped by Ctrl-C", error=True)
         return 130
 
 
@@ -105,7 +105,7 @@ def report(argv: Sequence[str]) -> int:
     from alignment.reports.tolerance import rejudge
 
     found = rejudge(args.directory, args.rtol, args.only)
-    print(found.text(), end="")
+    command.say(*found.text().splitlines())
     return PASSED if found.passed else DIFFERS
 
 
@@ -182,13 +182,13 @@ def _reports(args: argparse.Namespace, names: Sequence[str]) -> list[Any]:
         progress=_show,
     ):
         _show("")
-        print(one.text(), flush=True)
+        command.say(*one.text().splitlines(), "")
         directory = Path(args.output) / f"{one.title}_{one.precision}"
         with unfinished_beside(directory, f"another process writes {directory}") as report:
             written = [str(file.relative_to(report.folder)) for file in write_report(one, report.folder)]
             report.seal()
             report.move_to(directory)
-        print(f"written to {directory}: {', '.join(written)}\n", flush=True)
+        command.say(f"written to {directory}: {', '.join(written)}", "")
         found.append(one)
     return found
 
@@ -196,7 +196,7 @@ def _reports(args: argparse.Namespace, names: Sequence[str]) -> list[Any]:
 def _show(line: str) -> None:
     """What is running now, on a line that the next one overwrites; only where somebody looks on."""
     if sys.stderr.isatty():
-        print(f"\r{line:<60}", end="\r", file=sys.stderr, flush=True)
+        print(f"\r{line:<60}", end="\r", file=sys.stderr, flush=True)  # noqa: T201  each line overwrites the last
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -20,7 +20,6 @@ writes the set with its default numbers, as folders that `datasets.annotation` r
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 from fractions import Fraction
@@ -32,7 +31,9 @@ import numpy as np
 
 from datasets.annotation import DataError
 from runtime import command
+from runtime.errors import UserError
 from runtime.owned import unfinished_beside
+from runtime.records import read_record
 
 # Each motion: the track that runs, the class that plays it forwards, the class that plays it backwards.
 MOTIONS: tuple[tuple[str, str, str], ...] = (
@@ -171,8 +172,8 @@ def _is_finished(root: Path, marker: dict[str, int]) -> bool:
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     try:
-        found = json.loads((root / MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = read_record(root / MARKER, dict[str, int])
+    except UserError:
         found = None
     if found != marker:
         what = "other files" if found is None else f"a demo data set of other numbers ({found})"
@@ -238,9 +239,9 @@ def _placement(angle: float, diameter: float, center: tuple[float, float]) -> np
 
 def main() -> None:
     """The command line: writes the default set to the folder it is given."""
-    parser = argparse.ArgumentParser(description="Write ActionAlign's embedded data set.")
+    parser = command.parser("Write ActionAlign's embedded data set.")
     parser.add_argument("root", help="folder to write; must be new, empty, or hold this very set")
-    print(write_demo_dataset(parser.parse_args().root))
+    command.say(str(write_demo_dataset(parser.parse_args().root)))
 
 
 if __name__ == "__main__":

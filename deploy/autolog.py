@@ -20,6 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from runtime.command import say
+
 TIME_KEYS = ("preprocess_time", "inference_time", "postprocess_time")
 TIMEOUT_S = 60.0  # seconds that the real one may take for its report
 
@@ -78,7 +80,7 @@ class Benchmark:
         """Prints the blocks."""
         if not (self.theirs and _finishes(self.theirs.report)):
             for line in self.lines():
-                print(f"[{time.strftime('%Y/%m/%d %H:%M:%S')}] root INFO: {line}", flush=True)
+                say(*f"[{time.strftime('%Y/%m/%d %H:%M:%S')}] root INFO: {line}".split("\n"))
 
     def lines(self) -> list[str]:
         """AutoLog's report by our own measurements; it leaves room for an identifier before each value."""
@@ -125,7 +127,7 @@ class Benchmark:
                 warmup=0,
             )
         except Exception as error:  # whatever goes wrong in there, the measurement is ours to report
-            print(f"auto_log does not start ({error!r}): reporting without it", file=sys.stderr)
+            say(f"auto_log does not start ({error!r}): reporting without it", error=True)
             return None
 
 
@@ -139,13 +141,13 @@ def _finishes(report: Callable[[], None]) -> bool:
                 report()
             done.set()
         except Exception as error:
-            print(f"auto_log fails ({error!r}): reporting without it", file=sys.stderr)
+            say(f"auto_log fails ({error!r}): reporting without it", error=True)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(TIMEOUT_S)
     if thread.is_alive():
-        print(f"auto_log gives no report within {TIMEOUT_S:g} s: reporting without it", file=sys.stderr)
+        say(f"auto_log gives no report within {TIMEOUT_S:g} s: reporting without it", error=True)
     return done.is_set()
 
 

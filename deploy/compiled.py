@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from deploy.interface import Engine, EngineError, Settings
 from deploy.parity import TOLERANCE
 from deploy.signature import Signature
 from deploy.writers import write_graph
+from runtime.command import say
 
 # Making and checking a graph takes 1 to 4 s, and saves 0.1 s (TSM) to 0.4 s (MVF) of a view of ResNet-50 at 224 pixels
 # on one core of an AMD EPYC (Zen 4).
@@ -55,10 +55,10 @@ class CompiledRecognizer(nn.Layer):
                 "take --engine dygraph"
             )
         top1 = "the same class" if found.argmax() == expected.argmax() else "another class"
-        print(
+        say(
             f"note: computed by {name} in {precision}; logits of the first clip differ by {difference:.1e} "
             f"({difference / max(scale, 1e-30):.1e} of the largest) from the model's own, {top1} comes first",
-            file=sys.stderr,
+            error=True,
         )
 
 
@@ -90,7 +90,7 @@ def compiled(
     except (ArtifactError, EngineError) as error:
         if engine != "auto" or settings.precision != "fp32":
             raise
-        print(f"note: computed in dygraph, as the engine {name} does not run here: {error}", file=sys.stderr)
+        say(f"note: computed in dygraph, as the engine {name} does not run here: {error}", error=True)
         return model, "dygraph"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -29,19 +30,37 @@ def read_record(path: str | Path, kind: Any, error: type[UserError] = UserError,
         UserError: The file cannot be read, is too large or no JSON, or holds another type than `kind` at some place,
             which the message names as `$.key[0]`.
     """
+    return _reading(path, lambda content: parse_record(content, kind), error, way_out)
+
+
+def read_lines(path: str | Path, kind: Any, error: type[UserError] = UserError, way_out: str = "") -> list[Any]:
+    """The records of a file that has one in each line, see `read_record`; a last line without its end is not read."""
+    records: list[Any] = _reading(
+        path, lambda content: [parse_record(line, kind) for line in content.split(b"\n")[:-1]], error, way_out
+    )
+    return records
+
+
+def _reading(path: str | Path, parse: Callable[[bytes], Any], error: type[UserError], way_out: str) -> Any:
     try:
         with open(path, "rb") as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise ValueError(f"it has more than {MAX_BYTES // 2**20} MiB")
-        value = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
-        check_type(value, kind)
+        return parse(content)
     except OSError as cause:
         raise error(f"cannot read {path}: {cause.strerror or cause}") from cause
-    except RecursionError as cause:
-        raise error(f"{path} is damaged (it is nested too deep){way_out}") from cause
     except ValueError as cause:
         raise error(f"{path} is damaged ({cause}){way_out}") from cause
+
+
+def parse_record(content: bytes, kind: Any) -> Any:
+    """The value of a JSON text, see `read_record`; raises ValueError if it is none, or has another type."""
+    try:
+        value = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    check_type(value, kind)
     return value
 
 

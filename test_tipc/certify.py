@@ -5,7 +5,6 @@ bash test_tipc/certify.sh [FOLDER_OF_CONFIGS...]
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
@@ -37,7 +36,7 @@ RUNS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs them; the exit code is 1 if any chain failed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.parser(__doc__)
     parser.add_argument("configs", nargs="*", type=Path, help=f"folders of configs (default: those in {CONFIGS})")
     args = parser.parse_args(argv)
     rows = []
@@ -50,10 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             started = time.perf_counter()
             code = run("prepare", argv) or run(script, argv)
             rows.append((folder.name, script, mode, time.perf_counter() - started, code))
-    print()
+    command.say("")
     for model, script, mode, seconds, code in rows:
-        print(f"{'FAILED' if code else 'passed'}  {model:18}{script:30}{mode:26}{seconds:6.0f} s")
-    print(f"{sum(seconds for *_, seconds, _ in rows):.0f} s in all")
+        command.say(f"{'FAILED' if code else 'passed'}  {model:18}{script:30}{mode:26}{seconds:6.0f} s")
+    command.say(f"{sum(seconds for *_, seconds, _ in rows):.0f} s in all")
     write_table(read_results())
     return int(any(code for *_, code in rows))
 
@@ -69,9 +68,9 @@ def config_folder(path: Path) -> Path:
 
 def run(script: str, argv: Sequence[str]) -> int:
     """The exit code of a script of this folder."""
-    command = ["bash", f"test_tipc/{script}.sh", *argv]
-    print(f"\n$ {' '.join(command)}", flush=True)
-    return subprocess.run(command, check=False).returncode
+    line = ["bash", f"test_tipc/{script}.sh", *argv]
+    command.say("", f"$ {' '.join(line)}")
+    return subprocess.run(line, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import re
 import shutil
@@ -267,7 +266,7 @@ CHAINS: dict[str, tuple[Callable[[Config, str, Session], None], str, tuple[str, 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a chain; the exit code is 0 if steps passed and none failed."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = command.parser(__doc__)
     parser.add_argument("chain", choices=tuple(CHAINS))
     parser.add_argument("config", help="config file")
     parser.add_argument("mode", nargs="?", default="", help=f"of train_inference: {', '.join(MODES)}")

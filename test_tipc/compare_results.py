@@ -202,7 +202,7 @@ def _number(path: str | Path, text: str) -> float:
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Flags of the command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.parser(__doc__)
     parser.add_argument("--gt_file", required=True, help="ground truth; a pattern may find one for each precision")
     parser.add_argument("--log_file", required=True, help="logs to compare; may be a pattern")
     parser.add_argument("--atol", nargs="+", default=[], help="absolute tolerance: a number, or PRECISION=NUMBER ...")
@@ -225,14 +225,14 @@ def main(argv: Sequence[str] | None = None) -> None:
             if truth is None:
                 raise ComparisonError(f"{args.gt_file} has no ground truth for {precision_of(log)}")
             agreement = compare_files(truth, log, allowed)
-            print(
+            command.say(
                 f"Assert allclose passed! The results of {log} and {truth} are consistent! "
                 f"(top-1 agreement {agreement.same_top1} of {agreement.videos}, largest difference "
                 f"{agreement.difference:.1e})"
             )
         except ComparisonError as error:
             failures += 1
-            print(f"The results of {log} and the results of {truth} are inconsistent! {error}")
+            command.say(f"The results of {log} and the results of {truth} are inconsistent! {error}")
     if failures:
         raise ComparisonError(f"{failures} log(s) differ from the ground truth")
 

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shlex
@@ -145,7 +144,7 @@ def _train(config: Config, root: Path, source: str) -> None:
     made: dict[str, Any] = {"command": argv, "dataset": source, "finished": True}
     ours = stamp.is_file()
     if weights.is_file() and (not ours or read_record(stamp, Any) == made):
-        print(f"{weights}: is there")
+        command.say(f"{weights}: is there")
         return
     try:
         Owned(run).remove_all()
@@ -153,7 +152,7 @@ def _train(config: Config, root: Path, source: str) -> None:
         what = "is of other data or settings" if weights.is_file() else f"is there without {weights.name}: put it there"
         raise config.error("infer_model", f"{run} {what}; {error}") from error
     Owned(run).write({STAMP: (json.dumps(made | {"finished": False}) + "\n").encode()})
-    print(f"{weights}: training it\n$ {shlex.join(argv)}", flush=True)
+    command.say(f"{weights}: training it", f"$ {shlex.join(argv)}")
     code = subprocess.run(argv, check=False).returncode
     if code or not weights.is_file():
         raise UserError(f"the training of {weights} ended with exit code {code}" + " and did not make it" * (not code))
@@ -162,7 +161,7 @@ def _train(config: Config, root: Path, source: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Prepares."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.parser(__doc__)
     parser.add_argument("config", help="config file")
     parser.add_argument("mode", help="mode that the chain will be run in")
     parser.add_argument(

@@ -2,30 +2,51 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from alignment.reports.markdown import BEGIN, END, between_marks, markdown_table
 from runtime import command
 from runtime.errors import UserError
+from runtime.records import read_record
 from test_tipc.compare_results import precision_of
 from test_tipc.session import FAILED, OUTPUT, PASSED, SKIPPED
 
 README = Path("test_tipc/README.md")
 
 
-def read_results(output: Path = OUTPUT) -> list[dict[str, Any]]:
-    """The records of all chains that have run, by model and mode; raises UserError if there are none."""
+class StepRecord(TypedDict):
+    """One step in `results.json`."""
+
+    name: str
+    status: str
+    log: str
+    numbers: dict[str, Any]
+
+
+class ChainRecord(TypedDict):
+    """What `results.json` holds, see `session.Session.finish`."""
+
+    model: str
+    mode: str
+    passed: bool
+    seconds: float
+    date: str
+    versions: dict[str, str]
+    cpu: str
+    steps: list[StepRecord]
+
+
+def read_results(output: Path = OUTPUT) -> list[ChainRecord]:
+    """What all chains that have run left, by model and mode; raises UserError if that is nothing, or damaged."""
     paths = sorted(output.glob("*/*/results.json"))
     if not paths:
         raise UserError(f"{output} has no results: bash test_tipc/certify.sh makes them")
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    return [read_record(path, ChainRecord) for path in paths]
 
 
-def table(records: Sequence[dict[str, Any]]) -> str:
+def table(records: Sequence[ChainRecord]) -> str:
     """A Markdown table with a row for each chain."""
     rows = []
     for record in records:
@@ -40,7 +61,7 @@ def table(records: Sequence[dict[str, Any]]) -> str:
     return markdown_table(["model", "mode", "verdict", "passed / failed / skipped", "measured", "seconds"], rows)
 
 
-def measured(steps: Sequence[dict[str, Any]]) -> list[str]:
+def measured(steps: Sequence[StepRecord]) -> list[str]:
     """The numbers of a chain in words: of several steps the worst."""
 
     def all_of(name: str) -> list[float]:
@@ -64,7 +85,7 @@ def measured(steps: Sequence[dict[str, Any]]) -> list[str]:
     return parts
 
 
-def _by_precision(steps: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+def _by_precision(steps: Iterable[StepRecord]) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     for step in steps:
         if "difference" in step["numbers"]:
@@ -72,7 +93,7 @@ def _by_precision(steps: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, A
     return found
 
 
-def write_table(records: Sequence[dict[str, Any]], path: Path = README) -> None:
+def write_table(records: Sequence[ChainRecord], path: Path = README) -> None:
     """Puts the table between the marks of a Markdown file, with dates, versions and the command."""
     before, _, after = between_marks(path, BEGIN, END)
     dates, cpus = ({record[name] for record in records} for name in ("date", "cpu"))
@@ -84,10 +105,10 @@ def write_table(records: Sequence[dict[str, Any]], path: Path = README) -> None:
 
 def main() -> None:
     """Writes the table."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    command.parser(__doc__).parse_args()
     records = read_results()
     write_table(records)
-    print(table(records), end="")
+    command.say(*table(records).splitlines())
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from typing import Any
 
 from alignment.reports.environment import CPU_FLAGS, cpu
 from deploy.engines import versions
+from runtime.command import printable, say
 from runtime.errors import UserError
 from runtime.lock import locked
 from runtime.owned import Owned
@@ -174,11 +175,12 @@ class Session:
             "steps": [asdict(step) for step in self.steps],
         }  # fmt: skip
         (self.folder / "results.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        print(f"\n{self.model} {self.mode}: " + ", ".join(f"{count[status]} {status}" for status in count), end="")
-        print(f", {seconds:.0f} s; results in {self.folder}")
-        for step in self.steps:
-            if step.status == FAILED:
-                print(f"  failed: {step.name}: {step.reason}")
+        counts = ", ".join(f"{count[status]} {status}" for status in count)
+        say(
+            "",
+            f"{self.model} {self.mode}: {counts}, {seconds:.0f} s; results in {self.folder}",
+            *(f"  failed: {step.name}: {step.reason}" for step in self.steps if step.status == FAILED),
+        )
         self._owned.seal()
         self._lock.close()
         return 0 if passed else 1
@@ -188,9 +190,9 @@ class Session:
         self.steps.append(step)
         verdicts = {PASSED: "Run successfully with command", FAILED: "Run failed with command", SKIPPED: "Skipped"}
         what = f"{step.command} > {step.log} 2>&1 " if step.log else step.command or step.name
-        lines = [f"\033[33m {verdicts[step.status]} - {what}!  \033[0m"]
-        lines += [f"   {step.name}: {step.reason}"] if step.reason else []
-        print("\n".join(lines), flush=True)
+        lines = [f"\033[33m {verdicts[step.status]} - {printable(what)}!  \033[0m"]
+        lines += [f"   {step.name}: {printable(step.reason)}"] if step.reason else []
+        print("\n".join(lines), flush=True)  # noqa: T201  the colour is part of that form
         with (self.folder / "results_python.log").open("a", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
         return step

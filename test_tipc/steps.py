@@ -2,21 +2,62 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, TypeVar
 
 from runtime.cpu import has_bf16
+from runtime.records import read_lines, read_record
 from test_tipc.compare_results import compare_files, read_predictions
 from test_tipc.config import Config
 from test_tipc.prepare import videos_of
 from test_tipc.session import Session, StepError
 
 PREDICTIONS = "ground_truth.log"
+Certificate = TypeVar("Certificate", bound="Record")
+
+
+class Epoch(TypedDict):
+    """A line of `metrics.jsonl`."""
+
+    loss: float
+    top1_acc: float
+
+
+class Parity(TypedDict):
+    """What `export.json` says of a graph."""
+
+    max_difference: float
+    allowed: float
+    relative: float
+    top1: float
+
+
+class Quantization(TypedDict):
+    """What `export.json` says of int8."""
+
+    top1_acc: dict[str, float]
+
+
+class Record(TypedDict):
+    """What `export.json` says of every artifact."""
+
+    files: dict[str, str]
+
+
+class Exported(Record):
+    """What it says of one by deploy.export."""
+
+    parity: dict[str, Parity]
+
+
+class Quantized(Record):
+    """What it says of one by deploy.quantize."""
+
+    quantization: Quantization
 
 
 class Training(NamedTuple):
@@ -78,9 +119,9 @@ def cards(gpus: str) -> dict[str, str]:
 def training_numbers(run: Path, epochs: str) -> dict[str, Any]:
     """Losses and accuracy of a training; raises StepError if a loss is not finite or an epoch is missing."""
     losses = read_losses(run / "train.log")
-    events = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    accuracy = [float(event["top1_acc"]) for event in events]
-    if not all(map(math.isfinite, [*losses, *accuracy, *(float(event["loss"]) for event in events)])):
+    events: list[Epoch] = read_lines(run / "metrics.jsonl", Epoch, StepError)  # which refuses NaN
+    accuracy = [event["top1_acc"] for event in events]
+    if not all(map(math.isfinite, losses)):
         raise StepError(f"a loss in {run} is not finite")
     if not losses or (epochs and len(events) != int(epochs)):
         raise StepError(f"{run} tells of {len(events)} epochs and {len(losses)} losses, {epochs} epochs were asked for")
@@ -141,9 +182,9 @@ def export(session: Session, config: Config, folder: Path, weights: Path, comman
     return target if step.passed else None
 
 
-def read_certificate(target: Path) -> dict[str, Any]:
+def read_certificate(target: Path, kind: type[Certificate]) -> Certificate:
     """The record of an artifact; raises StepError if it certifies no file, or one that is not there."""
-    record = json.loads((target / "export.json").read_text(encoding="utf-8"))
+    record: Certificate = read_record(target / "export.json", kind, StepError)
     missing = [name for name in record["files"] if not (target / name).is_file()]
     if missing or not record["files"]:
         raise StepError(f"{target}/export.json certifies nothing, or files that are not there: {missing}")
@@ -152,7 +193,7 @@ def read_certificate(target: Path) -> dict[str, Any]:
 
 def export_numbers(target: Path) -> dict[str, Any]:
     """What the certificate of an artifact says; raises StepError if it certifies nothing or not enough."""
-    record = read_certificate(target)
+    record = read_certificate(target, Exported)
     if not record["parity"]:
         raise StepError(f"{target}/export.json certifies nothing about its graphs")
     for engine, figures in record["parity"].items():
@@ -271,7 +312,7 @@ def quantize(session: Session, config: Config, exported: Path) -> Path | None:
     ]  # fmt: skip
 
     def check() -> dict[str, Any]:
-        accuracy = read_certificate(target)["quantization"]["top1_acc"]
+        accuracy = read_certificate(target, Quantized)["quantization"]["top1_acc"]
         if not accuracy["fp32"] - accuracy["int8"] <= allowed:
             raise StepError(
                 f"top1_acc falls from {accuracy['fp32']:.4f} to {accuracy['int8']:.4f}, {allowed:g} is allowed"

@@ -10,7 +10,6 @@ are compared by wall time, which other work on the machine disturbs: quote ratio
 
 from __future__ import annotations
 
-import argparse
 import functools
 import json
 import tempfile
@@ -40,7 +39,7 @@ Reader = Callable[[str, np.ndarray], np.ndarray]  # path, rising indices -> uint
 
 def main(argv: list[str] | None = None) -> None:
     """Prints the three tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.parser(__doc__)
     parser.add_argument("--videos", nargs="+", default=[], help="video files or folders of JPEG frames of your own")
     parser.add_argument("--rounds", type=command.positive, default=5)
     parser.add_argument("--json", type=Path, help="also write the figures there")
@@ -54,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
             "augment": augment_times(args.rounds),
             "loader": {path.name: loader_rates(path, args.rounds) for path in paths},
         }  # fmt: skip
-    print("\n".join([*header(report), "", *tables(report)]))
+    command.say(*header(report), "", *tables(report))
     if args.json:
         args.json.write_text(json.dumps(report, indent=2) + "\n")
 

@@ -65,19 +65,19 @@ def main(argv: list[str] | None = None) -> None:
     arrays = to_layout(loaded, args.target)
     if not target.wraps:
         _require_no_modules_lost(recipe, args.target, arrays)
-    print(f"{args.pretrained} ({coverage.layout}) as {recipe.network.model}\n{coverage.table()}")
+    command.say(f"{args.pretrained} ({coverage.layout}) as {recipe.network.model}", *coverage.table().splitlines())
     contents = {out: WRITERS[out.suffix](arrays, target.key)}
     if target.has_recipe:
         contents[beside[0]] = recipe.to_json().encode()
         if names := names_of_weights(args.pretrained, recipe.network.num_classes, names=args.labels):
             contents[beside[1]] = "".join(f"{name}\n" for name in names).encode()
         else:
-            print("class names: not known from the file; --labels NAME gives them")
+            command.say("class names: not known from the file; --labels NAME gives them")
     else:
-        print(f"build it there as: {_config_of(recipe)}")
+        command.say(f"build it there as: {_config_of(recipe)}")
     for path, content in contents.items():
         create(path, content)
-    print(f"written: {', '.join(map(str, contents))}")
+    command.say(f"written: {', '.join(map(str, contents))}")
 
 
 def _require_writable(args: argparse.Namespace, paths: list[Path]) -> None:

@@ -8,12 +8,11 @@ a table, and with exit code 1 if the table does not show that.
 
 from __future__ import annotations
 
-import argparse
-import json
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 
@@ -21,14 +20,30 @@ from datasets.demo import CLASS_NAMES, MOTIONS, write_demo_dataset
 from runtime import command
 from runtime.errors import UserError
 from runtime.owned import Owned
+from runtime.records import read_lines, read_record
 
 FAMILIES = ("mvf", "tsm", "tsn")
 NAMES = {"mvf": "MVF", "tsm": "TSM", "tsn": "TSN"}
 
 
+class Epoch(TypedDict):
+    """A line of `metrics.jsonl`."""
+
+    epoch: int
+    loss: float
+    top1_acc: float
+
+
+class Tested(TypedDict):
+    """What is read of `test.json`."""
+
+    top1_acc: float
+    confusion: list[list[int]]
+
+
 def main(argv: list[str] | None = None) -> None:
     """Runs the demo and prints its table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.parser(__doc__)
     parser.add_argument("--output_dir", type=Path, default=Path("output/demo"))
     parser.add_argument("--seed", type=int, default=1234, help="seed of the three trainings")
     args = parser.parse_args(argv)
@@ -39,12 +54,12 @@ def main(argv: list[str] | None = None) -> None:
     for family in FAMILIES:
         run = args.output_dir / family
         _command("test.py", "--dataset_root", data, "--pretrained", run / "last.pdparams", "--output_dir", run / "test")
-        record = json.loads((run / "test" / "test.json").read_text())
-        rows[family] = {**record, "train_seconds": seconds[family]}
+        rows[family] = {**read_record(run / "test" / "test.json", Tested), "train_seconds": seconds[family]}
     video = next((data / "val" / CLASS_NAMES[0]).iterdir())
     _command("predict.py", "--video", video, "--pretrained", args.output_dir / "mvf" / "last.pdparams")
-    print("\n" + table(rows))
-    print(f"\n{len(CLASS_NAMES)} classes, {time.perf_counter() - started:.0f} s in all; files in {args.output_dir}")
+    command.say("", *table(rows).splitlines())
+    took = time.perf_counter() - started
+    command.say("", f"{len(CLASS_NAMES)} classes, {took:.0f} s in all; files in {args.output_dir}")
     if not claim_holds(rows):
         raise UserError(
             "the table does not show MVF and TSM above 90 % and TSN at or below the chance level of direction"
@@ -64,7 +79,7 @@ def train_all(data: Path, output_dir: Path, seed: int) -> dict[str, float]:
             "train.py", "--preset", f"demo_{family}", "--dataset_root", str(data), "--output_dir",
             str(output_dir / family), "--seed", str(seed), "--num_workers", "0", "--threads", "1",
         ]  # fmt: skip
-        print(f"$ python {' '.join(argv)} &", flush=True)
+        command.say(f"$ python {' '.join(argv)} &")
         logs[family] = (output_dir / f"{family}.out").open("w")
         runs[family] = subprocess.Popen([sys.executable, *argv], stdout=logs[family], stderr=subprocess.STDOUT)
     started, told = time.perf_counter(), dict.fromkeys(FAMILIES, 0)
@@ -88,12 +103,9 @@ def train_all(data: Path, output_dir: Path, seed: int) -> dict[str, float]:
 
 def _tell_epochs(family: str, metrics: Path, told: int) -> int:
     """Prints the epochs of a run that were not told yet; returns how many are told now."""
-    events = metrics.read_text().splitlines() if metrics.is_file() else []
-    for event in map(json.loads, events[told:]):
-        print(
-            f"{NAMES[family]} epoch {event['epoch']}: loss {event['loss']:.3f}, top-1 {event['top1_acc']:.1%}",
-            flush=True,
-        )
+    events: list[Epoch] = read_lines(metrics, Epoch) if metrics.is_file() else []
+    for event in events[told:]:
+        command.say(f"{NAMES[family]} epoch {event['epoch']}: loss {event['loss']:.3f}, top-1 {event['top1_acc']:.1%}")
     return len(events)
 
 
@@ -141,7 +153,7 @@ def _command(script: str, *arguments: object) -> None:
         UserError: It ends with an error.
     """
     argv = [script, *map(str, arguments)]
-    print(f"\n$ python {' '.join(argv)}", flush=True)
+    command.say("", f"$ python {' '.join(argv)}")
     code = subprocess.run([sys.executable, *argv], check=False).returncode
     if code:
         raise UserError(f"python {' '.join(argv)} ended with exit code {code}")

@@ -30,6 +30,7 @@ import numpy as np
 from alignment.reports.environment import cpu
 from configs.presets import preset_for_model
 from deploy.engines import versions
+from runtime import command
 from runtime.errors import UserError
 from runtime.fresh_process import in_fresh_process
 
@@ -310,8 +311,7 @@ def run(
     report: dict[str, Any] = {"title": description, "machine": machine(), "rounds": args.rounds, "models": {}}
     peak = in_fresh_process(peak_gflops) if multiply_adds else 0.0
     report["peak_gflops"] = peak
-    print("\n".join(header(report)), flush=True)
-    print("\n" + "\n".join(table_head(value_names)), flush=True)
+    command.say(*header(report), "", *table_head(value_names))
     for model in args.models:
         frames = 4 if args.quick else 16 if preset_for_model(model).clip.num_segments == 1 else 8
         with tempfile.TemporaryDirectory() as directory:
@@ -320,8 +320,8 @@ def run(
             rows = measure(job, chosen, args.rounds)
         report["models"][model] = {name: _as_json(row) for name, row in rows.items()}
         work = 2e-9 * in_fresh_process(multiply_adds, job) / peak if multiply_adds else 0.0
-        print("\n".join(table_rows(job, engines, rows, work)), flush=True)
-    print(f"\nLoad average at the end: {os.getloadavg()[0]:.1f}")
+        command.say(*table_rows(job, engines, rows, work))
+    command.say("", f"Load average at the end: {os.getloadavg()[0]:.1f}")
     if args.json:
         args.json.write_text(json.dumps(report, indent=2) + "\n")
 
@@ -351,16 +351,14 @@ def peak_gflops(size: int = 2048, rounds: int = 5) -> float:
 
 
 def _parse(description: str, engines: dict[str, Engine], argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=description)
+    parser = command.parser(description)
     parser.add_argument("--models", nargs="+", help="names of models (default: tsn_r50 tsm_r50 mvf_r50)")
     parser.add_argument("--engines", nargs="+", default=list(engines), choices=list(engines), metavar="NAME",
                         help=f"rows to measure: {', '.join(engines)} (default: all)")  # fmt: skip
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each engine (default: %(default)s)")
+    parser.add_argument("--rounds", type=command.positive, default=3, help="turns of each engine")
     parser.add_argument("--json", type=Path, help="write every measured number to this file")
     parser.add_argument("--quick", action="store_true", help="tiny models and clips: shows that it runs, not how fast")
     args = parser.parse_args(argv)
-    if args.rounds < 1:
-        raise UserError(f"--rounds must be at least 1, got {args.rounds}")
     if args.models is None:
         args.models = [f"{family}_{'tiny' if args.quick else 'r50'}" for family in ("tsn", "tsm", "mvf")]
     return args

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import sys
 from collections.abc import Callable, Sequence
 from math import prod
 
-from runtime import preparation
+from runtime import command, preparation
 
 
 @dataclasses.dataclass
@@ -86,30 +84,32 @@ def _count_into(cost: Cost) -> Callable[..., None]:
     return hook
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the table of one model."""
-    parser = argparse.ArgumentParser(prog="python -m tools.summary", description=__doc__.split(":")[0] + ".")
-    parser.add_argument("--model", default="mvf_r50", help="model name (default: %(default)s)")
-    parser.add_argument("--num_classes", type=int, default=400, help="classes (default: %(default)s)")
-    parser.add_argument("--num_frames", type=int, default=16, help="frames of a clip (default: %(default)s)")
-    parser.add_argument("--size", type=int, default=224, help="height and width, pixels (default: %(default)s)")
+    parser = command.parser(f"{__doc__.split(':')[0]}.")
+    parser.add_argument("--model", default="mvf_r50", help="model name")
+    parser.add_argument("--num_classes", type=int, default=400, help="classes")
+    parser.add_argument("--num_frames", type=int, default=16, help="frames of a clip")
+    parser.add_argument("--size", type=int, default=224, help="height and width, pixels")
     args = parser.parse_args(arguments)
     preparation.prepare(device="cpu")
-    try:
-        costs = measure(args.model, args.num_classes, args.num_frames, args.size)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"{args.model}, {args.num_classes} classes, clip {args.num_frames} x 3 x {args.size} x {args.size}\n")
-    print(f"{'part':<24}{'trainable parameters':>22}{'multiply-adds, G':>20}")
+    costs = measure(args.model, args.num_classes, args.num_frames, args.size)
+    command.say(
+        f"{args.model}, {args.num_classes} classes, clip {args.num_frames} x 3 x {args.size} x {args.size}",
+        "",
+        f"{'part':<24}{'trainable parameters':>22}{'multiply-adds, G':>20}",
+    )
     total = sum(costs.values(), Cost())
     for name, cost in [*costs.items(), ("total", total)]:
-        print(f"{name:<24}{cost.params:>22,}{cost.multiply_adds / 1e9:>20.3f}")
-    print("\nMultiply-adds of convolutions and of the classifier, in the published architecture: fusion counts as its")
-    print("depthwise 3-D convolutions, however it is computed. As the papers count, with BatchNorm at 2 per element,")
-    print(f"the classifier twice and the pooling: {total.published / 1e9:.3f} GFLOPs.")
-    return 0
+        command.say(f"{name:<24}{cost.params:>22,}{cost.multiply_adds / 1e9:>20.3f}")
+    command.say(
+        "",
+        "Multiply-adds of convolutions and of the classifier, in the published architecture: fusion counts as its",
+        "depthwise 3-D convolutions, however it is computed. As the papers count, with BatchNorm at 2 per element,",
+        f"the classifier twice and the pooling: {total.published / 1e9:.3f} GFLOPs.",
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with command.clear_errors():
+        main()

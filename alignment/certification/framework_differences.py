@@ -15,6 +15,7 @@ from paddle import nn as paddle_nn
 from torch import nn as torch_nn
 
 from alignment.certification.data.pipeline import ours, reference
+from runtime.command import say
 
 
 class Difference(NamedTuple):
@@ -199,10 +200,10 @@ def _relative(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 def main() -> None:
     """Measures and prints all of them as a Markdown table."""
-    print(f"paddle {paddle.__version__} on {paddle.get_device()}, torch {torch.__version__}\n")
-    print("| difference | measured | what is done about it |\n|---|---|---|")
+    say(f"paddle {paddle.__version__} on {paddle.get_device()}, torch {torch.__version__}", "")
+    say("| difference | measured | what is done about it |", "|---|---|---|")
     for measure in DIFFERENCES:
-        print(f"| {' | '.join(measure())} |")
+        say(f"| {' | '.join(measure())} |")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import pytest
 
+from runtime.errors import UserError
 from tools.summary import Cost, main, measure
 
 
@@ -16,13 +17,13 @@ def test_mvf_r50_at_four_frames_has_the_published_numbers():
 
 
 def test_table_names_the_parts_and_the_convention(capsys):
-    assert main(["--model", "mvf_tiny", "--num_classes", "10", "--num_frames", "2", "--size", "32"]) == 0
+    main(["--model", "mvf_tiny", "--num_classes", "10", "--num_frames", "2", "--size", "32"])
     printed = capsys.readouterr().out
     assert "mvf_tiny, 10 classes, clip 2 x 3 x 32 x 32" in printed
     for part in ("backbone.layer3", "cls_head.new_fc", "total", "depthwise 3-D convolutions", "GFLOPs"):
         assert part in printed
 
 
-def test_unknown_model_ends_with_one_line(capsys):
-    assert main(["--model", "mvf_r51"]) == 1
-    assert "got 'mvf_r51'" in capsys.readouterr().err
+def test_unknown_model_is_named():
+    with pytest.raises(UserError, match="got 'mvf_r51'"):
+        main(["--model", "mvf_r51"])

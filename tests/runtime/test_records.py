@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 import pytest
 
 from runtime.errors import UserError
-from runtime.records import MAX_BYTES, read_record
+from runtime.records import MAX_BYTES, read_lines, read_record
 
 
 class Inner(TypedDict):
@@ -78,3 +78,11 @@ def test_bytes_that_are_no_text_and_files_that_are_not_there(tmp_path):
         read_record(tmp_path / "b.json", Any)
     with pytest.raises(UserError, match=r"cannot read .*: Is a directory"):
         read_record(tmp_path, Any)
+
+
+def test_a_file_of_lines_is_read_as_far_as_it_is_written(tmp_path):
+    path = write(tmp_path / "a.jsonl", '{"size": 1}\n{"size": 2.5}\n{"si')
+    assert read_lines(path, Inner) == [{"size": 1}, {"size": 2.5}]
+    for damaged in ('{"size": 1}\n{"size": "x"}\n', '{"size": NaN}\n', "[" * 100_000 + "\n", "\n"):
+        with pytest.raises(UserError, match=r"a\.jsonl is damaged"):
+            read_lines(write(path, damaged), Inner)

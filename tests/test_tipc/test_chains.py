@@ -303,7 +303,7 @@ def run_directory(tmp_path):
 def test_losses_must_be_finite_and_epochs_all_there(run_directory):
     assert training_numbers(run_directory([2.0, 1.5]), "1")["last_loss"] == 1.5
     for losses, epochs, accuracy in (([2.0, "nan"], 1, 0.5), (["inf"], 1, 0.5), ([1.0], 1, float("nan"))):
-        with pytest.raises(StepError, match="is not finite"):
+        with pytest.raises(StepError, match=r"is not finite|NaN is no number"):
             training_numbers(run_directory(losses, epochs, accuracy), "1")
     for losses, epochs in (([], 1), ([1.0], 0), ([1.0], 2)):
         with pytest.raises(StepError, match="epochs were asked for"):
@@ -324,7 +324,7 @@ def test_a_certificate_must_certify(tmp_path):
             judge(parity, files)
     for bad, message in (
         ({"max_difference": 1e-3}, "openvino is off by 1.0e-03, 1.0e-04 is allowed"),
-        ({"max_difference": float("nan")}, "openvino is off by nan"),
+        ({"max_difference": float("nan")}, "export.json is damaged (NaN is no number of JSON)"),
         ({"top1": 0.5}, "top-1 agreement of openvino with the trained model is 50%"),
     ):
         with pytest.raises(StepError, match=re.escape(message)):

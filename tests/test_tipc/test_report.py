@@ -71,8 +71,13 @@ def test_no_results_is_an_error(tmp_path):
     with pytest.raises(UserError, match=r"has no results: bash test_tipc/certify\.sh makes them"):
         report.read_results(tmp_path)
     (tmp_path / "mvf" / "whole_infer").mkdir(parents=True)
-    (tmp_path / "mvf" / "whole_infer" / "results.json").write_text(json.dumps({"model": "mvf"}))
-    assert report.read_results(tmp_path) == [{"model": "mvf"}]
+    results = tmp_path / "mvf" / "whole_infer" / "results.json"
+    results.write_text(json.dumps(record("whole_infer", [step("train")])))
+    assert report.read_results(tmp_path) == [record("whole_infer", [step("train")])]
+    for content in ('{"model": "mvf"}', "[" * 100_000, "{", "\xff"):
+        results.write_text(content)
+        with pytest.raises(UserError, match=r"results\.json is damaged"):
+            report.read_results(tmp_path)
 
 
 def test_certify_runs_what_is_there_and_tells_of_a_failure(monkeypatch, capsys, tmp_path):
