@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from runtime.command import printable, say
 from runtime.errors import UserError
 from runtime.owned import Owned
 from tasks.accuracy import class_accuracy, confusion_matrix
+from tasks.fonts import WAY_OUT, families_for
 
 REPORT = ("test.json", "per_class.csv", "confusion_matrix.png")
 
@@ -77,8 +79,15 @@ def _drawn_confusion(confusion: np.ndarray, class_names: Sequence[str]) -> bytes
     figure.colorbar(image, ax=axes, label="fraction of the class's videos")
     axes.set(xlabel="predicted", ylabel="true", title="Confusion matrix")
     if classes <= 60:
-        axes.set_xticks(range(classes), class_names, rotation=90, fontsize=8, parse_math=False)
-        axes.set_yticks(range(classes), class_names, fontsize=8, parse_math=False)
+        names = [printable(name) for name in class_names]
+        if families := families_for(names):
+            look: dict[str, Any] = {"fontsize": 8, "fontfamily": families, "parse_math": False}
+        else:
+            names, look = [str(label) for label in range(classes)], {"fontsize": 8}
+            axes.set_xlabel("predicted: labels, whose names are in per_class.csv")
+            say(f"note: {REPORT[2]} shows labels, as no font here has the names' characters: {WAY_OUT}", error=True)
+        axes.set_xticks(range(classes), names, rotation=90, **look)
+        axes.set_yticks(range(classes), names, **look)
     if classes <= 20:
         for row, column in np.argwhere(confusion):
             color = "white" if fractions[row, column] > 0.5 else "black"

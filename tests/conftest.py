@@ -15,6 +15,9 @@ from runtime.command import clear_errors
 
 ROOT = Path(__file__).resolve().parents[1]
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in jobs in the background, and in all that they start
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():

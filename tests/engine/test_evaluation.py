@@ -96,7 +96,6 @@ def test_scores_that_are_not_finite_are_an_error(value):
     assert paddle.isfinite(paddle.to_tensor(view_scores(Means(), CLIPS))).all()
 
 
-@pytest.mark.filterwarnings("ignore:Glyph:UserWarning")  # matplotlib's: its font has no Chinese
 def test_the_report_takes_any_class_name(tmp_path):
     scores = np.eye(3)[[0, 1, 2, 1]]
     names = ["a$_{x$", "行走", "b, c"]
