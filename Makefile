@@ -1,11 +1,13 @@
-# Each target does all its own set-up; Python 3.11 is all that must be there.
-PYTHON ?= python3.11
+# Each target does all its own set-up; a Python from 3.10 to 3.13 is all that must be there. A Paddle that this Python has
+# is taken as it is.
+PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.10; do \
+	$$python -c "import tools.environment as e; e.check_python()" 2>/dev/null && echo $$python && break; done)
 VENV ?= .venv
 RUN := $(VENV)/bin/python
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-all lint format coverage align fuzz certify bench clean
+.PHONY: help demo test test-fast test-all lint format coverage align fuzz certify compat bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do \
@@ -22,7 +24,7 @@ test-fast: $(VENV)/.ready-dev ## the tests that take seconds
 
 test-all: test ## test, and every certification and benchmark; hours
 	$(RUN) -m pytest -n $(WORKERS) -m whole
-	$(MAKE) align certify fuzz bench
+	$(MAKE) align certify fuzz compat bench
 
 lint: $(VENV)/.ready-dev ## ruff and mypy
 	$(RUN) -m ruff check .
@@ -48,19 +50,27 @@ fuzz: $(VENV)/.ready-dev ## damaged files and signals at random moments, many
 certify: $(VENV)/.ready-dev ## the chains of TIPC
 	PATH="$(abspath $(VENV))/bin:$$PATH" bash test_tipc/certify.sh
 
+COMPAT := 3.10-3.0.0 3.10-3.2.2 3.13-3.3.1
+compat: $(COMPAT:%=compat-%) ## the fast tests with other Pythons, which have a Paddle already
+
+compat-%: python = python$(word 1,$(subst -, ,$*))
+compat-%:
+	@if ! $(python) -c "" 2>/dev/null; then echo "skipped: there is no $(python) here"; exit 0; fi; set -ex; \
+	$(python) -m venv build/$@/outside; \
+	build/$@/outside/bin/python -m pip install --quiet --disable-pip-version-check paddlepaddle==$(word 2,$(subst -, ,$*)); \
+	$(MAKE) test-fast PYTHON=$(abspath build/$@/outside/bin/python) VENV=build/$@/inside
+
 bench: $(VENV)/.ready-dev ## speed of inference, training and reading, against the alternatives
 	$(RUN) -m tools.bench_infer
 	$(RUN) -m tools.bench_train
 	$(RUN) -m tools.bench_data
 
-$(VENV)/.ready: requirements.txt
-	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+$(VENV)/.ready: requirements.txt constraints.txt
+	$(or $(PYTHON),$(error no Python that is tested is found: make PYTHON=/path/to/python)) -m tools.environment $(VENV) requirements.txt
 	touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt requirements-deploy.txt requirements-third-party.txt
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -r requirements-deploy.txt
-	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-third-party.txt
+	$(PYTHON) -m tools.environment $(VENV) requirements-dev.txt requirements-deploy.txt --no_deps requirements-third-party.txt
 	touch $@
 
 clean: ## environment, build and output are removed

@@ -385,8 +385,11 @@ def digest_of(path: Path) -> str:
     """SHA-256 of a file, hexadecimal; of a link, that of the path that it holds."""
     if path.is_symlink():
         return hashlib.sha256(b"link to " + os.fsencode(path.readlink())).hexdigest()
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _write_through(path: Path, content: bytes, target: Path) -> None:

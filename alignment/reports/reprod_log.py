@@ -143,7 +143,8 @@ def _let_helper_compare(reference: Arrays, candidate: Arrays, threshold: float, 
     """Has the official helper write its log; returns why it could not, or an empty string."""
     helper = _reprod_log().ReprodDiffHelper()
     path.write_text("", encoding="utf-8")
-    with _silent_root_logger(), warnings.catch_warnings(action="ignore"):
+    with _silent_root_logger(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         try:
             helper.compare_info(dict(reference), dict(candidate))
             helper.report(diff_method="mean", diff_threshold=threshold, path=str(path))

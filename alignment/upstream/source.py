@@ -113,7 +113,8 @@ def checked_out(path: str, packages: Sequence[str], stand_ins: Mapping[str, type
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keeps what foreign code prints and warns of off the terminal."""
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         yield
 
 
