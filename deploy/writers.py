@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from deploy.artifact import ArtifactError
 from deploy.formats import STEM, Graph
 from deploy.signature import Signature
+from runtime import command
 from runtime.errors import UserError, last_line
 from runtime.fresh_process import in_fresh_process
 
@@ -58,7 +59,7 @@ def save_paddle(model: nn.Layer, signature: Signature, stem: str) -> None:
     import paddle
 
     specs = [paddle.static.InputSpec(list(spec.shape), spec.dtype, spec.name) for spec in signature.inputs]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), command.signals_deferred():
         warnings.simplefilter("ignore")
         paddle.jit.save(model, stem, input_spec=specs)
 

@@ -8,7 +8,9 @@ import errno
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from importlib.abc import MetaPathFinder
 
 from runtime.errors import UserError
 
@@ -98,15 +100,63 @@ def clear_errors() -> Iterator[None]:
         _handle_signals(_leave)
 
 
-def take_signals_back() -> None:
-    """Lets signals end a command after the import of Paddle, which takes SIGTERM; nothing outside of a command."""
-    if _running:
+@contextlib.contextmanager
+def signals_kept() -> Iterator[None]:
+    """Lets signals end a command during an import which takes them, as Paddle takes SIGTERM, and after it.
+
+    Does nothing outside of a command.
+    """
+    if not _running:
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)  # which the threads that it starts inherit
+    sys.meta_path.insert(0, _KEEPER)  # for what the threads get that were there before, such as NumPy's
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(_KEEPER)
         _handle_signals(_stop)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Keeper(MetaPathFinder):
+    """Finds no module, but takes the signals back each time when one is looked for."""
+
+    def find_spec(self, name: str, path: object, target: object = None) -> None:
+        if not _came:
+            _handle_signals(_stop)
+
+
+_KEEPER = _Keeper()
+
+
+@contextlib.contextmanager
+def signals_deferred() -> Iterator[None]:
+    """Lets the signals that end a command wait for the end of a call which would crash, or would swallow an exception.
+
+    Paddle does when it traces: each operator has Python look for the line that made it, whatever comes of that. Does
+    nothing outside of a command.
+    """
+    waiting: list[int] = []
+
+    def wait(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        waiting.append(number)
+
+    if _running:
+        _handle_signals(wait)
+    try:
+        yield
+    finally:
+        if _running:
+            _handle_signals(_stop)
+        if waiting:
+            _stop(waiting[0], None)
 
 
 def _handle_signals(handler: Callable[[int, object], None]) -> None:
     """For SIGTERM and Ctrl-C; one that is ignored, as Ctrl-C is by jobs in the background of a script, stays so."""
-    for number in _STOPPING:
+    for number in _STOPPING if threading.current_thread() is threading.main_thread() else ():  # no other thread may
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)
 

@@ -67,11 +67,12 @@ def _import_paddle() -> Any:
     with warnings.catch_warnings(), contextlib.redirect_stderr(remarks), contextlib.redirect_stdout(remarks):
         warnings.simplefilter("ignore")
         logging.getLogger("paddle").setLevel(logging.ERROR)
-        import paddle
+        with command.signals_kept():
+            import paddle
     warnings.filterwarnings("ignore", message="When training, we now always track")  # of each BatchNorm that evaluates
     warnings.filterwarnings("ignore", message="Tensor do not have 'place' interface")  # Paddle's own, of each to_static
-    _provoke_remark_on_addition(paddle)
-    command.take_signals_back()
+    with command.signals_deferred():
+        _provoke_remark_on_addition(paddle)
     return paddle
 
 

@@ -140,9 +140,8 @@ def import_quietly(module: str) -> ModuleType:
     telemetry.switch_off()
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
-        found = importlib.import_module(module)
-    command.take_signals_back()
-    return found
+        with command.signals_kept():
+            return importlib.import_module(module)
 
 
 def import_package(name: str, settings: Settings) -> ModuleType:

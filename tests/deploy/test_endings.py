@@ -83,7 +83,7 @@ NAMES = ("train", "test", "predict", "demo", "convert", "export", "infer", "quan
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("number", "said"), [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "Ctrl-C")])
 def test_a_signal_at_any_moment_ends_in_order(name, number, said, tmp_path, motion_videos, of_the_demo_set):
-    moments = random.Random(f"{name} {said}")
+    moments, taken = random.Random(f"{name} {said}"), 0
     for round in range(MOMENTS):
         folder, temporary = tmp_path / f"out{round}", tmp_path / f"tmp{round}"
         folder.mkdir()
@@ -96,6 +96,8 @@ def test_a_signal_at_any_moment_ends_in_order(name, number, said, tmp_path, moti
         lines = [line for line in error.splitlines() if not line.startswith(("note: ", "\r"))]
         if at_its_end and process.returncode in (0, -number):
             assert not lines, error
+        elif process.returncode == -number and not error and not list(folder.iterdir()):
+            taken += 1  # Paddle's import has SIGTERM for a few milliseconds, before anything is begun
         elif process.returncode:  # it may have been over just now
             assert process.returncode == 128 + number, error
             assert lines == [f"stopped by {said}"], error
@@ -104,3 +106,4 @@ def test_a_signal_at_any_moment_ends_in_order(name, number, said, tmp_path, moti
         assert is_over(process.pid)
         assert not list(temporary.iterdir())
         assert not left_in(folder)
+    assert taken <= 1

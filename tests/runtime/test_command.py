@@ -47,6 +47,46 @@ def test_a_signal_ends_with_one_line_whatever_a_library_makes_of_it(number, code
     assert (done.returncode, done.stdout, done.stderr) == (code, "", f"stopped by {said}\n")
 
 
+DEFERRED = """
+import os
+from runtime.command import clear_errors, signals_deferred
+with clear_errors():
+    with signals_deferred():
+        for _ in range({times}):
+            os.kill(os.getpid(), 15)
+        print("over", flush=True)
+    print("not stopped")
+"""
+
+
+@pytest.mark.parametrize(
+    ("times", "code", "out", "said"), [(1, 143, "over\n", "stopped by SIGTERM\n"), (2, -15, "", "")]
+)
+def test_a_deferred_signal_ends_after_the_call_and_a_second_one_at_once(times, code, out, said):
+    done = subprocess.run(
+        [sys.executable, "-c", DEFERRED.format(times=times)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (code, out, said)
+
+
+KEPT = """
+import os, signal
+from runtime.command import clear_errors, signals_kept
+with clear_errors():
+    with signals_kept():
+        signal.signal(15, signal.SIG_DFL)  # as a library takes it
+        import wave
+        os.kill(os.getpid(), 15)
+        print("over", flush=True)
+    print("not stopped")
+"""
+
+
+def test_an_import_that_takes_a_signal_gives_it_back():
+    done = subprocess.run([sys.executable, "-c", KEPT], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "over\n", "stopped by SIGTERM\n")
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
