@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from engine.log import EpochMeter, RunLog, SilentLog, Speed, progress
 from engine.objective import DivergenceError, TrainingStep, as_graph
 from engine.optim import build_optimizer, learning_rate
 from engine.processes import Processes
+from runtime.command import signals_deferred
 from runtime.errors import UserError
 from tasks import task_of
 
@@ -165,7 +167,8 @@ class Trainer:
         rng = np.random.default_rng([training.seed, self.epoch, self.batch, 1])
         with paddle.amp.auto_cast(enable=training.amp != "none", dtype=_amp_type(self.recipe), level="O1"):
             clips, wanted = self.task.training_batch(clips, targets, self.recipe, rng)
-            loss, output = self.step(clips, wanted)
+            with signals_deferred() if self.to_static else contextlib.nullcontext():  # the first one traces
+                loss, output = self.step(clips, wanted)
         return loss, float(loss), self.task.correct(output, targets)
 
     def _finish_epoch(self) -> None:
