@@ -7,6 +7,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
+from runtime.command import signals_deferred
 from runtime.errors import UserError
 
 Result = TypeVar("Result")
@@ -25,16 +26,18 @@ def in_fresh_process(function: Callable[..., Result], *arguments: object) -> Res
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=_send_result, args=(there, function, arguments))
-    process.start()
-    there.close()
     try:
+        with signals_deferred():  # a process that is told a half of its work complains of it
+            process.start()
+        there.close()
         result: Result
         result, error = here.recv()
     except EOFError:
         raise UserError(f"the process of {function.__module__}.{function.__name__} died") from None
     finally:
-        process.kill()
-        process.join()
+        if process.pid is not None:
+            process.kill()
+            process.join()
     if error is not None:
         raise error
     return result

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypedDict
 
+from runtime.command import signals_deferred
 from runtime.errors import UserError
 from runtime.lock import locked
 from runtime.records import read_record
@@ -320,7 +321,7 @@ def unfinished_beside(target: Path, busy: str) -> Iterator[Owned]:
     older = place.with_name(f"{place.name}-replaced")
     target.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        with _held(target.parent):
+        with signals_deferred(), _held(target.parent):  # what is made is cleared away from here on, or not made
             if place.exists():  # of another process, or of one that was killed
                 with Owned(place).locked(busy):
                     Owned(place).remove_all(is_held=True)
@@ -328,8 +329,13 @@ def unfinished_beside(target: Path, busy: str) -> Iterator[Owned]:
                 os.replace(older, target)
             owned = Owned.create_private(place)
             stack.enter_context(owned.locked(busy))
-        stack.callback(lambda: Owned(place).remove_all(is_held=True))
+            stack.callback(_remove_whole, place)
         yield owned
+
+
+def _remove_whole(place: Path) -> None:
+    with signals_deferred():
+        Owned(place).remove_all(is_held=True)
 
 
 def _exchange(left: Path, right: Path) -> bool:
