@@ -23,6 +23,7 @@ import numpy as np
 
 from datasets.dataset import VideoDataset
 from datasets.targets import DataError
+from runtime.command import signals_deferred
 from runtime.errors import UserError
 
 
@@ -211,13 +212,14 @@ class _Workers:
     def _start(self, context: SpawnContext, dataset: VideoDataset, memory, shape: tuple[int, ...]) -> None:
         ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs, dataset, memory, shape), daemon=True)
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-        process.start()  # inherits that Ctrl-C is not for it
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        theirs.close()  # so that the pipe ends with the worker
-        self._processes.append(process)
-        self._pipes.append(ours)
-        self._load.append(0)
+        with signals_deferred():  # a worker that is told a half of its work complains of it
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+            process.start()  # inherits that Ctrl-C is not for it
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            theirs.close()  # so that the pipe ends with the worker
+            self._processes.append(process)
+            self._pipes.append(ours)
+            self._load.append(0)
 
     def begin(self, tasks: list[tuple[int, int]]) -> int:
         """Takes on new samples and forgets those of an epoch that was not read to its end; returns its ticket."""
