@@ -223,7 +223,17 @@ class Connection(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         """Starts the clock."""
         super().connection_made(transport)
-        self.loop.call_later(self.timeout_s, self._expire)
+        self._clock = self.loop.call_later(self.timeout_s, self._expire)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stops the clock, which would keep all that belongs to the connection."""
+        self._clock.cancel()
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuses what is no request; behind one that is being answered, nothing is read."""
+        if self.cycle is None or self.cycle.response_complete:
+            super().send_400_response(msg)
 
     def _expire(self) -> None:
         if self.cycle is None or (self.cycle.more_body and not self.cycle.response_complete):
