@@ -263,7 +263,7 @@ def test_damaged_requests_leave_the_server_as_it_was(exported, videos):
     for _ in range(3):  # what follows a whole request is neither answered nor in its way
         with socket.create_connection((host, int(port)), timeout=120) as connection:
             connection.sendall(whole[0] + b"no request\r\n\r\n")
-            assert b"".join(iter(lambda: connection.recv(4096), b"")).count(b"HTTP/1.1 200") == 1  # noqa: B023
+            assert b"".join(iter(lambda: connection.recv(4096), b"")).count(b"HTTP/1.1 200") == 1
     statuses = Counter()
     for number in range(120 * FACTOR):
         request = damaged(whole[number % 3], np.random.default_rng([7, number]))
