@@ -2,6 +2,7 @@
 # is taken as it is.
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.10; do \
 	$$python -c "import tools.environment as e; e.check_python()" 2>/dev/null && echo $$python && break; done)
+TESTED = $(or $(PYTHON),$(error no Python that is tested is found: make PYTHON=/path/to/python))
 VENV ?= .venv
 RUN := $(VENV)/bin/python
 WORKERS ?= 2
@@ -50,12 +51,12 @@ fuzz: $(VENV)/.ready-dev ## damaged files and signals at random moments, many
 certify: $(VENV)/.ready-dev ## the chains of TIPC
 	PATH="$(abspath $(VENV))/bin:$$PATH" bash test_tipc/certify.sh
 
-COMPAT := 3.10-3.0.0 3.10-3.2.2 3.13-3.3.1
+COMPAT ?= 3.10-3.0.0 3.10-3.2.2 3.13-3.3.1
 compat: $(COMPAT:%=compat-%) ## the fast tests with other Pythons, which have a Paddle already
 
 compat-%: python = python$(word 1,$(subst -, ,$*))
 compat-%:
-	@if ! $(python) -c "" 2>/dev/null; then echo "skipped: there is no $(python) here"; exit 0; fi; set -ex; \
+	@$(python) -c "" || { echo "error: $(python) does not run here: make compat COMPAT='VERSION-PADDLE ...'"; exit 1; }; set -ex; \
 	$(python) -m venv build/$@/outside; \
 	build/$@/outside/bin/python -m pip install --quiet --disable-pip-version-check paddlepaddle==$(word 2,$(subst -, ,$*)); \
 	$(MAKE) test-fast PYTHON=$(abspath build/$@/outside/bin/python) VENV=build/$@/inside
@@ -66,11 +67,11 @@ bench: $(VENV)/.ready-dev ## speed of inference, training and reading, against t
 	$(RUN) -m tools.bench_data
 
 $(VENV)/.ready: requirements.txt constraints.txt
-	$(or $(PYTHON),$(error no Python that is tested is found: make PYTHON=/path/to/python)) -m tools.environment $(VENV) requirements.txt
+	$(TESTED) -m tools.environment $(VENV) requirements.txt
 	touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt requirements-deploy.txt requirements-third-party.txt
-	$(PYTHON) -m tools.environment $(VENV) requirements-dev.txt requirements-deploy.txt --no_deps requirements-third-party.txt
+	$(TESTED) -m tools.environment $(VENV) requirements-dev.txt requirements-deploy.txt --no_deps requirements-third-party.txt
 	touch $@
 
 clean: ## environment, build and output are removed

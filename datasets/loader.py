@@ -25,6 +25,7 @@ from datasets.dataset import VideoDataset
 from datasets.targets import DataError
 from runtime.command import signals_deferred
 from runtime.errors import UserError
+from runtime.fresh_process import start_undisturbed
 
 
 class LoaderError(UserError):
@@ -212,10 +213,8 @@ class _Workers:
     def _start(self, context: SpawnContext, dataset: VideoDataset, memory, shape: tuple[int, ...]) -> None:
         ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs, dataset, memory, shape), daemon=True)
-        with signals_deferred():  # a worker that is told a half of its work complains of it
-            mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-            process.start()  # inherits that Ctrl-C is not for it
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        with signals_deferred():  # what is started is ended, too
+            start_undisturbed(process)
             theirs.close()  # so that the pipe ends with the worker
             self._processes.append(process)
             self._pipes.append(ours)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from deploy.parity import TOLERANCE
 from deploy.signature import Signature
 from deploy.writers import write_graph
 from runtime.command import say
+from runtime.owned import temporary_folder
 
 # Making and checking a graph takes 1 to 4 s, and saves 0.1 s (TSM) to 0.4 s (MVF) of a view of ResNet-50 at 224 pixels
 # on one core of an AMD EPYC (Zen 4).
@@ -100,5 +100,5 @@ def _engine_of(model: nn.Layer, signature: Signature, name: str, settings: Setti
     if device == "gpu" and name in ENGINES and device in ENGINES[name].devices:
         settings = dataclasses.replace(settings, gpu=int(number or 0))
     check_settings(name, settings)
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         return open_graph(name, write_graph(ENGINES[name].formats[0], model, signature, Path(folder)), settings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from datasets.demo import MOTIONS, draw_video, encode_video
 from deploy.artifact import ArtifactError
 from deploy.engines import open_engine
 from runtime.fresh_process import in_fresh_process
+from runtime.owned import temporary_folder
 
 TOLERANCE = 1e-4  # largest difference of logits, in units of the largest logit, of 1 at least
 BATCHES = (1, 2, 5)
@@ -31,7 +31,7 @@ def parity_clips(videos: Sequence[str], recipe: Recipe, mode: str) -> np.ndarray
     Raises:
         DataError: A video cannot be decoded.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         paths = list(videos)
         for seed in range(2 - len(paths)):
             paths.append(str(Path(folder) / f"{seed}.mp4"))

@@ -14,7 +14,6 @@ import contextlib
 import io
 import logging
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from deploy.formats import FORMATS
 from deploy.interface import QUANTIZED, Engine
 from runtime import command
 from runtime.errors import UserError
+from runtime.owned import temporary_folder
 from tasks import task_of
 
 METHODS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}  # --method -> name of ONNX Runtime's
@@ -110,7 +110,7 @@ def quantize_graph(artifact: Artifact, target: Path, clips: list[np.ndarray], me
     """
     quantization = _quantization()
     (source,) = artifact.graph("onnx").files
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with temporary_folder() as folder, _quiet():
         prepared = str(Path(folder) / "prepared.onnx")
         try:
             quantization.shape_inference.quant_pre_process(str(source), prepared, skip_symbolic_shape=True)

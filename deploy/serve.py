@@ -149,7 +149,7 @@ class Service:
                 return _answer(400, error="the sender has gone")  # which nobody will read
             try:
                 await asyncio.wait_for(self._places.acquire(), self.timeout_s)
-            except TimeoutError as error:
+            except asyncio.TimeoutError as error:
                 raise HTTPException(503, f"{BUSY} requests are being answered: try again") from error
             loop = asyncio.get_running_loop()
             self.decoding += 1
@@ -231,8 +231,9 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        """Refuses what is no request; behind one that is being answered, nothing is read."""
-        if self.cycle is None or self.cycle.response_complete:
+        """Refuses what is no request; behind one that has come whole, nothing is read."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or (cycle.more_body and not cycle.response_started):
             super().send_400_response(msg)
 
     def _expire(self) -> None:

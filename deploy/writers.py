@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from deploy.signature import Signature
 from runtime import command
 from runtime.errors import UserError, last_line
 from runtime.fresh_process import in_fresh_process
+from runtime.owned import temporary_folder
 
 if TYPE_CHECKING:
     from paddle import nn
@@ -68,7 +68,7 @@ def save_legacy(model: nn.Layer, signature: Signature, stem: str) -> None:
     """Writes Paddle 2's graph."""
     import paddle
 
-    with tempfile.TemporaryDirectory() as folder, paddle.pir_utils.OldIrGuard():
+    with temporary_folder() as folder, paddle.pir_utils.OldIrGuard():
         graph = str(Path(folder) / "graph")
         save_paddle(model, signature, graph)
         Path(f"{stem}.pdmodel").write_bytes(_without_call_stacks(Path(f"{graph}.pdmodel").read_bytes()))
@@ -92,7 +92,7 @@ def save_onnx(model: nn.Layer, signature: Signature, stem: str) -> None:
     """Writes an ONNX graph: Paddle 3's, turned by paddle2onnx in a process of its own, which the converter may end."""
     if importlib.util.find_spec("paddle2onnx") is None:
         raise ArtifactError("--formats onnx needs paddle2onnx: pip install -r requirements-deploy.txt")
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         source, log = str(Path(folder) / "graph"), Path(folder) / "log"
         save_paddle(model, signature, source)
         log.touch()

@@ -61,7 +61,7 @@ class StoppedError(KeyboardInterrupt):
 
 _STOPPING = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-_running: list[bool] = []  # not empty while a command runs
+_handlers: list[Callable[[int, object], None]] = []  # what a signal does, the innermost last; of a command
 _came: list[int] = []  # the signal that ends this process, once it has come
 
 
@@ -72,11 +72,12 @@ def clear_errors() -> Iterator[None]:
     Bad input and a full disk end with 1, Ctrl-C with 130, SIGTERM with 143, a closed pipe with 141. A signal counts,
     too, where a library has turned its exception into another one.
     """
-    _running.append(True)
-    _handle_signals(_stop)
+    _handlers.append(_stop)
+    _handle_signals()
     try:
         try:
             yield
+            _stop_if_one_came()
         finally:
             with _output():
                 sys.stdout.flush()
@@ -96,8 +97,8 @@ def clear_errors() -> Iterator[None]:
             sys.exit(f"error: {printable(str(error))}")
         raise
     finally:
-        _running.clear()
-        _handle_signals(_leave)
+        _handlers.clear()
+        _handle_signals()
 
 
 @contextlib.contextmanager
@@ -106,7 +107,7 @@ def signals_kept() -> Iterator[None]:
 
     Does nothing outside of a command.
     """
-    if not _running:
+    if not _handlers:
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)  # which the threads that it starts inherit
@@ -115,16 +116,16 @@ def signals_kept() -> Iterator[None]:
         yield
     finally:
         sys.meta_path.remove(_KEEPER)
-        _handle_signals(_stop)
+        _handle_signals()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    _stop_if_one_came()
 
 
 class _Keeper(MetaPathFinder):
     """Finds no module, but takes the signals back each time when one is looked for."""
 
     def find_spec(self, name: str, path: object, target: object = None) -> None:
-        if not _came:
-            _handle_signals(_stop)
+        _handle_signals()
 
 
 _KEEPER = _Keeper()
@@ -134,38 +135,53 @@ _KEEPER = _Keeper()
 def signals_deferred() -> Iterator[None]:
     """Lets the signals that end a command wait for the end of a call which would crash, or would swallow an exception.
 
-    Paddle does when it traces: each operator has Python look for the line that made it, whatever comes of that. Does
-    nothing outside of a command.
+    Paddle does when it traces: each operator has Python look for the line that made it, whatever comes of that. A
+    second signal ends the process at once. Does nothing outside of a command.
     """
+    if not _handlers:
+        yield
+        return
     waiting: list[int] = []
 
     def wait(number: int, frame: object) -> None:
         signal.signal(number, signal.SIG_DFL)
         waiting.append(number)
 
-    if _running:
-        _handle_signals(wait)
+    _handlers.append(wait)
+    _handle_signals()
     try:
         yield
     finally:
-        if _running:
-            _handle_signals(_stop)
+        _handlers.pop()
+        _handle_signals()
         if waiting:
-            _stop(waiting[0], None)
+            _handlers[-1](waiting[0], None)
 
 
-def _handle_signals(handler: Callable[[int, object], None]) -> None:
-    """For SIGTERM and Ctrl-C; one that is ignored, as Ctrl-C is by jobs in the background of a script, stays so."""
-    for number in _STOPPING if threading.current_thread() is threading.main_thread() else ():  # no other thread may
+def _handle_signals() -> None:
+    """Installs the innermost handler, or `_leave` after a command; not for a signal that is ignored, as Ctrl-C is by
+    jobs in the background of a script, nor once one has come: a second one ends the process at once.
+    """
+    if threading.current_thread() is not threading.main_thread() or (_came and _handlers):
+        return
+    for number in _STOPPING:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, handler)
+            signal.signal(number, _handlers[-1] if _handlers else _leave)
 
 
 def _stop(number: int, frame: object) -> None:
-    """Raises StoppedError in the main thread; a second signal ends the process at once."""
-    signal.signal(number, signal.SIG_DFL)
+    """Raises StoppedError in the main thread."""
     _came.append(number)
+    for other in _STOPPING:
+        if signal.getsignal(other) is not signal.SIG_IGN:
+            signal.signal(other, signal.SIG_DFL)
     raise StoppedError
+
+
+def _stop_if_one_came() -> None:
+    """Raises StoppedError again where somebody has swallowed it."""
+    if _came:
+        raise StoppedError
 
 
 def _leave(number: int, frame: object) -> None:

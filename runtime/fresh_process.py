@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Callable
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from runtime.command import signals_deferred
@@ -27,8 +30,7 @@ def in_fresh_process(function: Callable[..., Result], *arguments: object) -> Res
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=_send_result, args=(there, function, arguments))
     try:
-        with signals_deferred():  # a process that is told a half of its work complains of it
-            process.start()
+        start_undisturbed(process)
         there.close()
         result: Result
         result, error = here.recv()
@@ -41,6 +43,17 @@ def in_fresh_process(function: Callable[..., Result], *arguments: object) -> Res
     if error is not None:
         raise error
     return result
+
+
+def start_undisturbed(process: BaseProcess) -> None:
+    """Starts a process that is told its whole work whatever signal comes, and which Ctrl-C on a terminal is not for."""
+    resource_tracker.ensure_running()  # which else is started now, and then lets Ctrl-C through
+    with signals_deferred():
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _send_result(connection: Connection, function: Callable[..., Any], arguments: tuple[object, ...]) -> None:

@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypedDict
@@ -331,6 +332,27 @@ def unfinished_beside(target: Path, busy: str) -> Iterator[Owned]:
             stack.enter_context(owned.locked(busy))
             stack.callback(_remove_whole, place)
         yield owned
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder of which nothing is left at the end, whatever a signal meets.
+
+    What libraries put into the system's temporary folder meanwhile lies in it, too.
+    """
+    before = tempfile.tempdir
+
+    def remove() -> None:
+        with signals_deferred():
+            tempfile.tempdir = before
+            shutil.rmtree(folder, ignore_errors=True)
+
+    with contextlib.ExitStack() as stack:
+        with signals_deferred():
+            folder = Path(tempfile.mkdtemp())
+            tempfile.tempdir = str(folder)
+            stack.callback(remove)
+        yield folder
 
 
 def _remove_whole(place: Path) -> None:

@@ -79,7 +79,7 @@ def _drawn_confusion(confusion: np.ndarray, class_names: Sequence[str]) -> bytes
     figure.colorbar(image, ax=axes, label="fraction of the class's videos")
     axes.set(xlabel="predicted", ylabel="true", title="Confusion matrix")
     if classes <= 60:
-        names = [printable(name) for name in class_names]
+        names = [printable(name).replace("\t", " ") for name in class_names]
         if families := families_for(names):
             look: dict[str, Any] = {"fontsize": 8, "fontfamily": families, "parse_math": False}
         else:

@@ -31,15 +31,14 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     check_python()
     python = args.folder / "bin" / "python"
-    if not python.exists():
-        venv.create(args.folder, with_pip=True)
-    paddle = installed_paddle()
+    make(args.folder, python)
+    (packages,) = args.folder.glob("lib/python3*/site-packages")
+    paddle = None if list(packages.glob("paddlepaddle*.dist-info")) else installed_paddle()
     if paddle:
         name, version = paddle.metadata["Name"], paddle.version
         command.say(f"{name} {version} of {paddle.locate_file('')} is taken")
         if not PADDLES[0] <= tuple(map(int, re.findall(r"\d+", version)[:2])) <= PADDLES[1]:
             command.say(f"note: Paddle {_range(PADDLES)} are tested", error=True)
-        (packages,) = args.folder.glob("lib/python3*/site-packages")
         (packages / OUTSIDE).write_text(f"{paddle.locate_file('')}\n", encoding="utf-8")
     _pip(python, args.requirements, [] if paddle else ["paddlepaddle"])
     if args.no_deps:
@@ -51,6 +50,22 @@ def check_python() -> None:
     if not PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
         here = sys.version.split()[0]
         raise UserError(f"this is Python {here}, {_range(PYTHONS)} are tested: make PYTHON=python3.11")
+
+
+def make(folder: Path, python: Path) -> None:
+    """Makes the environment, also where one was begun and has no pip; raises UserError if another Python made it."""
+    version = "{}.{}".format(*sys.version_info)
+    if python.exists():
+        code = "import sys, pip; print('{}.{}'.format(*sys.version_info))"
+        made_by = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False).stdout.strip()
+        if made_by not in ("", version):
+            raise UserError(f"{folder} is of Python {made_by}, this is {version}: make clean, or VENV=FOLDER")
+        if made_by:
+            return
+    try:
+        venv.create(folder, with_pip=True, symlinks=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise UserError(f"no environment can be made in {folder} ({error}): is Python's venv installed?") from error
 
 
 def installed_paddle() -> importlib.metadata.Distribution | None:

@@ -88,9 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the table of one model."""
     parser = command.parser(f"{__doc__.split(':')[0]}.")
     parser.add_argument("--model", default="mvf_r50", help="model name")
-    parser.add_argument("--num_classes", type=int, default=400, help="classes")
-    parser.add_argument("--num_frames", type=int, default=16, help="frames of a clip")
-    parser.add_argument("--size", type=int, default=224, help="height and width, pixels")
+    parser.add_argument("--num_classes", type=command.positive, default=400, help="classes")
+    parser.add_argument("--num_frames", type=command.positive, default=16, help="frames of a clip")
+    parser.add_argument("--size", type=command.positive, default=224, help="height and width, pixels")
     args = parser.parse_args(arguments)
     preparation.prepare(device="cpu")
     costs = measure(args.model, args.num_classes, args.num_frames, args.size)

@@ -69,6 +69,36 @@ def test_a_deferred_signal_ends_after_the_call_and_a_second_one_at_once(times, c
     assert (done.returncode, done.stdout, done.stderr) == (code, out, said)
 
 
+SWALLOWED = """
+import os
+from runtime.command import clear_errors, signals_deferred, signals_kept
+with clear_errors():
+    {how}
+    print("over", flush=True)
+    {then}
+"""
+TRY = "try: os.kill(os.getpid(), 15)\n{0}except BaseException: pass"
+
+
+@pytest.mark.parametrize(
+    ("how", "then", "out"),
+    [
+        (TRY.format(" " * 4), "", "over\n"),
+        ("with signals_kept():\n        " + TRY.format(" " * 8), "print('not stopped')", ""),
+        ("with signals_deferred():\n        with signals_deferred(): os.kill(os.getpid(), 15)\n        print('inner')",
+         "print('not stopped')", "inner\n"),
+        ("try: os.kill(os.getpid(), 15)\n    finally:\n        with signals_deferred(): os.kill(os.getpid(), 2)",
+         "", None),
+    ],
+    ids=["swallowed", "swallowed by an import", "deferred twice", "a second one amid the clearing"],
+)  # fmt: skip
+def test_no_signal_is_lost_and_a_second_one_ends_at_once(how, then, out):
+    code = "import signal; signal.signal(2, signal.default_int_handler)\n" + SWALLOWED.format(how=how, then=then)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    expected = (-2, "", "") if out is None else (143, out, "stopped by SIGTERM\n")
+    assert (done.returncode, done.stdout, done.stderr) == expected
+
+
 KEPT = """
 import os, signal
 from runtime.command import clear_errors, signals_kept

@@ -1,5 +1,6 @@
 """The environment of the Makefile: a Paddle that is there stays, whatever it is called; otherwise one is installed."""
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -79,6 +80,9 @@ def test_a_paddle_that_is_there_is_taken_as_it_is(shop, monkeypatch, name, versi
         assert f"{name} {version} of {shop / 'outside'} is taken" in done.stdout
         assert {path: (shop / "outside" / path).read_text() for path in files} == files
         assert not list((shop / "made").glob("lib/*/site-packages/paddle*"))
+    for part in (shop / "made").glob("lib/*/site-packages/pip*"):
+        shutil.rmtree(part)
+    assert run(shop / "made", shop / "requirements.txt").returncode == 0, "one that was begun is completed"
     (shop / "requirements.txt").write_text("absent\n")
     done = run(shop / "made", shop / "requirements.txt")
     assert done.returncode == 1
