@@ -103,7 +103,7 @@ def clear_errors() -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals_kept() -> Iterator[None]:
-    """Lets signals end a command during an import which takes them, as Paddle takes SIGTERM, and after it.
+    """Lets signals wait for an import, which may take them, as Paddle takes SIGTERM, or crash of one, as PyTorch does.
 
     Does nothing outside of a command.
     """
@@ -112,13 +112,13 @@ def signals_kept() -> Iterator[None]:
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)  # which the threads that it starts inherit
     sys.meta_path.insert(0, _KEEPER)  # for what the threads get that were there before, such as NumPy's
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(_KEEPER)
-        _handle_signals()
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    _stop_if_one_came()
+    with signals_deferred():
+        try:
+            yield
+        finally:
+            sys.meta_path.remove(_KEEPER)
+            _handle_signals()
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Keeper(MetaPathFinder):

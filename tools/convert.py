@@ -145,7 +145,8 @@ def _safetensors(arrays: Arrays, key: str) -> bytes:
 
 def _torch(arrays: Arrays, key: str) -> bytes:
     try:
-        import torch
+        with command.signals_kept():
+            import torch
     except ImportError as error:
         raise UserError("PyTorch writes this format: pip install torch==2.13.0, or take .safetensors") from error
     content, tensors = io.BytesIO(), {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}

@@ -1,5 +1,6 @@
 """A disk that takes no more: one line, exit code 1, nothing half-written, what was there before as it was."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -15,9 +16,11 @@ ROOT = Path(__file__).resolve().parents[2]
 def run(argv, most_bytes=None):
     """The command, whose files the kernel lets grow no larger than so many bytes."""
     limit = (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))) if most_bytes else None
+    own = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}  # a file, too
     return subprocess.run(
-        [sys.executable, *map(str, argv)], cwd=ROOT, capture_output=True, text=True, check=False, preexec_fn=limit
-    )
+        [sys.executable, *map(str, argv)], cwd=ROOT, capture_output=True, text=True, check=False, preexec_fn=limit,
+        env=own,
+    )  # fmt: skip
 
 
 def commands(folder, data, checkpoint, exported):
