@@ -61,7 +61,8 @@ class StoppedError(KeyboardInterrupt):
 
 _STOPPING = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-_handlers: list[Callable[[int, object], None]] = []  # what a signal does, the innermost last; of a command
+_running: list[bool] = []  # not empty while a command runs
+_deferring: list[bool] = []  # one for each `signals_deferred` around what the main thread does
 _came: list[int] = []  # the signal that ends this process, once it has come
 
 
@@ -72,12 +73,13 @@ def clear_errors() -> Iterator[None]:
     Bad input and a full disk end with 1, Ctrl-C with 130, SIGTERM with 143, a closed pipe with 141. A signal counts,
     too, where a library has turned its exception into another one.
     """
-    _handlers.append(_stop)
+    _running.append(True)
     _handle_signals()
     try:
         try:
             yield
-            _stop_if_one_came()
+            if _came:  # and somebody has swallowed it
+                raise StoppedError
         finally:
             with _output():
                 sys.stdout.flush()
@@ -97,8 +99,28 @@ def clear_errors() -> Iterator[None]:
             sys.exit(f"error: {printable(str(error))}")
         raise
     finally:
-        _handlers.clear()
+        _running.clear()
         _handle_signals()
+
+
+@contextlib.contextmanager
+def signals_deferred() -> Iterator[None]:
+    """Lets the signals that end a command wait for the end of a call which would crash, or would swallow an exception.
+
+    Paddle does when it traces: each operator has Python look for the line that made it, whatever comes of that. A
+    second signal ends the process at once.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    known = len(_came)
+    _deferring.append(True)
+    try:
+        yield
+    finally:
+        _deferring.pop()
+        if len(_came) > known and not _deferring:
+            raise StoppedError
 
 
 @contextlib.contextmanager
@@ -107,12 +129,12 @@ def signals_kept() -> Iterator[None]:
 
     Does nothing outside of a command.
     """
-    if not _handlers:
+    if not _running:
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)  # which the threads that it starts inherit
-    sys.meta_path.insert(0, _KEEPER)  # for what the threads get that were there before, such as NumPy's
     with signals_deferred():
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)  # which the threads that it starts inherit
+        sys.meta_path.insert(0, _KEEPER)  # for what the threads get that were there before, such as NumPy's
         try:
             yield
         finally:
@@ -131,56 +153,25 @@ class _Keeper(MetaPathFinder):
 _KEEPER = _Keeper()
 
 
-@contextlib.contextmanager
-def signals_deferred() -> Iterator[None]:
-    """Lets the signals that end a command wait for the end of a call which would crash, or would swallow an exception.
-
-    Paddle does when it traces: each operator has Python look for the line that made it, whatever comes of that. A
-    second signal ends the process at once. Does nothing outside of a command.
-    """
-    if not _handlers:
-        yield
-        return
-    waiting: list[int] = []
-
-    def wait(number: int, frame: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        waiting.append(number)
-
-    _handlers.append(wait)
-    _handle_signals()
-    try:
-        yield
-    finally:
-        _handlers.pop()
-        _handle_signals()
-        if waiting:
-            _handlers[-1](waiting[0], None)
-
-
 def _handle_signals() -> None:
-    """Installs the innermost handler, or `_leave` after a command; not for a signal that is ignored, as Ctrl-C is by
-    jobs in the background of a script, nor once one has come: a second one ends the process at once.
+    """Installs `_stop`, or `_leave` after a command, for the signals that are not ignored, as Ctrl-C is by jobs in the
+    background of a script; not once one has come.
     """
-    if threading.current_thread() is not threading.main_thread() or (_came and _handlers):
-        return
+    if threading.current_thread() is threading.main_thread() and not (_came and _running):
+        _install(_stop if _running else _leave)
+
+
+def _install(handler: Callable[[int, object], None] | signal.Handlers) -> None:
     for number in _STOPPING:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _handlers[-1] if _handlers else _leave)
+            signal.signal(number, handler)
 
 
 def _stop(number: int, frame: object) -> None:
-    """Raises StoppedError in the main thread."""
+    """Raises StoppedError in the main thread, at once or after what defers it; a second signal ends the process."""
     _came.append(number)
-    for other in _STOPPING:
-        if signal.getsignal(other) is not signal.SIG_IGN:
-            signal.signal(other, signal.SIG_DFL)
-    raise StoppedError
-
-
-def _stop_if_one_came() -> None:
-    """Raises StoppedError again where somebody has swallowed it."""
-    if _came:
+    _install(signal.SIG_DFL)
+    if not _deferring:
         raise StoppedError
 
 

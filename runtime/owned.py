@@ -330,7 +330,7 @@ def unfinished_beside(target: Path, busy: str) -> Iterator[Owned]:
                 os.replace(older, target)
             owned = Owned.create_private(place)
             stack.enter_context(owned.locked(busy))
-            stack.callback(_remove_whole, place)
+            stack.callback(signals_deferred()(Owned(place).remove_all), is_held=True)
         yield owned
 
 
@@ -342,10 +342,10 @@ def temporary_folder() -> Iterator[Path]:
     """
     before = tempfile.tempdir
 
+    @signals_deferred()
     def remove() -> None:
-        with signals_deferred():
-            tempfile.tempdir = before
-            shutil.rmtree(folder, ignore_errors=True)
+        tempfile.tempdir = before
+        shutil.rmtree(folder, ignore_errors=True)
 
     with contextlib.ExitStack() as stack:
         with signals_deferred():
@@ -353,11 +353,6 @@ def temporary_folder() -> Iterator[Path]:
             tempfile.tempdir = str(folder)
             stack.callback(remove)
         yield folder
-
-
-def _remove_whole(place: Path) -> None:
-    with signals_deferred():
-        Owned(place).remove_all(is_held=True)
 
 
 def _exchange(left: Path, right: Path) -> bool:

@@ -70,9 +70,7 @@ def _import_paddle() -> Any:
         with command.signals_kept():
             import paddle
     warnings.filterwarnings("ignore", message="When training, we now always track")  # of each BatchNorm that evaluates
-    warnings.filterwarnings(
-        "ignore", message="(Tensor|Value) do not have 'place' interface"
-    )  # its own, of each to_static
+    warnings.filterwarnings("ignore", message="(Tensor|Value) do not have 'place' interface")  # of each to_static
     with command.signals_deferred():
         _provoke_remark_on_addition(paddle)
     return paddle

@@ -19,12 +19,11 @@ def families_for(texts: Iterable[str]) -> list[str]:
     missing = {ord(character) for text in texts for character in text} - _characters(findfont(OWN))
     if not missing:
         return [OWN]
-    found = [path for path in sorted(findSystemFonts()) if missing <= _characters(path)]
-    if not found:
-        return []
-    path = min(found, key=lambda path: ("regular" not in path.lower(), path))
-    fontManager.addfont(path)  # matplotlib lists fonts once, and this one may be newer
-    return [OWN, fontManager.ttflist[-1].name]
+    for path in sorted(findSystemFonts(), key=lambda path: ("regular" not in path.lower(), path)):
+        if missing <= _characters(path):
+            fontManager.addfont(path)  # matplotlib lists fonts once, and this one may be newer
+            return [OWN, fontManager.ttflist[-1].name]
+    return []
 
 
 def _characters(path: str) -> set[int]:

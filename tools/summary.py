@@ -86,7 +86,7 @@ def _count_into(cost: Cost) -> Callable[..., None]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the table of one model."""
-    parser = command.parser(f"{__doc__.split(':')[0]}.")
+    parser = command.parser(__doc__ or "", "python -m tools.summary [--model NAME] [flags]")
     parser.add_argument("--model", default="mvf_r50", help="model name")
     parser.add_argument("--num_classes", type=command.positive, default=400, help="classes")
     parser.add_argument("--num_frames", type=command.positive, default=16, help="frames of a clip")
