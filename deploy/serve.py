@@ -235,6 +235,8 @@ class Connection(H11Protocol):
         cycle = self.cycle
         if cycle is None or cycle.response_complete or (cycle.more_body and not cycle.response_started):
             super().send_400_response(msg)
+            if cycle is not None:
+                cycle.disconnected = True  # what the application answers besides goes nowhere
 
     def _expire(self) -> None:
         if self.cycle is None or (self.cycle.more_body and not self.cycle.response_complete):
