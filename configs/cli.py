@@ -6,14 +6,15 @@ import argparse
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from configs.limits import Limits
-from configs.options import fields_of
+from configs.options import Options, fields_of
 from configs.presets import PRESETS, get_preset, preset_for_model
 from configs.recipe import Clip, Pixels, Recipe, Training, known_options, network_options
 from runtime import command
 
+AnyOptions = TypeVar("AnyOptions", bound=Options)
 VIEWS = {"full": "test", "quick": "val"}  # --views -> mode of the data set
 # Group of flags -> the options in it.
 GROUPS: dict[str, Callable[[], dict[str, dataclasses.Field[Any]]]] = {
@@ -103,17 +104,29 @@ def add_device_flags(parser: argparse.ArgumentParser) -> None:
 def add_limit_flags(parser: argparse.ArgumentParser, defaults: Limits | None = None) -> None:
     """Adds what one video or picture may cost."""
     section = parser.add_argument_group("limits", "A video or picture beyond them is refused.")
-    shown = dataclasses.asdict(defaults or Limits())
-    for name, option in fields_of(Limits).items():
-        _add_flag(section, name, option, f"{option.metadata['help']} (default: {shown[name]})")
+    add_options(section, defaults or Limits())
     parser.set_defaults(limits=defaults or Limits())
 
 
 def limits_of(args: argparse.Namespace) -> Limits:
     """The limits that the flags of `add_limit_flags` set."""
-    given = {name: value for name, value in vars(args).items() if name in fields_of(Limits)}
-    limits: Limits = args.limits
-    return dataclasses.replace(limits, **given)
+    defaults: Limits = args.limits
+    return options_of(args, defaults)
+
+
+def add_options(section: argparse._ArgumentGroup, defaults: Options) -> None:
+    """Adds one flag for each option of a group."""
+    for name, option in fields_of(type(defaults)).items():
+        shown = _as_flag(getattr(defaults, option.name))
+        _add_flag(section, name, option, option.metadata["help"] + (f" (default: {shown})" if shown else ""))
+
+
+def options_of(args: argparse.Namespace, defaults: AnyOptions) -> AnyOptions:
+    """The defaults with what the flags of `add_options` set."""
+    fields = fields_of(type(defaults))
+    return dataclasses.replace(
+        defaults, **{fields[name].name: value for name, value in vars(args).items() if name in fields}
+    )
 
 
 def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,7 @@ import ctypes
 import errno
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -29,6 +30,7 @@ from runtime.records import read_record
 FOLDER = ".actionalign"
 RECORD, LOCK, UNFINISHED = "record.json", "lock", "unfinished"
 VERSION = 1
+_numbers = itertools.count()  # of what lies unfinished, in this process
 
 
 class ForeignError(UserError):
@@ -138,6 +140,42 @@ class Owned:
         """Where a file lies while it is written."""
         return self._inside(UNFINISHED, name)
 
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A path where nothing is yet, for a file or a folder; at the end nothing is left there."""
+        place = self._inside(UNFINISHED, f"scratch-{os.getpid()}-{next(_numbers)}")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield place
+        finally:
+            if place.is_dir():
+                shutil.rmtree(place)
+            place.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def adding(self, name: str) -> Iterator[Path]:
+        """A path for a file or a folder that is to get a name which is free; it gets it at the end of the block.
+
+        For what is too much for a record, such as millions of frames. Hence it is nobody's from then on: it is neither
+        replaced nor removed. A kill leaves it whole or not at all. The caller holds the lock.
+
+        Raises:
+            ForeignError: There is something of that name, or the name leads out of the folder.
+        """
+        self._check_inside(name)
+        target = self.folder / name
+        with self.scratch() as place:
+            yield place
+            if os.path.lexists(target):
+                raise ForeignError(f"{target} is there already: move it, or name another folder")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(place, target)
+
+    def clear_unfinished(self) -> None:
+        """Removes what a process that was killed has left unfinished; the caller holds the lock."""
+        if self._inside(UNFINISHED).is_dir():
+            shutil.rmtree(self._inside(UNFINISHED))
+
     def link(self, name: str, target: Path) -> None:
         """Makes a link; raises ForeignError if something of that name is there which is not this program's."""
         self.remove([name])
@@ -177,9 +215,8 @@ class Owned:
         Raises:
             ForeignError: It is there and is not as this program has written it.
         """
+        self._check_inside(name)
         path = self.folder / name
-        if not Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(self.folder)):
-            raise ForeignError(f"{name} is not inside of {self.folder}")
         if not os.path.lexists(path) or self._private:
             return []
         digests = self._files.get(name)
@@ -271,6 +308,10 @@ class Owned:
         self.folder = target
 
     # -----------------------------------------------------------------------------------------------------------------
+
+    def _check_inside(self, name: str) -> None:
+        if not Path(os.path.realpath((self.folder / name).parent)).is_relative_to(os.path.realpath(self.folder)):
+            raise ForeignError(f"{name} is not inside of {self.folder}")
 
     def _identity(self) -> str:
         return str(self.folder.stat().st_ino)

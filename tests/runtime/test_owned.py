@@ -162,6 +162,41 @@ def test_a_log_grows_and_is_still_ours(owned):
     assert Owned(owned.folder).start_log("run.log").read_text() == ""
 
 
+def test_what_is_added_takes_a_free_name_and_is_nobodys_then(owned):
+    with owned.adding("media/a.bin") as place:
+        place.write_bytes(b"a")
+        assert not (owned.folder / "media").exists()
+    with owned.adding("media/folder") as place:
+        place.mkdir()
+        (place / "frame").write_bytes(b"b")
+    assert content(owned.folder).items() >= {"media/a.bin": b"a", "media/folder/frame": b"b"}.items()
+    for act in (lambda: owned.write({"media/a.bin": b""}), lambda: owned.remove(["media/a.bin"])):
+        with pytest.raises(ForeignError, match=r"a\.bin"):
+            act()
+    for name, reason in (("media/a.bin", "there already"), ("../outside", "inside"), ("/outside", "inside")):
+        with pytest.raises(ForeignError, match=reason), owned.adding(name) as place:
+            place.write_bytes(b"c")
+    (owned.folder / "link").symlink_to(owned.folder.parent)
+    with pytest.raises(ForeignError, match="inside"), owned.adding("link/outside"):
+        pass
+    assert (owned.folder / "media" / "a.bin").read_bytes() == b"a"
+    assert [path.name for path in owned.folder.parent.iterdir()] == ["place"]
+    assert not list((owned.folder / FOLDER / "unfinished").glob("scratch*"))
+
+
+def test_what_was_not_finished_leaves_nothing(owned):
+    place = owned.adding("media/a.bin")
+    place.__enter__().write_bytes(b"a")
+    with pytest.raises(KeyboardInterrupt):
+        place.gen.throw(KeyboardInterrupt)
+    assert not (owned.folder / "media").exists()
+    assert not list((owned.folder / FOLDER / "unfinished").glob("scratch*"))
+    (owned.folder / FOLDER / "unfinished" / "of a kill").mkdir()
+    owned.clear_unfinished()
+    owned.check_all()
+    assert content(owned.folder) == {"a.txt": b"one", "sub/b.txt": b"two"}
+
+
 def test_a_full_disk_leaves_what_was_there(owned, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")

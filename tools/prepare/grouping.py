@@ -1,0 +1,119 @@
+"""Divides a person's own class folders into training and validation, so that no source of videos is on both sides."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from runtime.errors import UserError
+from tools.prepare.media import stem_of
+from tools.prepare.release import Annotations, Entry, Subset
+from tools.prepare.settings import Lists
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def divide(
+    paths: Sequence[str], settings: Lists, hashes_of: Callable[[Sequence[str]], Sequence[np.ndarray]]
+) -> Annotations:
+    """What annotation files of the folders would say.
+
+    Args:
+        paths: `<class>/<name>.<suffix>` of each video, sorted.
+        settings: How sources are told apart, the part for validation, the seed.
+        hashes_of: Gives perceptual hashes of videos, if names do not tell sources apart; see `fingerprints`.
+
+    Raises:
+        UserError: Names do not fit the pattern, or all videos are of one source.
+    """
+    names = tuple(sorted({path.split("/")[0] for path in paths}))
+    labels = [names.index(path.split("/")[0]) for path in paths]
+    if settings.source_pattern:
+        groups = _grouped([_source_of(path, settings.source_pattern) for path in paths])
+    else:
+        groups = near_groups(hashes_of(paths))
+    validation = choose(groups, labels, settings.val_fraction, settings.split_seed)
+    if not validation:
+        how = "--source_pattern" if settings.source_pattern else "their frames; --source_pattern tells them by names"
+        raise UserError(f"all {len(paths)} videos are of one source by {how}: nothing is left for validation")
+    entries = [Entry((stem_of(path),), label) for path, label in zip(paths, labels, strict=True)]
+    train = tuple(entry for index, entry in enumerate(entries) if index not in validation)
+    val = tuple(entry for index, entry in enumerate(entries) if index in validation)
+    return Annotations(names, (Subset("train", 1, train), Subset("val", 1, val)))
+
+
+def _source_of(path: str, pattern: str) -> str:
+    match = re.search(pattern, path.split("/")[-1])
+    if not match:
+        raise UserError(f"source_pattern {pattern!r} is not found in the name of {path}: every name must tell a source")
+    return (match[1] if match.re.groups else match[0]) or ""
+
+
+def _grouped(keys: Sequence[Hashable]) -> list[list[int]]:
+    groups: dict[Hashable, list[int]] = {}
+    for index, key in enumerate(keys):
+        groups.setdefault(key, []).append(index)
+    return list(groups.values())
+
+
+def near_groups(hashes: Sequence[np.ndarray]) -> list[list[int]]:
+    """Indices of videos in groups: of one group are near duplicates, and near duplicates of those."""
+    from tools.prepare.fingerprints import near_duplicates
+
+    parents = list(range(len(hashes)))
+
+    def root_of(index: int) -> int:
+        while parents[index] != index:
+            parents[index] = index = parents[parents[index]]
+        return index
+
+    for left, right in near_duplicates(hashes, hashes):
+        parents[max(root_of(left), root_of(right))] = min(root_of(left), root_of(right))
+    return _grouped([root_of(index) for index in range(len(hashes))])
+
+
+def choose(groups: Sequence[list[int]], labels: Sequence[int], fraction: float, seed: int) -> set[int]:
+    """Videos of the groups that go to validation: whole groups, of each class about a fraction.
+
+    A class of several groups is on both sides, if that can be.
+
+    Args:
+        groups: Indices of videos.
+        labels: Of each video.
+        fraction: Of the videos of each class.
+        seed: Of the order in which groups of the same size are looked at.
+    """
+    total = Counter(labels)
+    taken: set[int] = set()
+    have: Counter[int] = Counter()
+    order = list(groups)
+    random.Random(seed).shuffle(order)
+    order.sort(key=len, reverse=True)
+
+    def take(group: Iterable[int]) -> None:
+        taken.update(group)
+        have.update(labels[index] for index in group)
+
+    for group in order:
+        added = Counter(labels[index] for index in group)
+        gain = sum(
+            _miss(total, have, label, 0, fraction) - _miss(total, have, label, n, fraction)
+            for label, n in added.items()
+        )
+        if gain > 0 and all(have[label] + n < total[label] for label, n in added.items()):
+            take(group)
+    for label in sorted(total):
+        for group in reversed(order):
+            added = Counter(labels[index] for index in group)
+            if not have[label] and added[label] and all(have[one] + n < total[one] for one, n in added.items()):
+                take(group)
+    return taken
+
+
+def _miss(total: Counter[int], have: Counter[int], label: int, added: int, fraction: float) -> float:
+    """How far a class would be from its share, in videos."""
+    return abs(fraction * total[label] - have[label] - added)

@@ -1,0 +1,92 @@
+"""The list files of a data set, under the names that PaddleMVF, PaddleVideo and mmaction2 give them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.errors import UserError
+from tools.prepare.media import Index
+from tools.prepare.record import ListRecord
+from tools.prepare.release import Annotations, Entry, Release, Subset
+
+FOLDER = "annotations"
+CLASSES = f"{FOLDER}/classes.txt"
+
+
+@dataclass(frozen=True)
+class Written:
+    """Files to write, name -> content, and what became of the entries of each subset."""
+
+    files: Mapping[str, bytes]
+    records: tuple[ListRecord, ...]
+
+
+def lists_of(
+    release: Release, annotations: Annotations, kinds: Mapping[str, Index], splits: Collection[int], left_out: set[str]
+) -> Written:
+    """What is annotated and there, as lists.
+
+    Args:
+        release: Names the lists.
+        annotations: What should be there.
+        kinds: "videos" or "rawframes", or both -> what is there, that which training reads first.
+        splits: To list; all if there are none.
+        left_out: Paths that are not to be listed.
+
+    Raises:
+        UserError: A split does not exist, or a path cannot stand in a list.
+    """
+    existing = sorted({subset.split for subset in annotations.subsets})
+    for split in splits:
+        if split not in existing:
+            raise UserError(f"split {split} does not exist: there are {', '.join(map(str, existing))}")
+    files = {CLASSES: "".join(f"{name}\n" for name in annotations.class_names).encode()}
+    records = []
+    for subset in annotations.subsets:
+        if splits and subset.split not in splits:
+            continue
+        for kind, index in kinds.items():
+            lines = list(_lines(subset.entries, index, left_out))
+            content = "".join(f"{line}\n" for line in lines).encode()
+            files |= {f"{FOLDER}/{name}": content for name in _names(release, subset, kind)}
+            if kind == next(iter(kinds)):
+                official = release.official.get((subset.subset, subset.split), 0)
+                records.append(ListRecord(
+                    subset=subset.subset, split=subset.split, kind=kind, official=official,
+                    annotated=len(subset.entries), listed=len(lines),
+                ))  # fmt: skip
+    return Written(files, tuple(records))
+
+
+def _names(release: Release, subset: Subset, kind: str) -> Iterator[str]:
+    """Names of a list; without labels it has none of those that training looks for."""
+    if subset.subset != "test":
+        yield f"{release.list_name}_{subset.subset}_split_{subset.split}_{kind}.txt"
+    if not release.has_splits:
+        yield f"{release.list_name}_{subset.subset}_list_{kind}.txt"
+
+
+def _lines(entries: tuple[Entry, ...], index: Index, left_out: set[str]) -> Iterator[str]:
+    for entry in entries:
+        path = index.path_of(entry.names)
+        if path is None or path in left_out:
+            continue
+        if path != path.strip() or "\t" in path:
+            raise UserError(f"{path!r} begins or ends with a space, or holds a tab, so no list can name it: rename it")
+        yield " ".join([path, *map(str, _numbers(index.counts.get(path), entry.label))])
+
+
+def _numbers(*numbers: int | None) -> Iterator[int]:
+    return (number for number in numbers if number is not None)
+
+
+def left_out_by(path: str) -> set[str]:
+    """The paths that a file names, one a line; raises UserError if it cannot be read."""
+    if not path:
+        return set()
+    try:
+        return {line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path}: {error}") from error

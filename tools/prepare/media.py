@@ -1,0 +1,74 @@
+"""Which videos and folders of frames a data set holds."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tools.prepare.release import VIDEO_FILE
+
+FRAME_FILE = re.compile(r".*\d\.(jpe?g|png)", re.IGNORECASE)
+
+
+def stem_of(path: str) -> str:
+    """A relative path of a video without its suffix."""
+    return path.rpartition(".")[0]
+
+
+class Index:
+    """Media by their paths without suffix.
+
+    Args:
+        paths: Relative paths, with suffix where they have one.
+        counts: Path -> frames, of folders of frames.
+    """
+
+    def __init__(self, paths: Iterable[str], counts: dict[str, int] | None = None) -> None:
+        self.counts = counts or {}
+        stems = {path if path in self.counts else stem_of(path): path for path in sorted(paths)}
+        self._paths = stems
+        # Of UCF101 lists and files write HandStandPushups in several ways.
+        self._lenient = {stem.casefold(): path for stem, path in stems.items()}
+
+    def path_of(self, names: Iterable[str]) -> str | None:
+        """The path of the first of these names that is there, if need be in another case."""
+        names = list(names)
+        for name in names:
+            if name in self._paths:
+                return self._paths[name]
+        return next((self._lenient[name.casefold()] for name in names if name.casefold() in self._lenient), None)
+
+    def paths(self) -> list[str]:
+        """All paths, sorted."""
+        return sorted(self._paths.values())
+
+
+def videos_in(folder: Path) -> Index:
+    """The video files below a folder."""
+    return Index(path for path in _files_below(folder, "") if re.fullmatch(VIDEO_FILE, path, re.IGNORECASE))
+
+
+def frames_in(folder: Path) -> Index:
+    """The folders of frames below a folder."""
+    counts: dict[str, int] = {}
+    for path in _files_below(folder, ""):
+        if FRAME_FILE.fullmatch(path):
+            parent = path.rpartition("/")[0]
+            counts[parent] = counts.get(parent, 0) + 1
+    return Index(counts, counts)
+
+
+def _files_below(folder: Path, prefix: str) -> Iterator[str]:
+    """Relative paths of files; hidden ones and links are passed over."""
+    if not folder.is_dir():
+        return
+    with os.scandir(folder) as items:
+        for item in items:
+            if item.name.startswith(".") or item.is_symlink():
+                continue
+            if item.is_dir():
+                yield from _files_below(folder / item.name, f"{prefix}{item.name}/")
+            else:
+                yield prefix + item.name

@@ -1,0 +1,156 @@
+"""From what a site gives to videos or frames, lists and class names in the layout that training reads."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from configs.limits import Limits
+from runtime import command
+from runtime.errors import UserError
+from runtime.owned import Owned
+from tools.prepare import frames, grouping, lists, record, sources
+from tools.prepare.archives import Archive
+from tools.prepare.fingerprints import look_at
+from tools.prepare.media import Index, frames_in, stem_of, videos_in
+from tools.prepare.record import Prepared
+from tools.prepare.release import Annotations, Part, Release
+from tools.prepare.settings import Settings
+from tools.prepare.sources import Found
+from tools.prepare.unpacking import Folders, Unpacker, is_unpacked, put_file
+from tools.prepare.workers import in_parallel
+
+if TYPE_CHECKING:
+    import numpy as np
+
+VIDEOS, FRAMES, ORIGINALS = "videos", "rawframes", "originals"
+
+
+def prepare(name: str, release: Release, given: Sequence[str], root: Path, settings: Settings, limits: Limits) -> None:
+    """Prepares a data set, or goes on where another process was ended.
+
+    Args:
+        name: Of the data set.
+        release: What describes it.
+        given: Folders and files of the site.
+        root: Of the data set.
+        settings: What is asked for.
+        limits: What one video may cost.
+
+    Raises:
+        UserError: Something is missing, damaged, beyond a limit, or in the way; what is there is as it was.
+    """
+    _check(name, release, given, root, settings)
+    found = sources.find(release.videos, given)
+    texts = sources.texts_of(release, given, settings.unpacking)
+    annotations = release.annotate(texts, settings.lists) if release.annotate else None
+    left_out = lists.left_out_by(settings.lists.leave_out)
+    owned = Owned(root)
+    with owned.locked(f"another process prepares {root}"):
+        owned.clear_unfinished()
+        prepared = record.begin(root, name, settings)
+        record.write(owned, prepared)
+        _place_all(owned, prepared, found, release, annotations, settings)
+        kinds = _media(owned, release, settings, limits)
+        if annotations is None:
+            hashes = functools.partial(_hashes, root=root, settings=settings, limits=limits)
+            annotations = grouping.divide(kinds[VIDEOS].paths(), settings.lists, hashes)
+        done = lists.lists_of(release, annotations, kinds, settings.lists.splits, left_out)
+        prepared["lists"], prepared["label_order"] = list(done.records), settings.lists.label_order
+        owned.write(done.files)
+        record.write(owned, prepared)
+
+
+def _check(name: str, release: Release, given: Sequence[str], root: Path, settings: Settings) -> None:
+    for source in given:
+        if root.resolve().is_relative_to(Path(source).resolve()):
+            raise UserError(f"--root {root} lies in --source {source}: name a folder beside it")
+    if release.has_frames and (settings.media.frames or settings.media.reencode):
+        raise UserError(f"{name} comes as frames: leave out --frames and --reencode")
+
+
+def _place_all(
+    owned: Owned,
+    prepared: Prepared,
+    found: Sequence[Found],
+    release: Release,
+    annotations: Annotations | None,
+    settings: Settings,
+) -> None:
+    """Puts all media into the data set that are not there yet."""
+    folder = FRAMES if release.has_frames else ORIGINALS if settings.media.reencode else VIDEOS
+
+    def place(parts: Sequence[str]) -> str | None:
+        below = release.place(parts, annotations)
+        return None if below is None else f"{folder}/{below}"
+
+    unpacker = Unpacker(owned, settings.unpacking)
+    finished = is_unpacked(owned, prepared["archives"])
+    jobs = [(archive, one.part) for one in found for archive in one.archives if archive.key not in finished]
+
+    def unpack(job: tuple[Archive, Part]) -> tuple[str, Folders]:
+        return job[0].key, unpacker.unpack(*job, place)
+
+    def note(unpacked: tuple[str, Folders]) -> None:
+        prepared["archives"] |= [unpacked]
+        record.write(owned, prepared)
+
+    in_parallel(unpack, jobs, settings.workers, "unpacking", note, unpacker.stop)
+    files = {path: path.relative_to(base).parts or path.parts for one in found for base, path in one.files}
+    targets = {path: place(parts) for path, parts in files.items()}
+    wanted = [(path, target) for path, target in targets.items() if target is not None]
+    in_parallel(lambda file: put_file(owned, *file), wanted, settings.workers, "files")
+    over = [*unpacker.passed_over, *(str(path) for path, target in targets.items() if target is None)]
+    if over:
+        command.say(f"{len(over)} files of --source are in no table or in no folder of a class, such as {over[0]}")
+
+
+def _media(owned: Owned, release: Release, settings: Settings, limits: Limits) -> dict[str, Index]:
+    """Makes what smaller videos and frames are not there; returns what there is, that which training reads first."""
+    root, media = owned.folder, settings.media
+    if release.has_frames:
+        return {FRAMES: frames_in(root / FRAMES)}
+    if media.reencode:
+        _make(
+            owned, ORIGINALS, VIDEOS, ".mp4", functools.partial(frames.reencode, media=media, limits=limits), settings
+        )
+    if media.frames:
+        _make(owned, VIDEOS, FRAMES, "", functools.partial(frames.extract, media=media, limits=limits), settings)
+    videos = {VIDEOS: videos_in(root / VIDEOS)}
+    return {FRAMES: frames_in(root / FRAMES)} | videos if media.frames else videos
+
+
+def _make(
+    owned: Owned, source: str, target: str, suffix: str, convert: Callable[[Path, Path], None], settings: Settings
+) -> None:
+    """Converts each video that has not been; says which ones do not decode."""
+
+    def act(job: tuple[str, str]) -> str:
+        try:
+            with owned.adding(job[1]) as place:
+                convert(owned.folder / source / job[0], place)
+        except DecodeError as error:
+            return str(error)
+        return ""
+
+    from datasets.decode import DecodeError
+
+    jobs = [(path, f"{target}/{stem_of(path)}{suffix}") for path in videos_in(owned.folder / source).paths()]
+    jobs = [job for job in jobs if not (owned.folder / job[1]).exists()]
+    errors = list(filter(None, in_parallel(act, jobs, settings.workers, target)))
+    if errors:
+        command.say(f"{len(errors)} of {len(jobs)} videos do not decode, so {target}/ lacks them:", *errors[:3])
+
+
+def _hashes(paths: Sequence[str], root: Path, settings: Settings, limits: Limits) -> list[np.ndarray]:
+    """Perceptual hashes of each video; raises UserError if one does not decode."""
+
+    def look(path: str) -> np.ndarray:
+        found = look_at(str(root / VIDEOS / path), None, limits)
+        if found.hashes is None:
+            raise UserError(f"{found.error}: take it out of --source and of {root / VIDEOS}")
+        return found.hashes
+
+    return in_parallel(look, paths, settings.workers, "sources")

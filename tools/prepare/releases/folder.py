@@ -1,0 +1,14 @@
+"""A person's own videos, in one folder for each class, in an archive or not."""
+
+from __future__ import annotations
+
+from tools.prepare.release import VIDEO_FILE, Part, Release, in_class_folder
+
+RELEASE = Release(
+    list_name="folder",
+    videos=(Part("the videos", "<class>/<video>", r".+\.(rar|zip|tar|tar\..*|tgz)", VIDEO_FILE),),
+    texts=(),
+    annotate=None,
+    place=in_class_folder,
+    preset="finetune_tsm_mobilenet_v2",
+)

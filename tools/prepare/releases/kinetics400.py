@@ -1,0 +1,82 @@
+"""Kinetics-400: tars of the videos that were still to be had, tables of all that once were, and repaired videos.
+
+Source: github.com/cvdfoundation/kinetics-dataset.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+
+from runtime.errors import UserError
+from tools.prepare.release import Annotations, Entry, Part, Release, Subset, Texts, label_of, labels_by_name, text_like
+from tools.prepare.settings import Lists
+
+REPAIRED = "replacement"
+CLIP_FILE = r"[\w-]{11}_\d{6}_\d{6}\.(mp4|mkv|webm)"
+
+
+def annotate(texts: Texts, lists: Lists) -> Annotations:
+    """Reads `train.csv`, `val.csv` (or `validate.csv`) and, if it is there, `test.csv`."""
+    names, labels = labels_by_name("kinetics400")
+    folders: dict[str, str] = {}
+    subsets = []
+    for subset, pattern in (("train", r"train\.csv"), ("val", r"val(idate)?\.csv"), ("test", r"test\.csv")):
+        if subset == "test" and not any(name.lower() == "test.csv" for name in texts):
+            continue
+        name, text = text_like(texts, pattern)
+        entries = []
+        for row in csv.DictReader(text.splitlines()):
+            clip, label = _clip(row, name), None
+            folder = "test"
+            if row.get("label"):
+                label = label_of(row["label"], labels, name)
+                folder = names[label].replace(" ", "_")
+            folders[clip] = folder
+            entries.append(Entry((f"{REPAIRED}/{clip}", f"{folder}/{clip}"), label))
+        subsets.append(Subset(subset, 1, tuple(entries)))
+    return Annotations(names, tuple(subsets), folders)
+
+
+def _clip(row: dict[str, str], name: str) -> str:
+    """Name of a video without suffix, as the tars have it."""
+    try:
+        start, end = int(float(row["time_start"])), int(float(row["time_end"]))
+        return f"{row['youtube_id']}_{start:06d}_{end:06d}"
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{name} must have the columns label, youtube_id, time_start, time_end, split; got {row}"
+        ) from error
+
+
+def place(parts: Sequence[str], annotations: Annotations | None) -> str | None:
+    """The folder of the class, with _ for spaces, or that of the repaired videos, which count before the others."""
+    assert annotations is not None  # there are tables
+    clip = parts[-1].rpartition(".")[0]
+    if clip not in annotations.folders:
+        return None
+    return f"{REPAIRED if any(REPAIRED in part for part in parts[:-1]) else annotations.folders[clip]}/{parts[-1]}"
+
+
+RELEASE = Release(
+    list_name="kinetics400",
+    videos=(
+        Part(
+            "the videos", "k400/{train,val,test}/part_N.tar.gz, or folders of <youtube id>_000001_000011.mp4",
+            r"(part_\d+|k400.*|(train|val|test)(_\d+)?)\.(tar.*|tgz|zip)", CLIP_FILE,
+        ),
+        Part(
+            "the repaired videos", "replacement_for_corrupted_k400.tgz",
+            r"replacement.*\.(tar.*|tgz)", CLIP_FILE, is_optional=True,
+        ),
+    ),
+    texts=(
+        Part(
+            "the tables", "k400/annotations/train.csv and val.csv", r"(annotations|kinetics400)\.(tar.*|tgz|zip)",
+            r"(train|val|validate|test)\.csv",
+        ),
+    ),
+    annotate=annotate,
+    place=place,
+    preset="kinetics400_mvf_r50",
+)  # fmt: skip

@@ -1,0 +1,128 @@
+"""What lies in the folders and files that --source names, and which part of a data set each of it is."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.errors import UserError
+from tools.prepare.archives import Archive, Piece, errors_named, members, safe_parts
+from tools.prepare.release import Part, Release, Texts
+from tools.prepare.settings import Unpacking
+
+TEXT_BYTES = 256 * 2**20  # of an annotation file
+
+
+@dataclass(frozen=True)
+class Found:
+    """One part as it was found: in archives, or as files (with the folder that each path counts from)."""
+
+    part: Part
+    archives: tuple[Archive, ...] = ()
+    files: tuple[tuple[Path, Path], ...] = ()
+
+
+def find(parts: Sequence[Part], sources: Sequence[str]) -> list[Found]:
+    """Looks for the parts of a data set.
+
+    Args:
+        parts: What is looked for.
+        sources: Folders, which are searched with all that is in them, and files.
+
+    Returns:
+        What was found of each part that is there. Where a part is there both unpacked and in archives, the archives
+        count.
+
+    Raises:
+        UserError: A source does not exist, or a part is absent: the message says how its files are named and what is
+            there instead.
+    """
+    files = [(Path(source), path) for source in sources for path in _files_of(Path(source))]
+    found, missing = [], []
+    for part in parts:
+        archives = _archives_of(part, [path for _, path in files])
+        loose = () if archives else tuple((base, path) for base, path in files if _matches(part.files, path.name))
+        if archives or loose:
+            found.append(Found(part, archives, loose))
+        elif not part.is_optional:
+            missing.append(f"{part.what} ({part.official})")
+    if missing:
+        names = sorted({path.name for _, path in files})
+        there = f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}" or "nothing"
+        raise UserError(f"{', '.join(sources)} lacks {' and '.join(missing)}; there is {there}")
+    return found
+
+
+def texts_of(release: Release, sources: Sequence[str], limits: Unpacking) -> Texts:
+    """The annotation files of a data set, name -> content; raises UserError as `find` does."""
+    texts: dict[str, str] = {}
+    for found in find(release.texts, sources):
+        for _, path in found.files:
+            texts[path.name] = _decoded(path.read_bytes(), str(path))
+        for archive in found.archives:
+            for member in members(archive, limits):
+                name = safe_parts(member.name, archive.name)[-1]
+                if member.kind != "file" or not _matches(found.part.files, name):
+                    continue
+                with errors_named(archive.name), member.open() as file:
+                    texts[name] = _decoded(file.read(TEXT_BYTES + 1), f"{name} of {archive.name}")
+    return texts
+
+
+def _decoded(content: bytes, place: str) -> str:
+    if len(content) > TEXT_BYTES:
+        raise UserError(f"{place} has more than {TEXT_BYTES // 2**20} MB: it is no annotation file")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{place} is no text: {error}") from error
+
+
+def _files_of(source: Path) -> Iterable[Path]:
+    """Files, sorted; hidden ones, as macOS puts into archives, are none."""
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise UserError(f"--source {source} does not exist")
+    return sorted(
+        path
+        for path in source.rglob("*")
+        if not any(part.startswith(".") for part in path.relative_to(source).parts) and path.is_file()
+    )
+
+
+def _matches(pattern: str, name: str) -> bool:
+    return re.fullmatch(pattern, name, re.IGNORECASE) is not None
+
+
+def _archives_of(part: Part, paths: Sequence[Path]) -> tuple[Archive, ...]:
+    matching = [path for path in paths if _matches(part.archives, path.name)]
+    if not part.in_pieces:
+        return tuple(Archive((Piece(path),)) for path in matching)
+    pieces: dict[str, Piece] = {}
+    for path in matching:
+        for name, piece in _pieces_in(part, path):
+            pieces.setdefault(name, piece)  # a zip beside what was taken out of it
+    _check_pieces(sorted(pieces))
+    return (Archive(tuple(pieces[name] for name in sorted(pieces))),) if pieces else ()
+
+
+def _pieces_in(part: Part, path: Path) -> list[tuple[str, Piece]]:
+    """(name without .zip, piece) of a file that is a piece, or a zip of pieces."""
+    if path.suffix.lower() != ".zip":
+        return [(path.name, Piece(path))]
+    with errors_named(str(path)), zipfile.ZipFile(path) as file:
+        inner = [name for name in file.namelist() if _matches(part.archives, Path(name).name)]
+    return [(Path(name).name, Piece(path, name)) for name in inner]
+
+
+def _check_pieces(names: Sequence[str]) -> None:
+    """Raises UserError if one of the numbered pieces is absent."""
+    numbers = [int(match[1]) for name in names if (match := re.search(r"-(\d+)$", name))]
+    for number in range(max(numbers, default=-1)):
+        if number not in numbers:
+            absent = re.sub(r"\d+$", f"{number:02d}", names[0])
+            raise UserError(f"the piece {absent} is not in --source, the piece {names[-1]} is: fetch it")
