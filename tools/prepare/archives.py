@@ -204,7 +204,7 @@ class _Metered(io.RawIOBase):
 
 def _tar_members(inflated: Any, archive: Archive, limits: Unpacking) -> Iterator[Member]:
     stream = _Metered(inflated, archive, limits)
-    stream.allowed = HEADER + FREE
+    stream.allowed = HEADER
     with tarfile.open(fileobj=stream, mode="r|") as tar:
         while (entry := tar.next()) is not None:
             tar.members.clear()  # type: ignore[attr-defined]  # it would keep millions
@@ -257,7 +257,7 @@ def _rar_members(archive: Archive) -> Iterator[Member]:
         import rarfile
     except ImportError as error:
         raise UserError(f"{archive.name} needs rarfile: pip install -r requirements-prepare.txt") from error
-    with rarfile.RarFile(archive.pieces[0].path) as file:
+    with rarfile.RarFile(archive.pieces[0].path, errors="strict") as file:
         if file.needs_password():
             raise ArchiveError(f"{archive.name} is encrypted: unpack it, and name the folder as --source")
         for info in file.infolist():
@@ -282,7 +282,7 @@ def beyond(archive: Archive, name: str, limits: Unpacking) -> ArchiveError:
     """The error of an archive that is beyond a limit."""
     what = {
         "max_archive_files": "holds, with those before it, more files than",
-        "max_archive_gigabytes": "unpacks, with those before it, to more gigabytes than",
+        "max_archive_megabytes": "unpacks, with those before it, to more megabytes than",
         "max_archive_ratio": "unpacks to more than its size times",
     }[name]
     return ArchiveError(f"{archive.name} {what} {getattr(limits, name)}: raise --{name} if it is genuine")

@@ -30,6 +30,8 @@ def divide(
     Raises:
         UserError: Names do not fit the pattern, or all videos are of one source.
     """
+    if not paths:
+        raise UserError("--source holds no video in a folder of its class: <class>/<video>")
     names = tuple(sorted({path.split("/")[0] for path in paths}))
     labels = [names.index(path.split("/")[0]) for path in paths]
     if settings.source_pattern:

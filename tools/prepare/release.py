@@ -24,6 +24,7 @@ class Part:
         in_pieces: Whether the archives are pieces of one, in the order of their names, each of them perhaps in a zip.
         nested: Regular expression of archives in its archives.
         is_optional: Whether it can be absent.
+        is_mixed: Whether files that lie beside the archives are not what was unpacked from them.
     """
 
     what: str
@@ -33,6 +34,7 @@ class Part:
     in_pieces: bool = False
     nested: str = ""
     is_optional: bool = False
+    is_mixed: bool = False
 
 
 @dataclass(frozen=True)

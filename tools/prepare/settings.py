@@ -14,7 +14,7 @@ class Unpacking(Options):
     """What archives may unpack to; the official ones stay far below."""
 
     max_archive_files: int = option(20_000_000, "most files in all archives together", at_least=1)
-    max_archive_gigabytes: int = option(1024, "most that all archives together unpack to", at_least=1)
+    max_archive_megabytes: int = option(1_048_576, "most that all archives together unpack to", at_least=1)
     max_archive_ratio: int = option(
         20, "most that an archive unpacks to, in multiples of its size (beyond 16 MB)", at_least=1
     )

@@ -33,8 +33,7 @@ def find(parts: Sequence[Part], sources: Sequence[str]) -> list[Found]:
         sources: Folders, which are searched with all that is in them, and files.
 
     Returns:
-        What was found of each part that is there. Where a part is there both unpacked and in archives, the archives
-        count.
+        What was found of each part that is there. Where one is there both unpacked and in archives, the files count.
 
     Raises:
         UserError: A source does not exist, or a part is absent: the message says how its files are named and what is
@@ -43,8 +42,8 @@ def find(parts: Sequence[Part], sources: Sequence[str]) -> list[Found]:
     files = [(Path(source), path) for source in sources for path in _files_of(Path(source))]
     found, missing = [], []
     for part in parts:
-        archives = _archives_of(part, [path for _, path in files])
-        loose = () if archives else tuple((base, path) for base, path in files if _matches(part.files, path.name))
+        loose = tuple((base, path) for base, path in files if _matches(part.files, path.name))
+        archives = () if loose and not part.is_mixed else _archives_of(part, [path for _, path in files])
         if archives or loose:
             found.append(Found(part, archives, loose))
         elif not part.is_optional:

@@ -134,8 +134,8 @@ class Unpacker:
                 raise beyond(archive, "max_archive_ratio", self._limits)
             with self._lock:
                 self._bytes += size
-            if self._bytes > self._limits.max_archive_gigabytes * 2**30:
-                raise beyond(archive, "max_archive_gigabytes", self._limits)
+            if self._bytes > self._limits.max_archive_megabytes * 2**20:
+                raise beyond(archive, "max_archive_megabytes", self._limits)
             self._check_running()
 
         return take

@@ -124,8 +124,10 @@ def hmdb51(folder: Path) -> Path:
     return write(folder, {"hmdb51_org.rar": rar4(outer), "test_train_splits.rar": rar4(texts)})
 
 
-KINETICS = (("air drumming", "train"), ("zumba", "train"), ("massaging person's head", "train"), ("air drumming", "val"),
-            ("zumba", "val"), ("zumba", "test"))  # fmt: skip
+KINETICS = (
+    ("air drumming", "train"), ("zumba", "train"), ("massaging person's head", "train"), ("air drumming", "val"),
+    ("zumba", "val"), ("zumba", "test"),
+)  # fmt: skip
 
 
 def kinetics400(folder: Path, test_has_labels: bool = False) -> Path:
@@ -134,8 +136,8 @@ def kinetics400(folder: Path, test_has_labels: bool = False) -> Path:
     tars: dict[str, dict[str, bytes]] = {"train": {"./": b""}, "val": {"./": b""}, "test": {"./": b""}}
     for number, (name, subset) in enumerate(KINETICS):
         clip = f"-_abcdefgh{number}"
-        columns = ([name] if subset != "test" or test_has_labels else []) + [clip, str(number), str(number + 10), subset]
-        rows[subset].append(",".join([*columns, "0"]))
+        label = [name] if subset != "test" or test_has_labels else []
+        rows[subset].append(",".join([*label, clip, str(number), str(number + 10), subset, "0"]))
         content = video("mp4", 200 + number) if number != 1 else b"damaged"
         if number != 2:
             tars[subset][f"./{clip}_{number:06d}_{number + 10:06d}.mp4"] = content

@@ -50,7 +50,7 @@ RELEASE = Release(
     videos=(
         Part(
             "the videos", "hmdb51_org.rar, or what it holds: <class>.rar or <class>/*.avi",
-            r"hmdb51(_org)?\.(rar|zip|tar.*|tgz)", r".+\.(avi|mp4)", nested=r".+\.rar",
+            r"(?!test_train_splits).+\.(rar|zip|tar.*|tgz)", r".+\.(avi|mp4)", nested=r".+\.rar",
         ),
     ),
     texts=(

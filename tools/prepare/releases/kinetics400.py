@@ -64,6 +64,7 @@ RELEASE = Release(
         Part(
             "the videos", "k400/{train,val,test}/part_N.tar.gz, or folders of <youtube id>_000001_000011.mp4",
             r"(part_\d+|k400.*|(train|val|test)(_\d+)?)\.(tar.*|tgz|zip)", CLIP_FILE,
+            is_mixed=True,
         ),
         Part(
             "the repaired videos", "replacement_for_corrupted_k400.tgz",
