@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING
 
 from runtime.errors import UserError
@@ -90,32 +90,29 @@ def choose(groups: Sequence[list[int]], labels: Sequence[int], fraction: float, 
         seed: Of the order in which groups of the same size are looked at.
     """
     total = Counter(labels)
-    taken: set[int] = set()
-    have: Counter[int] = Counter()
-    order = list(groups)
+    have: Counter[int] = Counter()  # in validation
+    counts = [Counter(labels[index] for index in group) for group in groups]
+    order = list(range(len(groups)))
     random.Random(seed).shuffle(order)
-    order.sort(key=len, reverse=True)
+    order.sort(key=lambda one: len(groups[one]), reverse=True)
+    chosen: set[int] = set()
 
-    def take(group: Iterable[int]) -> None:
-        taken.update(group)
-        have.update(labels[index] for index in group)
+    def miss(label: int, number: int) -> float:
+        return (fraction * total[label] - number) ** 2
 
-    for group in order:
-        added = Counter(labels[index] for index in group)
-        gain = sum(
-            _miss(total, have, label, 0, fraction) - _miss(total, have, label, n, fraction)
-            for label, n in added.items()
-        )
-        if gain > 0 and all(have[label] + n < total[label] for label, n in added.items()):
-            take(group)
-    for label in sorted(total):
-        for group in reversed(order):
-            added = Counter(labels[index] for index in group)
-            if not have[label] and added[label] and all(have[one] + n < total[one] for one, n in added.items()):
-                take(group)
-    return taken
+    def move(one: int, must: bool = False) -> bool:
+        """Lets a group change sides if each class stays in training and all come nearer to their shares."""
+        sign = -1 if one in chosen else 1
+        after = {label: have[label] + sign * count for label, count in counts[one].items()}
+        gain = sum(miss(label, have[label]) - miss(label, number) for label, number in after.items())
+        if any(number == total[label] for label, number in after.items()) or (gain <= 0 and not must):
+            return False
+        have.update({label: sign * count for label, count in counts[one].items()})
+        chosen.symmetric_difference_update({one})
+        return True
 
-
-def _miss(total: Counter[int], have: Counter[int], label: int, added: int, fraction: float) -> float:
-    """How far a class would be from its share, in videos."""
-    return abs(fraction * total[label] - have[label] - added)
+    while sum(map(move, order)):
+        pass
+    for label in sorted(total):  # a class of two sources, whose share is less than one of them
+        any(counts[one][label] and not have[label] and move(one, must=True) for one in reversed(order))
+    return {index for one in chosen for index in groups[one]}

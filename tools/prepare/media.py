@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from runtime.errors import UserError
 from tools.prepare.release import VIDEO_FILE
 
 FRAME_FILE = re.compile(r".*\d\.(jpe?g|png)", re.IGNORECASE)
@@ -23,11 +24,18 @@ class Index:
     Args:
         paths: Relative paths, with suffix where they have one.
         counts: Path -> frames, of folders of frames.
+
+    Raises:
+        UserError: Two videos differ in nothing but their suffix, so that lists and frames could not tell them apart.
     """
 
     def __init__(self, paths: Iterable[str], counts: dict[str, int] | None = None) -> None:
         self.counts = counts or {}
-        stems = {path if path in self.counts else stem_of(path): path for path in sorted(paths)}
+        stems: dict[str, str] = {}
+        for path in sorted(paths):
+            other = stems.setdefault(path if path in self.counts else stem_of(path), path)
+            if other != path:
+                raise UserError(f"{other} and {path} have the same name: rename one")
         self._paths = stems
         # Of UCF101 lists and files write HandStandPushups in several ways.
         self._lenient = {stem.casefold(): path for stem, path in stems.items()}

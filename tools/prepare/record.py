@@ -87,4 +87,4 @@ def begin(root: Path, release: str, settings: Settings) -> Prepared:
 
 def write(owned: Owned, record: Prepared) -> None:
     """Writes the record."""
-    owned.write({NAME: (json.dumps(record, indent=1) + "\n").encode()})
+    owned.write({NAME: (json.dumps(record, indent=1, sort_keys=True) + "\n").encode()})
