@@ -11,8 +11,10 @@ import functools
 import io
 import lzma
 import re
+import subprocess
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
@@ -24,7 +26,7 @@ from tools.prepare.settings import Unpacking
 BLOCK = 2**20
 FREE = 16 * 2**20  # bytes that an archive may unpack to whatever its size
 HEADER = 2**20  # most bytes of a tar between the contents of two members
-RAR_TOOLS = "apt install unrar, or unar, or 7zip, or libarchive-tools"
+RAR_TOOLS = "apt install unrar, or unar"
 
 
 class ArchiveError(UserError):
@@ -260,22 +262,69 @@ def _rar_members(archive: Archive) -> Iterator[Member]:
     with rarfile.RarFile(archive.pieces[0].path, errors="strict") as file:
         if file.needs_password():
             raise ArchiveError(f"{archive.name} is encrypted: unpack it, and name the folder as --source")
-        for info in file.infolist():
-            yield Member(info.filename, info.file_size, _rar_kind(info), functools.partial(_of_rar, file, info))
+        infos = file.infolist()
+        if all(info.compress_type == rarfile.RAR_M0 for info in infos if info.is_file()):
+            for info in infos:
+                yield Member(info.filename, info.file_size, _rar_kind(info), functools.partial(file.open, info))
+        else:
+            yield from _decompressed(infos, rarfile.tool_setup().open_cmdline(None, str(archive.pieces[0].path)))
+
+
+def _decompressed(infos: Sequence[Any], command: Sequence[str]) -> Iterator[Member]:
+    """Members of a rar, cut out of what a program prints: the contents of all files one after the other.
+
+    One process for all of them is quick, and the only way where each is compressed by what was before it (solid).
+    """
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None  # a pipe
+        try:
+            for info in infos:
+                kind = _rar_kind(info)
+                content = _Slice(process.stdout, info, command[0])
+                yield Member(info.filename, info.file_size, kind, functools.partial(io.BufferedReader, content, BLOCK))
+                if kind == "file":
+                    content.read_to_its_end()
+        finally:
+            process.kill()
+
+
+class _Slice(io.RawIOBase):
+    """The content of a member in a stream; raises ArchiveError at its end unless it has the checksum of the archive."""
+
+    def __init__(self, stream: IO[bytes], info: Any, program: str) -> None:
+        self._stream, self._info, self._program = stream, info, program
+        self._left, self._crc = info.file_size, 0
+
+    def readable(self) -> bool:
+        """Whether it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Reads at least one byte, unless all are read."""
+        data = self._stream.read(min(len(buffer), self._left))
+        self._left -= len(data)
+        self._crc = zlib.crc32(data, self._crc)
+        buffer[: len(data)] = data
+        if not data and (self._left or self._info.CRC not in (None, self._crc)):
+            raise ArchiveError(
+                f"{self._info.filename} in a rar is damaged, or is more than {self._program} can do: fetch it "
+                "again, or apt install unrar"
+            )
+        return len(data)
+
+    def read_to_its_end(self) -> None:
+        """Passes over what has not been read."""
+        buffer = bytearray(BLOCK)
+        while self.readinto(buffer):
+            pass
 
 
 def _rar_kind(info: Any) -> str:
     if info.file_redir is not None or info.is_symlink():
         return "link"
     return "folder" if info.is_dir() else "file" if info.is_file() else "device"
-
-
-def _of_rar(file: Any, info: Any) -> IO[bytes]:
-    if file.is_solid() and info.compress_type != 0x30:
-        name = Path(file.filename).name
-        raise UserError(f"{name} is solid: unpack it (unrar x {name}), and name the folder as --source")
-    opened: IO[bytes] = file.open(info)
-    return opened
 
 
 def beyond(archive: Archive, name: str, limits: Unpacking) -> ArchiveError:

@@ -104,9 +104,10 @@ class Unpacker:
         """The files of an archive in an archive, whose name counts as a folder; those in it are no archives."""
         budget = [archive.size + FREE]
         with self._owned.scratch() as scratch:
-            with errors_named(archive.name), member.open() as source, scratch.open("xb") as file:
+            scratch.mkdir()
+            inner = Archive((Piece(scratch / parts[-1]),))
+            with errors_named(archive.name), member.open() as source, inner.pieces[0].path.open("xb") as file:
                 _copy(source, file, member.size, self._metered(archive, budget))
-            inner = Archive((Piece(scratch),))
             with errors_named(f"{parts[-1]} of {archive.name}"):
                 for found in members(inner, self._limits):
                     self._count_file(archive)

@@ -2,9 +2,12 @@
 
 import io
 import os
+import re
 import stat
 import tarfile
+import time
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -180,7 +183,12 @@ def test_damaged_archives(suffix, damage, prepare, tmp_path):
     assert "damaged" in code
     assert "\n" not in code
     (source / f"a.{suffix}").write_bytes(made)
-    assert prepare("folder", "--source", source, "--root", tmp_path / "root")[0] == 0
+    code, _ = prepare("folder", "--source", source, "--root", tmp_path / "root")
+    if code:  # a damage that was seen after its file, as the checksum of a gzip comes last
+        assert damage == "changed"
+        assert suffix == "tar.gz"
+        Path(re.fullmatch("error: (.*) is there, and is not what .*", code)[1]).unlink()
+        assert prepare("folder", "--source", source, "--root", tmp_path / "root")[0] == 0
     assert {name.removeprefix("videos/") for name in content(tmp_path / "root")} >= videos.keys()
 
 
@@ -218,6 +226,40 @@ def test_a_compressed_rar_says_what_reads_it(prepare, tmp_path, monkeypatch):
         "needs rarfile: pip install -r requirements-prepare.txt"
         in prepare("folder", "--source", source, "--root", tmp_path / "root")[0]
     )
+
+
+@pytest.fixture
+def unrar(tmp_path, monkeypatch):
+    """A stand-in for unrar, which prints the file that is returned, and then sleeps."""
+    rarfile = pytest.importorskip("rarfile")
+    script = f"#!/bin/sh\nif [ -f {tmp_path}/out ]; then cat {tmp_path}/out; exec sleep 600; fi\n"
+    program = write(tmp_path / "bin", {"unrar": script})
+    (program / "unrar").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program}:{os.environ['PATH']}")
+    monkeypatch.setattr(rarfile, "CURRENT_SETUP", None)
+    rarfile.tool_setup()
+    return tmp_path / "out"
+
+
+@pytest.mark.parametrize("wrong", ["", "checksum", "short"])
+def test_a_compressed_rar_is_read_from_one_process(prepare, tmp_path, unrar, wrong):
+    """Each member is compressed by what is before it, and one of them is not asked for."""
+    videos = {f"{c}/{i}.mp4": video("mp4", 900 + i) for c in "ab" for i in range(3)}
+    packed = {"a/notes.txt": b"n" * 3000, **videos}
+    source = write(tmp_path / "s", {"a.rar": rar4([RarMember(*item, method=3) for item in packed.items()])})
+    out = b"".join(packed.values())
+    unrar.write_bytes({"": out, "checksum": out[:-1] + b"!", "short": out[:-9]}[wrong])
+    started = time.monotonic()
+    if wrong == "short":
+        (unrar.parent / "bin" / "unrar").write_text(f"#!/bin/sh\ncat {unrar}\n")
+    code, _ = prepare("folder", "--source", source, "--root", tmp_path / "root")
+    assert time.monotonic() - started < 60
+    if wrong:
+        assert "b/2.mp4 in a rar is damaged, or is more than unrar can do" in code
+        return
+    assert code == 0
+    found = {name: data for name, data in content(tmp_path / "root").items() if name.startswith("videos/")}
+    assert found == {f"videos/{name}": data for name, data in videos.items()}
 
 
 def test_a_tar_in_pieces_is_read_as_a_stream(tmp_path):
