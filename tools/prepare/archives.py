@@ -15,7 +15,7 @@ import subprocess
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import IO, Any
@@ -104,7 +104,7 @@ def errors_named(name: str) -> Iterator[None]:
         raise ArchiveError(f"{name} is damaged, or lacks its end ({last_line(error)}): fetch it again") from error
 
 
-def members(archive: Archive, limits: Unpacking) -> Iterator[Member]:
+def members(archive: Archive, limits: Unpacking) -> Generator[Member, None, None]:
     """The members of an archive, each to be read before the next one is asked for.
 
     Raises:

@@ -18,8 +18,8 @@ from tools.prepare.media import Index, frames_in, stem_of, videos_in
 from tools.prepare.record import Prepared
 from tools.prepare.release import Annotations, Part, Release
 from tools.prepare.settings import Settings
-from tools.prepare.sources import Found
-from tools.prepare.unpacking import Folders, Unpacker, is_unpacked, put_file
+from tools.prepare.sources import Folder, Found
+from tools.prepare.unpacking import Folders, Place, Unpacker, is_unpacked, put_file
 from tools.prepare.workers import in_parallel
 
 if TYPE_CHECKING:
@@ -98,13 +98,26 @@ def _place_all(
         record.write(owned, prepared)
 
     in_parallel(unpack, jobs, settings.workers, "unpacking", note, unpacker.stop)
-    files = {path: path.relative_to(base).parts or path.parts for one in found for base, path in one.files}
-    targets = {path: place(parts) for path, parts in files.items()}
-    wanted = [(path, target) for path, target in targets.items() if target is not None]
-    in_parallel(lambda file: put_file(owned, *file), wanted, settings.workers, "files")
-    over = [*unpacker.passed_over, *(str(path) for path, target in targets.items() if target is None)]
+    over = [*unpacker.passed_over, *_put_files(owned, found, place, settings.workers)]
     if over:
         command.say(f"{len(over)} files of --source are in no table or in no folder of a class, such as {over[0]}")
+
+
+def _put_files(owned: Owned, found: Sequence[Found], place: Place, workers: int) -> list[str]:
+    """Puts unpacked files into the data set; returns those without a place."""
+
+    def put(folder: Folder) -> list[str]:
+        over = []
+        for name in folders[folder]:
+            target = place((*folder.below, name))
+            if target is None:
+                over.append(str(folder.path / name))
+            else:
+                put_file(owned, folder.path / name, target)
+        return over
+
+    folders = {folder: names for one in found for folder, names in one.files.items()}
+    return [path for over in in_parallel(put, folders, workers, "files") for path in over]
 
 
 def _media(owned: Owned, release: Release, settings: Settings, limits: Limits) -> dict[str, Index]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -102,13 +101,12 @@ class Release:
     has_frames: bool = False
 
 
-def text_like(texts: Texts, pattern: str) -> tuple[str, str]:
-    """(name, content) of the annotation file whose name matches; raises UserError if it is not there."""
-    for name in sorted(texts):
-        if re.fullmatch(pattern, name, re.IGNORECASE):
+def text_named(texts: Texts, *names: str) -> tuple[str, str]:
+    """(name, content) of the first annotation file of these names; raises UserError if there is none."""
+    for name in names:
+        if name in texts:
             return name, texts[name]
-    readable = re.sub(r"\\(.)|\((.*?)\)\?", lambda match: match[1] or "", pattern)
-    raise UserError(f"--source holds no {readable} among its annotation files ({', '.join(sorted(texts))})")
+    raise UserError(f"--source has no {' or '.join(names)} among its annotation files ({', '.join(sorted(texts))})")
 
 
 def labels_by_name(known: str) -> tuple[tuple[str, ...], dict[str, int]]:

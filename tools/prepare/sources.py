@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import sys
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.errors import UserError
-from tools.prepare.archives import Archive, Piece, errors_named, members, safe_parts
+from tools.prepare.archives import Archive, Piece, errors_named, members
 from tools.prepare.release import Part, Release, Texts
 from tools.prepare.settings import Unpacking
 
@@ -17,12 +20,20 @@ TEXT_BYTES = 256 * 2**20  # of an annotation file
 
 
 @dataclass(frozen=True)
+class Folder:
+    """A folder; `below`: those between --source and it, with itself."""
+
+    path: Path
+    below: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Found:
-    """One part as it was found: in archives, or as files (with the folder that each path counts from)."""
+    """One part as it was found: in archives, or unpacked: folder -> names of its files in it, which may be millions."""
 
     part: Part
-    archives: tuple[Archive, ...] = ()
-    files: tuple[tuple[Path, Path], ...] = ()
+    archives: tuple[Archive, ...]
+    files: Mapping[Folder, Sequence[str]]
 
 
 def find(parts: Sequence[Part], sources: Sequence[str]) -> list[Found]:
@@ -39,17 +50,17 @@ def find(parts: Sequence[Part], sources: Sequence[str]) -> list[Found]:
         UserError: A source does not exist, or a part is absent: the message says how its files are named and what is
             there instead.
     """
-    files = [(Path(source), path) for source in sources for path in _files_of(Path(source))]
+    files = {folder: names for source in sources for folder, names in _files_of(Path(source))}
     found, missing = [], []
     for part in parts:
-        loose = tuple((base, path) for base, path in files if _matches(part.files, path.name))
-        archives = () if loose and not part.is_mixed else _archives_of(part, [path for _, path in files])
+        loose = _of_part(files, part.files)
+        archives = () if loose and not part.is_mixed else _archives_of(part, _of_part(files, part.archives))
         if archives or loose:
             found.append(Found(part, archives, loose))
         elif not part.is_optional:
             missing.append(f"{part.what} ({part.official})")
     if missing:
-        names = sorted({path.name for _, path in files})
+        names = sorted({name for names in files.values() for name in names})
         there = f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}" or "nothing"
         raise UserError(f"{', '.join(sources)} lacks {' and '.join(missing)}; there is {there}")
     return found
@@ -59,13 +70,19 @@ def texts_of(release: Release, sources: Sequence[str], limits: Unpacking) -> Tex
     """The annotation files of a data set, name -> content; raises UserError as `find` does."""
     texts: dict[str, str] = {}
     for found in find(release.texts, sources):
-        for _, path in found.files:
+        for path in (folder.path / name for folder, names in found.files.items() for name in names):
             texts[path.name] = _decoded(path.read_bytes(), str(path))
         for archive in found.archives:
-            for member in members(archive, limits):
-                name = safe_parts(member.name, archive.name)[-1]
-                if member.kind != "file" or not _matches(found.part.files, name):
-                    continue
+            texts |= _texts_in(archive, found.part, limits)
+    return texts
+
+
+def _texts_in(archive: Archive, part: Part, limits: Unpacking) -> Texts:
+    texts = {}
+    with contextlib.closing(members(archive, limits)) as found:
+        for member in found:
+            name = Path(member.name).name
+            if member.kind == "file" and _matches(part.files, name):
                 with errors_named(archive.name), member.open() as file:
                     texts[name] = _decoded(file.read(TEXT_BYTES + 1), f"{name} of {archive.name}")
     return texts
@@ -80,25 +97,30 @@ def _decoded(content: bytes, place: str) -> str:
         raise UserError(f"{place} is no text: {error}") from error
 
 
-def _files_of(source: Path) -> Iterable[Path]:
-    """Files, sorted; hidden ones, as macOS puts into archives, are none."""
+def _files_of(source: Path) -> Iterator[tuple[Folder, list[str]]]:
+    """Folders and the names in them, sorted; hidden ones, as macOS puts into archives, are passed over."""
     if source.is_file():
-        return [source]
+        yield Folder(source.parent, ()), [source.name]
+        return
     if not source.is_dir():
         raise UserError(f"--source {source} does not exist")
-    return sorted(
-        path
-        for path in source.rglob("*")
-        if not any(part.startswith(".") for part in path.relative_to(source).parts) and path.is_file()
-    )
+    for folder, below, names in os.walk(source):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        place = Folder(Path(folder), Path(folder).relative_to(source).parts)
+        yield place, [sys.intern(name) for name in sorted(names) if not name.startswith(".")]
+
+
+def _of_part(files: Mapping[Folder, Sequence[str]], pattern: str) -> dict[Folder, list[str]]:
+    matching = {folder: [name for name in names if _matches(pattern, name)] for folder, names in files.items()}
+    return {folder: names for folder, names in matching.items() if names}
 
 
 def _matches(pattern: str, name: str) -> bool:
     return re.fullmatch(pattern, name, re.IGNORECASE) is not None
 
 
-def _archives_of(part: Part, paths: Sequence[Path]) -> tuple[Archive, ...]:
-    matching = [path for path in paths if _matches(part.archives, path.name)]
+def _archives_of(part: Part, files: Mapping[Folder, Sequence[str]]) -> tuple[Archive, ...]:
+    matching = [folder.path / name for folder, names in files.items() for name in names]
     if not part.in_pieces:
         return tuple(Archive((Piece(path),)) for path in matching)
     pieces: dict[str, Piece] = {}

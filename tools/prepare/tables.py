@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 
 from runtime.errors import UserError
-from tools.prepare.release import Annotations, Entry, Subset, Texts, label_of, labels_by_name, text_like
+from tools.prepare.release import Annotations, Entry, Subset, Texts, label_of, labels_by_name, text_named
 
 
 def annotations_of(texts: Texts, prefix: str, known: str, file_order: str) -> Annotations:
@@ -21,18 +21,18 @@ def annotations_of(texts: Texts, prefix: str, known: str, file_order: str) -> An
         UserError: A file is absent, or a line states no class of this data set.
     """
     _, expected = labels_by_name(file_order)
-    name, text = text_like(texts, rf"{prefix}-labels\.csv")
+    name, text = text_named(texts, f"{prefix}-labels.csv")
     for number, (label,) in enumerate(_rows(text, name, 1)):
         if label_of(label, expected, name) != number:
             raise UserError(f"{name} has {label!r} in line {number + 1}, which is not the official order")
     names, labels = labels_by_name(known)
     subsets = []
     for subset, word in (("train", "train"), ("val", "validation")):
-        name, text = text_like(texts, rf"{prefix}-{word}\.csv")
+        name, text = text_named(texts, f"{prefix}-{word}.csv")
         entries = (Entry((id,), label_of(label, labels, name)) for id, label in _rows(text, name, 2))
         subsets.append(Subset(subset, 1, tuple(entries)))
     if f"{prefix}-test.csv" in texts:
-        name, text = text_like(texts, rf"{prefix}-test\.csv")
+        name, text = text_named(texts, f"{prefix}-test.csv")
         subsets.append(Subset("test", 1, tuple(Entry((row[0],), None) for row in _rows(text, name, 1))))
     return Annotations(names, tuple(subsets))
 

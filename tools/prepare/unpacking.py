@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -67,22 +67,23 @@ class Unpacker:
             ForeignError: Something else is in a place already.
         """
         folders: Folders = {}
-        budget = [self._limits.max_archive_ratio * archive.size + FREE]
-        for name, parts, member in self._files_in(archive, part):
-            if not is_media(part, parts):
-                continue
-            target = place(parts)
-            if target is None:
-                self.passed_over.append("/".join(parts))
-                continue
-            with errors_named(name):
-                size = self._put(target, member, name, self._metered(archive, budget))
-            entry = folders.setdefault(target.rpartition("/")[0], [0, 0])
-            entry[0] += 1
-            entry[1] += size
+        take = self._meter(archive, self._limits.max_archive_ratio * archive.size + FREE)
+        with contextlib.closing(self._files_in(archive, part)) as files:
+            for name, parts, member in files:
+                if not is_media(part, parts):
+                    continue
+                target = place(parts)
+                if target is None:
+                    self.passed_over.append("/".join(parts))
+                    continue
+                with errors_named(name):
+                    self._put(target, member, name, take)
+                entry = folders.setdefault(target.rpartition("/")[0], [0, 0])
+                entry[0] += 1
+                entry[1] += member.size
         return folders
 
-    def _files_in(self, archive: Archive, part: Part) -> Iterator[tuple[str, tuple[str, ...], Member]]:
+    def _files_in(self, archive: Archive, part: Part) -> Generator[tuple[str, tuple[str, ...], Member], None, None]:
         """(name of the archive, parts of its name, member) of each file, also of archives in the archive."""
         for member in members(archive, self._limits):
             self._count_file(archive)
@@ -102,12 +103,11 @@ class Unpacker:
         self, archive: Archive, part: Part, member: Member, parts: tuple[str, ...]
     ) -> Iterator[tuple[str, tuple[str, ...], Member]]:
         """The files of an archive in an archive, whose name counts as a folder; those in it are no archives."""
-        budget = [archive.size + FREE]
         with self._owned.scratch() as scratch:
             scratch.mkdir()
             inner = Archive((Piece(scratch / parts[-1]),))
             with errors_named(archive.name), member.open() as source, inner.pieces[0].path.open("xb") as file:
-                _copy(source, file, member.size, self._metered(archive, budget))
+                _copy(source, file, member.size, self._meter(archive, archive.size + FREE))
             with errors_named(f"{parts[-1]} of {archive.name}"):
                 for found in members(inner, self._limits):
                     self._count_file(archive)
@@ -117,21 +117,23 @@ class Unpacker:
                     if found.kind == "file":
                         yield f"{parts[-1]} of {archive.name}", (*parts[:-1], Path(parts[-1]).stem, *inner_parts), found
 
-    def _put(self, target: str, member: Member, archive: str, take: Callable[[int], None]) -> int:
-        """Writes a file, or looks that it is there already; returns its size in bytes."""
+    def _put(self, target: str, member: Member, archive: str, take: Callable[[int], None]) -> None:
+        """Writes a file, or looks that it is there already."""
         path = self._owned.folder / target
         with member.open() as source:
             if os.path.lexists(path):
                 _compare(source, path, archive)
-                return member.size
+                return
             with self._owned.adding(target) as place, place.open("xb") as file:
                 _copy(source, file, member.size, take)
-        return member.size
 
-    def _metered(self, archive: Archive, budget: list[int]) -> Callable[[int], None]:
+    def _meter(self, archive: Archive, left: int) -> Callable[[int], None]:
+        """A function that is told of bytes before they are written, and raises ArchiveError beyond the limits."""
+
         def take(size: int) -> None:
-            budget[0] -= size
-            if budget[0] < 0:
+            nonlocal left
+            left -= size
+            if left < 0:
                 raise beyond(archive, "max_archive_ratio", self._limits)
             with self._lock:
                 self._bytes += size

@@ -9,7 +9,7 @@ import csv
 from collections.abc import Sequence
 
 from runtime.errors import UserError
-from tools.prepare.release import Annotations, Entry, Part, Release, Subset, Texts, label_of, labels_by_name, text_like
+from tools.prepare.release import Annotations, Entry, Part, Release, Subset, Texts, label_of, labels_by_name, text_named
 from tools.prepare.settings import Lists
 
 REPAIRED = "replacement"
@@ -21,10 +21,11 @@ def annotate(texts: Texts, lists: Lists) -> Annotations:
     names, labels = labels_by_name("kinetics400")
     folders: dict[str, str] = {}
     subsets = []
-    for subset, pattern in (("train", r"train\.csv"), ("val", r"val(idate)?\.csv"), ("test", r"test\.csv")):
-        if subset == "test" and not any(name.lower() == "test.csv" for name in texts):
+    tables = {"train": ("train.csv",), "val": ("val.csv", "validate.csv"), "test": ("test.csv",)}
+    for subset, tables_of_it in tables.items():
+        if subset == "test" and "test.csv" not in texts:
             continue
-        name, text = text_like(texts, pattern)
+        name, text = text_named(texts, *tables_of_it)
         entries = []
         for row in csv.DictReader(text.splitlines()):
             clip, label = _clip(row, name), None

@@ -5,7 +5,6 @@ Source: qualcomm.com/developer/software/something-something-v-2-dataset.
 
 from __future__ import annotations
 
-import re
 from typing import Any, TypedDict
 
 from runtime.errors import UserError
@@ -20,7 +19,7 @@ from tools.prepare.release import (
     alone,
     label_of,
     labels_by_name,
-    text_like,
+    text_named,
 )
 from tools.prepare.settings import Lists
 
@@ -38,27 +37,31 @@ class Unlabeled(TypedDict):
     id: str
 
 
-PREFIX = r"(something-something-v2-)?"
+PREFIX = "something-something-v2-"
 
 
 def annotate(texts: Texts, lists: Lists) -> Annotations:
     """Reads the JSON files of labels, training, validation and, if it is there, test."""
     names, labels = labels_by_name("something_v2")
-    name, text = text_like(texts, PREFIX + r"labels\.json")
+    name, text = _text(texts, "labels")
     for template, number in _parsed(text, dict[str, str], name).items():
         if number != str(label_of(template, labels, name)):
             raise UserError(f"{name} gives {template!r} the label {number}, which is not the official one")
     subsets = []
     for subset, word in (("train", "train"), ("val", "validation")):
-        name, text = text_like(texts, PREFIX + rf"{word}\.json")
+        name, text = _text(texts, word)
         videos: list[Video] = _parsed(text, list[Video], name)
         entries = (Entry((video["id"],), label_of(video["template"], labels, name)) for video in videos)
         subsets.append(Subset(subset, 1, tuple(entries)))
-    if any(re.fullmatch(PREFIX + r"test\.json", name) for name in texts):
-        name, text = text_like(texts, PREFIX + r"test\.json")
+    if {"test.json", f"{PREFIX}test.json"} & texts.keys():
+        name, text = _text(texts, "test")
         unlabeled: list[Unlabeled] = _parsed(text, list[Unlabeled], name)
         subsets.append(Subset("test", 1, tuple(Entry((video["id"],), None) for video in unlabeled)))
     return Annotations(names, tuple(subsets))
+
+
+def _text(texts: Texts, word: str) -> tuple[str, str]:
+    return text_named(texts, f"{PREFIX}{word}.json", f"{word}.json")
 
 
 def _parsed(text: str, kind: Any, name: str) -> Any:
@@ -81,7 +84,7 @@ RELEASE = Release(
             "the labels",
             "20bn-something-something-download-package-labels.zip, or its {labels,train,validation,test}.json",
             r"20bn-something-something-download-package-labels\.zip|labels\.zip",
-            PREFIX + r"(labels|train|validation|test)\.json",
+            rf"({PREFIX})?(labels|train|validation|test)\.json",
         ),
     ),
     annotate=annotate,

@@ -18,7 +18,7 @@ from tools.prepare.release import (
     in_class_folder,
     label_of,
     labels_by_name,
-    text_like,
+    text_named,
 )
 from tools.prepare.settings import Lists
 
@@ -28,7 +28,7 @@ SPLITS = (1, 2, 3)
 def annotate(texts: Texts, lists: Lists) -> Annotations:
     """Reads `classInd.txt`, and `trainlist0N.txt` and `testlist0N.txt` of each split."""
     names, labels = labels_by_name("ucf101")
-    name, text = text_like(texts, r"classInd\.txt")
+    name, text = text_named(texts, "classInd.txt")
     for line in filter(str.strip, text.splitlines()):
         number, _, word = line.strip().partition(" ")
         if number != str(1 + label_of(word, labels, name)):
@@ -38,7 +38,7 @@ def annotate(texts: Texts, lists: Lists) -> Annotations:
     subsets = []
     for split in SPLITS:
         for subset, word in (("train", "train"), ("val", "test")):
-            name, text = text_like(texts, rf"{word}list0{split}\.txt")
+            name, text = text_named(texts, f"{word}list0{split}.txt")
             entries = (_entry(line.strip(), labels, name) for line in filter(str.strip, text.splitlines()))
             subsets.append(Subset(subset, split, tuple(entries)))
     return Annotations(names, tuple(subsets))
