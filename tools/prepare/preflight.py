@@ -24,7 +24,8 @@ from tools.prepare.workers import in_parallel
 if TYPE_CHECKING:
     from datasets import Annotation, Entry
 
-SAMPLE = 200  # videos of each list that are decoded by default
+SAMPLE = 200  # videos of each list that are decoded by default,
+SMALL = 1000  # unless all lists together have so few
 BROKEN = "annotations/undecodable.txt"
 
 
@@ -49,7 +50,7 @@ def check(name: str, release: Release, root: Path, decode_all: bool, workers: in
         name: Of the data set.
         release: What describes it.
         root: Of the data set.
-        decode_all: Whether all media are decoded, not SAMPLE of each list.
+        decode_all: Whether all media are decoded, not SAMPLE of each list where there are more than SMALL.
         workers: Threads that decode.
         limits: What one video may cost.
 
@@ -89,6 +90,7 @@ def _looked_at(
     from datasets import load_annotation
 
     annotations = [load_annotation(str(root), entry["subset"], entry["split"]) for entry in lists]
+    decode_all = decode_all or sum(len(annotation.entries) for annotation in annotations) <= SMALL
     samples = [_sample(annotation.entries, decode_all) for annotation in annotations]
     unique = list(dict.fromkeys((entry.path, entry.num_frames) for sample in samples for entry in sample))
     looks = in_parallel(lambda media: look_at(*media, limits), unique, workers, "decoding")
@@ -110,10 +112,10 @@ def _say_content(one: Checked) -> None:
     counts = Counter(entry.target for entry in entries)
     absent = [name for label, name in enumerate(names) if label not in counts]
     fewest, most = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
-    without = f"; {len(absent)} without: {', '.join(absent[:3])}{', ...' if len(absent) > 3 else ''}" if absent else ""
+    without = f" (not {', '.join(absent if len(absent) <= 3 else [absent[0], '...'])})" if absent else ""
     command.say(
-        f"{one.title}: {len(counts)} of {len(names)} classes, {counts[fewest]} ({names[fewest]}) to {counts[most]} "
-        f"({names[most]}) videos of each{without}"
+        f"{one.title}: {len(counts)} of {len(names)} classes{without}, {counts[fewest]} ({names[fewest]}) to "
+        f"{counts[most]} ({names[most]}) videos of each"
     )
     frames = [look.num_frames for look in one.looks.values() if not look.error] or [0]
     broken = sum(bool(look.error) for look in one.looks.values())
@@ -157,8 +159,8 @@ def _require_usable(checked: Sequence[Checked], root: Path) -> None:
         with owned.locked(f"another process prepares {root}"):
             owned.write({BROKEN: "".join(f"{path}\n" for path in sorted(errors)).encode()})
         raise UserError(
-            f"unusable: {len(errors)} listed videos do not decode, such as {next(iter(errors.values()))}; "
-            f"training would stop there: prepare again with --leave_out {root / BROKEN}"
+            f"unusable: {len(errors)} listed videos do not decode, such as {next(iter(errors.values()))}; test.py "
+            f"would stop at one: prepare again with --leave_out {root / BROKEN}"
         )
 
 

@@ -9,6 +9,7 @@ from tests.tools.prepare import miniatures
 from tests.tools.prepare.conftest import content
 from tools.prepare import preflight
 
+DOCUMENTS = Path(__file__).resolve().parents[3] / "docs"
 OFFICIAL = Path(__file__).resolve().parents[4] / "shared" / "annotations" / "ucf101"
 
 
@@ -20,17 +21,25 @@ def test_frames_classes_and_counts(prepare, tmp_path):
         "train    1       118,562          2         2        0  <- not the official number",
         "val      1        14,787          2         2        0  <- not the official number",
         "test     1        14,743          1         1        0  <- not the official number",
-        "train 1: 2 of 27 classes, 1 (Swiping Left) to 1 (Swiping Left) videos of each; 25 without: Swiping Right, "
-        "Swiping Down, Swiping Up, ...",
+        "train 1: 2 of 27 classes (not Swiping Right, ...), 1 (Swiping Left) to 1 (Swiping Left) videos of each",
         "train 1: 2 of 2 looked at, 0 do not decode; frames 5 / 5.5 / 6 (min / median / max)",
-        "val 1: 2 of 27 classes, 1 (Swiping Left) to 1 (Swiping Left) videos of each; 25 without: Swiping Right, "
-        "Swiping Down, Swiping Up, ...",
+        "val 1: 2 of 27 classes (not Swiping Right, ...), 1 (Swiping Left) to 1 (Swiping Left) videos of each",
         "val 1: 2 of 2 looked at, 0 do not decode; frames 7 / 7.5 / 8 (min / median / max)",
         "split 1: near duplicates between train and val: 0 of 2 videos of val",
         "",
         "next:",
         f"python train.py --preset jester_tsm_r50 --dataset_root {root}",
     ]
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_document_shows_what_is_printed(prepare, tmp_path, monkeypatch, language):
+    monkeypatch.chdir(tmp_path)
+    miniatures.ucf101(tmp_path / "downloads/ucf101")
+    text = (DOCUMENTS / language / "prepare.md").read_text(encoding="utf-8")
+    block = text.partition("```\n$ python -m tools.prepare ")[2].partition("```")[0]
+    line, _, shown = block.partition("\n")
+    assert prepare(*line.split()) == (0, shown)
 
 
 def test_what_does_not_decode_makes_it_unusable_until_it_is_left_out(prepare, tmp_path):
@@ -60,12 +69,15 @@ def test_what_does_not_decode_makes_it_unusable_until_it_is_left_out(prepare, tm
 def test_a_sample_is_said_to_be_one(prepare, tmp_path, monkeypatch):
     source, root = miniatures.ucf101(tmp_path / "source"), tmp_path / "root"
     monkeypatch.setattr(preflight, "SAMPLE", 3)
+    monkeypatch.setattr(preflight, "SMALL", 47)
     _, out = prepare("ucf101", "--source", source, "--root", root)
     assert "train 1: 3 of 8 looked at" in out
     assert "split 1: near duplicates between train and val: not looked for in a sample; --decode all does" in out
     _, out = prepare("ucf101", "--root", root, "--check", "--decode", "all")
     assert "train 1: 8 of 8 looked at" in out
     assert "split 3: near duplicates between train and val: 0 of 8 videos of val" in out
+    monkeypatch.setattr(preflight, "SMALL", 48)
+    assert prepare("ucf101", "--root", root, "--check") == (0, out)
 
 
 def test_what_is_gone_is_found_by_the_check_and_brought_back(prepare, tmp_path):
