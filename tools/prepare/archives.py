@@ -13,6 +13,7 @@ import lzma
 import re
 import subprocess
 import tarfile
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -70,8 +71,8 @@ class Archive:
 
     @property
     def key(self) -> str:
-        """Tells it from others: names and sizes of its pieces."""
-        return ", ".join(f"{piece.path.name} {piece.size}" for piece in self.pieces)
+        """Tells it from others: names of its pieces, with the folder that they are in, and sizes."""
+        return ", ".join(f"{'/'.join(piece.path.parts[-2:])} {piece.size}" for piece in self.pieces)
 
     @property
     def size(self) -> int:
@@ -131,9 +132,14 @@ def safe_parts(name: str, archive: str) -> tuple[str, ...]:
     parts = tuple(part for part in re.split(r"[/\\]", name) if part not in ("", "."))
     if name.startswith(("/", "\\")) or ".." in parts or PureWindowsPath(name).drive:
         raise ArchiveError(f"{archive} holds {name!r}, which leads out of its folder: it is no official archive")
-    if not parts or not name.isprintable() or any(len(part.encode(errors="replace")) > 255 for part in parts):
+    if not parts or not is_listable(name) or any(len(part.encode()) > 255 for part in parts):
         raise ArchiveError(f"{archive} holds {name[:80]!r}, which is no name for a file: it is no official archive")
     return parts
+
+
+def is_listable(name: str) -> bool:
+    """Whether a list can name a file: no control character, no end of a line, nothing that is not UTF-8."""
+    return not {unicodedata.category(character) for character in name} & {"Cc", "Cs", "Zl", "Zp"}
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.errors import UserError
+from tools.prepare.archives import is_listable
 from tools.prepare.media import Index
 from tools.prepare.record import ListRecord
 from tools.prepare.release import Annotations, Entry, Release, Subset
@@ -73,8 +74,10 @@ def _lines(entries: tuple[Entry, ...], index: Index, left_out: set[str]) -> Iter
         path = index.path_of(entry.names)
         if path is None or path in left_out:
             continue
-        if path != path.strip() or "\t" in path:
-            raise UserError(f"{path!r} begins or ends with a space, or holds a tab, so no list can name it: rename it")
+        if path != path.strip() or not is_listable(path):
+            raise UserError(
+                f"no list can name {path!r}, for a space at its end or what is no text: rename it in --source"
+            )
         yield " ".join([path, *map(str, _numbers(index.counts.get(path), entry.label))])
 
 

@@ -55,7 +55,7 @@ class Index:
 
 def videos_in(folder: Path) -> Index:
     """The video files below a folder."""
-    return Index(path for path in _files_below(folder, "") if re.fullmatch(VIDEO_FILE, path, re.IGNORECASE))
+    return Index(path for path in _files_below(folder, "") if re.fullmatch(VIDEO_FILE, path, re.IGNORECASE | re.DOTALL))
 
 
 def frames_in(folder: Path) -> Index:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,10 +89,11 @@ def _place_all(
 
     unpacker = Unpacker(owned, settings.unpacking)
     finished = is_unpacked(owned, prepared["archives"])
-    jobs = [(archive, one.part) for one in found for archive in one.archives if archive.key not in finished]
+    tables = _digest(annotations)
+    jobs = [(archive, one.part) for one in found for archive in one.archives if archive.key + tables not in finished]
 
     def unpack(job: tuple[Archive, Part]) -> tuple[str, Folders]:
-        return job[0].key, unpacker.unpack(*job, place)
+        return job[0].key + tables, unpacker.unpack(*job, place)
 
     def note(unpacked: tuple[str, Folders]) -> None:
         prepared["archives"] |= [unpacked]
@@ -101,6 +103,12 @@ def _place_all(
     over = [*unpacker.passed_over, *_put_files(owned, found, place, settings.workers)]
     if over:
         command.say(f"{len(over)} files of --source are in no table or in no folder of a class, such as {over[0]}")
+
+
+def _digest(annotations: Annotations | None) -> str:
+    """Tells tables apart that say where files belong; with other ones an archive is read again."""
+    folders = sorted(annotations.folders.items()) if annotations else []
+    return f" by tables {hashlib.sha256(repr(folders).encode()).hexdigest()[:16]}" if folders else ""
 
 
 def _put_files(owned: Owned, found: Sequence[Found], place: Place, workers: int) -> list[str]:

@@ -116,7 +116,7 @@ def _of_part(files: Mapping[Folder, Sequence[str]], pattern: str) -> dict[Folder
 
 
 def _matches(pattern: str, name: str) -> bool:
-    return re.fullmatch(pattern, name, re.IGNORECASE) is not None
+    return re.fullmatch(pattern, name, re.IGNORECASE | re.DOTALL) is not None
 
 
 def _archives_of(part: Part, files: Mapping[Folder, Sequence[str]]) -> tuple[Archive, ...]:

@@ -83,6 +83,13 @@ def test_videos_of_the_same_name_and_class_are_refused(prepare, tmp_path):
     assert "a/0.avi and a/0.mp4" in code
 
 
+@pytest.mark.parametrize("name", ["fight/a\tb.mp4", "fight/a\nb.mp4", "fight/\udcff.mp4", " fight/a.mp4"])
+def test_names_that_no_list_can_hold(prepare, tmp_path, name):
+    source = miniatures.write(miniatures.own_folder(tmp_path / "source"), {name: miniatures.video("mp4", 1)})
+    code, _ = prepare("folder", "--source", source, "--root", tmp_path / "root")
+    assert code.startswith("error: no list can name ")
+
+
 def test_a_video_that_does_not_decode_is_named(prepare, tmp_path):
     source = miniatures.own_folder(tmp_path / "source")
     (source / "fight" / "broken.mp4").write_bytes(b"no video")

@@ -2,11 +2,13 @@
 
 import os
 import shlex
+import shutil
 
 import av
 import cv2
 import numpy as np
 import pytest
+import rarfile
 import simplejpeg
 
 from configs.presets import PRESETS
@@ -123,6 +125,19 @@ def test_hmdb51_has_rars_in_a_rar_and_names_that_shells_dislike(prepare, tmp_pat
     assert not list((root / ".actionalign" / "unfinished").glob("scratch*"))
 
 
+def test_hmdb51_of_which_the_outer_rar_is_unpacked(prepare, tmp_path):
+    packed, root = miniatures.hmdb51(tmp_path / "packed"), tmp_path / "root"
+    assert prepare("hmdb51", "--source", packed, "--root", root)[0] == 0
+    source = tmp_path / "unpacked"
+    with rarfile.RarFile(packed / "hmdb51_org.rar") as outer:
+        miniatures.write(source, {name: outer.read(name) for name in outer.namelist()})
+    shutil.copy(packed / "test_train_splits.rar", source)
+    assert prepare("hmdb51", "--source", source, "--root", tmp_path / "other")[0] == 0
+    first, second = content(root), content(tmp_path / "other")
+    assert first.pop("prepared.json") != second.pop("prepared.json")
+    assert first == second
+
+
 @pytest.mark.parametrize("test_has_labels", [False, True])
 def test_kinetics_counts_what_is_absent_and_takes_what_was_repaired(prepare, tmp_path, test_has_labels):
     source, root = miniatures.kinetics400(tmp_path / "source", test_has_labels), tmp_path / "root"
@@ -138,6 +153,23 @@ def test_kinetics_counts_what_is_absent_and_takes_what_was_repaired(prepare, tmp
     label, folder = (f" {names.index('zumba')}", "zumba") if test_has_labels else ("", "test")
     assert lines(root, "kinetics400_test_list_videos.txt") == [f"{folder}/-_abcdefgh5_000005_000015.mp4{label}"]
     assert lines(root, "classes.txt") == list(names)
+
+
+def test_kinetics_with_tables_that_come_later(prepare, tmp_path):
+    """The archives of what no table named are read again, and two of one name and size are two."""
+    source, root = miniatures.kinetics400(tmp_path / "source"), tmp_path / "root"
+    table = (source / "annotations/test.csv").read_text()
+    (source / "annotations/test.csv").unlink()
+    sizes = [len((source / f"{subset}/part_0.tar.gz").read_bytes()) for subset in ("train", "val", "test")]
+    for subset, size in zip(("train", "val", "test"), sizes, strict=True):
+        with (source / f"{subset}/part_0.tar.gz").open("ab") as file:
+            file.write(bytes(max(sizes) - size))
+    code, out = prepare("kinetics400", "--source", source, "--root", root)
+    assert code == 0
+    assert "1 files of --source are in no table" in out
+    (source / "annotations/test.csv").write_text(table)
+    assert prepare("kinetics400", "--source", source, "--root", root)[0] == 0
+    assert len(lines(root, "kinetics400_test_list_videos.txt")) == 1
 
 
 def test_kinetics_in_class_folders_with_spaces(prepare, tmp_path):
