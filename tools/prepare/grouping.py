@@ -28,7 +28,7 @@ def divide(
         hashes_of: Gives perceptual hashes of videos, if names do not tell sources apart; see `fingerprints`.
 
     Raises:
-        UserError: Names do not fit the pattern, or all videos are of one source.
+        UserError: Names do not fit the pattern, or no class has two sources.
     """
     if not paths:
         raise UserError("--source holds no video in a folder of its class: <class>/<video>")
@@ -41,7 +41,7 @@ def divide(
     validation = choose(groups, labels, settings.val_fraction, settings.split_seed)
     if not validation:
         how = "--source_pattern" if settings.source_pattern else "their frames; --source_pattern tells them by names"
-        raise UserError(f"all {len(paths)} videos are of one source by {how}: nothing is left for validation")
+        raise UserError(f"no class has two sources, by {how}: nothing of {len(paths)} videos is left for validation")
     entries = [Entry((stem_of(path),), label) for path, label in zip(paths, labels, strict=True)]
     train = tuple(entry for index, entry in enumerate(entries) if index not in validation)
     val = tuple(entry for index, entry in enumerate(entries) if index in validation)

@@ -144,6 +144,19 @@ def test_limits_are_flags(prepare, tmp_path):
     assert prepare("folder", "--source", source, "--root", root, "--max_archive_files", 8)[0] == 0
 
 
+def test_what_no_class_folder_holds_is_said_and_what_systems_add_is_not(prepare, tmp_path):
+    videos = {f"{name}/{i}.mp4": video("mp4", 600 + i) for name in "ab" for i in range(3)}
+    added = {"__MACOSX/a/._1.mp4": b"x", "a/._1.mp4": b"x", "a/Thumbs.db": b"x"}
+    source = write(
+        tmp_path / "s", {"a.zip": zipped({**videos, **added, "alone.mp4": b"x"}), "b/own.mp4": video("mp4", 9)}
+    )
+    code, out = prepare("folder", "--source", source, "--root", tmp_path / "root")
+    assert code == 0
+    assert out.startswith("1 files of --source are in no table or in no folder of a class, such as alone.mp4\n")
+    placed = {name.removeprefix("videos/") for name in content(tmp_path / "root") if name.startswith("videos/")}
+    assert placed == {*videos, "b/own.mp4"}
+
+
 def test_an_archive_in_an_archive_is_opened_once_and_counted(prepare, tmp_path):
     inner = rar4([RarMember("wave/a.rar", rar4([RarMember("wave/deep.avi", b"x")])), RarMember("wave/b.avi", b"x")])
     splits = rar4([RarMember(f"t/wave_test_split{i}.txt", b"b.avi 1\nb.avi 2\n") for i in (1, 2, 3)])

@@ -62,7 +62,7 @@ def test_a_pattern_that_tells_sources_by_names(prepare, tmp_path):
     code, _ = prepare("folder", "--source", source, "--root", root, "--source_pattern", "night")
     assert code.startswith("error: source_pattern 'night' is not found in the name of a/day0_cam1.mp4")
     code, _ = prepare("folder", "--source", source, "--root", root, "--source_pattern", "day")
-    assert "all 16 videos are of one source by --source_pattern" in code
+    assert "no class has two sources, by --source_pattern: nothing of 16 videos" in code
 
 
 def test_the_check_finds_what_a_pattern_has_let_through(prepare, tmp_path):

@@ -63,7 +63,13 @@ def test_what_does_not_decode_makes_it_unusable_until_it_is_left_out(prepare, tm
     assert code == 0
     assert "val      1         3,783          8         7        1" in out
     assert not [name for name, data in content(root).items() if "split" in name and b"HammerThrow_g01_c02" in data]
-    assert "cannot read nowhere" in prepare("ucf101", "--source", source, "--root", root, "--leave_out", "nowhere")[0]
+    (root / "videos/Hammering/v_Hammering_g02_c01.avi").write_bytes(b"")
+    assert "unusable: 1 listed" in prepare("ucf101", "--root", root, "--check")[0]
+    assert broken.read_text().split() == [
+        "HammerThrow/v_HammerThrow_g01_c02.avi", "Hammering/v_Hammering_g02_c01.avi",
+    ]  # fmt: skip
+    flags = ("--source", source, "--root", root, "--leave_out", "nowhere")
+    assert "cannot read nowhere" in prepare("ucf101", *flags)[0]
 
 
 def test_a_sample_is_said_to_be_one(prepare, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from tools.prepare.release import VIDEO_FILE, Part, Release, in_class_folder
 
 RELEASE = Release(
     list_name="folder",
-    videos=(Part("the videos", "<class>/<video>", r".+\.(rar|zip|tar|tar\..*|tgz)", VIDEO_FILE),),
+    videos=(Part("the videos", "<class>/<video>", r".+\.(rar|zip|tar|tar\..*|tgz)", VIDEO_FILE, is_mixed=True),),
     texts=(),
     annotate=None,
     place=in_class_folder,
