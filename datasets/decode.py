@@ -187,6 +187,7 @@ class VideoFile(_Closing):
         stream = next(iter(self._container.streams.video), None)
         if stream is None:
             raise DecodeError(f"{self.path} has no video stream")
+        self.average_rate = stream.average_rate  # frames a second, None where the file does not say
         stream.thread_type = "NONE"  # one thread: frames are skipped packet by packet
         self._decoder = stream.codec_context
         if self._decoder is None:

@@ -65,7 +65,7 @@ def reencode(video: Path, target: Path, media: Media, limits: Limits) -> None:
     with av.open(str(target), "w", format="mp4", options={"fflags": "+bitexact", "movflags": "faststart"}) as file:
         for frame in _frames_of(video, limits, media.reencode, is_even=True):
             if stream is None:
-                stream = file.add_stream("libx264", rate=_rate_of(video), options=options)
+                stream = file.add_stream("libx264", rate=_rate_of(video, limits), options=options)
                 stream.height, stream.width, stream.pix_fmt = frame.shape[0], frame.shape[1], "yuv420p"
             file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
             count += 1
@@ -76,13 +76,12 @@ def reencode(video: Path, target: Path, media: Media, limits: Limits) -> None:
             raise UserError(f"{video} has {count} frames, the encoder kept {source.num_frames}: leave out --reencode")
 
 
-def _rate_of(video: Path) -> Fraction:
+def _rate_of(video: Path, limits: Limits) -> Fraction:
     """Frames a second, as MP4 can say it; 25 where the file does not say."""
-    import av
+    from datasets.decode import VideoFile
 
-    with av.open(str(video), metadata_errors="ignore") as file:
-        rate = file.streams.video[0].average_rate or 25
-    return Fraction(rate).limit_denominator(1001)
+    with VideoFile(str(video), limits) as file:
+        return Fraction(file.average_rate or 25).limit_denominator(1001)
 
 
 def _frames_of(video: Path, limits: Limits, short_side: int, is_even: bool = False) -> Iterator[np.ndarray]:

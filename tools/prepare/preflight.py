@@ -141,9 +141,9 @@ def _say_duplicates(train: Checked, val: Checked) -> None:
     sides = [
         [(entry, look.hashes) for entry, look in one.looks.items() if look.hashes is not None] for one in (val, train)
     ]
-    pairs = list(near_duplicates(*([hashes for _, hashes in side] for side in sides)))
-    command.say(f"{title}: {len({left for left, _ in pairs})} of {len(sides[0])} videos of val")
-    for left, right in pairs[:3]:
+    pairs = dict(near_duplicates(*([hashes for _, hashes in side] for side in sides)))  # one for each of val
+    command.say(f"{title}: {len(pairs)} of {len(sides[0])} videos of val")
+    for left, right in sorted(pairs.items())[:3]:
         command.say(f"  {sides[0][left][0].path} and {sides[1][right][0].path}")
 
 

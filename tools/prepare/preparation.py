@@ -21,7 +21,7 @@ from tools.prepare.release import Annotations, Part, Release
 from tools.prepare.settings import Settings
 from tools.prepare.sources import Folder, Found
 from tools.prepare.unpacking import Folders, Place, Unpacker, is_unpacked, put_file
-from tools.prepare.workers import in_parallel
+from tools.prepare.workers import in_parallel, progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,7 +87,6 @@ def _place_all(
         below = release.place(parts, annotations)
         return None if below is None else f"{folder}/{below}"
 
-    unpacker = Unpacker(owned, settings.unpacking)
     finished = is_unpacked(owned, prepared["archives"])
     tables = _digest(annotations)
     jobs = [(archive, one.part) for one in found for archive in one.archives if archive.key + tables not in finished]
@@ -99,7 +98,9 @@ def _place_all(
         prepared["archives"] |= [unpacked]
         record.write(owned, prepared)
 
-    in_parallel(unpack, jobs, settings.workers, "unpacking", note, unpacker.stop)
+    with progress(sum(archive.size for archive, _ in jobs), "unpacking", "B") as bar:
+        unpacker = Unpacker(owned, settings.unpacking, bar.update)
+        in_parallel(unpack, jobs, settings.workers, "", note, unpacker.stop)
     over = [*unpacker.passed_over, *_put_files(owned, found, place, settings.workers)]
     if over:
         command.say(f"{len(over)} files of --source are in no table or in no folder of a class, such as {over[0]}")

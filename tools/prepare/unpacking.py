@@ -38,10 +38,11 @@ class Unpacker:
     Args:
         owned: The data set, which is locked.
         limits: Of all archives together.
+        on_bytes: Called, in any thread, with the number of bytes that have been unpacked.
     """
 
-    def __init__(self, owned: Owned, limits: Unpacking) -> None:
-        self._owned, self._limits = owned, limits
+    def __init__(self, owned: Owned, limits: Unpacking, on_bytes: Callable[[int], object]) -> None:
+        self._owned, self._limits, self._on_bytes = owned, limits, on_bytes
         self._files = self._bytes = 0
         self._lock = threading.Lock()
         self._is_stopped = False
@@ -123,6 +124,7 @@ class Unpacker:
         with member.open() as source:
             if os.path.lexists(path):
                 _compare(source, path, archive)
+                self._on_bytes(member.size)
                 return
             with self._owned.adding(target) as place, place.open("xb") as file:
                 _copy(source, file, member.size, take)
@@ -135,6 +137,7 @@ class Unpacker:
             left -= size
             if left < 0:
                 raise beyond(archive, "max_archive_ratio", self._limits)
+            self._on_bytes(size)
             with self._lock:
                 self._bytes += size
             if self._bytes > self._limits.max_archive_megabytes * 2**20:

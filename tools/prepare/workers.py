@@ -5,12 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from runtime.command import signals_deferred
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def progress(total: int, description: str, unit: str = "it") -> Any:
+    """A bar of tqdm with ETA on a terminal; silent without a description, or where standard error is a file."""
+    from tqdm import tqdm
+
+    is_silent = not description or not sys.stderr.isatty()
+    options = {"unit": unit, "unit_scale": unit == "B", "leave": False, "dynamic_ncols": True, "disable": is_silent}
+    return tqdm(total=total, desc=description, **options)
 
 
 def in_parallel(
@@ -29,15 +38,12 @@ def in_parallel(
         act: The function; of an error that it raises the first is raised, what has begun is finished, the rest is not.
         items: What it is called with.
         workers: Threads.
-        description: Of the progress bar.
+        description: Of the progress bar; empty for none.
         on_result: Called here with each result, as soon as it is there.
         on_stop: Called when an error or a signal ends it early, so that what is long can end, too.
     """
-    from tqdm import tqdm
-
     items = list(items)
-    bar = tqdm(total=len(items), desc=description, leave=False, dynamic_ncols=True, disable=not sys.stderr.isatty())
-    with bar, ThreadPoolExecutor(workers) as pool:
+    with progress(len(items), description) as bar, ThreadPoolExecutor(workers) as pool:
         futures = [pool.submit(act, item) for item in items]
         try:
             for future in as_completed(futures):
