@@ -40,6 +40,8 @@ CONTAINERS = (
 )  # fmt: skip
 PIL.Image.MAX_IMAGE_PIXELS = None  # the limits that a caller sets are held against the size that it finds
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong with a picture is in the error
+# Tags that are not UTF-8 are nothing that decoding needs; from 19 on, PyAV takes them as they are.
+_OPEN = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
 _OPTIONS = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
 
 
@@ -175,7 +177,7 @@ class VideoFile(_Closing):
         self.path = path
         self._budget = Budget(path, limits)
         with _errors_named(f"{path} is no readable video"):
-            self._container = av.open(path, metadata_errors="ignore", options=_OPTIONS)
+            self._container = av.open(path, options=_OPTIONS, **_OPEN)
         try:
             with _errors_named(f"{path} is truncated or damaged"):
                 self._start()

@@ -115,7 +115,7 @@ def read_cv2(path: str, indices: np.ndarray) -> np.ndarray:
 def read_av(path: str, indices: np.ndarray) -> np.ndarray:
     """PyAV: decode from the start, convert those that are wanted."""
     wanted, frames = set(indices.tolist()), []
-    with av.open(path, metadata_errors="replace") as container:
+    with av.open(path) as container:
         container.streams.video[0].thread_count = 1
         for index, frame in enumerate(container.decode(video=0)):
             if index in wanted:
