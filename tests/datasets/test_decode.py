@@ -297,3 +297,19 @@ def test_closed_source_gives_its_file_back(tmp_path):
     with open_source(str(path)):
         pass
     assert str(path) not in [str(link.readlink()) for link in open_files.iterdir() if link.is_symlink()]
+
+
+def test_tags_that_are_not_utf8_do_not_matter(tmp_path):
+    path = tmp_path / "tagged.mp4"
+    with av.open(str(path), "w") as file:
+        file.metadata["title"] = "ABCDEFGH"
+        stream = file.add_stream("mpeg4", rate=10)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuv420p"
+        for level in range(5):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((32, 32, 3), level * 20, np.uint8))))
+        file.mux(stream.encode(None))
+    path.write_bytes(path.read_bytes().replace(b"ABCDEFGH", b"AB\xff\xfe\xe9FGH"))
+    assert b"\xff\xfe\xe9" in path.read_bytes()
+    with open_source(str(path)) as source:
+        assert source.num_frames == 5
