@@ -1,4 +1,4 @@
-"""What a run says: PaddleMVF's lines in `train.log`, a progress bar on a terminal, one JSON object per event."""
+"""What a run says: TIPC's lines in `train.log`, a progress bar on a terminal, one JSON object per event."""
 
 from __future__ import annotations
 
@@ -102,7 +102,8 @@ class EpochMeter:
     def batch_done(self, loss: float, hits: float, samples: int) -> None:
         """Call after the step: loss is the batch's mean, hits its number of correct predictions."""
         now = time.perf_counter()
-        self._total += now - self._mark
+        self._last, self._last_samples = now - self._mark, samples
+        self._total += self._last
         self._mark = now
         self._batches += 1
         self._window_samples += samples
@@ -120,19 +121,36 @@ class EpochMeter:
         """Training accuracy of the epoch so far."""
         return self.hits / max(self.samples, 1)
 
-    def train_line(self, epoch: int, batch: int, lr: float, batches_left: int) -> str:
-        """PaddleMVF's line of training; restarts the window of costs."""
+    def train_line(self, epoch: int, epochs: int, batch: int, step: int, lr: float, batches_left: int) -> str:
+        """The line of training that TIPC's readers know; restarts the window of costs.
+
+        Those split it at spaces: `train step` and a `loss:` without a comma are PaddleVideo's, `ips:`, here of the last
+        batch, is the benchmark's, the rest is the guide's.
+
+        Args:
+            epoch, epochs: Of how many, from 1.
+            batch, step: Batches of this epoch, and of all.
+            lr: The learning rate.
+            batches_left: Of all epochs.
+
+        Source: PaddleVideo, test_tipc/extract_loss.py; PaddlePaddle/benchmark, scripts/analysis.py;
+            PaddlePaddle/models, ArticleReproduction_CV.md, section 3.10.
+        """
         count = max(self._batches, 1)
         reader, cost, samples = self._reader / count, self._total / count, self._window_samples / count
+        ips = self._last_samples / max(self._last, 1e-9)
         self._restart_window()
         return (
-            f"[TRAIN] epoch={epoch}, batch_id={batch}, loss={self.loss:.6f}, lr={lr:.6f},acc={self.accuracy:.3f}, "
-            f"avg_reader_cost: {reader:.3f} sec, avg_batch_cost: {cost:.3f} sec, avg_samples: {samples:g}, "
-            f"avg_ips: {samples / max(cost, 1e-9):.3f} images/sec  ETA {_clock(cost * batches_left)}"
+            f"[TRAIN] epoch: [{epoch}/{epochs}], batch_id: {batch}, train step: {step}, loss: {self.loss:.6f} "
+            f"lr: {lr:.6f} acc: {self.accuracy:.3f}, avg_reader_cost: {reader:.3f} sec, "
+            f"avg_batch_cost: {cost:.3f} sec, avg_samples: {samples:g}, "
+            f"avg_ips: {samples / max(cost, 1e-9):.3f} images/sec, ips: {ips:.3f} images/sec, "
+            f"ETA {_clock(cost * batches_left)}"
         )
 
     def _restart_window(self) -> None:
-        self._reader = self._total = 0.0
+        self._reader = self._total = self._last = 0.0
+        self._last_samples = 0
         self._batches = self._window_samples = 0
 
 

@@ -233,8 +233,9 @@ class Trainer:
         return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
     def _train_line(self) -> str:
-        left = self.recipe.training.max_epochs * len(self.train_loader) - self._global_batch
-        return self.meter.train_line(self.epoch + 1, self.batch, self.optimizer.get_lr(), left)
+        epochs, step = self.recipe.training.max_epochs, self._global_batch
+        left = epochs * len(self.train_loader) - step
+        return self.meter.train_line(self.epoch + 1, epochs, self.batch, step, self.optimizer.get_lr(), left)
 
     def _divergence(self, value: float, batch: Batch) -> str:
         names = ", ".join(self.train_loader.dataset.annotation.entries[index].path for index in batch.indices[:4])

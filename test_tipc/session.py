@@ -27,6 +27,7 @@ from runtime.owned import Owned
 
 OUTPUT = Path("test_tipc/output")
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+ALL_SKIPPED = 77  # exit code of a test that could not be made, as Automake and Meson read it
 _ENDING = 10.0  # seconds that a server may take to end
 
 
@@ -164,7 +165,10 @@ class Session:
         return self._report(Step(name, FAILED if reason else PASSED, reason=reason, numbers=numbers))
 
     def finish(self) -> int:
-        """Writes `results.json`, prints a summary, and returns the exit code: 0 if steps passed and none failed."""
+        """Writes `results.json`, prints a summary, and returns the exit code.
+
+        It is 0 if steps passed and none failed, ALL_SKIPPED if there was nothing but skipped ones, and else 1.
+        """
         count = {status: sum(step.status == status for step in self.steps) for status in (PASSED, FAILED, SKIPPED)}
         passed = bool(count[PASSED] and not count[FAILED])
         seconds = round(time.time() - self._started, 1)
@@ -180,20 +184,27 @@ class Session:
             "",
             f"{self.model} {self.mode}: {counts}, {seconds:.0f} s; results in {self.folder}",
             *(f"  failed: {step.name}: {step.reason}" for step in self.steps if step.status == FAILED),
+            *(f"  skipped: {step.name}: {step.reason}" for step in self.steps if count[SKIPPED] == len(self.steps)),
         )
         self._owned.seal()
         self._lock.close()
-        return 0 if passed else 1
+        if passed:
+            return 0
+        return ALL_SKIPPED if self.steps and count[SKIPPED] == len(self.steps) else 1
 
     def _report(self, step: Step) -> Step:
-        """Notes a step and writes its line in the form of PaddleOCR and PaddleMVF, a reason on a line of its own."""
+        """Notes a step and writes its line, a reason on a line of its own.
+
+        Source: status_check in test_tipc/common_func.sh of PaddleOCR, PaddleVideo and PaddleClas: four fields.
+        """
         self.steps.append(step)
         verdicts = {PASSED: "Run successfully with command", FAILED: "Run failed with command", SKIPPED: "Skipped"}
-        what = f"{step.command} > {step.log} 2>&1 " if step.log else step.command or step.name
-        lines = [f"\033[33m {verdicts[step.status]} - {printable(what)}!  \033[0m"]
+        status = self.folder / "results_python.log"
+        fields = (verdicts[step.status], self.model, step.command or step.name, step.log or str(status))
+        lines = [f"\033[33m {printable(' - '.join(fields))}!  \033[0m"]
         lines += [f"   {step.name}: {printable(step.reason)}"] if step.reason else []
         print("\n".join(lines), flush=True)  # noqa: T201  the colour is part of that form
-        with (self.folder / "results_python.log").open("a", encoding="utf-8") as file:
+        with status.open("a", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
         return step
 

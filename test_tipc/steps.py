@@ -130,7 +130,7 @@ def training_numbers(run: Path, epochs: str) -> dict[str, Any]:
 
 def read_losses(log: Path) -> list[float]:
     """The losses in the lines of a training, in their order."""
-    return [float(loss) for loss in re.findall(r"^\[TRAIN\].* loss=([^,\s]+)", log.read_text(encoding="utf-8"), re.M)]
+    return [float(loss) for loss in re.findall(r"^\[TRAIN\].* loss: (\S+)", log.read_text(encoding="utf-8"), re.M)]
 
 
 def evaluate(session: Session, config: Config, mode: str, folder: Path, weights: Path) -> None:

@@ -107,7 +107,7 @@ def test_it_trains_and_resumes_to_the_same_bits(house, trained, motion_videos):
     cut = house.out / "cut"
     command = [sys.executable, "train.py", "--dataset_root", motion_videos, "--output_dir", cut, *EPOCHS, *SMALL]
     process = subprocess.Popen(list(map(str, command)), cwd=house.root, env=ENVIRONMENT)
-    wait_for_line(cut / "train.log", "[TRAIN] epoch=2, batch_id=2")
+    wait_for_line(cut / "train.log", "[TRAIN] epoch: [2/6], batch_id: 2")
     process.kill()
     process.wait()
     assert json.loads((cut / "state.json").read_text())["epoch"] in range(1, 6)

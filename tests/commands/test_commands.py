@@ -33,13 +33,14 @@ def trained(tmp_path_factory, motion_videos):
     return run, done.stdout
 
 
-def test_train_prints_its_plan_and_paddlemvf_lines(trained):
+def test_train_prints_its_plan_and_tipcs_lines(trained):
     run, out = trained
     assert re.search(r"model +tsm_tiny, [\d,]+ trainable parameters, 8 classes", out)
     assert "rate      0.0125 (0.05 at batch 16, scaled to 4)" in out
     line = (
-        r"\[TRAIN\] epoch=2, batch_id=2, loss=\d+\.\d{6}, lr=0\.\d{6},acc=\d\.\d{3}, avg_reader_cost: [\d.]+ sec, "
-        r"avg_batch_cost: [\d.]+ sec, avg_samples: 4, avg_ips: [\d.]+ images/sec  ETA \d\d:\d\d:\d\d\n"
+        r"\[TRAIN\] epoch: \[2/3\], batch_id: 2, train step: 10, loss: \d+\.\d{6} lr: 0\.\d{6} acc: \d\.\d{3}, "
+        r"avg_reader_cost: [\d.]+ sec, avg_batch_cost: [\d.]+ sec, avg_samples: 4, avg_ips: [\d.]+ images/sec, "
+        r"ips: [\d.]+ images/sec, ETA \d\d:\d\d:\d\d\n"
     )
     assert re.search(line, out)
     assert re.search(r"\[EVAL\] epoch=3\n\nEvaluating top_k_accuracy ...\n\ntop1_acc\t[\d.]+\ntop5_acc\t", out)
@@ -144,7 +145,7 @@ def test_paddlemvf_layout_of_frame_folders(motion_videos, command, tmp_path):
     )  # fmt: skip
     assert code == 0, code
     assert "data      16 training and 16 validation videos" in out
-    assert out.count("[TRAIN] epoch=1") == 8
+    assert out.count("[TRAIN] epoch: [1/1]") == 8
     code, out = command("test.py", *flags, "--pretrained", tmp_path / "run" / "best.pdparams", "--num_workers", 0)
     assert code == 0, code
     assert "mean_class_accuracy: " in out
@@ -186,7 +187,7 @@ def test_a_killed_run_resumes_to_the_same_bits(motion_videos, tmp_path, checkpoi
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     subprocess.run([sys.executable, "train.py", *train_flags(motion_videos, whole, *more)], cwd=ROOT, check=True)
     process = subprocess.Popen([sys.executable, "train.py", *train_flags(motion_videos, killed, *more)], cwd=ROOT)
-    wait_for_line(killed / "train.log", "[TRAIN] epoch=2, batch_id=5")
+    wait_for_line(killed / "train.log", "[TRAIN] epoch: [2/3], batch_id: 5")
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     state = json.loads((killed / "state.json").read_text())
@@ -213,7 +214,7 @@ def test_a_run_directory_belongs_to_one_process(motion_videos, tmp_path):
     run = tmp_path / "run"
     more = ("--max_epochs", 2, "--checkpoint_iters", 1, "--log_iters", 1)
     first = subprocess.Popen([sys.executable, "train.py", *train_flags(motion_videos, run, *more)], cwd=ROOT)
-    wait_for_line(run / "train.log", "[TRAIN] epoch=1, batch_id=2")
+    wait_for_line(run / "train.log", "[TRAIN] epoch: [1/2], batch_id: 2")
     first.send_signal(signal.SIGSTOP)
     before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
     resume = [sys.executable, "train.py", "--output_dir", str(run), "--resume", "--num_workers", "0", "--threads", "1"]
@@ -488,7 +489,7 @@ def test_a_worker_that_dies_is_one_error(motion_videos, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "train.py", *flags], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
-    wait_for_line(tmp_path / "run" / "train.log", "[TRAIN] epoch=1, batch_id=2")
+    wait_for_line(tmp_path / "run" / "train.log", "[TRAIN] epoch: [1/50], batch_id: 2")
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     workers = [int(pid) for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
     assert workers

@@ -44,7 +44,7 @@ def arrays_of(path):
 
 
 def losses(run):
-    return [float(loss) for loss in re.findall(r" loss=([\d.]+)", (run / "train.log").read_text())]
+    return [float(loss) for loss in re.findall(r" loss: ([\d.]+)", (run / "train.log").read_text())]
 
 
 @pytest.mark.parametrize("model", ["tsn_tiny", "tsm_tiny", "mvf_tiny"])
@@ -64,7 +64,7 @@ def test_a_run_goes_on_as_a_static_graph(motion_videos, command, tmp_path):
     more = ("--max_epochs", 2, "--warmup_epochs", 1, "--lr", 0.001, "--log_iters", 1, "--checkpoint_iters", 1)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     process = subprocess.Popen([sys.executable, "train.py", *train_flags(motion_videos, killed, *more)], cwd=ROOT)
-    wait_for_line(killed / "train.log", "[TRAIN] epoch=1, batch_id=4")
+    wait_for_line(killed / "train.log", "[TRAIN] epoch: [1/2], batch_id: 4")
     process.kill()
     process.wait()
     done = len(losses(killed))
@@ -256,7 +256,7 @@ def broken_run(motion_videos, tmp_path_factory):
     """A run of two processes, the second of which loses its loader worker in the second epoch."""
     root = tmp_path_factory.mktemp("broken")
     process = start(2, root / "logs", "train.py", *train_flags(motion_videos, root / "run", *MORE))
-    wait_for_line(root / "run" / "train.log", "[TRAIN] epoch=2, batch_id=2")
+    wait_for_line(root / "run" / "train.log", "[TRAIN] epoch: [2/3], batch_id: 2")
     second = next(pid for pid in children_of(process.pid) if b"PADDLE_TRAINER_ID=1\0" in environment_of(pid))
     workers = [pid for pid in children_of(second) if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
     os.kill(workers[0], signal.SIGKILL)

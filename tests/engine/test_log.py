@@ -40,5 +40,7 @@ def test_the_meter_weighs_batches_by_their_samples():
     meter.batch_done(loss=1.0, hits=1, samples=4)
     meter.batch_done(loss=4.0, hits=2, samples=2)
     assert (meter.loss, meter.accuracy) == (2.0, 0.5)
-    assert ",acc=0.500, " in meter.train_line(1, 2, 0.1, batches_left=0)
-    assert "avg_samples: 3," not in meter.train_line(1, 2, 0.1, batches_left=0)  # the window starts anew
+    line = meter.train_line(1, 3, 2, 2, 0.1, batches_left=0)
+    assert " loss: 2.000000 lr: 0.100000 acc: 0.500, " in line
+    assert "avg_samples: 3," in line
+    assert "avg_samples: 0," in meter.train_line(1, 3, 2, 2, 0.1, batches_left=0)  # the window starts anew

@@ -95,7 +95,10 @@ def test_the_two_commands_of_paddlemvf(tmp_path):
     assert {"train, 1 process on CPU", "train, 2 processes on CPU"} <= set(steps)
     assert [name for name, step in steps.items() if step["status"] == "skipped" and "amp float16" in name]
     log = (tree / "test_tipc" / "output" / "mvf" / argv[1] / "results_python.log").read_text()
-    assert len(re.findall(r"^\033\[33m Run successfully with command - python .*!  \033\[0m$", log, re.M)) >= 24
+    assert (
+        len(re.findall(r"^\033\[33m Run successfully with command - mvf - python .* - \S+\.log!  \033\[0m$", log, re.M))
+        >= 24
+    )
     assert "Run failed" not in log
     exact = [step["numbers"] for name, step in steps.items() if name.endswith("precision fp32")]
     assert {(numbers["videos"], numbers["same_top1"]) for numbers in exact} == {(8, 8)}
@@ -292,7 +295,8 @@ def test_what_is_not_offered_is_refused_not_passed_over(line, text, message, tmp
 @pytest.fixture
 def run_directory(tmp_path):
     def make(losses, epochs=1, accuracy=0.5):
-        (tmp_path / "train.log").write_text("".join(f"[TRAIN] epoch=1, batch_id=1, loss={x}, lr=0.1\n" for x in losses))
+        lines = [f"[TRAIN] epoch: [1/1], batch_id: 1, loss: {loss} lr: 0.1\n" for loss in losses]
+        (tmp_path / "train.log").write_text("".join(lines))
         event = json.dumps({"epoch": 1, "loss": 1.0, "top1_acc": accuracy})
         (tmp_path / "metrics.jsonl").write_text(f"{event}\n" * epochs)
         return tmp_path

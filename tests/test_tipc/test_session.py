@@ -61,10 +61,11 @@ def test_result_lines_are_those_of_tipc(session):
     session.run("bad", ["false"], session.folder / "b.log")
     session.skip("amp", "needs a GPU")
     lines = (session.folder / "results_python.log").read_text().splitlines()
-    assert lines[0] == f"\033[33m Run successfully with command - true > {session.folder}/a.log 2>&1 !  \033[0m"
-    assert lines[1] == f"\033[33m Run failed with command - false > {session.folder}/b.log 2>&1 !  \033[0m"
+    folder = session.folder
+    assert lines[0] == f"\033[33m Run successfully with command - mvf - true - {folder}/a.log!  \033[0m"
+    assert lines[1] == f"\033[33m Run failed with command - mvf - false - {folder}/b.log!  \033[0m"
     assert lines[2] == "   bad: exit code 1: it printed nothing"
-    assert lines[3:] == ["\033[33m Skipped - amp!  \033[0m", "   amp: needs a GPU"]
+    assert lines[3:] == [f"\033[33m Skipped - mvf - amp - {folder}/results_python.log!  \033[0m", "   amp: needs a GPU"]
     assert session.finish() == 1
 
 
@@ -76,8 +77,13 @@ def test_a_failed_step_does_not_hide_the_next(session):
     assert session.finish() == 1
 
 
-def test_nothing_run_is_no_success(session):
+def test_nothing_run_is_no_success(session, capsys):
     session.skip("amp", "needs a GPU")
+    assert session.finish() == 77
+    assert "  skipped: amp: needs a GPU\n" in capsys.readouterr().out
+
+
+def test_no_step_is_a_failure(session):
     assert session.finish() == 1
 
 
