@@ -1,4 +1,4 @@
-"""Runs every chain on every config, by the commands that one would type, and writes the table of README.md.
+"""Runs every chain on every config, by the commands that one would type; writes README.md's table and `results/`.
 
 bash test_tipc/certify.sh [FOLDER_OF_CONFIGS...]
 """
@@ -16,8 +16,8 @@ from runtime import command
 from runtime.errors import UserError
 from runtime.lock import locked
 from runtime.owned import Owned
-from test_tipc.report import read_results, write_table
-from test_tipc.session import OUTPUT
+from test_tipc.report import read_results, write_results, write_table
+from test_tipc.session import ALL_SKIPPED, FAILED, OUTPUT, PASSED, SKIPPED
 
 CONFIGS = Path("test_tipc/configs")
 # Script, config file, mode; what the small data serve first.
@@ -25,17 +25,21 @@ RUNS = (
     ("test_train_inference_python", "train_infer_python", "lite_train_lite_infer"),
     ("test_train_dy2static_python", "train_infer_python", "lite_train_lite_infer"),
     ("benchmark_train", "train_infer_python", "benchmark_train"),
+    ("test_train_inference_python", "train_fleet_infer_python", "lite_train_lite_infer"),
     ("test_train_inference_python", "train_infer_python", "lite_train_whole_infer"),
     ("test_train_inference_python", "train_infer_python", "whole_train_whole_infer"),
     ("test_train_inference_python", "train_infer_python", "whole_infer"),
     ("test_train_inference_python", "train_infer_python", "klquant_whole_infer"),
     ("test_paddle2onnx", "paddle2onnx_infer_python", "paddle2onnx_infer"),
     ("test_serving_infer_python", "serving_infer_python", "serving_infer"),
+    ("test_inference_cpp", "inference_cpp", "cpp_infer"),
+    ("test_inference_lite", "inference_lite", "paddlelite_infer"),
+    ("test_inference_node", "inference_node", "node_infer"),
 )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs them; the exit code is 1 if any chain failed."""
+    """Runs them; the exit code is 1 if any chain failed, or none passed."""
     parser = command.parser(__doc__)
     parser.add_argument("configs", nargs="*", type=Path, help=f"folders of configs (default: those in {CONFIGS})")
     args = parser.parse_args(argv)
@@ -48,13 +52,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             argv = [str(folder / f"{config}.txt"), mode]
             started = time.perf_counter()
             code = run("prepare", argv) or run(script, argv)
-            rows.append((folder.name, script, mode, time.perf_counter() - started, code))
+            verdict = {0: PASSED, ALL_SKIPPED: SKIPPED}.get(code, FAILED.upper())
+            rows.append((verdict, folder.name, script, mode, time.perf_counter() - started))
     command.say("")
-    for model, script, mode, seconds, code in rows:
-        command.say(f"{'FAILED' if code else 'passed'}  {model:18}{script:30}{mode:26}{seconds:6.0f} s")
-    command.say(f"{sum(seconds for *_, seconds, _ in rows):.0f} s in all")
-    write_table(read_results())
-    return int(any(code for *_, code in rows))
+    for verdict, model, script, mode, seconds in rows:
+        command.say(f"{verdict:9}{model:18}{script:30}{mode:26}{seconds:6.0f} s")
+    command.say(f"{sum(seconds for *_, seconds in rows):.0f} s in all")
+    records = read_results()
+    write_table(records)
+    write_results(records)
+    verdicts = {verdict for verdict, *_ in rows}
+    return int(PASSED not in verdicts or FAILED.upper() in verdicts)
 
 
 def config_folder(path: Path) -> Path:

@@ -15,16 +15,19 @@ from typing import Any
 
 from runtime import command
 from runtime.errors import UserError
+from runtime.owned import digest_of
 from test_tipc.config import MODES, Config, ConfigError, read_config
+from test_tipc.cpp.chain import inference_cpp
+from test_tipc.lite.chain import inference_lite
+from test_tipc.node.chain import inference_node
 from test_tipc.prepare import dataset_of, videos_of
 from test_tipc.session import FAILED, Session, StepError
 from test_tipc.steps import (
     PREDICTIONS,
     Training,
     cards,
+    converted,
     evaluate,
-    export_numbers,
-    ground_truth,
     infer_all,
     infer_exported,
     inference_check,
@@ -32,6 +35,7 @@ from test_tipc.steps import (
     quantize,
     read_losses,
     train,
+    trained_weights,
 )
 
 STATIC_RTOL = 1e-4  # of the first losses, static graph against dygraph
@@ -55,16 +59,18 @@ def train_inference(config: Config, mode: str, session: Session) -> None:
     Source: test_train_inference_python.sh of PaddleOCR and PaddleVideo, in the same order.
     """
     if mode not in ("whole_infer", "klquant_whole_infer"):
+        runs: dict[tuple[Any, ...], Path] = {}
         for name, training in list(_trainings(config)):  # all are read before the first is run
             folder = session.folder / name
             weights = train(session, config, mode, folder, training)
             if weights:
+                _note_nodes(session, training, weights, runs)
                 evaluate(session, config, mode, folder, weights)
                 infer_exported(session, config, folder, weights, config.argv("norm_export"))
             elif session.steps[-1].status == FAILED:
                 session.skip("evaluation, export, inference", f"there is nothing to go on with: {name} failed")
         return
-    weights = _trained(config, "infer_model", mode)
+    weights = trained_weights(config, "infer_model", mode)
     exported = infer_exported(
         session, config, session.folder, weights, config.argv("infer_export"), rows=mode == "whole_infer"
     )
@@ -76,12 +82,27 @@ def train_inference(config: Config, mode: str, session: Session) -> None:
             session.skip("inference int8", "there is nothing to infer with: the quantization failed")
 
 
-def _trained(config: Config, name: str, mode: str) -> Path:
-    """The weights of a trained model that a line names; raises ConfigError if they are not there."""
-    weights = Path(config.need(name))
-    if not weights.is_file():
-        raise ConfigError(f"{weights} is absent: bash test_tipc/prepare.sh {config.path} {mode} makes it")
-    return weights
+def _note_nodes(session: Session, training: Training, weights: Path, runs: dict[tuple[Any, ...], Path]) -> None:
+    """Notes the weights of one node, or compares those of several with them: as many processes learn the same.
+
+    Source: test_train_inference_python.sh of PaddleVideo with a config of several nodes; it compares nothing.
+    """
+    key = (training.processes, training.device, training.amp, *training.command)
+    if training.nodes == 1:
+        runs[key] = weights
+    elif key in runs:
+        session.judge(f"{training.nodes} nodes learn what 1 does", lambda: compare_nodes(runs[key], weights))
+    else:
+        why = f"no entry of gpu_list before it has {training.processes} processes on one node"
+        session.skip(f"{training.nodes} nodes learn what 1 does", why)
+
+
+def compare_nodes(one: Path, several: Path) -> dict[str, Any]:
+    """Compares the losses and the weights of two runs; raises StepError unless they are the same to the bit."""
+    expected, found = (read_losses(weights.with_name("train.log")) for weights in (one, several))
+    if expected != found or digest_of(one) != digest_of(several):
+        raise StepError(f"losses begin {found[:FIRST_LOSSES]} with several nodes, {expected[:FIRST_LOSSES]} with one")
+    return {"nodes_losses": len(found), "nodes_difference": 0.0}
 
 
 def _trainings(config: Config) -> Iterator[tuple[str, Training]]:
@@ -90,9 +111,11 @@ def _trainings(config: Config) -> Iterator[tuple[str, Training]]:
     if len(devices) not in (1, len(entries)):
         raise config.error("device", f"{len(devices)} values for the {len(entries)} entries of gpu_list")
     places = zip(entries, devices if len(devices) > 1 else devices * len(entries), strict=True)
-    for (gpus, device), amp, trainer in product(places, config.choices("amp") or [""], config.choices("trainer")):
-        name = f"{trainer}_gpus_{gpus}_autocast_{amp or 'null'}"
-        yield name, Training(gpus, device, amp, config.trainer(trainer))
+    for (entry, device), amp, trainer in product(places, config.choices("amp") or [""], config.choices("trainer")):
+        addresses, _, gpus = entry.rpartition(";")
+        nodes = len(addresses.split(","))
+        name = f"{trainer}_gpus_{gpus}_autocast_{amp or 'null'}{f'_nodes_{nodes}' * (nodes > 1)}"
+        yield name, Training(gpus, device, amp, config.trainer(trainer), nodes)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -185,7 +208,7 @@ def paddle2onnx(config: Config, mode: str, session: Session) -> None:
 
     Source: test_paddle2onnx.sh of PaddleVideo.
     """
-    artifact = _converted(config, session, "2onnx", "save_file")
+    artifact = converted(config, session, "2onnx", "save_file")
     if artifact is None:
         session.skip("inference", "there is nothing to infer with")
         return
@@ -203,7 +226,7 @@ def serving(config: Config, mode: str, session: Session) -> None:
 
     Source: test_serving_infer_python.sh of PaddleVideo.
     """
-    artifact = _converted(config, session, "trans_model", "server_dir")
+    artifact = converted(config, session, "trans_model", "server_dir")
     if artifact is None:
         session.skip("server", "there is nothing to serve")
         return
@@ -218,23 +241,6 @@ def serving(config: Config, mode: str, session: Session) -> None:
             session.run("client", argv, answers, check=inference_check(session.folder / PREDICTIONS, answers))
         else:
             session.skip("client", "the server is not ready")
-
-
-def _converted(config: Config, session: Session, tool: str, target: str) -> Path | None:
-    """The artifact of the trained model that a config starts from, with the ground truth beside; None if a step fails.
-
-    Args:
-        tool, target: Names of the lines that hold the command, and the flag of the folder that it writes.
-    """
-    weights, artifact = _trained(config, "model_dir", session.mode), session.folder / "inference"
-    trained = read_config(config.path.with_name("train_infer_python.txt"), "train_params")
-    argv = [
-        config.need("python"), *config.argv(tool), *config.flag("model_dir", str(weights)),
-        *config.flag(target, str(artifact)),
-    ]  # fmt: skip
-    log, outputs = session.folder / "conversion.log", [artifact / "export.json"]
-    step = session.run("conversion", argv, log, outputs, lambda: export_numbers(artifact))
-    return artifact if step.passed and ground_truth(session, trained, session.folder, weights) else None
 
 
 def _url(log: Path) -> str:
@@ -261,11 +267,14 @@ CHAINS: dict[str, tuple[Callable[[Config, str, Session], None], str, tuple[str, 
     "benchmark_train": (benchmark_train, "train_params", ("benchmark_train",)),
     "paddle2onnx": (paddle2onnx, "paddle2onnx_params", ("paddle2onnx_infer",)),
     "serving": (serving, "serving_params", ("serving_infer",)),
+    "inference_cpp": (inference_cpp, "cpp_infer_params", ("cpp_infer",)),
+    "inference_lite": (inference_lite, "lite_infer_params", ("paddlelite_infer",)),
+    "inference_node": (inference_node, "node_infer_params", ("node_infer",)),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a chain; the exit code is 0 if steps passed and none failed."""
+    """Runs a chain; the exit code is that of `Session.finish`."""
     parser = command.parser(__doc__)
     parser.add_argument("chain", choices=tuple(CHAINS))
     parser.add_argument("config", help="config file")
@@ -288,7 +297,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     dataset_of(config, mode)
     # A whole training may take days; anything else that takes an hour hangs.
     timeout_s = None if mode.startswith("whole_train") else TIMEOUT_S
-    session = Session(config["model_name"], f"dy2static_{mode}" if args.chain == "dy2static" else mode, timeout_s)
+    prefix = "dy2static_" * (args.chain == "dy2static") + "fleet_" * (";" in config["gpu_list"])
+    session = Session(config["model_name"], f"{prefix}{mode}", timeout_s)
     try:
         function(config, mode, session)
     except UserError as error:

@@ -21,6 +21,11 @@ ANY = ""  # where the form leaves the key to the repository: it is the flag that
 MODES = (
     "lite_train_lite_infer", "lite_train_whole_infer", "whole_train_whole_infer", "whole_infer", "klquant_whole_infer",
 )  # fmt: skip
+# A program that takes clips and gives logits; TIPC has no form for it.
+_PROGRAM = (
+    ("model_name", "model_name"), ("python", "python"), ("trans_model", "trans_model"), ("model_dir", ANY),
+    ("save_dir", ANY), ("inference", "inference"), ("model", ANY), ("clips", ANY), ("logits", ANY), ("input", ANY),
+)  # fmt: skip
 # Form -> the lines in order, each (our name for it, the key it must have); a name alone stands for a fixed line.
 FORMS: dict[str, tuple[tuple[str, str] | str, ...]] = {
     "train_params": (
@@ -48,6 +53,9 @@ FORMS: dict[str, tuple[tuple[str, str] | str, ...]] = {
         ("model_dir", ANY), ("model_file", ANY), ("params_file", ANY), ("server_dir", ANY), ("client_dir", ANY),
         ("serving_dir", "serving_dir"), ("web_service", "web_service"), ("pipline", "pipline"), ("input", ANY),
     ),
+    "cpp_infer_params": ("=cpp_infer_params", *_PROGRAM),
+    "lite_infer_params": ("=lite_infer_params", *_PROGRAM),
+    "node_infer_params": ("=node_infer_params", *_PROGRAM),
 }  # fmt: skip
 # Sections that may follow the 51 lines: PaddleVideo's three, and ours: ground truth, required accuracy.
 SECTIONS: dict[str, tuple[tuple[str, str], ...]] = {
@@ -69,8 +77,9 @@ _VALUES = {
     "model_name": (r"\w[\w.-]*", "the name of a folder"),
     "python": (r"\S+", "one executable"),
     "gpu_list": (
-        _LIST_OF.format(r"-1(?:,-1)*|\d+(?:,\d+)*"),
-        "entries separated by |: cards such as 0 or 0,1, or one -1 for each process without a card",
+        _LIST_OF.format(r"(?:127\.0\.0\.1(?:,127\.0\.0\.1)+;)?-1(?:,-1)*|\d+(?:,\d+)*"),
+        "entries separated by |: cards such as 0 or 0,1, or one -1 for each process without a card, and in front of it "
+        "127.0.0.1,127.0.0.1; for two nodes, both of this machine",
     ),
     "trainer": (_LIST_OF.format(r"\w+"), "names of the lines that follow, separated by |"),
     "infer_quant": ("True|False|null", "True or False"),

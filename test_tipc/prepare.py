@@ -1,9 +1,10 @@
-"""Prepares what a chain needs: `python -m test_tipc.prepare CONFIG MODE [DATASET_ROOT]`. Nothing is downloaded.
+"""Prepares what a chain needs: `python -m test_tipc.prepare CONFIG MODE [DATASET_ROOT]`.
 
 - `test_tipc/data/<model>`: the data set. The embedded one, small for `lite_train_*`, or the third argument, or what the
   variable TIPC_DATASET names.
 - `test_tipc/data/<model>_clips`: videos of its validation split, as many of each class, for the inference chains.
 - The trained model of line 37, for modes that begin with one: trained here unless it is there.
+- `test_tipc/build/<name>`: what the chains of Paddle Lite and Node download, by pip and npm; others download nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from runtime.errors import UserError
 from runtime.owned import ForeignError, Owned
 from runtime.records import read_record
 from test_tipc.config import MODES, Config, ConfigError, read_config
+from test_tipc.toolchains import TOOLCHAINS, install
 
 DATA = Path("test_tipc/data")
 LITE, WHOLE = (8, 2), (40, 10)  # videos of each class to train with and to validate with
@@ -92,6 +94,8 @@ def prepare(config: Config, mode: str, dataset: str = "") -> None:
         _prepare_data(root, stamp, mode, dataset)
         if not mode.startswith(("lite", TRAINED_BY, *BENCHMARKS)):
             _train(config, root, str(root.resolve()))
+        if config.form in TOOLCHAINS:
+            install(config.form)
 
 
 def _prepare_data(root: Path, stamp: dict[str, Any], mode: str, dataset: str) -> None:

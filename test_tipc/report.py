@@ -1,8 +1,9 @@
-"""Writes the table of README.md from the results of the chains: `python -m test_tipc.report`."""
+"""Writes the table of README.md and `results/` from what the chains have left: `python -m test_tipc.report`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -14,6 +15,7 @@ from test_tipc.compare_results import precision_of
 from test_tipc.session import FAILED, OUTPUT, PASSED, SKIPPED
 
 README = Path("test_tipc/README.md")
+RESULTS = Path("test_tipc/results")
 
 
 class StepRecord(TypedDict):
@@ -22,6 +24,7 @@ class StepRecord(TypedDict):
     name: str
     status: str
     log: str
+    reason: str
     numbers: dict[str, Any]
 
 
@@ -51,14 +54,23 @@ def table(records: Sequence[ChainRecord]) -> str:
     rows = []
     for record in records:
         steps = record["steps"]
-        failed = ", ".join(step["name"] for step in steps if step["status"] == FAILED)
         counts = (sum(step["status"] == status for step in steps) for status in (PASSED, FAILED, SKIPPED))
-        verdict = "passed" if record["passed"] else f"**FAILED**: {failed or 'no step passed'}"
         rows.append([
-            record["model"], record["mode"], verdict, " / ".join(map(str, counts)), "; ".join(measured(steps)),
+            record["model"], record["mode"], _verdict(record), " / ".join(map(str, counts)), "; ".join(measured(steps)),
             f"{record['seconds']:.0f}",
         ])  # fmt: skip
     return markdown_table(["model", "mode", "verdict", "passed / failed / skipped", "measured", "seconds"], rows)
+
+
+def _verdict(record: ChainRecord) -> str:
+    """A chain of which every step is skipped has neither passed nor failed."""
+    if record["passed"]:
+        return PASSED
+    steps = record["steps"]
+    if steps and all(step["status"] == SKIPPED for step in steps):
+        return f"{SKIPPED}: {steps[0]['reason']}"
+    failed = ", ".join(step["name"] for step in steps if step["status"] == FAILED)
+    return f"**FAILED**: {failed or 'no step passed'}"
 
 
 def measured(steps: Sequence[StepRecord]) -> list[str]:
@@ -80,6 +92,10 @@ def measured(steps: Sequence[StepRecord]) -> list[str]:
         parts.append(f"top-1 int8 {int8[0]:.1%}, fp32 {all_of('fp32_top1_acc')[0]:.1%}")
     if losses := all_of("first_difference"):
         parts.append(f"first losses off by {max(losses):.2g}")
+    if differences := all_of("of_largest_logit"):
+        parts.append(f"logits off by {max(differences):.2g} of the largest, {all_of('clips')[0]} clips")
+    if counts := all_of("nodes_losses"):
+        parts.append(f"several nodes equal one to the bit, {counts[0]} losses")
     if speeds := all_of("avg_ips"):
         parts.append(", ".join(f"{speed:.1f} clips/s" for speed in speeds))
     return parts
@@ -103,11 +119,39 @@ def write_table(records: Sequence[ChainRecord], path: Path = README) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+def write_results(records: Sequence[ChainRecord], folder: Path = RESULTS) -> None:
+    """Writes the top-1 class and score of each video under TIPC's names, from inference logs that are certified.
+
+    Source: test_tipc/results of PaddleVideo.
+    """
+    for record in records:
+        logs = [step["log"] for step in record["steps"] if "inference_ms" in step["numbers"]]
+        for precision in ("fp32", "bf16") if (record["mode"], record["passed"]) == ("whole_infer", True) else ():
+            rows = next((_result_rows(Path(log)) for log in logs if precision_of(log) == precision), [])
+            name = f"python_{record['model']}_results_{precision}.txt"
+            if rows:
+                (folder / record["model"]).mkdir(parents=True, exist_ok=True)
+                (folder / record["model"] / name).write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+
+
+def _result_rows(log: Path) -> list[str]:
+    """Of each video its name, its top-1 class and score."""
+    rows = log.read_text(encoding="utf-8").splitlines()
+    names = [Path(before).name for before, row in pairwise(rows) if row.startswith("Top1 class:")]
+    tops = [row for row in rows if row.startswith("top-1 ")]
+    return [
+        line
+        for name, label, score in zip(names, tops[::2], tops[1::2], strict=True)
+        for line in (f"Current video file: {name}", label, score)
+    ]
+
+
 def main() -> None:
-    """Writes the table."""
+    """Writes the table and the files."""
     command.parser(__doc__).parse_args()
     records = read_results()
     write_table(records)
+    write_results(records)
     command.say(*table(records).splitlines())
 
 

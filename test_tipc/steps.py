@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypedDict, TypeVar
 from runtime.cpu import has_bf16
 from runtime.records import read_lines, read_record
 from test_tipc.compare_results import compare_files, read_predictions
-from test_tipc.config import Config
+from test_tipc.config import Config, ConfigError, read_config
 from test_tipc.prepare import videos_of
 from test_tipc.session import Session, StepError
 
@@ -61,12 +61,13 @@ class Quantized(Record):
 
 
 class Training(NamedTuple):
-    """One training of a config: an entry of gpu_list, the device for it, a precision, and the command."""
+    """One training of a config: cards of an entry of gpu_list, the device, a precision, the command, and its nodes."""
 
     gpus: str
     device: str
     amp: str
     command: list[str]
+    nodes: int = 1
 
     @property
     def is_mixed(self) -> bool:
@@ -74,18 +75,24 @@ class Training(NamedTuple):
         return self.amp not in ("", "null", "none", "fp32")
 
     @property
+    def processes(self) -> int:
+        """Of all nodes."""
+        return self.nodes * len(self.gpus.split(","))
+
+    @property
     def title(self) -> str:
         """For the name of its step."""
-        count = len(self.gpus.split(","))
         where = "CPU" if self.gpus.startswith("-1") else f"GPU {self.gpus}"
-        return f"{count} process{'es' * (count > 1)} on {where}{f', amp {self.amp}' * self.is_mixed}"
+        nodes = f", {self.nodes} nodes" * (self.nodes > 1)
+        amp = f", amp {self.amp}" * self.is_mixed
+        return f"{self.processes} process{'es' * (self.processes > 1)} on {where}{nodes}{amp}"
 
 
 def train(
     session: Session, config: Config, mode: str, folder: Path, training: Training, title: str = ""
 ) -> Path | None:
     """Trains; returns the weights, or None if there are none to go on with. `title` is instead of the training's."""
-    gpus, device, amp, command = training
+    gpus, device, amp, command, nodes = training
     name = f"train, {title or training.title}"
     if training.is_mixed and gpus.startswith("-1"):
         session.skip(name, f"{amp} needs a GPU: on CPU Paddle computes in float32 all the same")
@@ -93,7 +100,7 @@ def train(
     run = folder / "run"
     epochs = config.by_mode("epochs", mode)
     batch_size = config.by_mode("batch_size", mode)
-    argv = [*launch(config, gpus, folder), *config.training(command, run, epochs, batch_size, device, amp)]
+    argv = [*launch(config, gpus, folder, nodes), *config.training(command, run, epochs, batch_size, device, amp)]
     weights = run / config.need("train_model_name")
     outputs = [weights, run / "recipe.json", run / "metrics.jsonl", run / "train.log"]
     step = session.run(
@@ -102,9 +109,12 @@ def train(
     return weights if step.passed else None
 
 
-def launch(config: Config, gpus: str, folder: Path) -> list[str]:
-    """The argv in front of a training script: Python, and Paddle's launcher for several processes."""
+def launch(config: Config, gpus: str, folder: Path, nodes: int = 1) -> list[str]:
+    """The argv in front of a training script: Python, and Paddle's launcher for several processes, or several nodes."""
     python, entries = config.need("python"), gpus.split(",")
+    if nodes > 1:
+        each = ["--nodes", str(nodes), "--nproc_per_node", str(len(entries)), "--log_dir", str(folder / "launch")]
+        return [python, "-m", "test_tipc.fleet", *each, "--"]
     if len(entries) == 1:
         return [python]
     place = ["--nproc_per_node", str(len(entries))] if gpus.startswith("-1") else ["--gpus", gpus]
@@ -300,6 +310,31 @@ def inference_check(truth: Path, log: Path, precision: str = "") -> Callable[[],
         return numbers
 
     return check
+
+
+def trained_weights(config: Config, name: str, mode: str) -> Path:
+    """The weights of a trained model that a line names; raises ConfigError if they are not there."""
+    weights = Path(config.need(name))
+    if not weights.is_file():
+        raise ConfigError(f"{weights} is absent: bash test_tipc/prepare.sh {config.path} {mode} makes it")
+    return weights
+
+
+def converted(config: Config, session: Session, tool: str, target: str) -> Path | None:
+    """The artifact of the trained model that a config starts from, with the ground truth beside; None if a step fails.
+
+    Args:
+        tool, target: Names of the lines that hold the command, and the flag of the folder that it writes.
+    """
+    weights, artifact = trained_weights(config, "model_dir", session.mode), session.folder / "inference"
+    trained = read_config(config.path.with_name("train_infer_python.txt"), "train_params")
+    argv = [
+        config.need("python"), *config.argv(tool), *config.flag("model_dir", str(weights)),
+        *config.flag(target, str(artifact)),
+    ]  # fmt: skip
+    log, outputs = session.folder / "conversion.log", [artifact / "export.json"]
+    step = session.run("conversion", argv, log, outputs, lambda: export_numbers(artifact))
+    return artifact if step.passed and ground_truth(session, trained, session.folder, weights) else None
 
 
 def quantize(session: Session, config: Config, exported: Path) -> Path | None:

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "engine": {"tasks", "runtime", "configs", "datasets", "models", "weights"},
     "deploy": {"tasks", "runtime", "configs", "datasets", "models", "weights", "engine"},
     "alignment": {"tasks", "runtime", "configs", "datasets", "models", "weights", "engine"},
-    "test_tipc": {"runtime", "configs", "datasets", "alignment", "deploy"},
+    "test_tipc": {"tasks", "runtime", "configs", "datasets", "alignment", "deploy"},
     "tools": OURS,
     "train": {"tasks", "runtime", "configs", "datasets", "models", "weights", "engine"},
     "test": {"tasks", "runtime", "configs", "datasets", "models", "weights", "engine", "deploy"},
