@@ -34,7 +34,10 @@ NEVER_TORCH = (
     "runtime", "configs", "datasets", "models", "tasks", "weights", "engine", "deploy", "test_tipc", "train", "test",
     "predict",
 )  # fmt: skip
-FILES = sorted(p for p in ROOT.rglob("*.py") if not any(part.startswith(".") for part in p.relative_to(ROOT).parts))
+FILES = sorted(
+    path for path in ROOT.rglob("*.py")
+    if not any(part.startswith(".") or part == "build" for part in path.relative_to(ROOT).parts)
+)  # fmt: skip
 
 
 def room_of(path: Path) -> str:

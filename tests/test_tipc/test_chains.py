@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from runtime.owned import Owned
@@ -16,6 +17,7 @@ from test_tipc.chains import _bench_cases, benchmark_train, compare_losses, refu
 from test_tipc.config import ConfigError, read_config
 from test_tipc.session import StepError
 from test_tipc.steps import export_numbers, inference_check, training_numbers
+from tests.test_tipc.public_readers import benchmark, extracted_losses, has_succeeded, report, status_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("alignment", "configs", "datasets", "deploy", "engine", "models", "runtime", "tasks", "test_tipc", "weights")
@@ -29,7 +31,7 @@ SMALL = {
 
 def copy_repository(target):
     for room in ROOMS:
-        left_out = shutil.ignore_patterns("__pycache__", "data", "output") if room == "test_tipc" else None
+        left_out = shutil.ignore_patterns("__pycache__", "build", "data", "output") if room == "test_tipc" else None
         shutil.copytree(ROOT / room, target / room, ignore=left_out or shutil.ignore_patterns("__pycache__"))
     for script in SCRIPTS:
         shutil.copy(ROOT / script, target / script)
@@ -100,6 +102,15 @@ def test_the_two_commands_of_paddlemvf(tmp_path):
         >= 24
     )
     assert "Run failed" not in log
+    lines = status_lines(tree / "test_tipc" / "output")
+    assert has_succeeded(lines)
+    assert all(len(line.split(" - ")) == 4 for line in lines)
+    stages = {(model, stage) for _, model, stage in report(lines)}
+    assert stages == {("mvf", "train"), ("mvf", "inference")}
+    trained = (
+        tree / "test_tipc" / "output" / "mvf" / argv[1] / "norm_train_gpus_-1_autocast_none" / "train.log"
+    ).read_text()
+    assert len(extracted_losses(trained)) == 16
     exact = [step["numbers"] for name, step in steps.items() if name.endswith("precision fp32")]
     assert {(numbers["videos"], numbers["same_top1"]) for numbers in exact} == {(8, 8)}
 
@@ -121,6 +132,64 @@ def test_every_other_chain(script, form, mode, needed, small):
     passed, steps = results(small, f"dy2static_{mode}" if "dy2static" in script else mode)
     assert passed
     assert steps[needed]["status"] == "passed"
+    for step in steps.values():
+        if step["name"].startswith("benchmark") and step["log"]:
+            speed, loss = benchmark((small / step["log"]).read_text())
+            assert speed > 0
+            assert float(loss) > 0
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize(
+    ("script", "form", "mode", "needed"),
+    [
+        (
+            "test_train_inference_python",
+            "train_fleet_infer_python",
+            "lite_train_lite_infer",
+            "2 nodes learn what 1 does",
+        ),
+        ("test_inference_cpp", "inference_cpp", "cpp_infer", "inference, pdmodel"),
+        ("test_inference_lite", "inference_lite", "paddlelite_infer", "inference, x86"),
+        ("test_inference_node", "inference_node", "node_infer", "inference, onnxruntime-node"),
+    ],
+)
+def test_the_chains_that_need_more_tools(script, form, mode, needed, tree, motion_videos):
+    argv = (config_of(tree, form), mode)
+    code, said = bash(tree, "prepare", *argv, motion_videos)
+    assert code == 0, said
+    code, said = bash(tree, script, *argv)
+    if code == 77:
+        pytest.skip(said[said.index("  skipped: ") :].strip())
+    assert code == 0, said
+    passed, steps = results(tree, f"fleet_{mode}" if "fleet" in form else mode)
+    assert passed
+    assert steps[needed]["status"] == "passed"
+    assert has_succeeded(status_lines(tree / "test_tipc" / "output"))
+
+
+@pytest.mark.whole
+def test_the_program_in_cpp_refuses_what_it_cannot_read(tree, motion_videos):
+    argv = (config_of(tree, "inference_cpp"), "cpp_infer")
+    assert bash(tree, "prepare", *argv, motion_videos)[0] == 0
+    code, said = bash(tree, "test_inference_cpp", *argv)
+    if code == 77:
+        pytest.skip(said[said.index("  skipped: ") :].strip())
+    output = tree / "test_tipc" / "output" / "tsm" / "cpp_infer"
+    clips = np.load(output / "clips.npy")
+    wrong = {"absent": None, "truncated": clips, "doubles": clips.astype(float), "Fortran": np.asfortranarray(clips)}
+    for name, values in wrong.items():
+        path = tree / f"{name}.npy"
+        if values is not None:
+            np.save(path, values)
+        if name == "truncated":
+            path.write_bytes(path.read_bytes()[:-4])
+        done = subprocess.run(
+            ["test_tipc/build/cpp/infer", f"--model_dir={output}/inference", f"--clips={path}", "--output=out.npy"],
+            cwd=tree, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode, "error: " in done.stderr, name in done.stderr) == (1, True, True), done.stderr
+        assert not (tree / "out.npy").exists()
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ def test_ours_read_as_the_shell_of_paddlemvf_reads_them(path):
     config = read_config(path)
     shell = shell_reads(path)
     assert config["model_name"] == path.parent.name
-    assert len(config.lines) > 10
+    assert len(config.lines) >= 10
     for line in config.lines.values():
         assert shell[line.number - 1] == (line.key, line.value)
         assert "*" not in line.value
@@ -46,7 +46,7 @@ def test_ours_read_as_the_shell_of_paddlemvf_reads_them(path):
 def test_there_is_a_config_of_each_form_for_each_model():
     names = {path.parent.name for path in CONFIGS}
     assert names == {"mvf", "tsn", "tsm", "tsm_mobilenet_v2"}
-    assert len(CONFIGS) == len(names) * len(FORMS)
+    assert len(CONFIGS) == len(names) * (len(FORMS) + 1), "and one more of the trainings, for several nodes"
     assert {read_config(path).form for path in CONFIGS} == set(FORMS)
 
 

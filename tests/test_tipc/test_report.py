@@ -9,12 +9,13 @@ import pytest
 from runtime.errors import UserError
 from runtime.owned import ForeignError
 from test_tipc import certify, report
+from test_tipc.compare_results import read_predictions
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def step(name, status="passed", log="", **numbers):
-    return {"name": name, "status": status, "log": log, "numbers": numbers}
+def step(name, status="passed", log="", reason="", **numbers):
+    return {"name": name, "status": status, "log": log, "reason": reason, "numbers": numbers}
 
 
 def record(mode, steps, passed=True):
@@ -44,15 +45,43 @@ def test_a_row_says_the_worst_of_its_steps():
 def test_a_failed_chain_names_its_steps():
     steps = [step("train"), step("export", "failed"), step("inference", "skipped")]
     assert "| **FAILED**: export | 1 / 1 / 1 |" in report.table([record("whole_infer", steps, passed=False)])
-    assert "| **FAILED**: no step passed | 0 / 0 / 1 |" in report.table([record("x", steps[2:], passed=False)])
+    assert "| **FAILED**: no step passed | 0 / 0 / 0 |" in report.table([record("x", [], passed=False)])
+
+
+def test_a_chain_that_is_skipped_is_not_called_passed():
+    row = report.table([record("x", [step("node_infer", "skipped", reason="npm is not found")], passed=False)])
+    assert "| mvf | x | skipped: npm is not found | 0 / 0 / 1 |" in row
+    assert "passed |" not in row.splitlines()[2]
 
 
 def test_the_other_chains_have_their_numbers():
     steps = [
         step("quantization", fp32_top1_acc=0.9, int8_top1_acc=0.875), step("equal", first_difference=2e-7),
-        step("benchmark", avg_ips=46.5),
+        step("benchmark", avg_ips=46.5), step("ground truth", clips=32), step("json", clips=32, of_largest_logit=3e-7),
+        step("pdmodel", clips=32, of_largest_logit=1e-7), step("nodes", nodes_losses=16, nodes_difference=0.0),
     ]  # fmt: skip
-    assert report.measured(steps) == ["top-1 int8 87.5%, fp32 90.0%", "first losses off by 2e-07", "46.5 clips/s"]
+    assert report.measured(steps) == [
+        "top-1 int8 87.5%, fp32 90.0%", "first losses off by 2e-07",
+        "logits off by 3e-07 of the largest, 32 clips", "several nodes equal one to the bit, 16 losses", "46.5 clips/s",
+    ]  # fmt: skip
+
+
+def test_results_are_written_under_tipcs_names(tmp_path):
+    log = tmp_path / "python_infer_cpu_usemkldnn_True_threads_1_precision_fp32_batchsize_1.log"
+    rows = [f"{name}\nTop1 class:a prob:0.9\n  1. a 0.9\ntop-1 class: 3\ntop-1 score: 0.90000000\n" for name in "xy"]
+    log.write_text("root INFO: precision: fp32\n" + "".join(f"test_tipc/data/{row}" for row in rows))
+    steps = [step("inference", log=str(log), inference_ms=2.5)]
+    report.write_results([record("lite_train_lite_infer", steps)], tmp_path / "results")
+    report.write_results([record("whole_infer", steps, passed=False)], tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+    report.write_results([record("whole_infer", steps)], tmp_path / "results")
+    written = tmp_path / "results" / "mvf" / "python_mvf_results_fp32.txt"
+    assert written.read_text().splitlines() == [
+        "Current video file: x", "top-1 class: 3", "top-1 score: 0.90000000",
+        "Current video file: y", "top-1 class: 3", "top-1 score: 0.90000000",
+    ]  # fmt: skip
+    assert list((tmp_path / "results").rglob("*.txt")) == [written]
+    assert [found.label for found in read_predictions(written)] == [3, 3]
 
 
 def test_the_table_goes_between_the_marks(tmp_path):
@@ -84,11 +113,10 @@ def test_certify_runs_what_is_there_and_tells_of_a_failure(monkeypatch, capsys, 
     ran = []
     monkeypatch.setattr(certify, "OUTPUT", tmp_path)
     (tmp_path / "tsn" / "whole_infer").mkdir(parents=True)
-    monkeypatch.setattr(
-        certify, "run", lambda script, argv: ran.append((script, *argv)) or script == "test_paddle2onnx"
-    )
-    monkeypatch.setattr(certify, "read_results", list)
-    monkeypatch.setattr(certify, "write_table", lambda records: None)
+    codes = {"test_paddle2onnx": 1, "test_inference_node": 77}
+    monkeypatch.setattr(certify, "run", lambda script, argv: ran.append((script, *argv)) or codes.get(script, 0))
+    for name in ("read_results", "write_table", "write_results"):
+        monkeypatch.setattr(certify, name, lambda *_: [])
     assert certify.main(["test_tipc/configs/tsn"]) == 1
     assert not list((tmp_path / "tsn").glob("[!.]*")), "results of an earlier run are removed"
     assert len(ran) == 2 * len(certify.RUNS)
@@ -96,8 +124,13 @@ def test_certify_runs_what_is_there_and_tells_of_a_failure(monkeypatch, capsys, 
         assert (ROOT / "test_tipc" / f"{script}.sh").is_file()
         assert (ROOT / config).is_file()
     said = capsys.readouterr().out
-    assert said.count("FAILED") == 1
-    assert said.count("passed  tsn") == len(certify.RUNS) - 1
+    assert said.count("FAILED   tsn") == 1
+    assert said.count("skipped  tsn               test_inference_node") == 1
+    assert said.count("passed   tsn") == len(certify.RUNS) - 2
+    codes["test_paddle2onnx"] = 0
+    assert certify.main(["test_tipc/configs/tsn"]) == 0, "a chain that is skipped fails nothing"
+    codes.update({script: 77 for script, *_ in certify.RUNS})
+    assert certify.main(["test_tipc/configs/tsn"]) == 1, "but something must have passed"
 
 
 @pytest.mark.parametrize(

@@ -125,9 +125,11 @@ def test_a_session_has_a_folder_of_its_own(model, mode):
         Session(model, mode)
 
 
-def test_a_step_that_hangs_is_ended_with_all_its_processes(session):
+@pytest.mark.parametrize("in_a_group_of_its_own", [False, True])
+def test_a_step_that_hangs_is_ended_with_all_its_processes(in_a_group_of_its_own, session):
     session._timeout_s = 1
-    code = "import subprocess, time; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); time.sleep(60)"
+    start = f"subprocess.Popen(['sleep', '60'], start_new_session={in_a_group_of_its_own})"
+    code = f"import subprocess, time; print({start}.pid, flush=True); time.sleep(60)"
     step = session.run("hang", python(code), session.folder / "log")
     assert step.reason == "not over after 1 s"
     child = int((session.folder / "log").read_text())
