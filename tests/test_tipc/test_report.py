@@ -57,7 +57,7 @@ def test_a_chain_that_is_skipped_is_not_called_passed():
 def test_the_other_chains_have_their_numbers():
     steps = [
         step("quantization", fp32_top1_acc=0.9, int8_top1_acc=0.875), step("equal", first_difference=2e-7),
-        step("benchmark", avg_ips=46.5), step("ground truth", clips=32), step("json", clips=32, of_largest_logit=3e-7),
+        step("benchmark", avg_ips=46.5), step("ground truth", clips=16), step("json", clips=32, of_largest_logit=3e-7),
         step("pdmodel", clips=32, of_largest_logit=1e-7), step("nodes", nodes_losses=16, nodes_difference=0.0),
     ]  # fmt: skip
     assert report.measured(steps) == [
