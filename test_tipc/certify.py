@@ -53,10 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             started = time.perf_counter()
             code = run("prepare", argv) or run(script, argv)
             verdict = {0: PASSED, ALL_SKIPPED: SKIPPED}.get(code, FAILED.upper())
-            rows.append((verdict, folder.name, script, mode, time.perf_counter() - started))
+            rows.append((verdict, folder.name, script, config, mode, time.perf_counter() - started))
     command.say("")
-    for verdict, model, script, mode, seconds in rows:
-        command.say(f"{verdict:9}{model:18}{script:30}{mode:26}{seconds:6.0f} s")
+    for verdict, model, script, config, mode, seconds in rows:
+        command.say(f"{verdict:9}{model:18}{script:30}{config:27}{mode:26}{seconds:6.0f} s")
     command.say(f"{sum(seconds for *_, seconds in rows):.0f} s in all")
     records = read_results()
     write_table(records)

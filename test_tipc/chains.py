@@ -293,7 +293,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _bench_cases(config, mode)
     if shutil.which(config.need("python")) is None:
         raise config.error("python", f"{config['python']} is not to be found")
-    refuse_unoffered(config)
+    refuse_unoffered(config, args.chain)
     dataset_of(config, mode)
     # A whole training may take days; anything else that takes an hour hangs.
     timeout_s = None if mode.startswith("whole_train") else TIMEOUT_S
@@ -309,8 +309,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return session.finish()
 
 
-def refuse_unoffered(config: Config) -> None:
+def refuse_unoffered(config: Config, chain: str = "train_inference") -> None:
     """Raises ConfigError for a line of TIPC that asks for what there is not here, instead of passing over it."""
+    if ";" in config["gpu_list"] and chain != "train_inference":
+        raise config.error("gpu_list", f"several nodes are for test_train_inference_python.sh, not for {chain}")
     for name in UNOFFERED:
         if name in config.lines and config[name] not in ("", "False"):
             line = config.lines[name]

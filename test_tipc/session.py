@@ -218,11 +218,11 @@ class Session:
         Paddle's launcher gives each of its processes another group: they are known by a variable, which they inherit.
         """
         log.parent.mkdir(parents=True, exist_ok=True)
-        mark = f"TIPC_STEP={uuid.uuid4()}"
+        mark = str(uuid.uuid4())
         with log.open("wb") as file:
             process = subprocess.Popen(
                 argv, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
-                env={**os.environ, **(environment or {}), **dict([mark.split("=")])},
+                env={**os.environ, **(environment or {}), "TIPC_STEP": mark},
             )  # fmt: skip
         try:
             yield process
@@ -230,7 +230,7 @@ class Session:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            _kill_marked(mark.encode())
+            _kill_marked(f"TIPC_STEP={mark}".encode())
 
 
 def _kill_marked(mark: bytes) -> None:

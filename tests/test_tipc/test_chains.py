@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from runtime.owned import Owned
-from test_tipc.chains import _bench_cases, benchmark_train, compare_losses, refuse_unoffered
+from test_tipc.chains import _bench_cases, _trainings, benchmark_train, compare_losses, refuse_unoffered
 from test_tipc.config import ConfigError, read_config
 from test_tipc.session import StepError
 from test_tipc.steps import export_numbers, inference_check, training_numbers
@@ -355,6 +355,20 @@ def test_what_is_not_offered_is_refused_not_passed_over(line, text, message, tmp
             refuse_unoffered(config)
     else:
         refuse_unoffered(config)
+
+
+def test_several_nodes_are_for_the_basic_chain():
+    config = read_config(ROOT / "test_tipc" / "configs" / "mvf" / "train_fleet_infer_python.txt")
+    refuse_unoffered(config)
+    with pytest.raises(
+        ConfigError, match=r"line 4: several nodes are for test_train_inference_python\.sh, not for dy2s"
+    ):
+        refuse_unoffered(config, "dy2static")
+    names = {name: (training.title, training.nodes) for name, training in _trainings(config)}
+    assert names == {
+        "norm_train_gpus_-1,-1_autocast_null": ("2 processes on CPU", 1),
+        "norm_train_gpus_-1_autocast_null_nodes_2": ("2 processes on CPU, 2 nodes", 2),
+    }
 
 
 # ---------------------------------------------------------------------------------------------------------------------
