@@ -2,7 +2,7 @@
 
 Sources: PaddlePaddle/PaddleTest, models/XPU/run.sh and report.py; PaddlePaddle/PaddleVideo, test_tipc/extract_loss.py
 as test_train_dy2static_python.sh calls it; PaddlePaddle/benchmark, scripts/analysis.py as benchmark_train.sh calls it;
-PaddlePaddle/continuous_integration, tipc/tipc.sh.
+PaddlePaddle/continuous_integration, tipc/tipc.sh and upload.sh.
 """
 
 import re
@@ -34,6 +34,11 @@ def report(lines):
 def has_succeeded(lines):
     """Whether tipc.sh calls it a success: there are results, and none says that a run failed."""
     return bool(lines) and not any("Run failed with command" in line for line in lines)
+
+
+def uploaded(output):
+    """Whether upload.sh finds a model to upload: a graph of Paddle 2 and weights, anywhere."""
+    return all(any(output.rglob(pattern)) for pattern in ("*.pdmodel", "*.pdiparams"))
 
 
 def extracted_losses(text):

@@ -17,7 +17,7 @@ from test_tipc.chains import _bench_cases, _trainings, benchmark_train, compare_
 from test_tipc.config import ConfigError, read_config
 from test_tipc.session import StepError
 from test_tipc.steps import export_numbers, inference_check, training_numbers
-from tests.test_tipc.public_readers import benchmark, extracted_losses, has_succeeded, report, status_lines
+from tests.test_tipc.public_readers import benchmark, extracted_losses, has_succeeded, report, status_lines, uploaded
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("alignment", "configs", "datasets", "deploy", "engine", "models", "runtime", "tasks", "test_tipc", "weights")
@@ -166,6 +166,7 @@ def test_the_chains_that_need_more_tools(script, form, mode, needed, tree, motio
     assert passed
     assert steps[needed]["status"] == "passed"
     assert has_succeeded(status_lines(tree / "test_tipc" / "output"))
+    assert uploaded(tree / "test_tipc" / "output") == (form in ("inference_cpp", "inference_lite"))
 
 
 @pytest.mark.whole
