@@ -111,13 +111,17 @@ def _by_precision(steps: Iterable[StepRecord]) -> dict[str, list[dict[str, Any]]
 
 
 def write_table(records: Sequence[ChainRecord], path: Path = README) -> None:
-    """Puts the table between the marks of a Markdown file, with dates, versions and the command."""
+    """Puts the table between the marks of a Markdown file, with its origin and the command."""
     before, _, after = between_marks(path, BEGIN, END)
+    text = f"{before}{_origin(records)} Written by `python -m test_tipc.report`.\n\n{table(records)}{after}"
+    path.write_text(text, encoding="utf-8")
+
+
+def _origin(records: Sequence[ChainRecord]) -> str:
+    """When, with what, and on which machine."""
     dates, cpus = ({record[name] for record in records} for name in ("date", "cpu"))
     versions = {f"{name} {version}" for record in records for name, version in record["versions"].items()}
-    head = f"{' / '.join(sorted(dates))}, {', '.join(sorted(versions))}; {' / '.join(sorted(cpus))}."
-    text = f"{before}{head} Written by `python -m test_tipc.report`.\n\n{table(records)}{after}"
-    path.write_text(text, encoding="utf-8")
+    return f"{' / '.join(sorted(dates))}, {', '.join(sorted(versions))}; {' / '.join(sorted(cpus))}."
 
 
 def write_results(records: Sequence[ChainRecord], folder: Path = RESULTS) -> None:
@@ -132,7 +136,8 @@ def write_results(records: Sequence[ChainRecord], folder: Path = RESULTS) -> Non
         for precision, log in {precision_of(log): log for log in logs}.items():
             path = folder / record["model"] / f"python_{record['model']}_results_{precision}.txt"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("".join(f"{row}\n" for row in _result_rows(log)), encoding="utf-8")
+            rows = [f"# {_origin([record])} Written by python -m test_tipc.report.", *_result_rows(log)]
+            path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
 
 
 def _result_rows(log: Path) -> list[str]:

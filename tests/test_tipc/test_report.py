@@ -77,6 +77,7 @@ def test_results_are_written_under_tipcs_names(tmp_path):
     report.write_results([record("whole_infer", steps)], tmp_path / "results")
     written = tmp_path / "results" / "mvf" / "python_mvf_results_fp32.txt"
     assert written.read_text().splitlines() == [
+        "# 2026-11-22, numpy 2.4.6, paddlepaddle 3.3.1; a CPU. Written by python -m test_tipc.report.",
         "Current video file: x", "top-1 class: 3", "top-1 score: 0.90000000",
         "Current video file: y", "top-1 class: 3", "top-1 score: 0.90000000",
     ]  # fmt: skip
