@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 
 from datasets.dataset import VideoDataset
+from datasets.shared_memory import SharedArray
 from datasets.targets import DataError
 from runtime.command import signals_deferred
 from runtime.errors import UserError
@@ -191,10 +192,8 @@ class _Workers:
 
     def __init__(self, dataset: VideoDataset, num_workers: int, num_slots: int) -> None:
         context = multiprocessing.get_context("spawn")  # a fork would inherit the threads and locks of the parent
-        shape = (num_slots, *dataset.sample_shape)
-        # A file in /dev/shm when it has room, else in the temporary folder; unlinked at once.
-        memory = context.RawArray("f", math.prod(shape))
-        self._slots = np.frombuffer(memory, np.float32).reshape(shape)  # [slots, V, T, 3, H, W]
+        memory = SharedArray((num_slots, *dataset.sample_shape))
+        self._slots = memory.array  # [slots, V, T, 3, H, W]
         self._free = deque(range(num_slots))
         self._waiting: deque[tuple[int, int]] = deque()  # (index, epoch) not given to a worker yet
         self._pending: deque[int] = deque()  # slots that workers fill, in the order of the samples
@@ -205,14 +204,16 @@ class _Workers:
         self._load: list[int] = []  # samples that each worker has in hand
         try:
             for _ in range(num_workers):
-                self._start(context, dataset, memory, shape)
+                self._start(context, dataset, memory)
         except BaseException:
             self.close()
             raise
+        finally:
+            memory.close()
 
-    def _start(self, context: SpawnContext, dataset: VideoDataset, memory, shape: tuple[int, ...]) -> None:
+    def _start(self, context: SpawnContext, dataset: VideoDataset, memory: SharedArray) -> None:
         ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, dataset, memory, shape), daemon=True)
+        process = context.Process(target=_work, args=(theirs, dataset, memory), daemon=True)
         with signals_deferred():  # what is started is ended, too
             start_undisturbed(process)
             theirs.close()  # so that the pipe ends with the worker
@@ -292,11 +293,13 @@ class _Workers:
                 process.join()
 
 
-def _work(pipe: Connection, dataset: VideoDataset, memory, shape: tuple[int, ...]) -> None:
-    """A worker's life: load what the pipe asks for, until the pipe ends because the parent closed it or died."""
+def _work(pipe: Connection, dataset: VideoDataset, slots: np.ndarray) -> None:
+    """A worker's life: load what the pipe asks for, until the pipe ends because the parent closed it or died.
+
+    Its `slots` [slots, V, T, 3, H, W] are the parent's SharedArray.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; it ends the workers
     cv2.setNumThreads(0)
-    slots = np.frombuffer(memory, np.float32).reshape(shape)  # [slots, V, T, 3, H, W]
     try:
         while True:
             slot, index, epoch = pipe.recv()

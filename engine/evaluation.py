@@ -37,8 +37,9 @@ def evaluate(model: nn.Layer, loader: ClipLoader, task: Task, views_per_pass: in
     model.eval()
     run, recipe = run_of(model), loader.dataset.recipe
     meter = task.meter(recipe)
+    batches = loader.epoch(0)
     with progress(len(loader), title) as bar:
-        for batch in loader.epoch(0):
+        for batch in batches:
             meter.update(task.scores(run, batch.clips, recipe, views_per_pass), batch.targets)
             bar.update()
     return meter

@@ -122,8 +122,9 @@ class Trainer:
         total = len(self.train_loader)
         if self.batch == 0:
             self.meter, self.bad_samples = EpochMeter(), 0
+        batches = self.train_loader.epoch(self.epoch, start=self.batch)
         with progress(total, f"epoch {self.epoch + 1}/{self.recipe.training.max_epochs}", self.batch) as bar:
-            for batch in self.train_loader.epoch(self.epoch, start=self.batch):
+            for batch in batches:
                 self.meter.data_arrived()
                 self._count_failures(batch)
                 self._train_batch(batch)
