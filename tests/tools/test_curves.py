@@ -1,0 +1,54 @@
+"""The curves of a run: a picture with its numbers, in a font that has its words."""
+
+import json
+
+import matplotlib.axes
+import pytest
+
+from runtime.errors import UserError
+from tools import curves
+
+EPOCHS = [
+    {"epoch": n, "loss": 2.0 / n, "train_acc": 0.2 * n, "top1_acc": 0.1 * n, "lr": 0.1, "mean_class_acc": 0.5}
+    for n in (1, 2, 3)
+]
+
+
+@pytest.fixture
+def run(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in EPOCHS))
+    return tmp_path
+
+
+def test_the_lines_are_those_of_the_run(run, monkeypatch, capsys):
+    drawn = []
+    real = matplotlib.axes.Axes.plot
+    monkeypatch.setattr(matplotlib.axes.Axes, "plot", lambda *a, **k: drawn.append(a[1:3]) or real(*a, **k))
+    for _ in range(2):  # the second picture replaces the first
+        curves.main([str(run)])
+    assert drawn[:3] == [([1, 2, 3], [epoch[key] for epoch in EPOCHS]) for key in ("loss", "train_acc", "top1_acc")]
+    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr().out.splitlines()[0] == f"{run}/curves.png: 3 epochs, best top-1 30.0%"
+
+
+@pytest.mark.parametrize("families", [["DejaVu Sans"], []])
+def test_without_a_chinese_font_the_words_are_english(monkeypatch, families):
+    titles = []
+    real = matplotlib.axes.Axes.set_title
+    monkeypatch.setattr(matplotlib.axes.Axes, "set_title", lambda *a, **k: titles.append(a[1]) or real(*a, **k))
+    monkeypatch.setattr("tasks.fonts.families_for", lambda texts: families)
+    if families:
+        with pytest.warns(UserWarning, match="missing from font"):  # the stand-in has none of them
+            curves.draw(EPOCHS)
+        assert titles == ["训练损失 training loss"]
+    else:
+        curves.draw(EPOCHS)
+        assert titles == ["training loss"]
+
+
+def test_a_run_without_an_epoch_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"cannot read .*metrics\.jsonl"):
+        curves.main([str(tmp_path)])
+    (tmp_path / "metrics.jsonl").write_text("")
+    with pytest.raises(UserError, match="holds no epoch yet"):
+        curves.main([str(tmp_path)])

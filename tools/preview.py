@@ -1,0 +1,67 @@
+"""Makes the beginning of a video, or of a folder of frames, small and H.264, as browsers and notebooks play it.
+
+python -m tools.preview VIDEO preview.mp4
+"""
+
+from __future__ import annotations
+
+import io
+from fractions import Fraction
+from pathlib import Path
+
+from runtime import command
+from runtime.owned import Owned
+
+SHORT_SIDE, SECONDS = 240, 10
+FOLDER_RATE = Fraction(25)  # of frames without a video, which says nothing
+CHUNK = 16  # frames in memory at a time
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Reads one file and writes another."""
+    parser = command.parser(__doc__ or "")
+    parser.add_argument("video", type=Path, help="video file or folder of frames")
+    parser.add_argument("output", type=Path, help=".mp4 to write; one that this command wrote is replaced")
+    args = parser.parse_args(argv)
+    content = encode(args.video)
+    with Owned(args.output.parent).locked(f"another process writes into {args.output.parent}"):
+        Owned(args.output.parent).write({args.output.name: content})
+    command.say(f"{args.output}: {len(content) / 2**10:.0f} KB")
+
+
+def encode(video: Path) -> bytes:
+    """The .mp4; both sides even, as H.264's usual pixel format asks for."""
+    import av
+
+    from datasets.decode import open_source
+    from datasets.transforms import resize, short_side_size
+
+    target = io.BytesIO()
+    with open_source(str(video)) as source, av.open(target, "w", format="mp4") as container:
+        rate = FOLDER_RATE if video.is_dir() else _rate(video)
+        count = min(source.num_frames, max(int(rate * SECONDS), 1))
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "26"})
+        height, width = source.read([0]).shape[1:3]
+        sides = short_side_size(height, width, min(SHORT_SIDE, height, width))
+        stream.height, stream.width = (max(side // 2 * 2, 2) for side in sides)
+        stream.pix_fmt = "yuv420p"
+        for start in range(0, count, CHUNK):
+            frames = source.read(range(start, min(start + CHUNK, count)))  # [T, H, W, 3]
+            for frame in resize(frames, stream.height, stream.width):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    return target.getvalue()
+
+
+def _rate(video: Path) -> Fraction:
+    """Frames in a second, 100 at most, which broken files exceed."""
+    import av
+
+    with av.open(str(video), metadata_errors="ignore") as container:
+        rate = container.streams.video[0].average_rate or FOLDER_RATE
+    return min(Fraction(rate), Fraction(100))
+
+
+if __name__ == "__main__":
+    with command.clear_errors():
+        main()
