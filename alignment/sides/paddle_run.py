@@ -12,7 +12,7 @@ import paddle
 
 from alignment.sides.pair import explained
 from alignment.sides.run import SLOTS, Run
-from alignment.sides.state import STATISTICS
+from alignment.sides.state import STATISTICS, named_layers
 
 
 class PaddleRun(Run):
@@ -26,7 +26,7 @@ class PaddleRun(Run):
     def _cast(self) -> None:
         others = {name: t.clone() for name, t in self.model.state_dict().items() if not t.is_floating_point()}
         self.model.to(dtype=self.precision)  # which would make floats of integers and booleans
-        for path, layer in self.model.named_modules():
+        for path, layer in named_layers(self.model):
             for name in layer._buffers:
                 full = f"{path}.{name}".lstrip(".")
                 layer._buffers[name] = others.get(full, layer._buffers[name])
@@ -44,7 +44,7 @@ class PaddleRun(Run):
 
     def named_parameters(self) -> dict[str, Any]:
         found = {}
-        for path, layer in self.model.named_modules():
+        for path, layer in named_layers(self.model):
             for name, parameter in layer.named_parameters(include_sublayers=False):
                 full = f"{path}.{name}".lstrip(".")
                 # Paddle's BatchNorm counts its statistics among its parameters.

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from alignment.sides.pair import OUTPUT, IncomparableError, Optimization, copied, explained, one_line, optimization_of
-from alignment.sides.state import assign, read_weights
+from alignment.sides.state import assign, named_layers, read_weights
 
 # Called with the name and the value of a tensor; what it returns, if anything, takes the tensor's place.
 Listener = Callable[[str, np.ndarray], np.ndarray | None]
@@ -58,7 +58,7 @@ class Run(ABC):
         self.model = copied(model, self.side)
         self._rename = rename
         self._cast()
-        self.layers = {rename.get(path, path): layer for path, layer in self.model.named_modules() if path}
+        self.layers = {rename.get(path, path): layer for path, layer in named_layers(self.model) if path}
         self.watched = {path: layer for path, layer in self.layers.items() if not _inside(path, opaque)}
         self.inputs_of = ""
         self.seen_inputs: list[np.ndarray] = []

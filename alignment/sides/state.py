@@ -70,6 +70,11 @@ def is_torch(model: Any) -> bool:
     return is_of(model, "torch")
 
 
+def named_layers(model: Any) -> Iterator[tuple[str, Any]]:
+    """(path, layer) of a model and of all that is in it; Paddle before 3.3 has no `named_modules`."""
+    return model.named_modules() if is_torch(model) else model.named_sublayers(include_self=True)
+
+
 def is_of(model: Any, framework: str) -> bool:
     """Whether an object's class, or one that it inherits from, is of a framework."""
     return any(cls.__module__.partition(".")[0] == framework for cls in type(model).__mro__)

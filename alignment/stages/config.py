@@ -7,7 +7,7 @@ from typing import Any
 from alignment.audit.layers import compare_models
 from alignment.audit.optimizers import compare_optimizers
 from alignment.sides.pair import Pair, copied, optimization_of
-from alignment.sides.state import is_torch
+from alignment.sides.state import is_torch, named_layers
 from alignment.stages.session import Session
 from alignment.verdicts.record import Stage, exact
 
@@ -33,7 +33,7 @@ def config(session: Session) -> Stage:
 
 def _frozen(model: Any, pair: Pair) -> list[str]:
     """The candidate's paths of norms that evaluate while their model trains, as a caller may have set them."""
-    frozen = [path for path, layer in model.named_modules() if not layer.training and "Norm" in type(layer).__name__]
+    frozen = [path for path, layer in named_layers(model) if not layer.training and "Norm" in type(layer).__name__]
     return sorted(pair.candidate_name(path) if is_torch(model) else path for path in frozen if model.training)
 
 
