@@ -62,8 +62,6 @@ def compare(argv: Sequence[str]) -> int:
     parser.add_argument("--steps", type=_names, help=f"of {','.join(STEPS)} (default: all)")
     parser.add_argument("--table", metavar="FILE", help="put the results into the table between the marks in this file")
     args = parser.parse_args(argv)
-    if args.reference and "data" in (args.steps or ()):
-        raise IncomparableError(f"--steps data has no model in it: leave it out with --reference {args.reference}")
     args.steps = args.steps or [step for step in STEPS if not (args.reference and step == "data")]
     unknown = [step for step in args.steps if step not in STEPS]
     if unknown:
@@ -82,7 +80,7 @@ def compare(argv: Sequence[str]) -> int:
 
 
 def classic(step: str) -> int:
-    """One of the four steps of the official guide by itself: forward, metric, loss or backward."""
+    """One of the steps of the official guide by itself: data, forward, metric, loss or backward."""
 
     def command(argv: Sequence[str]) -> int:
         parser = argparse.ArgumentParser(description=f"The step {step} of the official guide, with its file names.")
@@ -154,6 +152,8 @@ def _add_run_flags(parser: argparse.ArgumentParser) -> None:
 
 def _reports(args: argparse.Namespace, names: Sequence[str]) -> list[Any]:
     """Runs, prints and writes the comparisons of some models in the precisions that the flags ask for."""
+    if args.reference and "data" in args.steps:
+        raise IncomparableError(f"the step data has no model in it: leave it out with --reference {args.reference}")
     process.prepare(args.threads or (1 if args.all else 0))
     from alignment.certification.certify import certify
     from alignment.reports.files import write_report

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from alignment.certification.data.official import official_data
 from alignment.certification.data.pipeline import compare_data
 from alignment.certification.recognizers import CLASSES, recognizer_pair
+from alignment.reports.environment import environment
 from alignment.reports.report import Report
 from alignment.sides.pair import IncomparableError, Pair
 from alignment.stages import STAGES
@@ -75,11 +77,13 @@ def certify(
         clips, labels = real_clips(recipe, frames, size, batch, videos)
         for precision in precisions:
             model_steps = [step for step in steps if step in STAGES and step != "init"]
-            pair = build(name, recipe, clips, labels, seed=seed)
             show = lambda line, head=f"{name} {precision}": progress(f"{head}: {line}")  # noqa: E731
-            report = align_pair(
-                pair, steps=model_steps, precision=precision, train_steps=train_steps, seed=seed, progress=show
-            )
+            report = Report(name, precision, [], environment(), {"seed": seed})
+            if model_steps:
+                pair = build(name, recipe, clips, labels, seed=seed)
+                report = align_pair(
+                    pair, steps=model_steps, precision=precision, train_steps=train_steps, seed=seed, progress=show
+                )
             if upstream:
                 report.settings["reference"] = upstream.describe()
             same = upstream is None or name in upstream.same_initialization
@@ -89,6 +93,7 @@ def certify(
             if with_data:
                 with_data = False
                 report.stages.append(compare_data(seed=seed))
+                report.tensors |= official_data(seed=seed)
             yield report
 
 

@@ -25,8 +25,9 @@ from runtime.errors import UserError
 
 Arrays = Mapping[str, np.ndarray]
 
-# The candidate's file and the reference's, of each of the four steps.
+# The candidate's file and the reference's, of each of the four steps and of the data before them.
 STEPS = {
+    "data": ("data_paddle", "data_ref"),
     "forward": ("forward_paddle", "forward_ref"),
     "metric": ("metric_paddle", "metric_ref"),
     "loss": ("loss_paddle", "loss_ref"),
@@ -41,8 +42,8 @@ def write_official(tensors: Mapping[str, Sides], directory: str | Path) -> dict[
     """Writes and compares the files of every step that there are tensors of.
 
     Args:
-        tensors: Of a report; `forward/...`, `metric/...`, `loss/...` and `backward/...` are taken; what follows is
-            the key in the file.
+        tensors: Of a report; `data/...`, `forward/...`, `metric/...`, `loss/...` and `backward/...` are taken; what
+            follows is the key in the file.
         directory: Gets the pairs of `.npy` files, and `log/STEP_diff.log`.
 
     Returns:

@@ -69,7 +69,7 @@ def test_the_official_helper_reads_our_files_and_agrees(run, tmp_path):
     assert "diff check failed" in (tmp_path / "worse.log").read_text()
 
 
-@pytest.mark.parametrize("step", ["step1_forward", "step2_metric", "step3_loss", "step4_backward"])
+@pytest.mark.parametrize("step", ["step0_data", "step1_forward", "step2_metric", "step3_loss", "step4_backward"])
 def test_the_classic_steps(step, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", f"alignment.{step}", "--model", "tsm_tiny", *SMALL, "--output", tmp_path],

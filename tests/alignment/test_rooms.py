@@ -22,7 +22,7 @@ FLOORS = (
     {"certification", "process"},
     {"mutation", "upstream"},
     {"command"},
-    {"__init__", "__main__", "step1_forward", "step2_metric", "step3_loss", "step4_backward"},
+    {"__init__", "__main__", "step0_data", "step1_forward", "step2_metric", "step3_loss", "step4_backward"},
 )
 SUITE = ("sides", "verdicts", "audit", "reports", "stages", "suite")
 OURS = {path.stem for path in ROOT.iterdir() if path.suffix == ".py" or any(path.glob("*.py"))}

@@ -56,17 +56,22 @@ class TestFourSteps:
         def sides(array):
             return Sides(array, array + np.float32(1e-7))
 
-        tensors = {"forward/logits": sides(LOGITS), "metric/top1": Sides(np.array(0.5), np.array(0.5)),
+        tensors = {"data/sample_0/val": sides(LOGITS), "forward/logits": sides(LOGITS),
+                   "metric/top1": Sides(np.array(0.5), np.array(0.5)),
                    "loss/cross entropy": sides(np.float32(1.25)), "backward/loss_0": sides(np.float32(1.5)),
                    "backward/lr_0": Sides(np.array(0.01), np.array(0.01)), "train/weight": sides(LOGITS)}  # fmt: skip
         return Report("tsm_tiny", "float32", [], tensors=tensors)
 
     def test_the_official_helper_reads_them_and_agrees(self, report, tmp_path, root_logger):
         assert official.write_official(report.tensors, tmp_path) == dict.fromkeys(official.STEPS, True)
-        names = [f"{step}_{side}.npy" for step in ("forward", "metric", "loss", "losses") for side in ("paddle", "ref")]
+        names = [
+            f"{step}_{side}.npy"
+            for step in ("data", "forward", "metric", "loss", "losses")
+            for side in ("paddle", "ref")
+        ]
         assert sorted(path.name for path in tmp_path.glob("*.npy")) == sorted(names)
         logs = {path.name for path in (tmp_path / "log").iterdir()}
-        assert logs == {f"{step}_diff.log" for step in ("forward", "metric", "loss", "backward")}
+        assert logs == {f"{step}_diff.log" for step in official.STEPS}
         for step, (candidate, reference) in official.STEPS.items():
             theirs = tmp_path / f"{step}.txt"
             assert official_verdict(theirs, tmp_path / f"{reference}.npy", tmp_path / f"{candidate}.npy"), step
@@ -89,7 +94,7 @@ class TestFourSteps:
     def test_one_step_that_differs_is_named(self, report, tmp_path, root_logger):
         report.tensors["loss/cross entropy"] = Sides(np.float32(1.25), np.float32(1.26))
         verdicts = official.write_official(report.tensors, tmp_path)
-        assert verdicts == {"forward": True, "metric": True, "loss": False, "backward": True}
+        assert verdicts == {"data": True, "forward": True, "metric": True, "loss": False, "backward": True}
         assert not official_verdict(tmp_path / "loss.txt", tmp_path / "loss_ref.npy", tmp_path / "loss_paddle.npy")
 
     def test_only_steps_that_were_run(self, report, tmp_path):
@@ -98,7 +103,7 @@ class TestFourSteps:
         assert sorted(path.name for path in tmp_path.iterdir()) == ["forward_paddle.npy", "forward_ref.npy", "log"]
 
     def test_nothing_to_write_is_no_pass(self, tmp_path):
-        with pytest.raises(UserError, match="no tensors of forward, metric, loss, backward"):
+        with pytest.raises(UserError, match="no tensors of data, forward, metric, loss, backward"):
             official.write_official({"train/x": Sides(LOGITS, LOGITS)}, tmp_path)
 
 

@@ -167,7 +167,7 @@ def test_what_their_code_raises_is_one_line(monkeypatch):
 
 def test_the_data_have_no_model_in_them(capsys):
     assert command.run(["--reference", "timm", "--model", "tsn_r18", "--steps", "data"]) == command.INCOMPARABLE
-    assert "--steps data has no model in it" in capsys.readouterr().err
+    assert "the step data has no model in it" in capsys.readouterr().err
 
 
 def test_the_command_knows_the_sources():
