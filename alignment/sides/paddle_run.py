@@ -21,6 +21,7 @@ class PaddleRun(Run):
     side = "candidate"
     framework = paddle
     dropouts = (paddle.nn.Dropout, paddle.nn.Dropout2D, paddle.nn.Dropout3D)
+    hook_after = "register_forward_post_hook"
     skips_repeats = False  # a block that has lost its last operation returns what its last layer does
 
     def _cast(self) -> None:
@@ -51,6 +52,9 @@ class PaddleRun(Run):
                 if not parameter.stop_gradient and name not in STATISTICS.values():
                     found[self._rename.get(full, full)] = parameter
         return found
+
+    def clear_gradients(self) -> None:
+        self.model.clear_gradients(set_to_zero=False)
 
     def step(self, index: int) -> float:
         optimizer = self.optimization.optimizer

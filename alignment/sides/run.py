@@ -47,6 +47,7 @@ class Run(ABC):
     side: str
     framework: Any
     dropouts: Any  # the framework's layers that drop out, for isinstance
+    hook_after: str  # method of a layer that takes what is to be called after its forward
     skips_repeats: bool  # whether an output that two layers return in turn is shown once
     optimization: Optimization  # left by `build_optimizer`
 
@@ -87,6 +88,10 @@ class Run(ABC):
     @abstractmethod
     def named_parameters(self) -> dict[str, Any]:
         """Trainable parameters by the reference's names in Paddle's form."""
+
+    @abstractmethod
+    def clear_gradients(self) -> None:
+        """Drops all gradients."""
 
     @abstractmethod
     def step(self, index: int) -> float:
@@ -142,7 +147,7 @@ class Run(ABC):
         for path, layer in self.watched.items():
             before = functools.partial(self._enter, path)
             after = functools.partial(self._leave, path, listener, gradient_listener)
-            handles += [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]
+            handles += [layer.register_forward_pre_hook(before), getattr(layer, self.hook_after)(after)]
         try:
             with self.context(), self.framework.set_grad_enabled(gradients):
                 tensors = [self.tensor(array, gradient_listener is not None) for array in inputs]
@@ -195,10 +200,6 @@ class Run(ABC):
     def gradients(self) -> dict[str, np.ndarray | None]:
         """The gradients of `named_parameters` in Paddle's layout; None for one that received none."""
         return {name: self._in_layout(name, parameter.grad) for name, parameter in self.named_parameters().items()}
-
-    def clear_gradients(self) -> None:
-        """Drops all gradients."""
-        self.model.zero_grad(set_to_none=True)
 
     def build_optimizer(self, factory: Callable) -> None:
         """Makes the run's optimizer from the caller's function of the model."""

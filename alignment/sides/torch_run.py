@@ -21,6 +21,7 @@ class TorchRun(Run):
     side = "reference"
     framework = torch
     dropouts = torch.nn.modules.dropout._DropoutNd
+    hook_after = "register_forward_hook"
     skips_repeats = True
 
     def __init__(self, model: Any, precision: str, seed: int, opaque: Sequence[str] = (), biased: bool = True) -> None:
@@ -59,6 +60,9 @@ class TorchRun(Run):
         owner = self.model.get_submodule(name.rpartition(".")[0])
         is_linear_weight = isinstance(owner, torch.nn.Linear) and name.endswith("weight")
         return array if array is None or not is_linear_weight else np.ascontiguousarray(array.T)
+
+    def clear_gradients(self) -> None:
+        self.model.zero_grad(set_to_none=True)
 
     def build_optimizer(self, factory: Callable) -> None:
         super().build_optimizer(factory)
