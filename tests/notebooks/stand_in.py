@@ -9,30 +9,32 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-NEEDED = ("paddle", "torch", "ipykernel", "pip")
-PLACES = f"""
+PLACES = """
 import importlib.util, site, sys
-missing = [name for name in {NEEDED} if importlib.util.find_spec(name) is None]
+missing = [name for name in sys.argv[1:] if importlib.util.find_spec(name) is None]
 print(*sys.version_info[:2], ",".join(missing) or "-", *site.getsitepackages())
 """
 
 
-def python_of_image(folder):
-    """A Python that sees what the first Python 3.10 has which is found, and lets a user install more.
+def python_of_image(folder, *needed):
+    """A Python in `folder` that sees what the first Python 3.10 has which is found, and lets a user install more.
 
     Looked for: what ACTIONALIGN_PYTHON310 names, the Python of the tests, `python3.10`. Skips the test without one.
     """
     reasons = []
     for python in filter(None, (os.environ.get("ACTIONALIGN_PYTHON310"), sys.executable, shutil.which("python3.10"))):
-        done = subprocess.run([python, "-c", PLACES], capture_output=True, text=True, check=False)
-        major, minor, missing, *places = (done.stdout or "0 0 -").split()
+        done = subprocess.run([python, "-c", PLACES, *needed], capture_output=True, text=True, check=False)
+        if done.returncode:
+            reasons.append(f"{python} does not run")
+            continue
+        major, minor, missing, *places = done.stdout.split()
         if (major, minor, missing) == ("3", "10", "-"):
             subprocess.run([python, "-m", "venv", "--system-site-packages", "--without-pip", folder], check=True)
             (packages,) = folder.glob("lib/python3.10/site-packages")
             (packages / "image.pth").write_text("".join(f"{place}\n" for place in places))
             return folder / "bin" / "python"
         reasons.append(f"{python} is {major}.{minor}" + (f" without {missing}" if missing != "-" else ""))
-    pytest.skip(f"no Python 3.10 with {', '.join(NEEDED)} for the image: {'; '.join(reasons)}")
+    pytest.skip(f"no Python 3.10 with {', '.join(needed)} for the image: {'; '.join(reasons)}")
 
 
 def copy_repository(target):

@@ -125,7 +125,8 @@ def kill_after_the_first_epoch(command, run, **options):
 @pytest.mark.whole
 def test_it_runs_from_top_to_bottom_after_a_session_that_was_lost(tmp_path):
     pytest.importorskip("nbclient", reason="nbclient is not installed: pip install -r requirements-dev.txt")
-    python, home = python_of_image(tmp_path / "image"), tmp_path / "aistudio"
+    python = python_of_image(tmp_path / "image", "paddle", "torch", "ipykernel", "pip")
+    home = tmp_path / "aistudio"
     code, run = home / "ActionAlign", home / "work" / "tsm"
     copy_repository(code)
     options = {"cwd": code, "env": environment(python)}

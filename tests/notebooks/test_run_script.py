@@ -39,7 +39,7 @@ def test_a_step_that_fails_ends_it(broken, tmp_path):
 @pytest.mark.slow
 @pytest.mark.whole
 def test_from_nothing_to_an_artifact_and_on_after_a_kill(tmp_path):
-    python, output = python_of_image(tmp_path / "image"), tmp_path / "job" / "output"
+    python, output = python_of_image(tmp_path / "image", "paddle", "pip"), tmp_path / "job" / "output"
     copy_repository(tmp_path / "ActionAlign")
     task = environment(
         python, JOB=str(tmp_path / "job"), ARCHIVE="", PRESET="demo_tsm", FLAGS="--max_epochs 3 --num_workers 0"
