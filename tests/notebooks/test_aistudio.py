@@ -1,5 +1,6 @@
 """The notebook: as it lies there, and run from top to bottom in a stand-in of AI Studio."""
 
+import copy
 import functools
 import importlib.util
 import json
@@ -129,8 +130,11 @@ def test_it_runs_from_top_to_bottom_after_a_session_that_was_lost(tmp_path):
     home = tmp_path / "aistudio"
     code, run = home / "ActionAlign", home / "work" / "tsm"
     copy_repository(code)
-    options = {"cwd": code, "env": environment(python)}
-    subprocess.run([python, "-m", "datasets.demo", home / "data" / "videos"], check=True, **options)
+    notebook = nbformat.read(PATH, as_version=4)
+    (training,) = [i for i, cell in enumerate(notebook.cells) if "!python train.py" in cell.source]
+    lost = nbformat.v4.new_notebook(cells=copy.deepcopy(notebook.cells[:training]))
+    run_notebook(lost, python, home, tmp_path / "lost")
+    options = {"cwd": code, "env": environment(python, PYTHONUSERBASE=str(home / "external-libraries"))}
     train = [
         python,
         "train.py",
@@ -144,7 +148,6 @@ def test_it_runs_from_top_to_bottom_after_a_session_that_was_lost(tmp_path):
     kill_after_the_first_epoch([*train, "--max_epochs", "4"], run, **options)
     shutil.rmtree(home / "data")  # as between two sessions
 
-    notebook = nbformat.read(PATH, as_version=4)
     run_notebook(notebook, python, home, tmp_path / "kernels")
     cells = {i: shown(cell) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"}
     assert [json.loads(line)["epoch"] for line in (run / "metrics.jsonl").read_text().splitlines()] == [1, 2, 3, 4]
