@@ -42,6 +42,8 @@ def commands():
         words = words[2:] if words[0] == "-W" else words
         if words[0] not in ("-c", "--version") and words[:2] != ["-m", "pip"]:
             yield tuple(words[:2] if words[0] == "-m" else words[:1]), tuple(w for w in words if w.startswith("--"))
+    for start in re.findall(r"START = (.*)", "\n".join(sources)):
+        yield ("train.py",), tuple(re.findall(r"--\w+", start))
 
 
 @functools.cache
