@@ -8,7 +8,7 @@ RUN := $(VENV)/bin/python
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-all lint format coverage align fuzz certify compat bench clean
+.PHONY: help demo test test-fast test-all lint format coverage docs align fuzz certify compat bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do \
@@ -25,7 +25,7 @@ test-fast: $(VENV)/.ready-dev ## the tests that take seconds
 
 test-all: test ## test, and every certification and benchmark; hours
 	$(RUN) -m pytest -n $(WORKERS) -m whole
-	$(MAKE) align certify fuzz compat bench
+	$(MAKE) docs align certify fuzz compat bench
 
 lint: $(VENV)/.ready-dev ## ruff and mypy
 	$(RUN) -m ruff check .
@@ -38,6 +38,9 @@ format: $(VENV)/.ready-dev ## ruff repairs what it can, and formats
 
 coverage: $(VENV)/.ready-dev ## which lines the tests run
 	$(RUN) -m pytest -n $(WORKERS) --cov --cov-report=term
+
+docs: build/docs/.ready ## the documents and the reference of the API as a site in build/site
+	NO_MKDOCS_2_WARNING=1 build/docs/bin/python -m mkdocs build --strict
 
 align: $(VENV)/.ready-dev ## every certified model against its PyTorch twin, then the mutants
 	$(RUN) -m alignment --all
@@ -72,6 +75,11 @@ $(VENV)/.ready: requirements.txt constraints.txt
 
 $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt requirements-deploy.txt requirements-third-party.txt
 	$(TESTED) -m tools.environment $(VENV) requirements-dev.txt requirements-deploy.txt --no_deps requirements-third-party.txt
+	touch $@
+
+build/docs/.ready: requirements-docs.txt
+	$(TESTED) -m venv build/docs
+	build/docs/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
 clean: ## environment, build and output are removed

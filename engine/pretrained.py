@@ -41,7 +41,8 @@ def load_pretrained(
         weights: The file.
         asked: What is asked of the recipe. What it leaves open is in `recipe.json` beside the weights, or, for a file
             of another repository, in its tensors, its layout and its name.
-        source, partial: See `weights.translate` and `weights.assign`; without partial all of the file is loaded.
+        source: See `weights.translate`.
+        partial: See `weights.assign`; without it all of the file is loaded.
 
     Raises:
         CheckpointError: The file does not fit, or has another number of classes than the recipe.

@@ -21,7 +21,8 @@ def rejudge(directory: str | Path, rtol: float | None = None, pattern: str | Non
 
     Args:
         directory: Where `write_report` wrote.
-        rtol, pattern: See `with_tolerance`; without rtol the report is as it was judged.
+        rtol: See `with_tolerance`; without it the report is as it was judged.
+        pattern: See `with_tolerance`.
 
     Raises:
         UserError: There is no report, its files are broken, or the tolerance or pattern is not possible.

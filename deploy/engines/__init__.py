@@ -58,7 +58,8 @@ def open_engine(name: str | None, model_dir: str | Path, precision: str | None =
     Args:
         name: A key of ENGINES; None takes the first one that reads a format that is there.
         model_dir: Folder that `deploy.export` or `deploy.quantize` wrote.
-        precision, settings: See Settings; no precision takes the artifact's.
+        precision: See Settings; None takes the artifact's.
+        settings: The other fields of Settings.
 
     Raises:
         ArtifactError: The folder does not hold the engine's graph whole.

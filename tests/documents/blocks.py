@@ -1,0 +1,101 @@
+"""The code in the documents: which blocks there are, what is said of each, and the commands in them."""
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+ELSEWHERE = {".git", ".venv", "build", "output"}
+DOCUMENTS = tuple(
+    sorted(
+        path.relative_to(ROOT).as_posix()
+        for path in ROOT.rglob("*.md")
+        if not ELSEWHERE & set(path.relative_to(ROOT).parts)
+    )
+)
+
+# What a block may need that no test has; the comment `<!-- needs: ... -->` before it names some of these.
+NEEDS = {
+    "a data set": "a public one, which its owner hands out",
+    "public weights": "a file that another repository hosts",
+    "a clone": "another repository's code",
+    "a running server": "of the command before, which does not end",
+    "AI Studio": "its folders and its image",
+    "the network": "another host",
+    "ffmpeg": "a program of that name",
+}
+# Documents whose blocks are all alike in this, unless a comment before one says something else.
+WHOLE_DOCUMENTS = {
+    "CONTRIBUTING.md": "run by: make test",
+    "alignment/README.md": "run by: make align",
+    "test_tipc/README.md": "run by: make certify",
+    "logs/README.md": "needs: a data set, public weights",
+    "docs/en/prepare.md": "needs: a data set",
+    "docs/zh/prepare.md": "needs: a data set",
+}
+
+MARK = re.compile(r"<!-- ((?:needs|run by|ends with): .+?) -->")
+FENCE = re.compile(r"^```(\w*)$")
+SEPARATORS = {"&&", "||", "|", ";", "&"}
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block.
+
+    Attributes:
+        document: Its file, relative to the root.
+        line: Of its fence.
+        language: Behind the fence.
+        text: Between the fences.
+        mark: What the comment before it says: `needs: ...`, `run by: ...`, `ends with: ...`, or nothing.
+    """
+
+    document: str
+    line: int
+    language: str
+    text: str
+    mark: str
+
+    @property
+    def is_run(self) -> bool:
+        """Whether nothing hinders a test from running it."""
+        return self.language in ("bash", "python") and not self.mark.startswith(("needs", "run by"))
+
+    def said(self, what: str) -> str:
+        """What stands behind `needs`, `run by` or `ends with`."""
+        return self.mark.partition(f"{what}: ")[2]
+
+    def commands(self) -> list[list[str]]:
+        """The words of each simple command of a bash block, without comments and assignments."""
+        found: list[list[str]] = []
+        for line in self.text.replace("\\\n", " ").splitlines():
+            lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+            lexer.whitespace_split = True
+            found.append([])
+            for word in lexer:
+                if word in SEPARATORS:
+                    found.append([])
+                elif found[-1] or not re.match(r"\w+=", word):
+                    found[-1].append(word)
+        return [words for words in found if words]
+
+
+def blocks_of(document: str) -> list[Block]:
+    """The fenced blocks of a document, in order."""
+    found, mark, begin, lines = [], "", 0, (ROOT / document).read_text(encoding="utf-8").splitlines()
+    language = ""
+    for number, line in enumerate(lines, 1):
+        fence = FENCE.match(line)
+        if fence and not begin:
+            begin, language = number, fence[1]
+        elif fence:
+            text = "\n".join(lines[begin : number - 1]) + "\n"
+            found.append(Block(document, begin, language, text, mark or WHOLE_DOCUMENTS.get(document, "")))
+            begin, mark = 0, ""
+        elif not begin and line.strip():
+            comment = MARK.fullmatch(line.strip())
+            mark = comment[1] if comment else ""
+    assert not begin, f"{document}: the block of line {begin} has no end"
+    return found
