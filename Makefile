@@ -39,8 +39,8 @@ format: $(VENV)/.ready-dev ## ruff repairs what it can, and formats
 coverage: $(VENV)/.ready-dev ## which lines the tests run
 	$(RUN) -m pytest -n $(WORKERS) --cov --cov-report=term
 
-docs: build/docs/.ready ## the documents and the reference of the API as a site in build/site
-	NO_MKDOCS_2_WARNING=1 build/docs/bin/python -m mkdocs build --strict
+docs: build/.docs/.ready ## the documents and the reference of the API as a site in build/site
+	NO_MKDOCS_2_WARNING=1 build/.docs/bin/python -m mkdocs build --strict
 
 align: $(VENV)/.ready-dev ## every certified model against its PyTorch twin, then the mutants
 	$(RUN) -m alignment --all
@@ -77,9 +77,9 @@ $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt requirements-deploy.txt 
 	$(TESTED) -m tools.environment $(VENV) requirements-dev.txt requirements-deploy.txt --no_deps requirements-third-party.txt
 	touch $@
 
-build/docs/.ready: requirements-docs.txt
-	$(TESTED) -m venv build/docs
-	build/docs/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+build/.docs/.ready: requirements-docs.txt
+	$(TESTED) -m venv build/.docs
+	build/.docs/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
 clean: ## environment, build and output are removed

@@ -135,6 +135,12 @@ class VideoDataset:
 def load_views(path: str, recipe: Recipe, mode: str = "test", limits: Limits | None = None) -> np.ndarray:
     """The views of one video file or folder of frames, float32 [V, T, 3, H, W], as `VideoDataset` makes them.
 
+    Args:
+        path: The video file, or the folder of frames.
+        recipe: Says which frames, crops and normalization.
+        mode: "test" for all views of the recipe, "val" for one center view.
+        limits: What the video may cost; None takes those of a person's own files.
+
     Raises:
         DataError: The video cannot be decoded.
         RecipeError: The recipe's sampling cannot place its clips.
