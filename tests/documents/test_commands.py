@@ -94,6 +94,29 @@ def test_each_program_takes_its_arguments(block, parse):
         check(words, parse, shell=not block.is_run)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "python train.py --no_such_flag 1",
+        "python train.py --preset no_such_preset",
+        "python -m tools.no_such_tool",
+        "bash test_tipc/no_such_script.sh",
+        "bash test_tipc/prepare.sh test_tipc/configs/no_such_config.txt whole_infer",
+        "make no-such-target",
+        "pip install -r no_such_file.txt",
+        "no_such_program",
+    ],
+)
+def test_a_command_that_is_not_there_is_found(text, parse):
+    with pytest.raises((AssertionError, FileNotFoundError, SystemExit)):
+        check(text.split(), parse, shell=False)
+
+
+def test_only_figures_may_differ_from_what_a_document_shows():
+    assert lines_of("loss 0.25,  12 clips\n") == lines_of("loss 1.5, 3 clips")
+    assert lines_of("loss 0.25") != lines_of("losses 0.25")
+
+
 @pytest.mark.parametrize("block", BLOCKS, ids=PLACE)
 def test_what_is_not_run_here_says_why(block):
     if needs := block.said("needs"):
@@ -110,11 +133,16 @@ def test_no_document_is_excused_that_is_not_there():
 
 
 @pytest.mark.parametrize("document", [name for name in DOCUMENTS if name != "CHANGELOG.md"])  # which tells of old ones
-def test_commands_within_sentences_name_what_is_there(document):
+def test_commands_within_sentences_are_taken_too(document, parse):
     text = (ROOT / document).read_text(encoding="utf-8")
     modules = set(re.findall(r"-m ((?:alignment|datasets|deploy|test_tipc|tools)(?:\.\w+)*)", text))
     assert not [module for module in modules if importlib.util.find_spec(module) is None]
     assert not set(re.findall(r"`make ([a-z-]+)", text)) - set(TARGETS)
+    for span in re.findall(r"`((?:python|bash) [^`]+)`", text):
+        words = span.split()
+        is_name = words[-1] == "--help" or (words[1] == "-m" and len(words) == 3)
+        if not is_name and not re.search(r"\.\.\.|[|<]", span):
+            check(words, parse, shell=True)
 
 
 def lines_of(text):
