@@ -28,7 +28,7 @@ NEEDS = {
 # Documents whose blocks are all alike in this, unless a comment before one says something else.
 WHOLE_DOCUMENTS = {
     "CONTRIBUTING.md": "run by: make test",
-    "alignment/README.md": "run by: make align",
+    "alignment/README.md": "run by: tests/alignment/test_command.py",
     "test_tipc/README.md": "run by: make certify",
     "logs/README.md": "needs: a data set, public weights",
     "docs/en/prepare.md": "needs: a data set",
