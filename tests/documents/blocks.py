@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-ELSEWHERE = {".git", ".venv", "build", "output"}
+ELSEWHERE = {"build", "output"}
+PLACES = [place for place in ROOT.iterdir() if place.name[0] != "." and place.name not in ELSEWHERE]
 DOCUMENTS = tuple(
     sorted(
         path.relative_to(ROOT).as_posix()
-        for path in ROOT.rglob("*.md")
-        if not ELSEWHERE & set(path.relative_to(ROOT).parts)
+        for place in PLACES
+        for path in ([place] if place.is_file() else place.rglob("*"))
+        if path.suffix == ".md" and not ELSEWHERE & set(path.relative_to(ROOT).parts)
     )
 )
 

@@ -154,7 +154,7 @@ def lines_of(text):
 @pytest.mark.parametrize("document", RUN)
 def test_the_commands_run_and_print_what_the_document_shows(document, tmp_path):
     checkout = tmp_path / "checkout"
-    shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(*ELSEWHERE, "__pycache__", ".*_cache"))
+    shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(*ELSEWHERE, "__pycache__", ".*"))
     (checkout / ".venv").symlink_to(sys.prefix)
     environment = {**os.environ, "PATH": f"{sys.prefix}/bin{os.pathsep}{os.environ['PATH']}"}
     blocks = blocks_of(document)
