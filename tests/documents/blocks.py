@@ -27,11 +27,11 @@ NEEDS = {
     "the network": "another host",
     "ffmpeg": "a program of that name",
 }
-# Documents whose blocks are all alike in this, unless a comment before one says something else.
-WHOLE_DOCUMENTS = {
+# Documents and folders whose blocks are all alike in this, unless a comment before one says something else.
+ALIKE = {
     "CONTRIBUTING.md": "run by: make test",
     "alignment/README.md": "run by: tests/alignment/test_command.py",
-    "test_tipc/README.md": "run by: make certify",
+    "test_tipc/": "run by: make certify",
     "logs/README.md": "needs: a data set, public weights",
     "docs/en/prepare.md": "needs: a data set",
     "docs/zh/prepare.md": "needs: a data set",
@@ -86,17 +86,19 @@ class Block:
 
 def blocks_of(document: str) -> list[Block]:
     """The fenced blocks of a document, in order."""
-    found, mark, begin, lines = [], "", 0, (ROOT / document).read_text(encoding="utf-8").splitlines()
-    language = ""
+    lines = (ROOT / document).read_text(encoding="utf-8").splitlines()
+    found, mark, language, begin = [], "", "", 0
+    alike = next((said for place, said in ALIKE.items() if document.startswith(place)), "")
     for number, line in enumerate(lines, 1):
         fence = FENCE.match(line)
         if fence and not begin:
             begin, language = number, fence[1]
         elif fence:
             text = "\n".join(lines[begin : number - 1]) + "\n"
-            found.append(Block(document, begin, language, text, mark or WHOLE_DOCUMENTS.get(document, "")))
+            found.append(Block(document, begin, language, text, mark or alike))
             begin, mark = 0, ""
         elif not begin and line.strip():
+            assert "```" not in line, f"{document}:{number}: a block begins at the margin, with its language alone"
             comment = MARK.fullmatch(line.strip())
             mark = comment[1] if comment else ""
     assert not begin, f"{document}: the block of line {begin} has no end"
