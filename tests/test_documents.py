@@ -57,10 +57,7 @@ def test_links_lead_somewhere(name):
 @pytest.mark.parametrize(("english", "chinese"), PAIRS)
 def test_both_languages_have_the_same_parts(english, chinese):
     def parts(name):
-        blocks = [
-            (block.language, block.mark, block.commands() if block.language == "bash" else block.text)
-            for block in blocks_of(name)
-        ]
+        blocks = [(block.language, block.mark, block.in_common()) for block in blocks_of(name)]
         rows = [line.count("|") for line in prose_of(name).splitlines() if line.startswith("|")]
         return [level for level, _ in headings_of(name)], blocks, rows, len(links_of(name))
 

@@ -17,14 +17,16 @@ DOCUMENTS = tuple(
     )
 )
 
-# What a block may need that no test has; the comment `<!-- needs: ... -->` before it names some of these.
+# What a block may need that no test has; each need in the comment `<!-- needs: ..., ... -->` before it speaks of one.
 NEEDS = {
-    "a data set": "a public one, which its owner hands out",
-    "public weights": "a file that another repository hosts",
-    "a clone": "another repository's code",
-    "a running server": "of the command before, which does not end",
+    "data set": "a public one, which its owner hands out",
+    "archives": "of a public data set, likewise",
+    "videos": "of one's own",
+    "weights": "a file that another repository hosts",
+    "clone": "another repository's code",
+    "server": "of the command before, which does not end",
     "AI Studio": "its folders and its image",
-    "the network": "another host",
+    "network": "another host",
     "ffmpeg": "a program of that name",
 }
 # Documents and folders whose blocks are all alike in this, unless a comment before one says something else.
@@ -37,6 +39,7 @@ ALIKE = {
     "docs/zh/prepare.md": "needs: a data set",
 }
 
+RUN = ("bash", "python")
 MARK = re.compile(r"<!-- ((?:needs|run by|ends with): .+?) -->")
 FENCE = re.compile(r"^```(\w*)$")
 SEPARATORS = {"&&", "||", "|", ";", "&"}
@@ -63,14 +66,14 @@ class Block:
     @property
     def is_run(self) -> bool:
         """Whether nothing hinders a test from running it."""
-        return self.language in ("bash", "python") and not self.mark.startswith(("needs", "run by"))
+        return self.language in RUN and not self.mark.startswith(("needs", "run by"))
 
     def said(self, what: str) -> str:
         """What stands behind `needs`, `run by` or `ends with`."""
         return self.mark.partition(f"{what}: ")[2]
 
     def commands(self) -> list[list[str]]:
-        """The words of each simple command of a bash block, without comments and assignments."""
+        """The words of each simple command of a bash block, without comments, assignments and three dots."""
         found: list[list[str]] = []
         for line in self.text.replace("\\\n", " ").splitlines():
             lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
@@ -79,9 +82,15 @@ class Block:
             for word in lexer:
                 if word in SEPARATORS:
                     found.append([])
-                elif found[-1] or not re.match(r"\w+=", word):
+                elif word != "..." and (found[-1] or not re.match(r"\w+=", word)):
                     found[-1].append(word)
         return [words for words in found if words]
+
+    def in_common(self) -> list[list[str]] | str | int:
+        """What translations share: commands without comments; of a sketch without a language its lines; else all."""
+        if self.language == "bash":
+            return self.commands()
+        return self.text if self.language else self.text.count("\n")
 
 
 def blocks_of(document: str) -> list[Block]:
@@ -95,7 +104,7 @@ def blocks_of(document: str) -> list[Block]:
             begin, language = number, fence[1]
         elif fence:
             text = "\n".join(lines[begin : number - 1]) + "\n"
-            found.append(Block(document, begin, language, text, mark or alike))
+            found.append(Block(document, begin, language, text, mark or alike * (language in RUN)))
             begin, mark = 0, ""
         elif not begin and line.strip():
             assert "```" not in line, f"{document}:{number}: a block begins at the margin, with its language alone"
