@@ -21,7 +21,7 @@ test: lint ## lint, types and the tests
 	$(RUN) -m pytest -n $(WORKERS) -m "not whole"
 
 test-fast: $(VENV)/.ready-dev ## the tests that take seconds
-	$(RUN) -m pytest -n $(WORKERS) -m "not slow"
+	$(RUN) -m pytest -n $(WORKERS) -m "not slow and not whole"
 
 test-all: test ## test, and every certification and benchmark; hours
 	$(RUN) -m pytest -n $(WORKERS) -m whole
@@ -73,7 +73,7 @@ $(VENV)/.ready: requirements.txt constraints.txt
 	$(TESTED) -m tools.environment $(VENV) requirements.txt
 	touch $@
 
-$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt requirements-deploy.txt requirements-third-party.txt
+$(VENV)/.ready-dev: $(VENV)/.ready $(addprefix requirements-,$(addsuffix .txt,prepare dev deploy third-party))
 	$(TESTED) -m tools.environment $(VENV) requirements-dev.txt requirements-deploy.txt --no_deps requirements-third-party.txt
 	touch $@
 
