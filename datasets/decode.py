@@ -14,6 +14,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -61,9 +62,10 @@ def _errors_named(message: str) -> Iterator[None]:
 
 
 class FrameSource(Protocol):
-    """A video of `num_frames` frames that gives any of them."""
+    """A video of `num_frames` frames that gives any of them, `average_rate` of them a second (None: nothing says)."""
 
     num_frames: int
+    average_rate: Fraction | None
 
     def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray: ...
 
@@ -189,7 +191,7 @@ class VideoFile(_Closing):
         stream = next(iter(self._container.streams.video), None)
         if stream is None:
             raise DecodeError(f"{self.path} has no video stream")
-        self.average_rate = stream.average_rate  # frames a second, None where the file does not say
+        self.average_rate = stream.average_rate
         stream.thread_type = "NONE"  # one thread: frames are skipped packet by packet
         self._decoder = stream.codec_context
         if self._decoder is None:
@@ -388,6 +390,8 @@ class FrameFolder(_Closing):
 
     Optical flow beside the RGB frames (`flow_x_00001.jpg`) is passed over.
     """
+
+    average_rate: Fraction | None = None
 
     def __init__(self, path: str, num_frames: int | None, limits: Limits) -> None:
         self.path = path

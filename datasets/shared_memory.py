@@ -62,20 +62,28 @@ def _map(descriptor: int, shape: tuple[int, ...]) -> np.ndarray:
 
 def _reserve(size: int) -> Any:
     """A file without a name in the first folder that has `size` bytes for it."""
-    folders = (SHM, tempfile.gettempdir())
+    folders = [folder for folder in (SHM, tempfile.gettempdir()) if os.path.isdir(folder)]  # macOS has the second alone
     for folder in folders:
         file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  open until the workers have it
         try:
-            os.posix_fallocate(file.fileno(), 0, size)
+            _allocate(file.fileno(), size)
         except OSError as error:
             file.close()
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             continue
-        if folder != SHM:
+        if folder != folders[0]:
             say(f"note: {_need(size, SHM)}: clips go through {folder}, which is slower; {WAY_OUT}", error=True)
         return file
     raise UserError(f"{_need(size, *folders)}: {WAY_OUT}")
+
+
+def _allocate(descriptor: int, size: int) -> None:
+    """Raises OSError where the disk has no room, as far as the system can tell before it is written."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+    else:
+        os.ftruncate(descriptor, size)
 
 
 def _need(size: int, *folders: str) -> str:

@@ -13,7 +13,8 @@ from runtime import command
 from runtime.owned import Owned
 
 SHORT_SIDE, SECONDS = 240, 10
-FOLDER_RATE = Fraction(25)  # of frames without a video, which says nothing
+FOLDER_RATE = Fraction(25)  # frames a second, of a folder, and of a file which says nothing
+MOST_RATE = Fraction(100)  # which broken files exceed
 CHUNK = 16  # frames in memory at a time
 
 
@@ -38,7 +39,7 @@ def encode(video: Path) -> bytes:
 
     target = io.BytesIO()
     with open_source(str(video)) as source, av.open(target, "w", format="mp4") as container:
-        rate = FOLDER_RATE if video.is_dir() else _rate(video)
+        rate = min(Fraction(source.average_rate or FOLDER_RATE), MOST_RATE)
         count = min(source.num_frames, max(int(rate * SECONDS), 1))
         stream = container.add_stream("libx264", rate=rate, options={"crf": "26"})
         height, width = source.read([0]).shape[1:3]
@@ -51,15 +52,6 @@ def encode(video: Path) -> bytes:
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode(None))
     return target.getvalue()
-
-
-def _rate(video: Path) -> Fraction:
-    """Frames in a second, 100 at most, which broken files exceed."""
-    import av
-
-    with av.open(str(video), metadata_errors="ignore") as container:
-        rate = container.streams.video[0].average_rate or FOLDER_RATE
-    return min(Fraction(rate), Fraction(100))
 
 
 if __name__ == "__main__":

@@ -91,3 +91,12 @@ with ClipLoader(dataset, 2, num_workers=1) as first, ClipLoader(dataset, 2, num_
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "True\nTrue\n"), done.stderr
     assert done.stderr.count("note: /dev/shm has 0 MB free") == 1
+
+
+def test_a_system_without_shm_takes_the_temporary_folder(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("datasets.shared_memory.SHM", str(tmp_path / "absent"))
+    monkeypatch.delattr(os, "posix_fallocate")
+    memory = SharedArray((2, 3))
+    memory.close()
+    assert memory.array.sum() == 0
+    assert not capsys.readouterr().err

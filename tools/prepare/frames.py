@@ -61,11 +61,13 @@ def reencode(video: Path, target: Path, media: Media, limits: Limits) -> None:
         raise UserError("this PyAV has no H.264 encoder: leave out --reencode, or pip install av")
     # With its macroblock tree, x264 gives other bytes from run to run.
     options = {"preset": "medium", "crf": "20", "threads": "1", "x264-params": "mbtree=0"}
+    with open_source(str(video), limits=limits) as source:
+        rate = Fraction(source.average_rate or 25).limit_denominator(1001)  # as MP4 can say it
     count, stream = 0, None
     with av.open(str(target), "w", format="mp4", options={"fflags": "+bitexact", "movflags": "faststart"}) as file:
         for frame in _frames_of(video, limits, media.reencode, is_even=True):
             if stream is None:
-                stream = file.add_stream("libx264", rate=_rate_of(video, limits), options=options)
+                stream = file.add_stream("libx264", rate=rate, options=options)
                 stream.height, stream.width, stream.pix_fmt = frame.shape[0], frame.shape[1], "yuv420p"
             file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
             count += 1
@@ -74,14 +76,6 @@ def reencode(video: Path, target: Path, media: Media, limits: Limits) -> None:
     with open_source(str(target), limits=limits) as source:
         if source.num_frames != count:
             raise UserError(f"{video} has {count} frames, the encoder kept {source.num_frames}: leave out --reencode")
-
-
-def _rate_of(video: Path, limits: Limits) -> Fraction:
-    """Frames a second, as MP4 can say it; 25 where the file does not say."""
-    from datasets.decode import VideoFile
-
-    with VideoFile(str(video), limits) as file:
-        return Fraction(file.average_rate or 25).limit_denominator(1001)
 
 
 def _frames_of(video: Path, limits: Limits, short_side: int, is_even: bool = False) -> Iterator[np.ndarray]:
