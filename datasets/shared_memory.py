@@ -22,6 +22,7 @@ from runtime.command import say
 from runtime.errors import UserError
 
 SHM = "/dev/shm"
+FULL, FORBIDDEN = (errno.ENOSPC, errno.EDQUOT), (errno.EROFS, errno.EACCES, errno.EPERM)
 WAY_OUT = "--num_workers 0 needs none, a smaller --batch_size less; for a container, docker run --shm-size"
 
 
@@ -62,30 +63,37 @@ def _map(descriptor: int, shape: tuple[int, ...]) -> np.ndarray:
 
 def _reserve(size: int) -> Any:
     """A file without a name in the first folder that has `size` bytes for it."""
-    folders = [folder for folder in (SHM, tempfile.gettempdir()) if os.path.isdir(folder)]  # macOS has the second alone
-    for folder in folders:
-        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  open until the workers have it
+    reasons: list[str] = []
+    for folder in (SHM, tempfile.gettempdir()):
+        if not os.path.isdir(folder):
+            continue  # macOS has the second alone
         try:
-            _allocate(file.fileno(), size)
+            file = _allocated(folder, size)
         except OSError as error:
-            file.close()
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in (*FULL, *FORBIDDEN):
                 raise
+            free = f"{shutil.disk_usage(folder).free / 2**20:.0f} MB free"
+            reasons.append(f"{folder} has {free}" if error.errno in FULL else f"{folder}: {error.strerror}")
             continue
-        if folder != folders[0]:
-            say(f"note: {_need(size, SHM)}: clips go through {folder}, which is slower; {WAY_OUT}", error=True)
+        if reasons:
+            say(f"note: {_need(size, reasons)}: clips go through {folder}, which is slower; {WAY_OUT}", error=True)
         return file
-    raise UserError(f"{_need(size, *folders)}: {WAY_OUT}")
+    raise UserError(f"{_need(size, reasons)}: {WAY_OUT}")
 
 
-def _allocate(descriptor: int, size: int) -> None:
-    """Raises OSError where the disk has no room, as far as the system can tell before it is written."""
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(descriptor, 0, size)
-    else:
-        os.ftruncate(descriptor, size)
+def _allocated(folder: str, size: int) -> Any:
+    """A file without a name; raises OSError where the disk has no room, as far as the system tells before a write."""
+    file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  open until the workers have it
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            os.ftruncate(file.fileno(), size)
+    except OSError:
+        file.close()
+        raise
+    return file
 
 
-def _need(size: int, *folders: str) -> str:
-    free = " and ".join(f"{folder} has {shutil.disk_usage(folder).free / 2**20:.0f} MB" for folder in folders)
-    return f"{free} free, the clips in the workers' hands need {size / 2**20:.0f} MB"
+def _need(size: int, reasons: list[str]) -> str:
+    return f"{' and '.join(reasons)}, the clips in the workers' hands need {size / 2**20:.0f} MB"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alignment.certification.data.official import official_data
+from alignment.certification.data.official import official_data, official_records
 from alignment.certification.data.pipeline import compare_data
 from alignment.certification.recognizers import CLASSES, recognizer_pair
 from alignment.reports.environment import environment
@@ -92,8 +92,10 @@ def certify(
                 report.stages += align_pair(fresh, steps=["init"], seed=seed, progress=show).stages
             if with_data:
                 with_data = False
+                arrays = official_data(seed=seed)
+                report.tensors |= arrays
                 report.stages.append(compare_data(seed=seed))
-                report.tensors |= official_data(seed=seed)
+                report.stages[-1].records += official_records(arrays)
             yield report
 
 

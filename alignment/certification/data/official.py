@@ -10,12 +10,14 @@ import numpy as np
 
 from alignment.certification.data.pipeline import DEFAULTS, Pipeline
 from alignment.sides.pair import Sides
+from alignment.verdicts.record import Record, exact, tensor
 from configs import Recipe
 from datasets import load_annotation
 from datasets.demo import write_demo_dataset
 
 SAMPLES = 5
 SIZE = 64
+TOLERANCE = 1e-6  # of a clip, relative to its largest value; the review allows as much in the mean
 # The review allows an error of 1e-6 in the mean, so no side is resized here: OpenCV's bilinear rule has weights of 11
 # bits, and by how much it may differ is what the stage `data` judges.
 RECIPE = Recipe.of(
@@ -39,6 +41,16 @@ def official_data(sides: Sides = DEFAULTS, seed: int = 0) -> dict[str, Sides]:
     names = [*arrays.reference, *(name for name in arrays.candidate if name not in arrays.reference)]
     nothing = np.empty(0)
     return {f"data/{name}": Sides(*(side.get(name, nothing) for side in arrays)) for name in names}
+
+
+def official_records(arrays: dict[str, Sides]) -> list[Record]:
+    """The verdict of each array of `official_data`: whole numbers are equal, clips within TOLERANCE of their scale."""
+    return [
+        tensor(name, "pixels", *sides, TOLERANCE)
+        if np.issubdtype(sides.reference.dtype, np.floating)
+        else exact(name, "indices", *sides)
+        for name, sides in arrays.items()
+    ]
 
 
 def _listed(folder: Path) -> list[tuple[str, int]]:

@@ -5,10 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from alignment import command
+from alignment.certification import certify
 from alignment.certification.data import official
 from alignment.certification.data.pipeline import ours, reference
 from alignment.reports.reprod_log import diff, write_official
 from alignment.sides.pair import Sides
+from alignment.verdicts.record import Stage
 
 reprod_log = pytest.importorskip("reprod_log", reason="reprod_log is not installed")
 OURS = ours()
@@ -67,3 +70,13 @@ def test_a_video_that_is_not_listed_is_seen(left_out, tmp_path, monkeypatch):
     monkeypatch.setattr(official, "load_annotation", shortened)
     assert write_official(official.official_data(), tmp_path) == {"data": False}
     assert "length" in (tmp_path / "log/data_diff.log").read_text().splitlines()[-1]
+
+
+def test_the_command_fails_where_the_pair_differs(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(certify, "compare_data", lambda seed: Stage("data"))  # which has its own tests
+    argv = ["--steps", "data", "--model", "tsm_tiny", "--output", str(tmp_path)]
+    assert command.compare(argv) == command.PASSED
+    real = official._listed
+    monkeypatch.setattr(official, "_listed", lambda folder: [(path, (y + 1) % 8) for path, y in real(folder)])
+    assert command.compare(argv) == command.DIFFERS
+    assert "data/labels" in capsys.readouterr().out
