@@ -8,7 +8,7 @@ RUN := $(VENV)/bin/python
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-all lint format coverage docs align fuzz certify compat bench clean
+.PHONY: help demo test test-fast test-all lint format coverage docs align fuzz certify compat notebook bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do \
@@ -25,7 +25,7 @@ test-fast: $(VENV)/.ready-dev ## the tests that take seconds
 
 test-all: test ## test, and every certification and benchmark; hours
 	$(RUN) -m pytest -n $(WORKERS) -m whole
-	$(MAKE) docs align certify fuzz compat bench
+	$(MAKE) docs align certify fuzz compat notebook bench
 
 lint: $(VENV)/.ready-dev ## ruff and mypy
 	$(RUN) -m ruff check .
@@ -37,7 +37,7 @@ format: $(VENV)/.ready-dev ## ruff repairs what it can, and formats
 	$(RUN) -m ruff format .
 
 coverage: $(VENV)/.ready-dev ## which lines the tests run
-	$(RUN) -m pytest -n $(WORKERS) --cov --cov-report=term
+	$(RUN) -m pytest -n $(WORKERS) -m "not whole" --cov --cov-report=term
 
 docs: build/.docs/.ready ## the documents and the reference of the API as a site in build/site
 	NO_MKDOCS_2_WARNING=1 build/.docs/bin/python -m mkdocs build --strict
@@ -63,6 +63,9 @@ compat-%:
 	$(python) -m venv build/$@/outside; \
 	build/$@/outside/bin/python -m pip install --quiet --disable-pip-version-check paddlepaddle==$(word 2,$(subst -, ,$*)); \
 	$(MAKE) test-fast PYTHON=$(abspath build/$@/outside/bin/python) VENV=build/$@/inside
+
+notebook: compat-3.10-3.2.2 $(VENV)/.ready-dev ## the notebook and the script task of AI Studio, run on Python 3.10
+	ACTIONALIGN_PYTHON310=$(abspath build/$</inside/bin/python) $(RUN) -m pytest -m whole tests/notebooks
 
 bench: $(VENV)/.ready-dev ## speed of inference, training and reading, against the alternatives
 	$(RUN) -m tools.bench_infer

@@ -34,7 +34,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     run.add_argument(
         "--checkpoint_iters", type=command.count, default=0, help="batches between checkpoints; 0: each epoch"
     )
-    run.add_argument("--max_iters", type=command.count, default=0, help="only time so many batches; saves nothing")
+    run.add_argument("--max_iters", type=command.count, default=0, help="only time so many batches; saves no weights")
     run.add_argument(
         "--relative_paths", action="store_true", help="let state.json name data and weights relative to the run"
     )

@@ -91,7 +91,9 @@ def _without_call_stacks(program: bytes) -> bytes:
 def save_onnx(model: nn.Layer, signature: Signature, stem: str) -> None:
     """Writes an ONNX graph: Paddle 3's, turned by paddle2onnx in a process of its own, which the converter may end."""
     if importlib.util.find_spec("paddle2onnx") is None:
-        raise ArtifactError("--formats onnx needs paddle2onnx: pip install -r requirements-deploy.txt")
+        raise ArtifactError(
+            "--formats onnx needs paddle2onnx: pip install -r requirements-deploy.txt (it has no wheel for Python 3.13)"
+        )
     with temporary_folder() as folder:
         source, log = str(Path(folder) / "graph"), Path(folder) / "log"
         save_paddle(model, signature, source)

@@ -19,7 +19,8 @@ FLAGS=${FLAGS:-} # train.py 的其他参数 / further flags of train.py
 PYTHON=${PYTHON:-python}
 
 # 只安装缺少的包，镜像自带的 Paddle 与 protobuf 保持不变 / what is missing; the image's Paddle and protobuf are kept
-"$PYTHON" -m pip install -qq -r requirements.txt -c <("$PYTHON" -m pip list --format=freeze | awk '/^(paddlepaddle|protobuf)/')
+kept=$("$PYTHON" -m pip list --format=freeze | awk '/^(paddlepaddle|protobuf)/')
+"$PYTHON" -m pip install -qq -r requirements.txt -r requirements-prepare.txt -c <(echo "$kept")
 
 if [ -n "$ARCHIVE" ]; then
     "$PYTHON" -m tools.prepare "$KIND" --source "$ARCHIVE" --root "$DATA"

@@ -10,9 +10,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACES = """
-import importlib.util, site, sys
+import importlib.util, sys
 missing = [name for name in sys.argv[1:] if importlib.util.find_spec(name) is None]
-print(*sys.version_info[:2], ",".join(missing) or "-", *site.getsitepackages())
+print(*sys.version_info[:2], ",".join(missing) or "-", *(path for path in sys.path if path.endswith("site-packages")))
 """
 
 

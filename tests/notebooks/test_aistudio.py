@@ -62,6 +62,12 @@ def test_it_is_a_notebook_that_was_run_to_its_end():
     assert PATH.stat().st_size < 1e6
 
 
+def test_the_lines_of_tipc_are_those_of_today():
+    lines = [line for cell in CODE for line in shown(cell).splitlines() if "Run successfully with command" in line]
+    assert len(lines) >= 5
+    assert all(re.search(r"Run successfully with command - tsn - \S", line) for line in lines)
+
+
 def test_each_text_is_in_both_languages():
     assert len(TEXT) >= 10
     for text in TEXT:
