@@ -40,7 +40,8 @@ CONTAINERS = (
     "webm", "wtv", "yuv4mpegpipe",
 )  # fmt: skip
 PIL.Image.MAX_IMAGE_PIXELS = None  # the limits that a caller sets are held against the size that it finds
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong with a picture is in the error
+# What is wrong with a picture is in the error. 0 is silent; the function has moved between OpenCV 4 and 5.
+(cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel)(0)
 # Tags that are not UTF-8 are nothing that decoding needs; from 19 on, PyAV takes them as they are.
 _OPEN = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
 _OPTIONS = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
