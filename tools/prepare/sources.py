@@ -50,7 +50,7 @@ def find(parts: Sequence[Part], sources: Sequence[str]) -> list[Found]:
         UserError: A source does not exist, or a part is absent: the message says how its files are named and what is
             there instead.
     """
-    files = {folder: names for source in sources for folder, names in _files_of(Path(source))}
+    files = _files_of_all(sources)
     found, missing = [], []
     for part in parts:
         loose = _of_part(files, part.files)
@@ -97,8 +97,21 @@ def _decoded(content: bytes, place: str) -> str:
         raise UserError(f"{place} is no text: {error}") from error
 
 
+def _files_of_all(sources: Sequence[str]) -> dict[Folder, list[str]]:
+    """Folders and the names in them, though several sources name files of one folder, or a folder and files in it."""
+    folders: dict[str, Folder] = {}
+    files: dict[str, set[str]] = {}
+    for source in sources:
+        for folder, names in _files_of(Path(source)):
+            path = os.path.abspath(folder.path)
+            if path not in folders or len(folders[path].below) < len(folder.below):
+                folders[path] = folder
+            files.setdefault(path, set()).update(names)
+    return {folders[path]: sorted(names) for path, names in files.items()}
+
+
 def _files_of(source: Path) -> Iterator[tuple[Folder, list[str]]]:
-    """Folders and the names in them, sorted; hidden ones, as macOS puts into archives, are passed over."""
+    """Folders and the names in them; hidden ones, as macOS puts into archives, are passed over."""
     if source.is_file():
         yield Folder(source.parent, ()), [source.name]
         return
@@ -107,7 +120,7 @@ def _files_of(source: Path) -> Iterator[tuple[Folder, list[str]]]:
     for folder, below, names in os.walk(source):
         below[:] = sorted(name for name in below if not name.startswith("."))
         place = Folder(Path(folder), Path(folder).relative_to(source).parts)
-        yield place, [sys.intern(name) for name in sorted(names) if not name.startswith(".")]
+        yield place, [sys.intern(name) for name in names if not name.startswith(".")]
 
 
 def _of_part(files: Mapping[Folder, Sequence[str]], pattern: str) -> dict[Folder, list[str]]:
@@ -120,7 +133,8 @@ def _matches(pattern: str, name: str) -> bool:
 
 
 def _archives_of(part: Part, files: Mapping[Folder, Sequence[str]]) -> tuple[Archive, ...]:
-    matching = [folder.path / name for folder, names in files.items() for name in names]
+    paths = [folder.path / name for folder, names in files.items() for name in names]
+    matching = {os.path.realpath(path): path for path in paths}.values()  # once, if a source lies in another
     if not part.in_pieces:
         return tuple(Archive((Piece(path),)) for path in matching)
     pieces: dict[str, Piece] = {}
