@@ -13,7 +13,7 @@ def annotations_of(texts: Texts, prefix: str, known: str, file_order: str) -> An
 
     Args:
         texts: The files.
-        prefix: Of their names.
+        prefix: Of their names, which may be without it and its hyphen, as Qualcomm's site has them.
         known: Class names to count by, see `datasets.known_class_names`.
         file_order: Class names in the order that the file of labels must have.
 
@@ -21,20 +21,24 @@ def annotations_of(texts: Texts, prefix: str, known: str, file_order: str) -> An
         UserError: A file is absent, or a line states no class of this data set.
     """
     _, expected = labels_by_name(file_order)
-    name, text = text_named(texts, f"{prefix}-labels.csv")
+    name, text = _table(texts, prefix, "labels")
     for number, (label,) in enumerate(_rows(text, name, 1)):
         if label_of(label, expected, name) != number:
             raise UserError(f"{name} has {label!r} in line {number + 1}, which is not the official order")
     names, labels = labels_by_name(known)
     subsets = []
     for subset, word in (("train", "train"), ("val", "validation")):
-        name, text = text_named(texts, f"{prefix}-{word}.csv")
+        name, text = _table(texts, prefix, word)
         entries = (Entry((id,), label_of(label, labels, name)) for id, label in _rows(text, name, 2))
         subsets.append(Subset(subset, 1, tuple(entries)))
-    if f"{prefix}-test.csv" in texts:
-        name, text = text_named(texts, f"{prefix}-test.csv")
+    if {"test.csv", f"{prefix}-test.csv"} & texts.keys():
+        name, text = _table(texts, prefix, "test")
         subsets.append(Subset("test", 1, tuple(Entry((row[0],), None) for row in _rows(text, name, 1))))
     return Annotations(names, tuple(subsets))
+
+
+def _table(texts: Texts, prefix: str, word: str) -> tuple[str, str]:
+    return text_named(texts, f"{prefix}-{word}.csv", f"{word}.csv")
 
 
 def _rows(text: str, name: str, columns: int) -> list[list[str]]:

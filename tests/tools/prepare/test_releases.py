@@ -228,6 +228,23 @@ def test_releases_of_frames(prepare, tmp_path, name, prefix):
     assert "comes as frames" in prepare(name, "--source", source, "--root", tmp_path / "other", "--frames")[0]
 
 
+@pytest.mark.parametrize("name", ["something-v1", "jester"])
+def test_tables_in_a_zip_under_names_without_the_prefix(prepare, tmp_path, name):
+    """As in 20bn-jester-download-package-labels.zip of Qualcomm's site."""
+    source = MAKE[name](tmp_path / "source")
+    root, other = tmp_path / "root", tmp_path / "other"
+    assert prepare(name, "--source", source, "--root", root)[0] == 0
+    tables = sorted(source.glob("*.csv"))
+    words = {f"labels/{path.name.rpartition('-')[2]}": path.read_bytes() for path in tables}
+    answers = {"labels/test-answers.csv": "5;Swiping Left\n"}
+    tar_name = sorted(source.glob("20bn*"))[0].name.removesuffix("-v1-00")
+    miniatures.write(source, {f"{tar_name}-download-package-labels.zip": miniatures.zipped({**words, **answers})})
+    for path in tables:
+        path.unlink()
+    assert prepare(name, "--source", source, "--root", other)[0] == 0
+    assert content(other) == content(root)
+
+
 def test_jester_in_both_orders(prepare, tmp_path):
     source, root = miniatures.jester(tmp_path / "source"), tmp_path / "root"
     _, out = prepare("jester", "--source", source, "--root", root)

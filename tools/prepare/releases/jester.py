@@ -30,8 +30,8 @@ RELEASE = Release(
     ),
     texts=(
         Part(
-            "the tables", "jester-v1-{labels,train,validation,test}.csv", r"20bn-jester-.*labels\.zip|labels\.zip",
-            PREFIX + r"-(labels|train|validation|test)\.csv",
+            "the tables", "20bn-jester-download-package-labels.zip, or [jester-v1-]{labels,train,validation,test}.csv",
+            r"20bn-jester-.*labels\.zip|labels\.zip", rf"({PREFIX}-)?(labels|train|validation|test)\.csv",
         ),
     ),
     annotate=annotate,

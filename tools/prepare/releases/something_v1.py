@@ -27,8 +27,9 @@ RELEASE = Release(
     ),
     texts=(
         Part(
-            "the tables", "something-something-v1-{labels,train,validation,test}.csv",
-            r"20bn-something-something-.*labels\.zip|labels\.zip", PREFIX + r"-(labels|train|validation|test)\.csv",
+            "the tables", "[something-something-v1-]{labels,train,validation,test}.csv",
+            r"20bn-something-something-.*labels\.zip|labels\.zip",
+            rf"({PREFIX}-)?(labels|train|validation|test)\.csv",
         ),
     ),
     annotate=annotate,
