@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +49,8 @@ def lists_of(
         if splits and subset.split not in splits:
             continue
         for kind, index in kinds.items():
-            lines = list(_lines(subset.entries, index, left_out))
+            entries = [entry for entry in subset.entries if not left_out & _paths_of(entry, kinds)]
+            lines = list(_lines(entries, index))
             content = "".join(f"{line}\n" for line in lines).encode()
             files |= {f"{FOLDER}/{name}": content for name in _names(release, subset, kind)}
             if kind == next(iter(kinds)):
@@ -69,10 +70,15 @@ def _names(release: Release, subset: Subset, kind: str) -> Iterator[str]:
         yield f"{release.list_name}_{subset.subset}_list_{kind}.txt"
 
 
-def _lines(entries: tuple[Entry, ...], index: Index, left_out: set[str]) -> Iterator[str]:
+def _paths_of(entry: Entry, kinds: Mapping[str, Index]) -> set[str | None]:
+    """What lists of the kinds name an entry, of which --leave_out may hold any."""
+    return {index.path_of(entry.names) for index in kinds.values()}
+
+
+def _lines(entries: Sequence[Entry], index: Index) -> Iterator[str]:
     for entry in entries:
         path = index.path_of(entry.names)
-        if path is None or path in left_out:
+        if path is None:
             continue
         if path != path.strip() or not is_listable(path):
             raise UserError(

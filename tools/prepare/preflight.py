@@ -150,7 +150,7 @@ def _say_duplicates(train: Checked, val: Checked) -> None:
 def _require_usable(checked: Sequence[Checked], root: Path) -> None:
     """Raises UserError for media that do not decode, whose paths it writes into a file."""
     errors = {
-        Path(entry.path).relative_to(root / one.record["kind"]).as_posix(): look.error
+        Path(*Path(entry.path).relative_to(root).parts[1:]).as_posix(): look.error  # below videos/ or rawframes/
         for one in checked
         for entry, look in one.looks.items()
         if look.error

@@ -54,7 +54,7 @@ def prepare(name: str, release: Release, given: Sequence[str], root: Path, setti
         prepared = record.begin(root, name, settings)
         record.write(owned, prepared)
         _place_all(owned, prepared, found, release, annotations, settings)
-        kinds = _media(owned, release, settings, limits)
+        kinds = _media(owned, release, settings, limits, bool(prepared["frames"]))
         if annotations is None:
             hashes = functools.partial(_hashes, root=root, settings=settings, limits=limits)
             annotations = grouping.divide(kinds[VIDEOS].paths(), settings.lists, hashes)
@@ -129,8 +129,13 @@ def _put_files(owned: Owned, found: Sequence[Found], place: Place, workers: int)
     return [path for over in in_parallel(put, folders, workers, "files") for path in over]
 
 
-def _media(owned: Owned, release: Release, settings: Settings, limits: Limits) -> dict[str, Index]:
-    """Makes what smaller videos and frames are not there; returns what there is, that which training reads first."""
+def _media(
+    owned: Owned, release: Release, settings: Settings, limits: Limits, has_made_frames: bool
+) -> dict[str, Index]:
+    """Makes what smaller videos and frames are not there; returns what there is, that which training reads first.
+
+    Frames of a run before this one are among it, as training would read their lists before any others.
+    """
     root, media = owned.folder, settings.media
     if release.has_frames:
         return {FRAMES: frames_in(root / FRAMES)}
@@ -141,7 +146,7 @@ def _media(owned: Owned, release: Release, settings: Settings, limits: Limits) -
     if media.frames:
         _make(owned, VIDEOS, FRAMES, "", functools.partial(frames.extract, media=media, limits=limits), settings)
     videos = {VIDEOS: videos_in(root / VIDEOS)}
-    return {FRAMES: frames_in(root / FRAMES)} | videos if media.frames else videos
+    return {FRAMES: frames_in(root / FRAMES)} | videos if has_made_frames else videos
 
 
 def _make(

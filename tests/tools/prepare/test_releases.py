@@ -293,6 +293,26 @@ def test_frames_are_those_of_the_decoder_in_the_template_of_mmaction2(prepare, t
     assert "was prepared with --jpeg_quality and --short_side [100, 0], not [95, 0]" in prepare(*flags[:-2])[0]
 
 
+def test_a_run_without_frames_lists_those_of_the_run_before(prepare, tmp_path):
+    """Training reads lists of frames first: they must not stay as they were."""
+    source, root = miniatures.own_folder(tmp_path / "source"), tmp_path / "root"
+    flags = ("folder", "--source", source, "--root", root)
+    assert prepare(*flags, "--frames", "--short_side", 16)[0] == 0
+    left_out = lines(root, "folder_train_split_1_videos.txt")[0].rpartition(" ")[0]
+    miniatures.write(tmp_path, {"left.txt": f"{left_out}\n"})
+    assert prepare(*flags, "--leave_out", tmp_path / "left.txt", "--val_fraction", 0.4)[0] == 0
+    for subset in ("train", "val"):
+        annotation = load_annotation(str(root), subset)
+        assert annotation.source.endswith("rawframes.txt")
+        videos = [line.rpartition(".")[0] for line in lines(root, f"folder_{subset}_split_1_videos.txt")]
+        assert [entry.path for entry in annotation.entries] == [f"{root}/rawframes/{video}" for video in videos]
+        assert left_out.rpartition(".")[0] not in videos
+    shutil.rmtree(root / "rawframes/fight/camera01_a")
+    miniatures.write(root, {"rawframes/fight/camera01_a/img_00001.jpg": b"no picture"})
+    assert prepare(*flags)[0].startswith("error: unusable: 1 listed videos do not decode")
+    assert (root / "annotations/undecodable.txt").read_text() == "fight/camera01_a\n"
+
+
 def test_smaller_frames_and_their_quality(prepare, tmp_path):
     source = miniatures.own_folder(tmp_path / "source")
     sizes = {}
