@@ -83,8 +83,8 @@ def _place_all(
     """Puts all media into the data set that are not there yet."""
     folder = FRAMES if release.has_frames else ORIGINALS if settings.media.reencode else VIDEOS
 
-    def place(parts: Sequence[str]) -> str | None:
-        below = release.place(parts, annotations)
+    def place(origin: str, parts: Sequence[str]) -> str | None:
+        below = release.place(origin, parts, annotations)
         return None if below is None else f"{folder}/{below}"
 
     finished = is_unpacked(owned, prepared["archives"])
@@ -118,7 +118,7 @@ def _put_files(owned: Owned, found: Sequence[Found], place: Place, workers: int)
     def put(folder: Folder) -> list[str]:
         over = []
         for name in folders[folder]:
-            target = place((*folder.below, name))
+            target = place(folder.origin, (*folder.below, name))
             if target is None:
                 over.append(str(folder.path / name))
             else:

@@ -80,8 +80,8 @@ class Release:
         videos, texts: What its site gives; `videos` holds frames if `has_frames`.
         annotate: From the annotation files, name -> content, to what they say; None if there are none, so that
             `tools.prepare.grouping` divides the class folders.
-        place: From the folders and the name of a file, and the annotations, to its place below `videos/` or
-            `rawframes/`; None if it is not wanted.
+        place: From the name of the archive or of the folder in --source that a file comes from, the folders below that
+            and its name, and the annotations, to its place below `videos/` or `rawframes/`; None if it is not wanted.
         preset: To train with.
         flags: More flags for that, by the order of the labels.
         official: (subset, split) -> number of videos that the site speaks of.
@@ -93,7 +93,7 @@ class Release:
     videos: tuple[Part, ...]
     texts: tuple[Part, ...]
     annotate: Callable[[Texts, Lists], Annotations] | None
-    place: Callable[[Sequence[str], Annotations | None], str | None]
+    place: Callable[[str, Sequence[str], Annotations | None], str | None]
     preset: str
     flags: Mapping[str, str] = field(default_factory=dict)
     official: Mapping[tuple[str, int], int] = field(default_factory=dict)
@@ -126,11 +126,11 @@ def label_of(name: str, labels: Mapping[str, int], place: str) -> int:
     return labels[plain_name(name)]
 
 
-def in_class_folder(parts: Sequence[str], annotations: Annotations | None) -> str | None:
+def in_class_folder(origin: str, parts: Sequence[str], annotations: Annotations | None) -> str | None:
     """The place of a file that lies in the folder of its class."""
     return "/".join(parts[-2:]) if len(parts) > 1 else None
 
 
-def alone(parts: Sequence[str], annotations: Annotations | None) -> str | None:
+def alone(origin: str, parts: Sequence[str], annotations: Annotations | None) -> str | None:
     """The place of a file that lies in no folder."""
     return parts[-1]

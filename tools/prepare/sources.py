@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime import command
 from runtime.errors import UserError
 from tools.prepare.archives import Archive, Piece, errors_named, members
 from tools.prepare.release import Part, Release, Texts
@@ -21,9 +22,10 @@ TEXT_BYTES = 256 * 2**20  # of an annotation file
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder; `below`: those between --source and it, with itself."""
+    """A folder; `origin`: name of the folder that --source names; `below`: those between that and it, with itself."""
 
     path: Path
+    origin: str
     below: tuple[str, ...]
 
 
@@ -54,7 +56,11 @@ def find(parts: Sequence[Part], sources: Sequence[str]) -> list[Found]:
     found, missing = [], []
     for part in parts:
         loose = _of_part(files, part.files)
-        archives = () if loose and not part.is_mixed else _archives_of(part, _of_part(files, part.archives))
+        packed = _of_part(files, part.archives)
+        if packed and loose and not part.is_mixed:
+            _say_not_read(part, _first(loose), _first(packed), sum(map(len, packed.values())))
+            packed = {}
+        archives = _archives_of(part, packed)
         if archives or loose:
             found.append(Found(part, archives, loose))
         elif not part.is_optional:
@@ -64,6 +70,18 @@ def find(parts: Sequence[Part], sources: Sequence[str]) -> list[Found]:
         there = f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}" or "nothing"
         raise UserError(f"{', '.join(sources)} lacks {' and '.join(missing)}; there is {there}")
     return found
+
+
+def _first(files: Mapping[Folder, Sequence[str]]) -> Path:
+    folder, names = next(iter(files.items()))
+    return folder.path / names[0]
+
+
+def _say_not_read(part: Part, loose: Path, packed: Path, number: int) -> None:
+    more = f" and {number - 1} more" if number > 1 else ""
+    command.say(
+        f"{part.what} are taken unpacked, such as {loose}; not read: {packed}{more}. To read it, take the others away"
+    )
 
 
 def texts_of(release: Release, sources: Sequence[str], limits: Unpacking) -> Texts:
@@ -113,14 +131,18 @@ def _files_of_all(sources: Sequence[str]) -> dict[Folder, list[str]]:
 def _files_of(source: Path) -> Iterator[tuple[Folder, list[str]]]:
     """Folders and the names in them; hidden ones, as macOS puts into archives, are passed over."""
     if source.is_file():
-        yield Folder(source.parent, ()), [source.name]
+        yield Folder(source.parent, _name_of(source.parent), ()), [source.name]
         return
     if not source.is_dir():
         raise UserError(f"--source {source} does not exist")
     for folder, below, names in os.walk(source):
         below[:] = sorted(name for name in below if not name.startswith("."))
-        place = Folder(Path(folder), Path(folder).relative_to(source).parts)
+        place = Folder(Path(folder), _name_of(source), Path(folder).relative_to(source).parts)
         yield place, [sys.intern(name) for name in names if not name.startswith(".")]
+
+
+def _name_of(folder: Path) -> str:
+    return Path(os.path.abspath(folder)).name
 
 
 def _of_part(files: Mapping[Folder, Sequence[str]], pattern: str) -> dict[Folder, list[str]]:

@@ -28,7 +28,7 @@ from tools.prepare.archives import (
 from tools.prepare.release import Part
 from tools.prepare.settings import Unpacking
 
-Place = Callable[[Sequence[str]], "str | None"]
+Place = Callable[[str, Sequence[str]], "str | None"]
 Folders = dict[str, list[int]]  # folder -> number of files, bytes
 
 
@@ -58,7 +58,8 @@ class Unpacker:
         Args:
             archive: Of the part.
             part: Says which members are archives, too.
-            place: From the folders and the name of a member to its name in the data set; None passes over it.
+            place: From the name of the archive, and the folders and the name of a member, to its name in the data set;
+                None passes over it.
 
         Returns:
             What has come from this archive, by folder.
@@ -73,7 +74,7 @@ class Unpacker:
             for name, parts, member in files:
                 if not is_media(part, parts):
                     continue
-                target = place(parts)
+                target = place(archive.pieces[0].path.name, parts)
                 if target is None:
                     self.passed_over.append("/".join(parts))
                     continue

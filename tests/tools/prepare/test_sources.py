@@ -1,5 +1,7 @@
 """What --source may name, and what is taken of it."""
 
+import shutil
+
 from tests.tools.prepare import miniatures
 from tests.tools.prepare.conftest import content
 
@@ -22,3 +24,35 @@ def test_files_of_one_folder_and_a_folder_with_files_in_it(prepare, tmp_path):
         assert "in no folder of a class" not in out
         assert placed(root) >= {*videos["a"], *videos["b"]}
         assert ("c/0.mp4" in placed(root)) is (source in given)
+
+
+def test_repaired_videos_of_kinetics_however_they_are_given(prepare, tmp_path):
+    """Packed beside unpacked videos, in a folder of their own, and in a tar without a folder."""
+    repaired = "-_abcdefgh1_000001_000011.mp4"
+    for case in ("packed", "own folder", "flat"):
+        source, root = miniatures.kinetics400(tmp_path / case), tmp_path / f"{case} root"
+        name = "replacement/replacement_for_corrupted_k400"
+        given = [source]
+        if case == "flat":
+            miniatures.write(source, {f"{name}.tgz": miniatures.tar({f"./{repaired}": miniatures.video("mp4", 201)})})
+        else:
+            for archive in sorted(source.rglob("part_0.tar.gz")):
+                shutil.unpack_archive(archive, archive.parent, filter="data")
+                archive.unlink()
+        if case == "own folder":
+            shutil.unpack_archive(source / f"{name}.tgz", source / "replacement", filter="data")
+            given = [source / "train", source / "val", source / "annotations", source / name]
+        code, _ = prepare("kinetics400", "--source", *given, "--root", root)
+        assert code == 0, code
+        assert (root / "videos/replacement" / repaired).read_bytes() == miniatures.video("mp4", 201)
+        assert (root / "videos/zumba" / repaired).read_bytes() == b"damaged"
+
+
+def test_archives_that_are_not_read_for_what_is_unpacked_are_named(prepare, tmp_path):
+    source = miniatures.write(miniatures.hmdb51(tmp_path / "s"), {"half/wave/one.avi": miniatures.video("avi", 9)})
+    code, out = prepare("hmdb51", "--source", source, "--root", tmp_path / "root")
+    assert "holds no video" in code
+    assert out.startswith(
+        f"the videos are taken unpacked, such as {source}/half/wave/one.avi; not read: {source}/hmdb51_org.rar. "
+    )
+    assert "To read it, take the others away\n" in out

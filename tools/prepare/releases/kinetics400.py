@@ -50,13 +50,14 @@ def _clip(row: dict[str, str], name: str) -> str:
         ) from error
 
 
-def place(parts: Sequence[str], annotations: Annotations | None) -> str | None:
+def place(origin: str, parts: Sequence[str], annotations: Annotations | None) -> str | None:
     """The folder of the class, with _ for spaces, or that of the repaired videos, which count before the others."""
     assert annotations is not None  # there are tables
     clip = parts[-1].rpartition(".")[0]
     if clip not in annotations.folders:
         return None
-    return f"{REPAIRED if any(REPAIRED in part for part in parts[:-1]) else annotations.folders[clip]}/{parts[-1]}"
+    is_repaired = origin.startswith(REPAIRED) or any(REPAIRED in part for part in parts[:-1])
+    return f"{REPAIRED if is_repaired else annotations.folders[clip]}/{parts[-1]}"
 
 
 RELEASE = Release(
@@ -70,6 +71,7 @@ RELEASE = Release(
         Part(
             "the repaired videos", "replacement_for_corrupted_k400.tgz",
             r"replacement.*\.(tar.*|tgz)", CLIP_FILE, is_optional=True,
+            is_mixed=True,
         ),
     ),
     texts=(
