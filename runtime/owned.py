@@ -60,11 +60,14 @@ class Owned:
         folder: It need not exist.
 
     Raises:
+        ForeignError: The folder of its record is a link, through which another one would be written and cleared.
         UserError: The record is damaged or of a later version.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        if self._inside("").is_symlink():
+            raise ForeignError(f"{self._inside('')} is a link, which this program never makes: remove it")
         self._private = False
         self._files: dict[str, list[str]] = {}
         place = self._inside(RECORD)

@@ -82,6 +82,15 @@ def test_names_do_not_lead_out_of_the_folder(owned, name):
         owned.remove([name])
 
 
+def test_a_record_behind_a_link_is_not_followed(tmp_path):
+    (tmp_path / "other" / "unfinished").mkdir(parents=True)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / FOLDER).symlink_to(tmp_path / "other")
+    with pytest.raises(ForeignError, match="is a link"):
+        Owned(tmp_path / "folder")
+    assert (tmp_path / "other" / "unfinished").is_dir()
+
+
 def test_a_folder_without_a_mark_is_nobodys_to_remove(tmp_path):
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "mine").write_text("x")
