@@ -105,8 +105,15 @@ def errors_named(name: str) -> Iterator[None]:
         raise ArchiveError(f"{name} is damaged, or lacks its end ({last_line(error)}): fetch it again") from error
 
 
-def members(archive: Archive, limits: Unpacking) -> Generator[Member, None, None]:
+def members(
+    archive: Archive, limits: Unpacking, check: Callable[[], object] = lambda: None
+) -> Generator[Member, None, None]:
     """The members of an archive, each to be read before the next one is asked for.
+
+    Args:
+        archive: One.
+        limits: What it may unpack to.
+        check: Called while a tar is read, also where that gives no member; may raise UserError to end it.
 
     Raises:
         ArchiveError: It is damaged, of no known format, encrypted, or beyond the limits.
@@ -119,7 +126,7 @@ def members(archive: Archive, limits: Unpacking) -> Generator[Member, None, None
         elif head.startswith((b"PK\3\4", b"PK\5\6")):
             yield from _zip_members(archive)
         else:
-            with io.BufferedReader(_Chain(archive.pieces), BLOCK) as chain:
+            with io.BufferedReader(_Chain(archive, limits, check), BLOCK) as chain:
                 yield from _tar_members(_inflated(chain, head), archive, limits)
 
 
@@ -147,10 +154,12 @@ def is_listable(name: str) -> bool:
 
 
 class _Chain(io.RawIOBase):
-    """Pieces as one stream."""
+    """Pieces as one stream, which ends with ArchiveError beyond the limits: pieces in zips may unpack to anything."""
 
-    def __init__(self, pieces: Sequence[Piece]) -> None:
-        self._rest = list(pieces)
+    def __init__(self, archive: Archive, limits: Unpacking, check: Callable[[], object]) -> None:
+        self._archive, self._limits, self._check = archive, limits, check
+        self._left = limits.max_archive_ratio * archive.size + FREE
+        self._rest = list(archive.pieces)
         self._open = contextlib.ExitStack()
         self._file: IO[bytes] | None = None
 
@@ -163,7 +172,11 @@ class _Chain(io.RawIOBase):
         while self._file is not None or self._rest:
             if self._file is None:
                 self._file = self._open.enter_context(self._rest.pop(0).open())
+            self._check()
             data = self._file.read(len(buffer))
+            self._left -= len(data)
+            if self._left < 0:
+                raise beyond(self._archive, "max_archive_ratio", self._limits)
             if data:
                 buffer[: len(data)] = data
                 return len(data)
@@ -251,7 +264,18 @@ def _zip_members(archive: Archive) -> Iterator[Member]:
         for info in file.infolist():
             if info.flag_bits & 1:
                 raise ArchiveError(f"{archive.name} is encrypted: unpack it, and name the folder as --source")
-            yield Member(info.filename, info.file_size, _zip_kind(info), functools.partial(file.open, info))
+            yield Member(_zip_name(info), info.file_size, _zip_kind(info), functools.partial(file.open, info))
+
+
+def _zip_name(info: zipfile.ZipInfo) -> str:
+    """The name of a member; without the flag of UTF-8, zip of Linux writes UTF-8, and a Chinese Windows GBK."""
+    if info.flag_bits & 0x800:
+        return info.filename
+    stored = info.orig_filename.encode("cp437")  # as zipfile has decoded it
+    for encoding in ("utf-8", "gb18030"):
+        with contextlib.suppress(UnicodeDecodeError):
+            return stored.decode(encoding)
+    return info.filename
 
 
 def _zip_kind(info: zipfile.ZipInfo) -> str:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from runtime import command
 from runtime.errors import UserError
-from tools.prepare.archives import Archive, Piece, errors_named, members
+from tools.prepare.archives import FREE, Archive, Piece, beyond, errors_named, members
 from tools.prepare.release import Part, Release, Texts
 from tools.prepare.settings import Unpacking
 
-TEXT_BYTES = 256 * 2**20  # of an annotation file
+TEXT_BYTES = 64 * 2**20  # of an annotation file
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,19 @@ def texts_of(release: Release, sources: Sequence[str], limits: Unpacking) -> Tex
 
 def _texts_in(archive: Archive, part: Part, limits: Unpacking) -> Texts:
     texts = {}
+    left = limits.max_archive_ratio * archive.size + FREE
     with contextlib.closing(members(archive, limits)) as found:
-        for member in found:
+        for number, member in enumerate(found, start=1):
+            if number > limits.max_archive_files:
+                raise beyond(archive, "max_archive_files", limits)
             name = Path(member.name).name
             if member.kind == "file" and _matches(part.files, name):
                 with errors_named(archive.name), member.open() as file:
-                    texts[name] = _decoded(file.read(TEXT_BYTES + 1), f"{name} of {archive.name}")
+                    content = file.read(min(TEXT_BYTES, left) + 1)
+                left -= len(content)
+                if left < 0:
+                    raise beyond(archive, "max_archive_ratio", limits)
+                texts[name] = _decoded(content, f"{name} of {archive.name}")
     return texts
 
 

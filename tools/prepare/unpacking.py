@@ -87,7 +87,7 @@ class Unpacker:
 
     def _files_in(self, archive: Archive, part: Part) -> Generator[tuple[str, tuple[str, ...], Member], None, None]:
         """(name of the archive, parts of its name, member) of each file, also of archives in the archive."""
-        for member in members(archive, self._limits):
+        for member in members(archive, self._limits, self._check_running):
             self._count_file(archive)
             if member.kind == "folder" and not member.name.strip("./"):
                 continue  # the root of a tar
@@ -111,7 +111,7 @@ class Unpacker:
             with errors_named(archive.name), member.open() as source, inner.pieces[0].path.open("xb") as file:
                 _copy(source, file, member.size, self._meter(archive, archive.size + FREE))
             with errors_named(f"{parts[-1]} of {archive.name}"):
-                for found in members(inner, self._limits):
+                for found in members(inner, self._limits, self._check_running):
                     self._count_file(archive)
                     inner_parts = safe_parts(found.name, archive.name)
                     if found.kind not in ("file", "folder"):

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from runtime.errors import UserError
 from tests.tools.prepare.conftest import content
 from tests.tools.prepare.miniatures import in_pieces, tar, video, write, zipped
 from tests.tools.prepare.rar import RarMember, rar4, rar5
-from tools.prepare.archives import Archive, Piece, members, safe_parts
+from tools.prepare.archives import Archive, ArchiveError, Piece, members, safe_parts
 from tools.prepare.settings import Unpacking
 
 SECRET = "secret.mp4"  # outside of the root
@@ -298,3 +299,67 @@ def test_a_tar_in_pieces_is_read_as_a_stream(tmp_path):
 @pytest.mark.parametrize("name", ["a/b.mp4", "./a//b.mp4", "a\\b.mp4", "a/./b.mp4"])
 def test_names_that_are_safe(name):
     assert safe_parts(name, "x") == ("a", "b.mp4")
+
+
+def test_annotation_files_are_held_against_the_limits(prepare, tmp_path):
+    """Each of them is below the size that one may have."""
+    videos = {f"20bn-something-something-v2/{number}.webm": b"x" for number in range(3)}
+    labels = {f"{number}/train.json": bytes(20 * 2**20) for number in range(3)}
+    source = write(tmp_path / "s", {**in_pieces(tar(videos), "20bn-something-something-v2"), "labels.zip": b""})
+    flags = ("something-v2", "--source", source, "--root", tmp_path / "root")
+    (source / "labels.zip").write_bytes(zipped(labels))
+    assert "labels.zip unpacks to more than its size times 20" in prepare(*flags)[0]
+    (source / "labels.zip").write_bytes(zipped({f"{number}.txt": b"" for number in range(9)}))
+    assert "more files than 8" in prepare(*flags, "--max_archive_files", 8)[0]
+
+
+def padded_pieces(folder):
+    """A tar whose first piece comes in a zip, and ends in zeros, which gzip passes over."""
+    packed = tar({"c/a.mp4": b"x"}) + ZEROS[: 17 * 2**20]
+    write(folder, {"20bn-something-something-v2-00.zip": zipped({"20bn-something-something-v2-00": packed})})
+    path = folder / "20bn-something-something-v2-00.zip"
+    return Archive((Piece(path, "20bn-something-something-v2-00"),))
+
+
+def test_padding_in_a_zip_of_a_piece_is_metered_and_can_be_stopped(tmp_path):
+    archive = padded_pieces(tmp_path)
+    with pytest.raises(ArchiveError, match="unpacks to more than its size times 20"):
+        list(members(archive, Unpacking()))
+    checks = []
+
+    def check():
+        checks.append(1)
+        if len(checks) == 9:
+            raise UserError("stopped")
+
+    with pytest.raises(UserError, match="stopped"):
+        list(members(archive, Unpacking(max_archive_ratio=10_000), check))
+
+
+def test_a_name_of_utf8_or_gbk_without_the_flag(prepare, tmp_path):
+    """As plain zip of Linux writes them, and a Chinese Windows; names of other code pages are as they are stored."""
+    names = ("打架", "走路")
+    expected = {f"videos/{name}/{i}.mp4" for name in names for i in range(3)}
+    for encoding in ("utf-8", "gb18030"):
+        stored = [f"{name}/{i}.mp4".encode(encoding).decode("cp437") for name in names for i in range(3)]
+        data = zipped_without_flag({name: video("mp4", 40 + i) for i, name in enumerate(stored)})
+        source = write(tmp_path / encoding, {"a.zip": data})
+        root = tmp_path / f"{encoding} root"
+        assert prepare("folder", "--source", source, "--root", root)[0] == 0
+        assert {name for name in content(root) if name.startswith("videos/")} == expected
+    source = write(tmp_path / "s", {"a.zip": zipped_without_flag({"caf\xe9.mp4": b"x"})})
+    assert [member.name for member in members(Archive((Piece(source / "a.zip"),)), Unpacking())] == ["caf\xe9.mp4"]
+
+
+def zipped_without_flag(files):
+    """A zip whose names are in the code page of DOS."""
+
+    class Info(zipfile.ZipInfo):
+        def _encodeFilenameFlags(self):
+            return self.filename.encode("cp437"), self.flag_bits
+
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as file:
+        for name, data in files.items():
+            file.writestr(Info(name), data)
+    return out.getvalue()
