@@ -142,10 +142,20 @@ def _files_of(source: Path) -> Iterator[tuple[Folder, list[str]]]:
         return
     if not source.is_dir():
         raise UserError(f"--source {source} does not exist")
-    for folder, below, names in os.walk(source):
+    seen = set()  # links lead to folders of classes, or in circles
+    for folder, below, names in os.walk(source, followlinks=True, onerror=_refuse):
         below[:] = sorted(name for name in below if not name.startswith("."))
+        status = Path(folder).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            below.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
         place = Folder(Path(folder), _name_of(source), Path(folder).relative_to(source).parts)
         yield place, [sys.intern(name) for name in names if not name.startswith(".")]
+
+
+def _refuse(error: OSError) -> None:
+    raise UserError(f"cannot read {error.filename}: {error.strerror}; give yourself the right, or name other --source")
 
 
 def _name_of(folder: Path) -> str:
@@ -153,7 +163,11 @@ def _name_of(folder: Path) -> str:
 
 
 def _of_part(files: Mapping[Folder, Sequence[str]], pattern: str) -> dict[Folder, list[str]]:
+    """Those of a pattern; raises UserError if one is a link to nothing, or a pipe, which would be waited for."""
     matching = {folder: [name for name in names if _matches(pattern, name)] for folder, names in files.items()}
+    for path in (folder.path / name for folder, names in matching.items() for name in names):
+        if not os.path.isfile(path):
+            raise UserError(f"{path} is no file, or a link to none: take it out of --source")
     return {folder: names for folder, names in matching.items() if names}
 
 

@@ -1,6 +1,10 @@
 """What --source may name, and what is taken of it."""
 
+import errno
+import os
 import shutil
+
+import pytest
 
 from tests.tools.prepare import miniatures
 from tests.tools.prepare.conftest import content
@@ -56,3 +60,41 @@ def test_archives_that_are_not_read_for_what_is_unpacked_are_named(prepare, tmp_
         f"the videos are taken unpacked, such as {source}/half/wave/one.avi; not read: {source}/hmdb51_org.rar. "
     )
     assert "To read it, take the others away\n" in out
+
+
+def test_class_folders_that_are_links(prepare, tmp_path):
+    source = miniatures.own_folder(tmp_path / "elsewhere")
+    (tmp_path / "s").mkdir()
+    for name in ("fight", "normal day"):
+        (tmp_path / "s" / name).symlink_to(source / name)
+    (source / "fight" / "circle").symlink_to(tmp_path / "s")
+    code, _ = prepare("folder", "--source", tmp_path / "s", "--root", tmp_path / "root")
+    assert code == 0
+    assert placed(tmp_path / "root") == {
+        path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("what", ["a pipe", "a link to nothing", "a closed folder"])
+def test_what_cannot_be_read_is_named(prepare, tmp_path, monkeypatch, what):
+    source = miniatures.own_folder(tmp_path / "s")
+    bad = source / "fight" / "bad.mp4"
+    if what == "a pipe":
+        os.mkfifo(bad)
+    elif what == "a link to nothing":
+        bad.symlink_to("nowhere")
+    else:
+        scan = os.scandir
+
+        def refuse(path):
+            if str(path).endswith("fight"):
+                raise PermissionError(errno.EACCES, "Permission denied", path)
+            return scan(path)
+
+        monkeypatch.setattr(os, "scandir", refuse)  # root may read all
+        bad = bad.parent
+    code, _ = prepare("folder", "--source", source, "--root", tmp_path / "root")
+    assert code.startswith(
+        f"error: {bad} is no file" if what != "a closed folder" else f"error: cannot read {bad}: Perm"
+    )
+    assert not (tmp_path / "root").exists()
