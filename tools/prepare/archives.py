@@ -71,8 +71,10 @@ class Archive:
 
     @property
     def key(self) -> str:
-        """Tells it from others: names of its pieces, with the folder that they are in, and sizes."""
-        return ", ".join(f"{'/'.join(piece.path.parts[-2:])} {piece.size}" for piece in self.pieces)
+        """Tells it from others: names of its pieces, with the folder that they are in, sizes, and times of change."""
+        return ", ".join(
+            f"{'/'.join(piece.path.parts[-2:])} {piece.size} {piece.path.stat().st_mtime_ns}" for piece in self.pieces
+        )
 
     @property
     def size(self) -> int:

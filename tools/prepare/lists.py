@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime import command
 from runtime.errors import UserError
 from tools.prepare.archives import is_listable
-from tools.prepare.media import Index
+from tools.prepare.media import Index, stem_of
 from tools.prepare.record import ListRecord
 from tools.prepare.release import Annotations, Entry, Release, Subset
 
@@ -43,6 +44,8 @@ def lists_of(
     for split in splits:
         if split not in existing:
             raise UserError(f"split {split} does not exist: there are {', '.join(map(str, existing))}")
+    if left_out:
+        _say_unknown(annotations, kinds, left_out)
     files = {CLASSES: "".join(f"{name}\n" for name in annotations.class_names).encode()}
     records = []
     for subset in annotations.subsets:
@@ -70,6 +73,22 @@ def _names(release: Release, subset: Subset, kind: str) -> Iterator[str]:
         yield f"{release.list_name}_{subset.subset}_list_{kind}.txt"
 
 
+def _say_unknown(annotations: Annotations, kinds: Mapping[str, Index], left_out: set[str]) -> None:
+    """Says how many lines of --leave_out leave nothing out; what is annotated and has been taken away is no error."""
+    paths: set[str | None] = set()
+    absent: set[str] = set()  # names without suffix
+    for entry in (entry for subset in annotations.subsets for entry in subset.entries):
+        found = _paths_of(entry, kinds)
+        paths |= found
+        absent.update(entry.names if found == {None} else ())
+    unknown = {path for path in left_out if path not in paths and not absent & {path, stem_of(path)}}
+    if unknown:
+        command.say(
+            f"{len(unknown)} of {len(left_out)} lines of --leave_out name nothing that is annotated, such as "
+            f"{min(unknown)}: a line must be a path as the lists have it, without the numbers after it"
+        )
+
+
 def _paths_of(entry: Entry, kinds: Mapping[str, Index]) -> set[str | None]:
     """What lists of the kinds name an entry, of which --leave_out may hold any."""
     return {index.path_of(entry.names) for index in kinds.values()}
@@ -92,10 +111,10 @@ def _numbers(*numbers: int | None) -> Iterator[int]:
 
 
 def left_out_by(path: str) -> set[str]:
-    """The paths that a file names, one a line; raises UserError if it cannot be read."""
+    """The paths that a file names, one a line, as editors write it; raises UserError if it cannot be read."""
     if not path:
         return set()
     try:
-        return {line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()}
+        return {line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines() if line.strip()}
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {error}") from error

@@ -87,9 +87,12 @@ def _place_all(
         below = release.place(origin, parts, annotations)
         return None if below is None else f"{folder}/{below}"
 
-    finished = is_unpacked(owned, prepared["archives"])
     tables = _digest(annotations)
-    jobs = [(archive, one.part) for one in found for archive in one.archives if archive.key + tables not in finished]
+    jobs = [(archive, one.part) for one in found for archive in one.archives]
+    asked = {archive.key + tables for archive, _ in jobs}
+    prepared["archives"] = {key: folders for key, folders in prepared["archives"].items() if key in asked}
+    finished = is_unpacked(owned, prepared["archives"])
+    jobs = [job for job in jobs if job[0].key + tables not in finished]
 
     def unpack(job: tuple[Archive, Part]) -> tuple[str, Folders]:
         return job[0].key + tables, unpacker.unpack(*job, place)

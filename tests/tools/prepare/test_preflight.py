@@ -68,6 +68,13 @@ def test_what_does_not_decode_makes_it_unusable_until_it_is_left_out(prepare, tm
     assert broken.read_text().split() == [
         "HammerThrow/v_HammerThrow_g01_c02.avi", "Hammering/v_Hammering_g02_c01.avi",
     ]  # fmt: skip
+    (root / "videos/Hammering/v_Hammering_g02_c01.avi").unlink()
+    lines = listed.read_text() + "Hammering/v_Hammering_g02_c01.avi 34\nvideos/Hammering/v_Hammering_g02_c01.avi\n"
+    listed.write_text(lines, encoding="utf-8-sig")
+    code, out = prepare("ucf101", "--source", source, "--root", root, "--leave_out", listed)
+    assert out.startswith(
+        "2 of 3 lines of --leave_out name nothing that is annotated, such as Hammering/v_Hammering_g02_c01.avi 34: "
+    )
     flags = ("--source", source, "--root", root, "--leave_out", "nowhere")
     assert "cannot read nowhere" in prepare("ucf101", *flags)[0]
 

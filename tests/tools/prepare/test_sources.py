@@ -1,6 +1,7 @@
 """What --source may name, and what is taken of it."""
 
 import errno
+import json
 import os
 import shutil
 
@@ -8,6 +9,7 @@ import pytest
 
 from tests.tools.prepare import miniatures
 from tests.tools.prepare.conftest import content
+from tools.prepare.unpacking import Unpacker
 
 
 def placed(root):
@@ -98,3 +100,28 @@ def test_what_cannot_be_read_is_named(prepare, tmp_path, monkeypatch, what):
         f"error: {bad} is no file" if what != "a closed folder" else f"error: cannot read {bad}: Perm"
     )
     assert not (tmp_path / "root").exists()
+
+
+def test_an_archive_is_read_again_if_it_has_changed_and_not_otherwise(prepare, tmp_path, monkeypatch):
+    """Though it has the same name and size."""
+    files = {f"{c}/{n}.mp4": miniatures.video("mp4", 20 + n) for c in "ab" for n in range(3)}
+    source = miniatures.write(tmp_path / "s", {"a.zip": miniatures.zipped(files)})
+    root = tmp_path / "root"
+    flags = ("folder", "--source", source, "--root", root)
+    assert prepare(*flags)[0] == 0
+    archive = source / "a.zip"
+    size = archive.stat().st_size
+    data = archive.read_bytes().replace(b"a/2.mp4", b"a/3.mp4")
+    archive.write_bytes(data)
+    os.utime(archive, ns=(1, 1))
+    assert archive.stat().st_size == size
+    assert prepare(*flags)[0] == 0
+    assert "a/3.mp4" in placed(root)
+    (root / "videos/a/2.mp4").unlink()  # of the archive that is gone
+    assert prepare(*flags)[0] == 0
+    read = []
+    unpack = Unpacker.unpack
+    monkeypatch.setattr(Unpacker, "unpack", lambda *args: read.append(1) or unpack(*args))
+    assert prepare(*flags)[0] == 0
+    assert not read
+    assert len(json.loads((root / "prepared.json").read_text())["archives"]) == 1
