@@ -36,9 +36,15 @@ def printable(text: str) -> str:
 
 
 def say(*lines: str, error: bool = False) -> None:
-    """Prints lines, of which each stays one, to standard output or to standard error."""
+    """Prints lines, of which each stays one, to standard output or to standard error.
+
+    What their encoding lacks, such as Chinese where it is ASCII, is written out.
+    """
+    stream = sys.stderr if error else sys.stdout
+    encoding = stream.encoding or "utf-8"
+    text = "\n".join(map(printable, lines)).encode(encoding, "backslashreplace").decode(encoding)
     with _output():
-        print("\n".join(map(printable, lines)), file=sys.stderr if error else sys.stdout, flush=True)
+        print(text, file=stream, flush=True)
 
 
 class _OutputError(Exception):
@@ -60,7 +66,7 @@ class StoppedError(KeyboardInterrupt):
 
 
 _STOPPING = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _running: list[bool] = []  # not empty while a command runs
 _deferring: list[bool] = []  # one for each `signals_deferred` around what the main thread does
 _came: list[int] = []  # the signal that ends this process, once it has come
@@ -92,7 +98,7 @@ def clear_errors() -> Iterator[None]:
     except BaseException as error:
         if _came or isinstance(error, KeyboardInterrupt):
             sys.exit(_end_of(_came[0] if _came else signal.SIGINT))
-        if isinstance(error, OSError) and error.errno in _FULL:
+        if isinstance(error, OSError) and error.errno in FULL:
             place = error.filename or "standard output, or a file that the system does not name"
             sys.exit(f"error: cannot write {printable(str(place))}: {error.strerror}")
         if isinstance(error, UserError):

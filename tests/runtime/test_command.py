@@ -1,5 +1,6 @@
 """How a command ends."""
 
+import os
 import re
 import subprocess
 import sys
@@ -131,6 +132,15 @@ def test_names_are_shown_as_text(text, shown, capsys):
     out, err = capsys.readouterr()
     assert out == f"{shown}\nsecond\n"
     assert err == f"{shown}\n"
+
+
+def test_what_an_encoding_lacks_is_written_out():
+    code = "from runtime.command import say\nsay('class 打架')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "class \\u6253\\u67b6\n", "")
 
 
 def test_an_error_names_what_it_names_as_text():
