@@ -7,8 +7,9 @@ Run it again to go on after an interruption. docs/en/prepare.md names the files 
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from configs.cli import add_limit_flags, add_options, limits_of, options_of
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--source", nargs="+", default=[], metavar="PATH", help="folders and files of the site, unpacked or not"
     )
-    parser.add_argument("--root", type=Path, required=True, help="folder of the data set")
+    parser.add_argument("--root", required=True, help="folder of the data set")
     parser.add_argument("--check", action="store_true", help="only look at what has been prepared")
     parser.add_argument(
         "--decode", choices=("sample", "all"), default="sample",
@@ -40,15 +41,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_options(parser.add_argument_group("archives", "What is beyond them is refused."), Unpacking())
     add_limit_flags(parser)
     args = parser.parse_args(arguments)
+    if "" in (*args.source, args.root):
+        raise UserError("--source and --root must be names, not empty")
     if bool(args.source) == args.check:
         raise UserError("give either --source, to prepare, or --check")
     settings = Settings(
         options_of(args, Media()), options_of(args, Lists()), options_of(args, Unpacking()), args.workers
     )
-    release, limits = RELEASES[args.name], limits_of(args)
-    if args.source:
-        preparation.prepare(args.name, release, args.source, args.root, settings, limits)
-    preflight.check(args.name, release, args.root, args.decode == "all", args.workers, limits)
+    release, root, limits = RELEASES[args.name], Path(args.root), limits_of(args)
+    with _disk_errors_named():
+        if args.source:
+            preparation.prepare(args.name, release, args.source, root, settings, limits)
+        preflight.check(args.name, release, root, args.decode == "all", args.workers, limits)
+
+
+@contextlib.contextmanager
+def _disk_errors_named() -> Iterator[None]:
+    """Turns what the disk says of --source and --root into UserError; `runtime.command` speaks of a full one."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.errno in command.FULL or error.errno is None:
+            raise
+        raise UserError(
+            f"cannot use {error.filename or 'a file of --source or --root'}: {error.strerror}; move what is there, or "
+            "name another --root or --source"
+        ) from error
 
 
 if __name__ == "__main__":

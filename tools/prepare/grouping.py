@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING
 
 from runtime.errors import UserError
+from tools.prepare.archives import is_listable
 from tools.prepare.media import stem_of
 from tools.prepare.release import Annotations, Entry, Subset
 from tools.prepare.settings import Lists
@@ -33,6 +34,9 @@ def divide(
     if not paths:
         raise UserError("--source holds no video in a folder of its class: <class>/<video>")
     names = tuple(sorted({path.split("/")[0] for path in paths}))
+    for name in names:
+        if not is_listable(name):
+            raise UserError(f"no list can name the class {name!r}: rename its folder in --source and in videos/")
     labels = [names.index(path.split("/")[0]) for path in paths]
     if settings.source_pattern:
         groups = _grouped([_source_of(path, settings.source_pattern) for path in paths])

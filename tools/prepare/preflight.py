@@ -111,6 +111,11 @@ def _sample(entries: Sequence[Entry], all_of_them: bool) -> list[Entry]:
 def _say_content(one: Checked) -> None:
     entries, names = one.annotation.entries, one.annotation.class_names
     counts = Counter(entry.target for entry in entries)
+    if max(counts) >= len(names):
+        raise UserError(
+            f"{one.annotation.source} has the label {max(counts)}, annotations/classes.txt has {len(names)} "
+            "names: prepare again"
+        )
     absent = [name for label, name in enumerate(names) if label not in counts]
     fewest, most = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
     without = f" (not {', '.join(absent if len(absent) <= 3 else [absent[0], '...'])})" if absent else ""

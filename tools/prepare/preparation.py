@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,7 +67,7 @@ def prepare(name: str, release: Release, given: Sequence[str], root: Path, setti
 
 def _check(name: str, release: Release, given: Sequence[str], root: Path, settings: Settings) -> None:
     for source in given:
-        if root.resolve().is_relative_to(Path(source).resolve()):
+        if Path(os.path.realpath(root)).is_relative_to(os.path.realpath(source)):
             raise UserError(f"--root {root} lies in --source {source}: name a folder beside it")
     if release.has_frames and (settings.media.frames or settings.media.reencode):
         raise UserError(f"{name} comes as frames: leave out --frames and --reencode")

@@ -42,7 +42,10 @@ def _table(texts: Texts, prefix: str, word: str) -> tuple[str, str]:
 
 
 def _rows(text: str, name: str, columns: int) -> list[list[str]]:
-    rows = [row for row in csv.reader(text.splitlines(), delimiter=";", quoting=csv.QUOTE_NONE) if row]
+    try:
+        rows = [row for row in csv.reader(text.splitlines(), delimiter=";", quoting=csv.QUOTE_NONE) if row]
+    except csv.Error as error:
+        raise UserError(f"{name} is no table: {error}") from error
     for row in rows:
         if len(row) != columns:
             raise UserError(f"{name}: a line must have {columns} columns with ; between, got {';'.join(row)[:80]!r}")

@@ -90,6 +90,13 @@ def test_names_that_no_list_can_hold(prepare, tmp_path, name):
     assert code.startswith("error: no list can name ")
 
 
+def test_a_class_that_no_list_can_name(prepare, tmp_path):
+    files = {f"fi\udcffght/{n}.mp4": miniatures.video("mp4", n) for n in range(3)}
+    source = miniatures.write(miniatures.own_folder(tmp_path / "source"), files)
+    code, _ = prepare("folder", "--source", source, "--root", tmp_path / "root")
+    assert code.startswith("error: no list can name the class 'fi\\udcffght': ")
+
+
 def test_a_video_that_does_not_decode_is_named(prepare, tmp_path):
     source = miniatures.own_folder(tmp_path / "source")
     (source / "fight" / "broken.mp4").write_bytes(b"no video")

@@ -114,6 +114,13 @@ def test_a_subset_without_a_video_is_unusable(prepare, tmp_path):
     assert "val      1             -          2         0        2" in out
 
 
+def test_class_names_that_are_gone(prepare, tmp_path):
+    source, root = miniatures.jester(tmp_path / "source"), tmp_path / "root"
+    assert prepare("jester", "--source", source, "--root", root)[0] == 0
+    (root / "annotations/classes.txt").unlink()
+    assert "annotations/classes.txt has 0 names: prepare again" in prepare("jester", "--root", root, "--check")[0]
+
+
 def test_nothing_prepared(prepare, tmp_path):
     assert (
         "holds no ucf101 that this command has prepared: give --source"

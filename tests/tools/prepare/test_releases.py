@@ -125,6 +125,16 @@ def test_hmdb51_has_rars_in_a_rar_and_names_that_shells_dislike(prepare, tmp_pat
     assert not list((root / ".actionalign" / "unfinished").glob("scratch*"))
 
 
+def test_split_files_of_hmdb51_in_another_case(prepare, tmp_path):
+    source, root = miniatures.hmdb51(tmp_path / "source"), tmp_path / "root"
+    with rarfile.RarFile(source / "test_train_splits.rar") as file:
+        texts = {name.replace("_split1.txt", "_split1.TXT"): file.read(name) for name in file.namelist()}
+    (source / "test_train_splits.rar").unlink()
+    miniatures.write(source, texts)
+    assert prepare("hmdb51", "--source", source, "--root", root)[0] == 0
+    assert len(lines(root, "hmdb51_train_split_1_videos.txt")) == 6
+
+
 def test_hmdb51_of_which_the_outer_rar_is_unpacked(prepare, tmp_path):
     packed, root = miniatures.hmdb51(tmp_path / "packed"), tmp_path / "root"
     assert prepare("hmdb51", "--source", packed, "--root", root)[0] == 0
@@ -153,6 +163,15 @@ def test_kinetics_counts_what_is_absent_and_takes_what_was_repaired(prepare, tmp
     label, folder = (f" {names.index('zumba')}", "zumba") if test_has_labels else ("", "test")
     assert lines(root, "kinetics400_test_list_videos.txt") == [f"{folder}/-_abcdefgh5_000005_000015.mp4{label}"]
     assert lines(root, "classes.txt") == list(names)
+
+
+def test_a_clip_of_kinetics_that_the_test_names_too(prepare, tmp_path):
+    source, root = miniatures.kinetics400(tmp_path / "source"), tmp_path / "root"
+    with (source / "annotations/test.csv").open("a") as file:
+        file.write("-_abcdefgh0,0,10,test,0\n")
+    assert prepare("kinetics400", "--source", source, "--root", root)[0] == 0
+    assert lines(root, "kinetics400_train_list_videos.txt")[0].startswith("air_drumming/-_abcdefgh0_")
+    assert any(line.startswith("air_drumming/") for line in lines(root, "kinetics400_test_list_videos.txt"))
 
 
 def test_kinetics_with_tables_that_come_later(prepare, tmp_path):
@@ -377,6 +396,8 @@ def test_a_folder_is_one_data_set(prepare, tmp_path):
         (["folder", "--source", "SOURCE", "--val_fraction", "1"], "val_fraction must be above 0 and below 1"),
         (["folder", "--source", "SOURCE", "--reencode", "3"], "reencode must be 0, or at least 16"),
         (["folder", "--source", ".", "--root", "./x"], "name a folder beside it"),
+        (["folder", "--source", "SOURCE", "--root", ""], "must be names, not empty"),
+        (["folder", "--source", "", "SOURCE"], "must be names, not empty"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_one_line(prepare, tmp_path, flags, message):
@@ -396,11 +417,16 @@ def test_what_is_wrong_is_one_line(prepare, tmp_path, flags, message):
         ("jester", "jester-v1-labels.csv", "Left\nSwiping Right", "Right\nSwiping Left", "official order"),
         ("jester", "jester-v1-train.csv", ";Swiping Left", ";Swiping Lift", "which is none of the 27"),
         ("jester", "jester-v1-train.csv", ";", ",", "must have 2 columns"),
+        ("jester", "jester-v1-train.csv", ";", "x" * 140_000, "is no table: field larger than field limit"),
         ("something-v2", "something-something-v2-train.json", "[", "", "is damaged"),
         ("something-v2", "something-something-v2-train.json", '"id"', '"di"', "lacks id"),
         ("something-v2", "something-something-v2-labels.json", '"0"', '"9"', "not the official one"),
         ("kinetics400", "annotations/train.csv", "time_start", "start", "must have the columns"),
         ("kinetics400", "annotations/train.csv", "zumba", "zomba", "none of the 400"),
+        ("kinetics400", "annotations/train.csv", "zumba", "x" * 140_000, "is no table: field larger than field limit"),
+        ("kinetics400", "annotations/train.csv", ",1,", ",inf,", "must have the columns"),
+        ("kinetics400", "annotations/train.csv", ",1,", f",{'9' * 5000},", "must have the columns"),
+        ("kinetics400", "annotations/train.csv", "zumba", "", "gives -_abcdefgh1_000001_000011 no label"),
     ],
 )  # fmt: skip
 def test_annotations_that_are_not_the_official_ones(prepare, tmp_path, name, file, old, new, message):

@@ -32,7 +32,7 @@ def annotate(texts: Texts, lists: Lists) -> Annotations:
         (subset, split): [] for split in (1, 2, 3) for subset in ("train", "val")
     }
     for name in sorted(texts):
-        match = re.fullmatch(SPLIT_FILE, name)
+        match = re.fullmatch(SPLIT_FILE, name, re.IGNORECASE)
         assert match is not None  # the part's files are named so
         label = label_of(match[1], labels, name)
         for line in filter(str.strip, texts[name].splitlines()):

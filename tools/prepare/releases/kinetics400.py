@@ -27,16 +27,25 @@ def annotate(texts: Texts, lists: Lists) -> Annotations:
             continue
         name, text = text_named(texts, *tables_of_it)
         entries = []
-        for row in csv.DictReader(text.splitlines()):
+        for row in _rows(text, name):
             clip, label = _clip(row, name), None
             folder = "test"
             if row.get("label"):
                 label = label_of(row["label"], labels, name)
                 folder = names[label].replace(" ", "_")
-            folders[clip] = folder
+            elif subset != "test":
+                raise UserError(f"{name} gives {clip} no label: fetch the table that has the column label")
+            folder = folders.setdefault(clip, folder)  # of a clip in two tables, the one of the first
             entries.append(Entry((f"{REPAIRED}/{clip}", f"{folder}/{clip}"), label))
         subsets.append(Subset(subset, 1, tuple(entries)))
     return Annotations(names, tuple(subsets), folders)
+
+
+def _rows(text: str, name: str) -> list[dict[str, str]]:
+    try:
+        return list(csv.DictReader(text.splitlines()))
+    except csv.Error as error:
+        raise UserError(f"{name} is no table: {error}") from error
 
 
 def _clip(row: dict[str, str], name: str) -> str:
@@ -44,9 +53,9 @@ def _clip(row: dict[str, str], name: str) -> str:
     try:
         start, end = int(float(row["time_start"])), int(float(row["time_end"]))
         return f"{row['youtube_id']}_{start:06d}_{end:06d}"
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise UserError(
-            f"{name} must have the columns label, youtube_id, time_start, time_end, split; got {row}"
+            f"{name} must have the columns label, youtube_id, time_start, time_end, split; got {str(row)[:200]}"
         ) from error
 
 

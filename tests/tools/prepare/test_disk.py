@@ -1,0 +1,36 @@
+"""What the disk says of --root is one line, and what lies there stays."""
+
+import pytest
+
+from tests.tools.prepare import miniatures
+from tests.tools.prepare.conftest import content
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """Class folders."""
+    return miniatures.own_folder(tmp_path_factory.mktemp("own") / "source")
+
+
+@pytest.mark.parametrize(
+    "place", ["", "videos", "videos/fight", "annotations", "annotations/classes.txt/x", ".actionalign"]
+)
+def test_a_file_in_the_way(prepare, tmp_path, source, place):
+    root = tmp_path / "root"
+    miniatures.write(tmp_path, {f"root/{place}".rstrip("/"): b"mine"})
+    before = content(tmp_path)
+    code, _ = prepare("folder", "--source", source, "--root", root)
+    assert str(code).startswith("error: ")
+    assert str(root) in code
+    assert "\n" not in code
+    assert before.items() <= content(tmp_path).items()
+
+
+@pytest.mark.parametrize("name", ["loop", "dangling/root", "a" * 300])
+def test_roots_that_cannot_be(prepare, tmp_path, source, name):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    code, _ = prepare("folder", "--source", source, "--root", tmp_path / name)
+    assert str(code).startswith(f"error: cannot use {tmp_path}/")
+    assert "\n" not in code
+    assert not (tmp_path / "nowhere").exists()
