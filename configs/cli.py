@@ -117,7 +117,8 @@ def limits_of(args: argparse.Namespace) -> Limits:
 def add_options(section: argparse._ArgumentGroup, defaults: Options) -> None:
     """Adds one flag for each option of a group."""
     for name, option in fields_of(type(defaults)).items():
-        shown = _as_flag(getattr(defaults, option.name))
+        value = getattr(defaults, option.name)
+        shown = "" if value == () else _as_flag(value)
         _add_flag(section, name, option, option.metadata["help"] + (f" (default: {shown})" if shown else ""))
 
 

@@ -46,7 +46,7 @@ def look_at(path: str, num_frames: int | None, limits: Limits) -> Look:
 
 
 def hashes_of(frames: np.ndarray) -> np.ndarray:
-    """Difference hashes: whether the brightness falls from each of 9 x 8 cells to the one on its right.
+    """Difference hashes: whether the brightness rises from each of 9 x 8 cells to the one on its right.
 
     Args:
         frames: uint8 [T, H, W, 3] RGB.

@@ -40,10 +40,7 @@ def lists_of(
     Raises:
         UserError: A split does not exist, or a path cannot stand in a list.
     """
-    existing = sorted({subset.split for subset in annotations.subsets})
-    for split in splits:
-        if split not in existing:
-            raise UserError(f"split {split} does not exist: there are {', '.join(map(str, existing))}")
+    check_splits(annotations, splits)
     if left_out:
         _say_unknown(annotations, kinds, left_out)
     files = {CLASSES: "".join(f"{name}\n" for name in annotations.class_names).encode()}
@@ -65,6 +62,14 @@ def lists_of(
     return Written(files, tuple(records))
 
 
+def check_splits(annotations: Annotations, splits: Collection[int]) -> None:
+    """Raises UserError for a split that does not exist."""
+    existing = sorted({subset.split for subset in annotations.subsets})
+    for split in splits:
+        if split not in existing:
+            raise UserError(f"split {split} does not exist: there are {', '.join(map(str, existing))}")
+
+
 def _names(release: Release, subset: Subset, kind: str) -> Iterator[str]:
     """Names of a list; without labels it has none of those that training looks for."""
     if subset.subset != "test":
@@ -74,17 +79,14 @@ def _names(release: Release, subset: Subset, kind: str) -> Iterator[str]:
 
 
 def _say_unknown(annotations: Annotations, kinds: Mapping[str, Index], left_out: set[str]) -> None:
-    """Says how many lines of --leave_out leave nothing out; what is annotated and has been taken away is no error."""
-    paths: set[str | None] = set()
-    absent: set[str] = set()  # names without suffix
-    for entry in (entry for subset in annotations.subsets for entry in subset.entries):
-        found = _paths_of(entry, kinds)
-        paths |= found
-        absent.update(entry.names if found == {None} else ())
+    """Says how many lines of --leave_out are no paths; one of what is annotated and has been taken away is."""
+    paths = {path for index in kinds.values() for path in index.paths()}
+    entries = [entry for subset in annotations.subsets for entry in subset.entries]
+    absent = {name for entry in entries if _paths_of(entry, kinds) == {None} for name in entry.names}
     unknown = {path for path in left_out if path not in paths and not absent & {path, stem_of(path)}}
     if unknown:
         command.say(
-            f"{len(unknown)} of {len(left_out)} lines of --leave_out name nothing that is annotated, such as "
+            f"{len(unknown)} of {len(left_out)} lines of --leave_out name nothing that is there, such as "
             f"{min(unknown)}: a line must be a path as the lists have it, without the numbers after it"
         )
 

@@ -15,9 +15,8 @@ from configs.limits import Limits
 from runtime import command
 from runtime.errors import UserError
 from runtime.owned import Owned
-from tools.prepare import record
+from tools.prepare import record, undecodable
 from tools.prepare.fingerprints import Look, look_at, near_duplicates
-from tools.prepare.lists import left_out_by
 from tools.prepare.record import ListRecord
 from tools.prepare.release import Release
 from tools.prepare.workers import in_parallel
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 SAMPLE = 200  # videos of each list that are decoded by default,
 SMALL = 1000  # unless all lists together have so few
-BROKEN = "annotations/undecodable.txt"
 
 
 @dataclass(frozen=True)
@@ -163,14 +161,7 @@ def _require_usable(checked: Sequence[Checked], root: Path) -> None:
     if errors:
         owned = Owned(root)
         with owned.locked(f"another process prepares {root}"):
-            before = (
-                left_out_by(str(root / BROKEN)) if (root / BROKEN).exists() else set()
-            )  # they are looked at no more
-            owned.write({BROKEN: "".join(f"{path}\n" for path in sorted(before | errors.keys())).encode()})
-        raise UserError(
-            f"unusable: {len(errors)} listed videos do not decode, such as {next(iter(errors.values()))}; test.py "
-            f"would stop at one: prepare again with --leave_out {root / BROKEN}"
-        )
+            undecodable.refuse(owned, errors, "listed videos")
 
 
 def _next_command(release: Release, root: Path, label_order: str, lists: Sequence[ListRecord]) -> str:

@@ -13,7 +13,7 @@ from configs.limits import Limits
 from runtime import command
 from runtime.errors import UserError
 from runtime.owned import Owned
-from tools.prepare import frames, grouping, lists, record, sources
+from tools.prepare import frames, grouping, lists, record, sources, undecodable
 from tools.prepare.archives import Archive
 from tools.prepare.fingerprints import look_at
 from tools.prepare.media import Index, frames_in, stem_of, videos_in
@@ -48,6 +48,8 @@ def prepare(name: str, release: Release, given: Sequence[str], root: Path, setti
     found = sources.find(release.videos, given)
     texts = sources.texts_of(release, given, settings.unpacking)
     annotations = release.annotate(texts, settings.lists) if release.annotate else None
+    if annotations:
+        lists.check_splits(annotations, settings.lists.splits)
     left_out = lists.left_out_by(settings.lists.leave_out)
     owned = Owned(root)
     with owned.locked(f"another process prepares {root}"):
@@ -57,8 +59,9 @@ def prepare(name: str, release: Release, given: Sequence[str], root: Path, setti
         _place_all(owned, prepared, found, release, annotations, settings)
         kinds = _media(owned, release, settings, limits, bool(prepared["frames"]))
         if annotations is None:
-            hashes = functools.partial(_hashes, root=root, settings=settings, limits=limits)
-            annotations = grouping.divide(kinds[VIDEOS].paths(), settings.lists, hashes)
+            hashes = functools.partial(_hashes, owned=owned, settings=settings, limits=limits)
+            paths = [path for path in kinds[VIDEOS].paths() if not left_out & {path, stem_of(path)}]
+            annotations = grouping.divide(paths, settings.lists, hashes)
         done = lists.lists_of(release, annotations, kinds, settings.lists.splits, left_out)
         prepared["lists"], prepared["label_order"] = list(done.records), settings.lists.label_order
         owned.write(done.files)
@@ -175,13 +178,11 @@ def _make(
         command.say(f"{len(errors)} of {len(jobs)} videos do not decode, so {target}/ lacks them:", *errors[:3])
 
 
-def _hashes(paths: Sequence[str], root: Path, settings: Settings, limits: Limits) -> list[np.ndarray]:
-    """Perceptual hashes of each video; raises UserError if one does not decode."""
-
-    def look(path: str) -> np.ndarray:
-        found = look_at(str(root / VIDEOS / path), None, limits)
-        if found.hashes is None:
-            raise UserError(f"{found.error}: take it out of --source and of {root / VIDEOS}")
-        return found.hashes
-
-    return in_parallel(look, paths, settings.workers, "sources")
+def _hashes(paths: Sequence[str], owned: Owned, settings: Settings, limits: Limits) -> list[np.ndarray]:
+    """Perceptual hashes of each video; raises UserError if some do not decode, after all have been looked at."""
+    root = owned.folder / VIDEOS
+    looks = in_parallel(lambda path: look_at(str(root / path), None, limits), paths, settings.workers, "sources")
+    errors = {path: look.error for path, look in zip(paths, looks, strict=True) if look.hashes is None}
+    if errors:
+        undecodable.refuse(owned, errors, "videos")
+    return [look.hashes for look in looks if look.hashes is not None]

@@ -41,7 +41,7 @@ class Media(Options):
 class Lists(Options):
     """What is listed, and how."""
 
-    splits: tuple[int, ...] = option((), "official splits to list, as 1,3; all of them by default")
+    splits: tuple[int, ...] = option((), "official splits to list, as 1,3")
     label_order: str = option(
         "csv", "of jester: that of its csv file, or the alphabet", choices=("csv", "alphabetical")
     )

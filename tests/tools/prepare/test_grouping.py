@@ -102,7 +102,16 @@ def test_a_video_that_does_not_decode_is_named(prepare, tmp_path):
     (source / "fight" / "broken.mp4").write_bytes(b"no video")
     code, _ = prepare("folder", "--source", source, "--root", tmp_path / "root")
     assert "broken.mp4 is no readable video" in code
-    assert "take it out of --source" in code
+    (source / "fight" / "broken too.mp4").write_bytes(b"no video")
+    code, _ = prepare("folder", "--source", source, "--root", tmp_path / "root")
+    left_out = tmp_path / "root/annotations/undecodable.txt"
+    assert code.startswith("error: unusable: 2 videos do not decode, such as ")
+    assert f"prepare again with --leave_out {left_out}" in code
+    assert left_out.read_text() == "fight/broken too.mp4\nfight/broken.mp4\n"
+    code, out = prepare("folder", "--source", source, "--root", tmp_path / "root", "--leave_out", left_out)
+    assert code == 0
+    assert "--leave_out" not in out
+    assert not any("broken" in name for side in sides(tmp_path / "root") for name in side)
 
 
 def random_groups(seed):

@@ -73,7 +73,7 @@ def test_what_does_not_decode_makes_it_unusable_until_it_is_left_out(prepare, tm
     listed.write_text(lines, encoding="utf-8-sig")
     code, out = prepare("ucf101", "--source", source, "--root", root, "--leave_out", listed)
     assert out.startswith(
-        "2 of 3 lines of --leave_out name nothing that is annotated, such as Hammering/v_Hammering_g02_c01.avi 34: "
+        "2 of 3 lines of --leave_out name nothing that is there, such as Hammering/v_Hammering_g02_c01.avi 34: "
     )
     flags = ("--source", source, "--root", root, "--leave_out", "nowhere")
     assert "cannot read nowhere" in prepare("ucf101", *flags)[0]

@@ -292,6 +292,8 @@ def test_splits(prepare, tmp_path):
     assert prepare("ucf101", "--source", source, "--root", root, "--splits", "4")[0] == (
         "error: split 4 does not exist: there are 1, 2, 3"
     )
+    assert prepare("ucf101", "--source", source, "--root", tmp_path / "other", "--splits", "4")[0] != 0
+    assert not (tmp_path / "other").exists()
 
 
 def test_frames_are_those_of_the_decoder_in_the_template_of_mmaction2(prepare, tmp_path):
@@ -463,3 +465,4 @@ def test_help_answers_without_what_is_heavy():
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert done.returncode == 0
     assert "--max_archive_ratio" in done.stdout
+    assert "official splits to list, as 1,3\n" in done.stdout
