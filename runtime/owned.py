@@ -164,11 +164,18 @@ class Owned:
 
         Raises:
             ForeignError: There is something of that name, or the name leads out of the folder.
+            OSError: It cannot be written; the error names what it was to become.
         """
         self._check_inside(name)
         target = self.folder / name
         with self.scratch() as place:
-            yield place
+            try:
+                yield place
+            except OSError as error:
+                names = [str(name) for name in (error.filename, error.filename2) if name]
+                if error.errno is None or (names and not any(name.startswith(str(place)) for name in names)):
+                    raise
+                raise OSError(error.errno, error.strerror, str(target)) from error
             if os.path.lexists(target):
                 raise ForeignError(f"{target} is there already: move it, or name another folder")
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -314,7 +321,9 @@ class Owned:
 
     def _check_inside(self, name: str) -> None:
         if not Path(os.path.realpath((self.folder / name).parent)).is_relative_to(os.path.realpath(self.folder)):
-            raise ForeignError(f"{name} is not inside of {self.folder}")
+            raise ForeignError(
+                f"{name} is not inside of {self.folder}, for a link in it: let the whole folder lie where there is room"
+            )
 
     def _identity(self) -> str:
         return str(self.folder.stat().st_ino)

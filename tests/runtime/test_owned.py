@@ -206,6 +206,19 @@ def test_what_was_not_finished_leaves_nothing(owned):
     assert content(owned.folder) == {"a.txt": b"one", "sub/b.txt": b"two"}
 
 
+@pytest.mark.parametrize("filenames", [(), ("scratch",), ("/source", None, "scratch")])
+def test_a_full_disk_names_what_was_to_be_added(owned, filenames):
+    def fail(place):
+        raise OSError(28, "No space left on device", *(place if name == "scratch" else name for name in filenames))
+
+    with pytest.raises(OSError, match="space") as raised, owned.adding("media/a.bin") as place:
+        fail(place)
+    assert raised.value.filename == str(owned.folder / "media/a.bin")
+    with pytest.raises(OSError, match="denied") as raised, owned.adding("media/a.bin"):
+        raise OSError(13, "Permission denied", "/source")
+    assert raised.value.filename == "/source"
+
+
 def test_a_full_disk_leaves_what_was_there(owned, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
