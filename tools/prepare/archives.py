@@ -59,14 +59,17 @@ class Piece:
 
 @dataclass(frozen=True)
 class Archive:
-    """One archive in one or more pieces."""
+    """One archive in one or more pieces; `title`: for messages, if its path does not say what it is."""
 
     pieces: tuple[Piece, ...]
+    title: str = ""
 
     @property
     def name(self) -> str:
         """For messages."""
         first = str(self.pieces[0].path)
+        if self.title:
+            return self.title
         return first if len(self.pieces) == 1 else f"{first} and the {len(self.pieces) - 1} pieces after it"
 
     @property

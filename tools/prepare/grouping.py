@@ -54,9 +54,10 @@ def divide(
 
 def _source_of(path: str, pattern: str) -> str:
     match = re.search(pattern, path.split("/")[-1])
-    if not match:
+    source = (match[1] if match.re.groups else match[0]) if match else None
+    if not source:
         raise UserError(f"source_pattern {pattern!r} is not found in the name of {path}: every name must tell a source")
-    return (match[1] if match.re.groups else match[0]) or ""
+    return source
 
 
 def _grouped(keys: Sequence[Hashable]) -> list[list[int]]:

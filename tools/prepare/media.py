@@ -22,23 +22,28 @@ class Index:
     """Media by their paths without suffix.
 
     Args:
+        folder: That they are below.
         paths: Relative paths, with suffix where they have one.
         counts: Path -> frames, of folders of frames.
+        ignores_case: Whether a path is found in another case, too.
 
     Raises:
         UserError: Two videos differ in nothing but their suffix, so that lists and frames could not tell them apart.
     """
 
-    def __init__(self, paths: Iterable[str], counts: dict[str, int] | None = None) -> None:
+    def __init__(
+        self, folder: Path, paths: Iterable[str], counts: dict[str, int] | None = None, ignores_case: bool = False
+    ) -> None:
         self.counts = counts or {}
         stems: dict[str, str] = {}
         for path in sorted(paths):
             other = stems.setdefault(path if path in self.counts else stem_of(path), path)
             if other != path:
-                raise UserError(f"{other} and {path} have the same name: rename one")
+                raise UserError(
+                    f"{other} and {path} of {folder} have the same name: rename one in --source, and remove it there"
+                )
         self._paths = stems
-        # Of UCF101 lists and files write HandStandPushups in several ways.
-        self._lenient = {stem.casefold(): path for stem, path in stems.items()}
+        self._lenient = {stem.casefold(): path for stem, path in stems.items()} if ignores_case else {}
 
     def path_of(self, names: Iterable[str]) -> str | None:
         """The path of the first of these names that is there, if need be in another case."""
@@ -53,19 +58,21 @@ class Index:
         return sorted(self._paths.values())
 
 
-def videos_in(folder: Path) -> Index:
+def videos_in(folder: Path, ignores_case: bool = False) -> Index:
     """The video files below a folder."""
-    return Index(path for path in _files_below(folder, "") if re.fullmatch(VIDEO_FILE, path, re.IGNORECASE | re.DOTALL))
+    paths = _files_below(folder, "")
+    videos = (path for path in paths if re.fullmatch(VIDEO_FILE, path, re.IGNORECASE | re.DOTALL))
+    return Index(folder, videos, ignores_case=ignores_case)
 
 
-def frames_in(folder: Path) -> Index:
+def frames_in(folder: Path, ignores_case: bool = False) -> Index:
     """The folders of frames below a folder."""
     counts: dict[str, int] = {}
     for path in _files_below(folder, ""):
         if FRAME_FILE.fullmatch(path):
             parent = path.rpartition("/")[0]
             counts[parent] = counts.get(parent, 0) + 1
-    return Index(counts, counts)
+    return Index(folder, counts, counts, ignores_case)
 
 
 def _files_below(folder: Path, prefix: str) -> Iterator[str]:

@@ -152,8 +152,8 @@ def _media(
         )
     if media.frames:
         _make(owned, VIDEOS, FRAMES, "", functools.partial(frames.extract, media=media, limits=limits), settings)
-    videos = {VIDEOS: videos_in(root / VIDEOS)}
-    return {FRAMES: frames_in(root / FRAMES)} | videos if has_made_frames else videos
+    videos = {VIDEOS: videos_in(root / VIDEOS, release.ignores_case)}
+    return {FRAMES: frames_in(root / FRAMES, release.ignores_case)} | videos if has_made_frames else videos
 
 
 def _make(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from runtime.errors import UserError
 from tools.prepare.settings import Lists
 
+TAR = r"(tar(\.(bz2|gz|xz))?|tgz)"  # endings of names; not .tar.md5
 VIDEO_FILE = r".+\.(avi|flv|m4v|mkv|mov|mp4|mpe?g|ogv|webm|wmv)"
 
 
@@ -87,6 +88,7 @@ class Release:
         official: (subset, split) -> number of videos that the site speaks of.
         has_splits: Whether the site divides the same videos several times.
         has_frames: Whether the site gives folders of frames, not videos.
+        ignores_case: Whether its annotation files write names in another case than its videos have.
     """
 
     list_name: str
@@ -99,6 +101,7 @@ class Release:
     official: Mapping[tuple[str, int], int] = field(default_factory=dict)
     has_splits: bool = False
     has_frames: bool = False
+    ignores_case: bool = False
 
 
 def text_named(texts: Texts, *names: str) -> tuple[str, str]:

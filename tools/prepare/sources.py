@@ -184,8 +184,9 @@ def _archives_of(part: Part, files: Mapping[Folder, Sequence[str]]) -> tuple[Arc
     for path in matching:
         for name, piece in _pieces_in(part, path):
             pieces.setdefault(name, piece)  # a zip beside what was taken out of it
-    _check_pieces(sorted(pieces))
-    return (Archive(tuple(pieces[name] for name in sorted(pieces))),) if pieces else ()
+    names = sorted(pieces, key=lambda name: (_number_of(name), name))
+    _check_pieces(names)
+    return (Archive(tuple(pieces[name] for name in names)),) if pieces else ()
 
 
 def _pieces_in(part: Part, path: Path) -> list[tuple[str, Piece]]:
@@ -197,9 +198,14 @@ def _pieces_in(part: Part, path: Path) -> list[tuple[str, Piece]]:
     return [(Path(name).name, Piece(path, name)) for name in inner]
 
 
+def _number_of(piece: str) -> int:
+    match = re.search(r"-(\d+)$", piece)  # -1 and -10, or -01 and -10
+    return int(match[1]) if match else -1
+
+
 def _check_pieces(names: Sequence[str]) -> None:
     """Raises UserError if one of the numbered pieces is absent."""
-    numbers = [int(match[1]) for name in names if (match := re.search(r"-(\d+)$", name))]
+    numbers = set(map(_number_of, names))
     for number in range(max(numbers, default=-1)):
         if number not in numbers:
             absent = re.sub(r"\d+$", f"{number:02d}", names[0])

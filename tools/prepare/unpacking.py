@@ -107,17 +107,17 @@ class Unpacker:
         """The files of an archive in an archive, whose name counts as a folder; those in it are no archives."""
         with self._owned.scratch() as scratch:
             scratch.mkdir()
-            inner = Archive((Piece(scratch / parts[-1]),))
+            inner = Archive((Piece(scratch / parts[-1]),), f"{parts[-1]} of {archive.name}")
             with errors_named(archive.name), member.open() as source, inner.pieces[0].path.open("xb") as file:
                 _copy(source, file, member.size, self._meter(archive, archive.size + FREE))
-            with errors_named(f"{parts[-1]} of {archive.name}"):
+            with errors_named(inner.name):
                 for found in members(inner, self._limits, self._check_running):
                     self._count_file(archive)
                     inner_parts = safe_parts(found.name, archive.name)
                     if found.kind not in ("file", "folder"):
                         raise ArchiveError(f"{archive.name} holds {found.name!r}, a {found.kind}")
                     if found.kind == "file":
-                        yield f"{parts[-1]} of {archive.name}", (*parts[:-1], Path(parts[-1]).stem, *inner_parts), found
+                        yield inner.name, (*parts[:-1], Path(parts[-1]).stem, *inner_parts), found
 
     def _put(self, target: str, member: Member, archive: str, take: Callable[[int], None]) -> None:
         """Writes a file, or looks that it is there already."""
@@ -227,4 +227,7 @@ def _compare(source: IO[bytes], path: Path, archive: str) -> None:
                 same = file.read(len(block)) == block
             same = same and not file.read(1)
     if not same:
-        raise ForeignError(f"{path} is there, and is not what {archive} holds: move it, or name another --root")
+        raise ForeignError(
+            f"{path} is there, and is not what {archive} holds: move it, or name another --root, unless "
+            "--source has two of this name"
+        )

@@ -61,6 +61,8 @@ def test_a_pattern_that_tells_sources_by_names(prepare, tmp_path):
         assert not {name[places] for name in train} & {name[places] for name in val}
     code, _ = prepare("folder", "--source", source, "--root", root, "--source_pattern", "night")
     assert code.startswith("error: source_pattern 'night' is not found in the name of a/day0_cam1.mp4")
+    code, _ = prepare("folder", "--source", source, "--root", root, "--source_pattern", "x*")
+    assert code.startswith("error: source_pattern 'x*' is not found in the name of ")
     code, _ = prepare("folder", "--source", source, "--root", root, "--source_pattern", "day")
     assert "no class has two sources, by --source_pattern: nothing of 16 videos" in code
 
@@ -80,7 +82,11 @@ def test_videos_of_the_same_name_and_class_are_refused(prepare, tmp_path):
     files = {f"a/{n}.mp4": miniatures.video("mp4", n) for n in range(4)} | {"a/0.avi": miniatures.video("avi", 9)}
     source = miniatures.write(tmp_path / "source", files)
     code, _ = prepare("folder", "--source", source, "--root", tmp_path / "root")
-    assert "a/0.avi and a/0.mp4" in code
+    assert f"a/0.avi and a/0.mp4 of {tmp_path}/root/videos have the same name" in code
+    assert "rename one in --source, and remove it there" in code
+    (source / "a/0.avi").rename(source / "a/9.avi")
+    (tmp_path / "root/videos/a/0.avi").unlink()
+    assert prepare("folder", "--source", source, "--root", tmp_path / "root")[0] == 0
 
 
 @pytest.mark.parametrize("name", ["fight/a\tb.mp4", "fight/a\nb.mp4", "fight/\udcff.mp4", " fight/a.mp4"])

@@ -165,6 +165,16 @@ def test_kinetics_counts_what_is_absent_and_takes_what_was_repaired(prepare, tmp
     assert lines(root, "classes.txt") == list(names)
 
 
+def test_clips_of_kinetics_differ_by_case(prepare, tmp_path):
+    source, root = miniatures.kinetics400(tmp_path / "source"), tmp_path / "root"
+    with (source / "annotations/train.csv").open("a") as file:
+        file.write("zumba,-_ABCDEFGH1,1,11,train,0\n")
+    (source / "train/part_0.tar.gz.md5").write_text("0  part_0.tar.gz")
+    code, out = prepare("kinetics400", "--source", source, "--root", root)
+    assert code == 0
+    assert "train    1             -          4         2        2" in out
+
+
 def test_a_clip_of_kinetics_that_the_test_names_too(prepare, tmp_path):
     source, root = miniatures.kinetics400(tmp_path / "source"), tmp_path / "root"
     with (source / "annotations/test.csv").open("a") as file:
@@ -217,6 +227,17 @@ def test_something_v2_comes_in_pieces_or_in_zips_of_pieces(prepare, tmp_path, in
     assert lines(root, "sthv2_val_list_videos.txt") == [f"{i + 4}.webm {label}" for i, label in enumerate(labels)]
     assert lines(root, "sthv2_test_list_videos.txt") == ["7.webm"]
     assert (root / "videos/7.webm").read_bytes() == miniatures.video("webm", 307)
+
+
+def test_pieces_are_counted_by_their_numbers(prepare, tmp_path):
+    source, root = miniatures.something_v2(tmp_path / "source"), tmp_path / "root"
+    prefix = "20bn-something-something-v2"
+    content_of_tar = b"".join(path.read_bytes() for path in sorted(source.glob(f"{prefix}*")))
+    for path in source.glob(f"{prefix}-*"):
+        path.unlink()
+    pieces = miniatures.in_pieces(content_of_tar, prefix, 12)
+    miniatures.write(source, {name.replace("-0", "-"): piece for name, piece in pieces.items()})
+    assert prepare("something-v2", "--source", source, "--root", root)[0] == 0
 
 
 def test_an_absent_piece_is_named(prepare, tmp_path):

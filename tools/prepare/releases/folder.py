@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tools.prepare.release import VIDEO_FILE, Part, Release, in_class_folder
+from tools.prepare.release import TAR, VIDEO_FILE, Part, Release, in_class_folder
 
 RELEASE = Release(
     list_name="folder",
-    videos=(Part("the videos", "<class>/<video>", r".+\.(rar|zip|tar|tar\..*|tgz)", VIDEO_FILE, is_mixed=True),),
+    videos=(Part("the videos", "<class>/<video>", rf".+\.(rar|zip|{TAR})", VIDEO_FILE, is_mixed=True),),
     texts=(),
     annotate=None,
     place=in_class_folder,

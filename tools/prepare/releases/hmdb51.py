@@ -9,6 +9,7 @@ import re
 
 from runtime.errors import UserError
 from tools.prepare.release import (
+    TAR,
     Annotations,
     Entry,
     Part,
@@ -50,7 +51,7 @@ RELEASE = Release(
     videos=(
         Part(
             "the videos", "hmdb51_org.rar, or what it holds: <class>.rar or <class>/*.avi",
-            r"(?!test_train_splits).+\.(rar|zip|tar.*|tgz)", r".+\.(avi|mp4)", nested=r".+\.rar",
+            rf"(?!test_train_splits).+\.(rar|zip|{TAR})", r".+\.(avi|mp4)", nested=r".+\.rar",
         ),
     ),
     texts=(

@@ -9,7 +9,18 @@ import csv
 from collections.abc import Sequence
 
 from runtime.errors import UserError
-from tools.prepare.release import Annotations, Entry, Part, Release, Subset, Texts, label_of, labels_by_name, text_named
+from tools.prepare.release import (
+    TAR,
+    Annotations,
+    Entry,
+    Part,
+    Release,
+    Subset,
+    Texts,
+    label_of,
+    labels_by_name,
+    text_named,
+)
 from tools.prepare.settings import Lists
 
 REPAIRED = "replacement"
@@ -74,18 +85,18 @@ RELEASE = Release(
     videos=(
         Part(
             "the videos", "k400/{train,val,test}/part_N.tar.gz, or folders of <youtube id>_000001_000011.mp4",
-            r"(part_\d+|k400.*|(train|val|test)(_\d+)?)\.(tar.*|tgz|zip)", CLIP_FILE,
+            rf"(part_\d+|k400.*|(train|val|test)(_\d+)?)\.({TAR}|zip)", CLIP_FILE,
             is_mixed=True,
         ),
         Part(
             "the repaired videos", "replacement_for_corrupted_k400.tgz",
-            r"replacement.*\.(tar.*|tgz)", CLIP_FILE, is_optional=True,
+            rf"replacement.*\.{TAR}", CLIP_FILE, is_optional=True,
             is_mixed=True,
         ),
     ),
     texts=(
         Part(
-            "the tables", "k400/annotations/train.csv and val.csv", r"(annotations|kinetics400)\.(tar.*|tgz|zip)",
+            "the tables", "k400/annotations/train.csv and val.csv", rf"(annotations|kinetics400)\.({TAR}|zip)",
             r"(train|val|validate|test)\.csv",
         ),
     ),

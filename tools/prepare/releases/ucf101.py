@@ -9,6 +9,7 @@ import re
 
 from runtime.errors import UserError
 from tools.prepare.release import (
+    TAR,
     Annotations,
     Entry,
     Part,
@@ -59,7 +60,7 @@ RELEASE = Release(
     videos=(
         Part(
             "the videos", "UCF101.rar, or its folder UCF-101/<class>/v_*.avi",
-            r"UCF-?101\.(rar|zip|tar.*|tgz)", r"v_.+\.(avi|mp4)",
+            rf"UCF-?101\.(rar|zip|{TAR})", r"v_.+\.(avi|mp4)",
         ),
     ),
     texts=(
@@ -76,4 +77,5 @@ RELEASE = Release(
         ("val", 1): 3783, ("val", 2): 3734, ("val", 3): 3696,
     },
     has_splits=True,
+    ignores_case=True,  # HandStandPushups
 )  # fmt: skip
