@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +46,8 @@ def prepare(name: str, release: Release, given: Sequence[str], root: Path, setti
     """
     _check(name, release, given, root, settings)
     found = sources.find(release.videos, given)
+    if release.annotate is None:
+        sources.say_unknown(release.videos, given)
     texts = sources.texts_of(release, given, settings.unpacking)
     annotations = release.annotate(texts, settings.lists) if release.annotate else None
     if annotations:
@@ -111,6 +113,24 @@ def _place_all(
     over = [*unpacker.passed_over, *_put_files(owned, found, place, settings.workers)]
     if over:
         command.say(f"{len(over)} files of --source are in no table or in no folder of a class, such as {over[0]}")
+    if annotations is None:  # so that all that is there is listed
+        _say_no_longer_given(owned, folder, found, place, prepared["archives"])
+
+
+def _say_no_longer_given(
+    owned: Owned, folder: str, found: Sequence[Found], place: Place, archives: Mapping[str, Folders]
+) -> None:
+    """Says how many videos no folder and no archive of --source holds, such as renamed ones under their old names."""
+    files = [(one, name) for part in found for one, names in part.files.items() for name in names]
+    given = {place(one.origin, (*one.below, name)) for one, name in files}
+    others = [path for path in videos_in(owned.folder / folder).paths() if f"{folder}/{path}" not in given]
+    number = len(others) - sum(count for folders in archives.values() for count, _ in folders.values())
+    if number > 0:
+        example = "" if archives else f", such as {others[0]}"
+        command.say(
+            f"{number} videos of {owned.folder / folder} are no longer in --source{example}: remove them there if they "
+            "are not to be listed"
+        )
 
 
 def _digest(annotations: Annotations | None) -> str:

@@ -84,6 +84,15 @@ def _say_not_read(part: Part, loose: Path, packed: Path, number: int) -> None:
     )
 
 
+def say_unknown(parts: Sequence[Part], sources: Sequence[str]) -> None:
+    """Says how many files are of no kind that the parts of a data set have, such as videos of a rare format."""
+    patterns = [pattern for part in parts for pattern in (part.archives, part.files)]
+    paths = [folder.path / name for folder, names in _files_of_all(sources).items() for name in names]
+    unknown = [path for path in paths if not any(_matches(pattern, path.name) for pattern in patterns)]
+    if unknown:
+        command.say(f"{len(unknown)} files of --source are of no known kind, such as {unknown[0]}")
+
+
 def texts_of(release: Release, sources: Sequence[str], limits: Unpacking) -> Texts:
     """The annotation files of a data set, name -> content; raises UserError as `find` does."""
     texts: dict[str, str] = {}

@@ -125,3 +125,22 @@ def test_an_archive_is_read_again_if_it_has_changed_and_not_otherwise(prepare, t
     assert prepare(*flags)[0] == 0
     assert not read
     assert len(json.loads((root / "prepared.json").read_text())["archives"]) == 1
+
+
+def test_own_videos_that_are_gone_or_of_no_known_kind_are_counted(prepare, tmp_path):
+    source, root = miniatures.own_folder(tmp_path / "s"), tmp_path / "root"
+    miniatures.write(source, {"walk.zip": miniatures.zipped({"walk/a.mp4": miniatures.video("mp4", 9)})})
+    miniatures.write(source, {"fight/a.3gp": b"x", "fight/b.ts": b"x", "c.7z": b"x"})
+    flags = ("folder", "--source", source, "--root", root)
+    code, out = prepare(*flags)
+    assert code == 0
+    assert out.startswith(f"3 files of --source are of no known kind, such as {source}/c.7z\n")
+    assert "no longer" not in out
+    (source / "fight/camera00_a.mp4").rename(source / "fight/renamed.mp4")
+    assert f"\n1 videos of {root}/videos are no longer in --source: remove them there" in prepare(*flags)[1]
+    (source / "walk.zip").unlink()
+    out = prepare(*flags)[1]
+    assert f"\n2 videos of {root}/videos are no longer in --source, such as fight/camera00_a.mp4: remove them" in out
+    (root / "videos/fight/camera00_a.mp4").unlink()
+    (root / "videos/walk/a.mp4").unlink()
+    assert "no longer" not in prepare(*flags)[1]
