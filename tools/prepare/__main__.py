@@ -65,9 +65,9 @@ def _disk_errors_named() -> Iterator[None]:
     except OSError as error:
         if error.errno in command.FULL or error.errno is None:
             raise
+        place = error.filename2 or error.filename or "a file of --source or --root"  # the target of a rename counts
         raise UserError(
-            f"cannot use {error.filename or 'a file of --source or --root'}: {error.strerror}; move what is there, or "
-            "name another --root or --source"
+            f"cannot use {place}: {error.strerror}; move what is there, or name another --root or --source"
         ) from error
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,7 +97,8 @@ def _place_all(
     jobs = [(archive, one.part) for one in found for archive in one.archives]
     asked = {archive.key + tables for archive, _ in jobs}
     prepared["archives"] = {key: folders for key, folders in prepared["archives"].items() if key in asked}
-    finished = is_unpacked(owned, prepared["archives"])
+    loose = _targets(found, place) if jobs or annotations is None else set()  # may be millions of frames
+    finished = is_unpacked(owned, prepared["archives"], loose)
     jobs = [job for job in jobs if job[0].key + tables not in finished]
 
     def unpack(job: tuple[Archive, Part]) -> tuple[str, Folders]:
@@ -114,16 +115,20 @@ def _place_all(
     if over:
         command.say(f"{len(over)} files of --source are in no table or in no folder of a class, such as {over[0]}")
     if annotations is None:  # so that all that is there is listed
-        _say_no_longer_given(owned, folder, found, place, prepared["archives"])
+        _say_no_longer_given(owned, folder, loose, prepared["archives"])
+
+
+def _targets(found: Sequence[Found], place: Place) -> set[str | None]:
+    """Where unpacked files are put."""
+    files = [(one, name) for part in found for one, names in part.files.items() for name in names]
+    return {place(one.origin, (*one.below, name)) for one, name in files}
 
 
 def _say_no_longer_given(
-    owned: Owned, folder: str, found: Sequence[Found], place: Place, archives: Mapping[str, Folders]
+    owned: Owned, folder: str, loose: Container[str | None], archives: Mapping[str, Folders]
 ) -> None:
     """Says how many videos no folder and no archive of --source holds, such as renamed ones under their old names."""
-    files = [(one, name) for part in found for one, names in part.files.items() for name in names]
-    given = {place(one.origin, (*one.below, name)) for one, name in files}
-    others = [path for path in videos_in(owned.folder / folder).paths() if f"{folder}/{path}" not in given]
+    others = [path for path in videos_in(owned.folder / folder).paths() if f"{folder}/{path}" not in loose]
     number = len(others) - sum(count for folders in archives.values() for count, _ in folders.values())
     if number > 0:
         example = "" if archives else f", such as {others[0]}"

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -185,23 +185,30 @@ def put_file(owned: Owned, source: Path, target: str) -> None:
             shutil.copyfile(source, place)
 
 
-def is_unpacked(owned: Owned, archives: dict[str, Folders]) -> set[str]:
-    """Those archives of a record of which all files are there still, by number and size of the files of each folder."""
+def is_unpacked(owned: Owned, archives: dict[str, Folders], others: Container[str | None]) -> set[str]:
+    """Those archives of a record of which all files are there still, by number and size of the files of each folder.
+
+    Args:
+        owned: The data set.
+        archives: Of the record.
+        others: Names in the data set of files that come from elsewhere, which do not count.
+    """
     expected: dict[str, list[int]] = {}
     for folders in archives.values():
         for folder, (count, size) in folders.items():
             entry = expected.setdefault(folder, [0, 0])
             entry[0] += count
             entry[1] += size
-    other = {folder for folder, numbers in expected.items() if _measured(owned.folder / folder) != numbers}
+    other = {folder for folder, numbers in expected.items() if _measured(owned, folder, others) != numbers}
     return {key for key, folders in archives.items() if not other & folders.keys()}
 
 
-def _measured(folder: Path) -> list[int]:
-    if not folder.is_dir():
+def _measured(owned: Owned, folder: str, others: Container[str | None]) -> list[int]:
+    if not (owned.folder / folder).is_dir():
         return [0, 0]
-    with os.scandir(folder) as items:
-        sizes = [item.stat().st_size for item in items if item.is_file(follow_symlinks=False)]
+    with os.scandir(owned.folder / folder) as items:
+        files = (item for item in items if f"{folder}/{item.name}" not in others)
+        sizes = [item.stat().st_size for item in files if item.is_file(follow_symlinks=False)]
     return [len(sizes), sum(sizes)]
 
 

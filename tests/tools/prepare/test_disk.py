@@ -1,5 +1,8 @@
 """What the disk says of --root is one line, and what lies there stays."""
 
+import errno
+import os
+
 import pytest
 
 from tests.tools.prepare import miniatures
@@ -24,6 +27,17 @@ def test_a_file_in_the_way(prepare, tmp_path, source, place):
     assert str(root) in code
     assert "\n" not in code
     assert before.items() <= content(tmp_path).items()
+
+
+def test_a_right_that_is_missing_names_the_place(prepare, tmp_path, monkeypatch, source):
+    def refuse(start, target):
+        raise PermissionError(errno.EACCES, "Permission denied", str(start), None, str(target))
+
+    monkeypatch.setattr(os, "replace", refuse)
+    code, _ = prepare("folder", "--source", source, "--root", tmp_path / "root", "--workers", 1)
+    assert code.startswith(f"error: cannot use {tmp_path}/root/")
+    assert "Permission denied; move what is there" in code
+    assert "unfinished" not in code
 
 
 @pytest.mark.parametrize("name", ["loop", "dangling/root", "a" * 300])

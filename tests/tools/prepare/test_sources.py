@@ -119,6 +119,8 @@ def test_an_archive_is_read_again_if_it_has_changed_and_not_otherwise(prepare, t
     assert "a/3.mp4" in placed(root)
     (root / "videos/a/2.mp4").unlink()  # of the archive that is gone
     assert prepare(*flags)[0] == 0
+    miniatures.write(source, {"a/own.mp4": miniatures.video("mp4", 9)})
+    assert prepare(*flags)[0] == 0
     read = []
     unpack = Unpacker.unpack
     monkeypatch.setattr(Unpacker, "unpack", lambda *args: read.append(1) or unpack(*args))
