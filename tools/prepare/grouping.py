@@ -36,7 +36,7 @@ def divide(
     names = tuple(sorted({path.split("/")[0] for path in paths}))
     for name in names:
         if not is_listable(name):
-            raise UserError(f"no list can name the class {name!r}: rename its folder in --source and in videos/")
+            raise UserError(f"no list can name the class {name!r}: rename it in --source, and remove it from --root")
     labels = [names.index(path.split("/")[0]) for path in paths]
     if settings.source_pattern:
         groups = _grouped([_source_of(path, settings.source_pattern) for path in paths])

@@ -103,7 +103,8 @@ def _lines(entries: Sequence[Entry], index: Index) -> Iterator[str]:
             continue
         if path != path.strip() or not is_listable(path):
             raise UserError(
-                f"no list can name {path!r}, for a space at its end or what is no text: rename it in --source"
+                f"no list can name {path!r}, for a space at its end or what is no text: rename it in --source, and "
+                "remove it from --root"
             )
         yield " ".join([path, *map(str, _numbers(index.counts.get(path), entry.label))])
 
