@@ -67,9 +67,9 @@ class Archive:
     @property
     def name(self) -> str:
         """For messages."""
-        first = str(self.pieces[0].path)
         if self.title:
             return self.title
+        first = str(self.pieces[0].path)
         return first if len(self.pieces) == 1 else f"{first} and the {len(self.pieces) - 1} pieces after it"
 
     @property
