@@ -6,7 +6,6 @@ bash test_tipc/certify.sh [FOLDER_OF_CONFIGS...]
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -16,8 +15,10 @@ from runtime import command
 from runtime.errors import UserError
 from runtime.lock import locked
 from runtime.owned import Owned
+from test_tipc.config import read_config
+from test_tipc.processes import call
 from test_tipc.report import read_results, write_results, write_table
-from test_tipc.session import ALL_SKIPPED, FAILED, OUTPUT, PASSED, SKIPPED
+from test_tipc.session import ALL_SKIPPED, FAILED, OUTPUT, PASSED, SKIPPED, Session, results_name
 
 CONFIGS = Path("test_tipc/configs")
 # Script, config file, mode; what the small data serve first.
@@ -49,10 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             with locked(results.with_name(f".{results.name}.lock"), f"{results} is being written by another run"):
                 Owned(results).remove_all(is_held=True)  # results of an earlier run are not of this one
         for script, config, mode in RUNS:
-            argv = [str(folder / f"{config}.txt"), mode]
             started = time.perf_counter()
-            code = run("prepare", argv) or run(script, argv)
-            verdict = {0: PASSED, ALL_SKIPPED: SKIPPED}.get(code, FAILED.upper())
+            verdict = certify(folder, script, config, mode)
             rows.append((verdict, folder.name, script, config, mode, time.perf_counter() - started))
     command.say("")
     for verdict, model, script, config, mode, seconds in rows:
@@ -65,12 +64,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(PASSED not in verdicts or FAILED.upper() in verdicts)
 
 
+def certify(folder: Path, script: str, config: str, mode: str) -> str:
+    """Prepares a chain and runs it; returns its verdict, and leaves one for the table in any case."""
+    path = folder / f"{config}.txt"
+    argv = [str(path), mode]
+    code = run(ran := "prepare", argv) or run(ran := script, argv)
+    name = results_name(mode, "dy2static" in script, ";" in read_config(path)["gpu_list"])
+    if ran == script and (OUTPUT / folder.name / name / "results.json").is_file():
+        return {0: PASSED, ALL_SKIPPED: SKIPPED}.get(code, FAILED.upper())
+    session = Session(folder.name, name)  # for a chain that has not come to its end, or to its beginning
+    session.fail(ran, f"exit code {code}")
+    session.finish()
+    return FAILED.upper()
+
+
 def config_folder(path: Path) -> Path:
-    """The folder by its own name; raises UserError for one without configs."""
+    """The folder by its own name; raises UserError for one without configs, or with those of another model."""
     folder = path.resolve()
-    missing = [config for _, config, _ in RUNS if not (folder / f"{config}.txt").is_file()]
-    if missing:
-        raise UserError(f"{path} is no folder of configs: it has no {missing[0]}.txt")
+    for config in dict.fromkeys(config for _, config, _ in RUNS):
+        file = folder / f"{config}.txt"
+        if not file.is_file():
+            raise UserError(f"{path} is no folder of configs: it has no {file.name}")
+        if (model := read_config(file)["model_name"]) != folder.name:  # its results could not be found
+            raise UserError(f"{file}: model_name is {model}: it must be {folder.name}, as the folder")
     return Path(os.path.relpath(folder))
 
 
@@ -78,7 +94,7 @@ def run(script: str, argv: Sequence[str]) -> int:
     """The exit code of a script of this folder."""
     line = ["bash", f"test_tipc/{script}.sh", *argv]
     command.say("", f"$ {' '.join(line)}")
-    return subprocess.run(line, check=False).returncode
+    return call(line)
 
 
 if __name__ == "__main__":

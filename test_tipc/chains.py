@@ -21,7 +21,7 @@ from test_tipc.cpp.chain import inference_cpp
 from test_tipc.lite.chain import inference_lite
 from test_tipc.node.chain import inference_node
 from test_tipc.prepare import dataset_of, videos_of
-from test_tipc.session import FAILED, Session, StepError
+from test_tipc.session import FAILED, Session, StepError, results_name
 from test_tipc.steps import (
     PREDICTIONS,
     Training,
@@ -93,8 +93,8 @@ def _note_nodes(session: Session, training: Training, weights: Path, runs: dict[
     elif key in runs:
         session.judge(f"{training.nodes} nodes learn what 1 does", lambda: compare_nodes(runs[key], weights))
     else:
-        why = f"no entry of gpu_list before it has {training.processes} processes on one node"
-        session.skip(f"{training.nodes} nodes learn what 1 does", why)
+        why = f"no entry of gpu_list before it has trained with {training.processes} processes on one node"
+        session.fail(f"{training.nodes} nodes learn what 1 does", why)
 
 
 def compare_nodes(one: Path, several: Path) -> dict[str, Any]:
@@ -297,8 +297,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     dataset_of(config, mode)
     # A whole training may take days; anything else that takes an hour hangs.
     timeout_s = None if mode.startswith("whole_train") else TIMEOUT_S
-    prefix = "dy2static_" * (args.chain == "dy2static") + "fleet_" * (";" in config["gpu_list"])
-    session = Session(config["model_name"], f"{prefix}{mode}", timeout_s)
+    name = results_name(mode, args.chain == "dy2static", ";" in config["gpu_list"])
+    session = Session(config["model_name"], name, timeout_s)
     try:
         function(config, mode, session)
     except UserError as error:

@@ -14,14 +14,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 from runtime import command
 from runtime.errors import UserError
+from test_tipc.processes import contained
 
 ADDRESS = "127.0.0.1"
-_ENDING = 10.0  # seconds that a launcher may take to end its processes
+_ENDING = 10.0  # seconds that the launchers may take to end their processes
 
 
 class NodeError(UserError):
@@ -48,8 +50,11 @@ def main(argv: Sequence[str] | None = None) -> None:
                 "--nproc_per_node", str(args.nproc_per_node), "--log_dir", str(args.log_dir / f"node_{node}"), *script,
             ]  # fmt: skip
             command.say(f"$ {shlex.join(launcher)}")
-            nodes.append(stack.enter_context(_launched(launcher)))
-        _wait(nodes)
+            nodes.append(stack.enter_context(contained(launcher, _environment())))
+        try:
+            _wait(nodes)
+        finally:
+            _end(nodes)
     command.say(f"{args.nodes} nodes ended with 0")
 
 
@@ -62,19 +67,23 @@ def _wait(nodes: Sequence[subprocess.Popen[bytes]]) -> None:
         time.sleep(0.2)
 
 
-@contextlib.contextmanager
-def _launched(argv: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A launcher, which ends its processes when it is asked to, and is asked to at the end."""
-    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
-    try:
-        yield process
-    finally:
+def _end(nodes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Asks all launchers to end, and gives them time; what is left then is killed as their contexts end."""
+    for process in nodes:
         process.terminate()
-        try:
-            process.wait(_ENDING)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    deadline = time.monotonic() + _ENDING
+    for process in nodes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, deadline - time.monotonic()))
+
+
+def _environment() -> dict[str, str]:
+    """Has the launchers meet here and nowhere else: on the loopback address, which no proxy can lead to.
+
+    The launcher replaces that address by the host's unless POD_IP is set. Behind a proxy it would wait for ever.
+    """
+    direct = ",".join(filter(None, (urllib.request.getproxies_environment().get("no"), ADDRESS)))
+    return {"POD_IP": ADDRESS, "NO_PROXY": direct, "no_proxy": direct}
 
 
 def _free_port() -> int:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import subprocess
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from runtime.errors import UserError
 from runtime.owned import ForeignError, Owned
 from runtime.records import read_record
 from test_tipc.config import MODES, Config, ConfigError, read_config
+from test_tipc.processes import call
 from test_tipc.toolchains import TOOLCHAINS, install
 
 DATA = Path("test_tipc/data")
@@ -157,7 +157,7 @@ def _train(config: Config, root: Path, source: str) -> None:
         raise config.error("infer_model", f"{run} {what}; {error}") from error
     Owned(run).write({STAMP: (json.dumps(made | {"finished": False}) + "\n").encode()})
     command.say(f"{weights}: training it", f"$ {shlex.join(argv)}")
-    code = subprocess.run(argv, check=False).returncode
+    code = call(argv)
     if code or not weights.is_file():
         raise UserError(f"the training of {weights} ended with exit code {code}" + " and did not make it" * (not code))
     Owned(run).write({STAMP: (json.dumps(made) + "\n").encode()})

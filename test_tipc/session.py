@@ -10,10 +10,8 @@ import contextlib
 import json
 import os
 import shlex
-import signal
 import subprocess
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,6 +23,7 @@ from runtime.command import printable, say
 from runtime.errors import UserError
 from runtime.lock import locked
 from runtime.owned import Owned
+from test_tipc.processes import contained
 
 OUTPUT = Path("test_tipc/output")
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
@@ -52,6 +51,11 @@ class Step:
     def passed(self) -> bool:
         """Whether everything about it held."""
         return self.status == PASSED
+
+
+def results_name(mode: str, is_dy2static: bool, has_nodes: bool) -> str:
+    """Name of a chain's folder of results: the mode, and what tells chains apart that have the same."""
+    return f"{'dy2static_' * is_dy2static}{'fleet_' * has_nodes}{mode}"
 
 
 class Session:
@@ -213,32 +217,10 @@ class Session:
     def _process(
         self, argv: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
     ) -> Iterator[subprocess.Popen[bytes]]:
-        """A process in a group of its own, of which nothing is left at the end.
-
-        Paddle's launcher gives each of its processes another group: they are known by a variable, which they inherit.
-        """
+        """A process that writes a log, of which nothing is left at the end."""
         log.parent.mkdir(parents=True, exist_ok=True)
-        mark = str(uuid.uuid4())
-        with log.open("wb") as file:
-            process = subprocess.Popen(
-                argv, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
-                env={**os.environ, **(environment or {}), "TIPC_STEP": mark},
-            )  # fmt: skip
-        try:
+        with log.open("wb") as file, contained(argv, environment, output=file) as process:
             yield process
-        finally:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            _kill_marked(f"TIPC_STEP={mark}".encode())
-
-
-def _kill_marked(mark: bytes) -> None:
-    """Ends the processes that have this variable."""
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):  # of another user, or over
-            if mark in path.read_bytes().split(b"\0"):
-                os.kill(int(path.parent.name), signal.SIGKILL)
 
 
 def _judge(outputs: Sequence[Path], check: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], str]:

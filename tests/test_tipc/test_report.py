@@ -1,15 +1,18 @@
 """The table of results, and the command that runs everything."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from runtime.errors import UserError
-from runtime.owned import ForeignError
-from test_tipc import certify, report
+from runtime.owned import ForeignError, Owned
+from test_tipc import certify, report, session
 from test_tipc.compare_results import read_predictions
+from test_tipc.config import read_config
+from test_tipc.session import results_name
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -110,16 +113,38 @@ def test_no_results_is_an_error(tmp_path):
             report.read_results(tmp_path)
 
 
-def test_certify_runs_what_is_there_and_tells_of_a_failure(monkeypatch, capsys, tmp_path):
-    ran = []
-    monkeypatch.setattr(certify, "OUTPUT", tmp_path)
-    (tmp_path / "tsn" / "whole_infer").mkdir(parents=True)
-    codes = {"test_paddle2onnx": 1, "test_inference_node": 77}
-    monkeypatch.setattr(certify, "run", lambda script, argv: ran.append((script, *argv)) or codes.get(script, 0))
-    for name in ("read_results", "write_table", "write_results"):
+@pytest.fixture
+def chains(monkeypatch, tmp_path):
+    """Lets certify run nothing: (what it ran, script -> exit code if not 0, or `no results`)."""
+    ran, codes = [], {}
+
+    def run(script, argv):
+        ran.append((script, *argv))
+        config = read_config(argv[0])
+        if codes.get(script) == "no results":
+            return 1
+        if script != "prepare":
+            name = results_name(argv[1], "dy2static" in script, ";" in config["gpu_list"])
+            results = tmp_path / config["model_name"] / name
+            results.parent.mkdir(exist_ok=True)
+            Owned.create_private(results).write({"results.json": json.dumps(record(name, [])).encode()})
+        return codes.get(script, 0)
+
+    for module in (certify, session):
+        monkeypatch.setattr(module, "OUTPUT", tmp_path)
+    monkeypatch.setattr(certify, "run", run)
+    for name in ("write_table", "write_results"):
         monkeypatch.setattr(certify, name, lambda *_: [])
+    return ran, codes
+
+
+def test_certify_runs_what_is_there_and_tells_of_a_failure(chains, monkeypatch, capsys, tmp_path):
+    ran, codes = chains
+    monkeypatch.setattr(certify, "read_results", lambda: [])
+    (tmp_path / "tsn" / "of_an_earlier_run").mkdir(parents=True)
+    codes.update({"test_paddle2onnx": 1, "test_inference_node": 77})
     assert certify.main(["test_tipc/configs/tsn"]) == 1
-    assert not list((tmp_path / "tsn").glob("[!.]*")), "results of an earlier run are removed"
+    assert not (tmp_path / "tsn" / "of_an_earlier_run").exists()
     assert len(ran) == 2 * len(certify.RUNS)
     for script, config, _ in ran:
         assert (ROOT / "test_tipc" / f"{script}.sh").is_file()
@@ -132,6 +157,33 @@ def test_certify_runs_what_is_there_and_tells_of_a_failure(monkeypatch, capsys, 
     assert certify.main(["test_tipc/configs/tsn"]) == 0, "a chain that is skipped fails nothing"
     codes.update({script: 77 for script, *_ in certify.RUNS})
     assert certify.main(["test_tipc/configs/tsn"]) == 1, "but something must have passed"
+
+
+def test_a_chain_that_does_not_come_to_its_end_has_a_row(chains, monkeypatch, capsys, tmp_path):
+    """77 of prepare.sh is no skipped chain: Python, bash, or what they start may end with it."""
+    _, codes = chains
+    rows = {}
+    monkeypatch.setattr(certify, "read_results", lambda: rows.update(enumerate(report.read_results(tmp_path))))
+    codes["test_inference_cpp"] = "no results"
+    assert certify.main(["test_tipc/configs/tsn"]) == 1
+    table = report.table(list(rows.values()))
+    assert len(rows) == len(certify.RUNS)
+    assert "| tsn | cpp_infer | **FAILED**: test_inference_cpp | 0 / 1 / 0 |" in table
+    codes["prepare"] = 77
+    assert certify.main(["test_tipc/configs/tsn"]) == 1
+    assert len(rows) == len(certify.RUNS)
+    table = report.table(list(rows.values()))
+    assert table.count("| **FAILED**: prepare | 0 / 1 / 0 |") == len(certify.RUNS)
+    for mode in ("lite_train_lite_infer", "dy2static_lite_train_lite_infer", "fleet_lite_train_lite_infer"):
+        assert f"| tsn | {mode} | **FAILED**: prepare" in table
+    assert "skipped  tsn" not in capsys.readouterr().out
+
+
+def test_certify_refuses_configs_of_another_model(monkeypatch, tmp_path):
+    folder = Path(shutil.copytree(ROOT / "test_tipc" / "configs" / "tsn", tmp_path / "mine"))
+    monkeypatch.setattr(certify, "run", lambda script, argv: pytest.fail("it must not run"))
+    with pytest.raises(UserError, match=r"mine/train_infer_python\.txt: model_name is tsn: it must be mine, as"):
+        certify.main([str(folder)])
 
 
 @pytest.mark.parametrize(

@@ -133,11 +133,29 @@ def test_a_step_that_hangs_is_ended_with_all_its_processes(in_a_group_of_its_own
     step = session.run("hang", python(code), session.folder / "log")
     assert step.reason == "not over after 1 s"
     child = int((session.folder / "log").read_text())
+    assert ends(child)
+
+
+def test_what_a_step_has_in_its_own_care_is_ended_with_it(session):
+    """As the launchers of several nodes, whose processes carry the mark of both."""
+    root = str(Path(__file__).resolve().parents[2])
+    code = f"import sys; sys.path.insert(0, {root!r}); from test_tipc.processes import contained\n"
+    code += "with contained(['sleep', '60']) as child: print(child.pid, flush=True); child.wait()"
+    log = session.folder / "log"
+    with session.server("server", python(code), log, lambda: log.read_text().endswith("\n")) as server:
+        assert server.passed
+        child = int(log.read_text())
+        assert alive(child)
+    assert ends(child)
+
+
+def ends(process):
+    """Whether a process is gone, or is in the moment that it takes to go."""
     for _ in range(50):
-        if not alive(child):
-            return
+        if not alive(process):
+            return True
         time.sleep(0.1)
-    pytest.fail("its child is left")
+    return False
 
 
 def alive(process):
