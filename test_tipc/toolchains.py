@@ -1,26 +1,40 @@
 """What the programs of other languages need, in `test_tipc/build/<name>`: prepare.sh installs it.
 
-A tool that is absent, or that cannot be downloaded, is a reason to skip a chain: no failure, and no success.
+A tool that is absent or too old, or that the network does not bring, is a reason to skip a chain: no failure, and no
+success. Any other error of an installation is a failure, as it may be of what is pinned here.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 from runtime import command
+from runtime.errors import UserError
 from runtime.owned import Owned, digest_of
 from runtime.records import read_record
 from test_tipc.config import Config, ConfigError
+from test_tipc.processes import contained
 
 BUILD = Path("test_tipc/build")
 STAMP = "installed.json"
+LOG = "install.log"
+PROBE_S, INSTALL_S = 60.0, 900.0  # seconds that a program may take to answer, and a command to install
+# What npm and pip print when the network is the reason; pip says how many attempts are left.
+_UNREACHABLE = re.compile(
+    r"^npm (?:error|ERR!) code (?:ENOTFOUND|EAI_AGAIN|ECONN\w+|ETIMEDOUT|E(?:NET|HOST)UNREACH|ERR_SOCKET_TIMEOUT)$"
+    r"|^WARNING: Retrying \(Retry\(total=0,.* after connection broken by "
+    r"|^ERROR:.*Max retries exceeded|ReadTimeoutError",
+    re.M,
+)
+_REASON = re.compile(r"^(?:npm (?:error|ERR!) code|ERROR:) .*", re.M)
 
 
 class Stamp(TypedDict):
@@ -35,28 +49,37 @@ class Stamp(TypedDict):
     failure: str
 
 
+class Program(NamedTuple):
+    """A program on the PATH, the arguments that it must answer, and the oldest version that the answer may tell."""
+
+    name: str
+    minimum: tuple[int, ...] = ()
+    probe: tuple[str, ...] = ("--version",)
+
+
 @dataclass(frozen=True)
 class Toolchain:
     """How a chain comes to the program that it runs.
 
     Attributes:
         folder: Where it is made.
-        programs: Must be on the PATH, and answer to `--version`.
+        programs: Must all be there.
         files: What is installed, pinned; they are copied into the folder.
         install: Commands that fill the folder, run in it; they download.
     """
 
     folder: Path
-    programs: tuple[str, ...]
+    programs: tuple[Program, ...]
     files: tuple[str, ...] = ()
     install: tuple[Sequence[str], ...] = ()
 
 
 # Form of a config -> what its program is made with
 TOOLCHAINS = {
-    "cpp_infer_params": Toolchain(BUILD / "cpp", ("cmake", "c++")),
+    "cpp_infer_params": Toolchain(BUILD / "cpp", (Program("cmake", (3, 19)), Program("c++"))),
     "lite_infer_params": Toolchain(
-        BUILD / "lite", ("python3.10",),  # the only one that Paddle Lite's wheel is for
+        # The only Python that Paddle Lite's wheel is for, with what makes a venv; Debian has that in another package.
+        BUILD / "lite", (Program("python3.10", probe=("-m", "ensurepip", "--version")),),
         ("test_tipc/lite/requirements.txt",),
         (
             ("python3.10", "-m", "venv", "."),
@@ -64,7 +87,7 @@ TOOLCHAINS = {
         ),
     ),
     "node_infer_params": Toolchain(
-        BUILD / "node", ("node", "npm"),
+        BUILD / "node", (Program("node", (18, 3)), Program("npm")),
         ("test_tipc/node/package.json", "test_tipc/node/package-lock.json", "test_tipc/node/infer.mjs"),
         (("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"),),  # its script would download what is for GPUs
     ),
@@ -76,6 +99,7 @@ def install(form: str) -> None:
 
     Raises:
         ForeignError: Something else is in that folder.
+        UserError: A command has failed, and not for want of a network.
     """
     tools = TOOLCHAINS[form]
     if absent := _absent(tools):
@@ -111,13 +135,26 @@ def missing(config: Config, mode: str) -> str:
 
 
 def _absent(tools: Toolchain) -> str:
-    """The first program that is not there, or does not run, as a sentence; empty if all do."""
-    for name in tools.programs:
-        path = shutil.which(name)
-        if path is None:
-            return f"{name} is not found"
-        if subprocess.run([path, "--version"], stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode:
-            return f"{path} does not run"
+    """The first program that is not there, does not run, or is too old, as a sentence; empty if all are right."""
+    return next(filter(None, map(_lack_of, tools.programs)), "")
+
+
+def _lack_of(program: Program) -> str:
+    path = shutil.which(program.name)
+    if path is None:
+        return f"{program.name} is not found"
+    argv = [path, *program.probe]
+    try:
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=PROBE_S
+        )
+    except subprocess.TimeoutExpired:
+        return f"{shlex.join(argv)} does not answer within {PROBE_S:g} s"
+    if done.returncode:
+        return f"{shlex.join(argv)} does not run"
+    found = re.search(r"\d+(?:\.\d+)+", done.stdout)
+    if program.minimum and (found is None or tuple(map(int, found[0].split("."))) < program.minimum):
+        return f"{path} is {found[0] if found else 'of no version'}, {'.'.join(map(str, program.minimum))} is needed"
     return ""
 
 
@@ -131,11 +168,24 @@ def _stamp(tools: Toolchain) -> Stamp | None:
 
 
 def _run(argv: Sequence[str], folder: Path) -> str:
-    """Runs a command in a folder and says so; returns why it failed, or nothing."""
+    """Runs a command in a folder and says so; returns why the network kept it from its end, or nothing.
+
+    Raises:
+        UserError: It has failed for another reason.
+    """
     command.say(f"$ (cd {folder} && {shlex.join(argv)})")
-    done = subprocess.run(
-        argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        check=False,
-    )  # fmt: skip
-    last = [line for line in done.stdout.splitlines() if line.strip()][-1:] or ["it printed nothing"]
-    return f"{shlex.join(argv)} ended with {done.returncode}: {last[0].strip()}" if done.returncode else ""
+    log = folder / LOG
+    with log.open("wb") as file, contained(argv, folder=folder, output=file) as process:
+        try:
+            code = process.wait(INSTALL_S)
+        except subprocess.TimeoutExpired:
+            return f"{shlex.join(argv)} is not over after {INSTALL_S:g} s"
+    if not code:
+        return ""
+    text = log.read_text(encoding="utf-8", errors="replace")
+    found = _REASON.search(text)
+    reason = found[0] if found else (text.strip() or "it printed nothing").splitlines()[-1]
+    failure = f"{shlex.join(argv)} ended with {code}: {reason.strip()}"
+    if not _UNREACHABLE.search(text):
+        raise UserError(f"{failure}; see {log}")
+    return failure

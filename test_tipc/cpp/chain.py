@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import sysconfig
+from pathlib import Path
 
 from deploy.artifact import LEGACY_FOLDER
 from runtime.owned import Owned
@@ -18,8 +19,8 @@ from test_tipc.toolchains import TOOLCHAINS
 
 def inference_cpp(config: Config, mode: str, session: Session) -> None:
     """Builds test_tipc/cpp and runs it on the graphs of Paddle 3 and 2."""
-    if not sysconfig.get_config_var("Py_ENABLE_SHARED"):
-        session.skip(mode, f"{sys.executable} has no shared libpython, which Paddle's library needs")
+    if reason := _lack_of_python():
+        session.skip(mode, reason)
         return
     artifact = comparable(config, mode, session)
     if artifact is None:
@@ -29,6 +30,14 @@ def inference_cpp(config: Config, mode: str, session: Session) -> None:
         return
     for form, folder in (("json", artifact), ("pdmodel", artifact / LEGACY_FOLDER)):
         run_program(config, session, f"inference, {form}", folder, f"cpp_infer_cpu_{form}_precision_fp32_batchsize_1")
+
+
+def _lack_of_python() -> str:
+    """What this Python lacks that the program is built with; empty if nothing."""
+    if not sysconfig.get_config_var("Py_ENABLE_SHARED"):
+        return f"{sys.executable} has no shared libpython, which Paddle's library needs"
+    header = Path(sysconfig.get_path("include"), "Python.h")
+    return "" if header.is_file() else f"{header} is not there, which python3-dev has, or python3-devel"
 
 
 def _build(session: Session) -> bool:
