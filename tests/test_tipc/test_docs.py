@@ -19,6 +19,11 @@ def test_every_chain_has_a_page():
     assert named == {(script, form) for script, form, _ in RUNS} | {("prepare", form) for _, form, _ in RUNS}
 
 
+def test_the_results_that_the_readme_compares_by_hand_are_there():
+    (pattern,) = re.findall(r"--gt_file '([^']+)'", README.read_text())
+    assert list(ROOT.glob(pattern))
+
+
 @pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.name)
 def test_links_and_commands_lead_somewhere(page):
     text = page.read_text(encoding="utf-8")
