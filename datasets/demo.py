@@ -30,6 +30,7 @@ import cv2
 import numpy as np
 
 from datasets.annotation import DataError
+from datasets.encode import encode_frames
 from runtime import command
 from runtime.errors import UserError
 from runtime.owned import unfinished_beside
@@ -147,11 +148,7 @@ def encode_video(path: Path, frames: np.ndarray) -> None:
     else:
         codec, options = "mpeg4", {"qmin": "3", "qmax": "3", "g": "1", "threads": "1"}
     with av.open(str(path), mode="w", options={"fflags": "+bitexact"}) as container:
-        stream = container.add_stream(codec, rate=Fraction(FRAME_RATE), options=options)
-        stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode(None))
+        encode_frames(container, frames, codec, Fraction(FRAME_RATE), options)
 
 
 def _check(train_per_class: int, val_per_class: int, num_frames: int, size: int, seed: int) -> None:

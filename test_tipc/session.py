@@ -176,6 +176,7 @@ class Session:
         """
         count = {status: sum(step.status == status for step in self.steps) for status in (PASSED, FAILED, SKIPPED)}
         passed = bool(count[PASSED] and not count[FAILED])
+        all_skipped = bool(self.steps) and count[SKIPPED] == len(self.steps)
         seconds = round(time.time() - self._started, 1)
         record = {
             "model": self.model, "mode": self.mode, "passed": passed, "seconds": seconds,
@@ -189,13 +190,13 @@ class Session:
             "",
             f"{self.model} {self.mode}: {counts}, {seconds:.0f} s; results in {self.folder}",
             *(f"  failed: {step.name}: {step.reason}" for step in self.steps if step.status == FAILED),
-            *(f"  skipped: {step.name}: {step.reason}" for step in self.steps if count[SKIPPED] == len(self.steps)),
+            *(f"  skipped: {step.name}: {step.reason}" for step in self.steps if all_skipped),
         )
         self._owned.seal()
         self._lock.close()
         if passed:
             return 0
-        return ALL_SKIPPED if self.steps and count[SKIPPED] == len(self.steps) else 1
+        return ALL_SKIPPED if all_skipped else 1
 
     def _report(self, step: Step) -> Step:
         """Notes a step and writes its line, a reason on a line of its own.

@@ -50,16 +50,14 @@ def own_signals():
 
 
 @pytest.fixture
-def command(monkeypatch, capsys, own_signals):
-    """Runs `train.py`, `test.py` or `predict.py` in this process.
+def in_this_process(capsys, own_signals):
+    """Runs the `main` of a command.
 
     Returns:
-        A function (script, *flags) -> (exit code, what it printed); on an error its message for the code.
+        A function (main, *flags) -> (exit code, what it printed); on an error its message for the code.
     """
-    monkeypatch.chdir(ROOT)
 
-    def run(script, *flags):
-        main = runpy.run_path(script)["main"]
+    def run(main, *flags):
         try:
             with clear_errors():
                 main([str(flag) for flag in flags])
@@ -68,3 +66,14 @@ def command(monkeypatch, capsys, own_signals):
         return 0, capsys.readouterr().out
 
     return run
+
+
+@pytest.fixture
+def command(monkeypatch, in_this_process):
+    """Runs `train.py`, `test.py` or `predict.py` in this process.
+
+    Returns:
+        A function (script, *flags) -> (exit code, what it printed); on an error its message for the code.
+    """
+    monkeypatch.chdir(ROOT)
+    return lambda script, *flags: in_this_process(runpy.run_path(script)["main"], *flags)

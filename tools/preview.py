@@ -35,22 +35,19 @@ def encode(video: Path) -> bytes:
     import av
 
     from datasets.decode import open_source
+    from datasets.encode import encode_frames
     from datasets.transforms import resize, short_side_size
 
     target = io.BytesIO()
     with open_source(str(video)) as source, av.open(target, "w", format="mp4") as container:
         rate = min(Fraction(source.average_rate or FOLDER_RATE), MOST_RATE)
         count = min(source.num_frames, max(int(rate * SECONDS), 1))
-        stream = container.add_stream("libx264", rate=rate, options={"crf": "26"})
         height, width = source.read([0]).shape[1:3]
         sides = short_side_size(height, width, min(SHORT_SIDE, height, width))
-        stream.height, stream.width = (max(side // 2 * 2, 2) for side in sides)
-        stream.pix_fmt = "yuv420p"
-        for start in range(0, count, CHUNK):
-            frames = source.read(range(start, min(start + CHUNK, count)))  # [T, H, W, 3]
-            for frame in resize(frames, stream.height, stream.width):
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode(None))
+        height, width = (max(side // 2 * 2, 2) for side in sides)
+        chunks = (source.read(range(start, min(start + CHUNK, count))) for start in range(0, count, CHUNK))
+        frames = (frame for chunk in chunks for frame in resize(chunk, height, width))  # each [H, W, 3]
+        encode_frames(container, frames, "libx264", rate, {"crf": "26"})
     return target.getvalue()
 
 

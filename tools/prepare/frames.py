@@ -56,6 +56,7 @@ def reencode(video: Path, target: Path, media: Media, limits: Limits) -> None:
     import av
 
     from datasets.decode import open_source
+    from datasets.encode import encode_frames
 
     if "libx264" not in av.codecs_available:
         raise UserError("this PyAV has no H.264 encoder: leave out --reencode, or pip install av")
@@ -63,16 +64,8 @@ def reencode(video: Path, target: Path, media: Media, limits: Limits) -> None:
     options = {"preset": "medium", "crf": "20", "threads": "1", "x264-params": "mbtree=0"}
     with open_source(str(video), limits=limits) as source:
         rate = Fraction(source.average_rate or 25).limit_denominator(1001)  # as MP4 can say it
-    count, stream = 0, None
     with av.open(str(target), "w", format="mp4", options={"fflags": "+bitexact", "movflags": "faststart"}) as file:
-        for frame in _frames_of(video, limits, media.reencode, is_even=True):
-            if stream is None:
-                stream = file.add_stream("libx264", rate=rate, options=options)
-                stream.height, stream.width, stream.pix_fmt = frame.shape[0], frame.shape[1], "yuv420p"
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-            count += 1
-        if stream is not None:
-            file.mux(stream.encode(None))
+        count = encode_frames(file, _frames_of(video, limits, media.reencode, is_even=True), "libx264", rate, options)
     with open_source(str(target), limits=limits) as source:
         if source.num_frames != count:
             raise UserError(f"{video} has {count} frames, the encoder kept {source.num_frames}: leave out --reencode")

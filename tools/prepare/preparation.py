@@ -45,10 +45,11 @@ def prepare(name: str, release: Release, given: Sequence[str], root: Path, setti
         UserError: Something is missing, damaged, beyond a limit, or in the way; what is there is as it was.
     """
     _check(name, release, given, root, settings)
-    found = sources.find(release.videos, given)
+    files = sources.files_of(given)
+    found = sources.find(release.videos, files, given)
     if release.annotate is None:
-        sources.say_unknown(release.videos, given)
-    texts = sources.texts_of(release, given, settings.unpacking)
+        sources.say_unknown(release.videos, files)
+    texts = sources.texts_of(release, files, given, settings.unpacking)
     annotations = release.annotate(texts, settings.lists) if release.annotate else None
     if annotations:
         lists.check_splits(annotations, settings.lists.splits)

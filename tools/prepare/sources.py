@@ -29,30 +29,33 @@ class Folder:
     below: tuple[str, ...]
 
 
+Files = Mapping[Folder, Sequence[str]]  # folder -> names of the files in it
+
+
 @dataclass(frozen=True)
 class Found:
     """One part as it was found: in archives, or unpacked: folder -> names of its files in it, which may be millions."""
 
     part: Part
     archives: tuple[Archive, ...]
-    files: Mapping[Folder, Sequence[str]]
+    files: Files
 
 
-def find(parts: Sequence[Part], sources: Sequence[str]) -> list[Found]:
+def find(parts: Sequence[Part], files: Files, sources: Sequence[str]) -> list[Found]:
     """Looks for the parts of a data set.
 
     Args:
         parts: What is looked for.
-        sources: Folders, which are searched with all that is in them, and files.
+        files: What `files_of` the sources are.
+        sources: Their names, for messages.
 
     Returns:
         What was found of each part that is there. Where one is there both unpacked and in archives, the files count.
 
     Raises:
-        UserError: A source does not exist, or a part is absent: the message says how its files are named and what is
+        UserError: A part is absent: the message says how its files are named and what is
             there instead.
     """
-    files = _files_of_all(sources)
     found, missing = [], []
     for part in parts:
         loose = _of_part(files, part.files)
@@ -72,7 +75,7 @@ def find(parts: Sequence[Part], sources: Sequence[str]) -> list[Found]:
     return found
 
 
-def _first(files: Mapping[Folder, Sequence[str]]) -> Path:
+def _first(files: Files) -> Path:
     folder, names = next(iter(files.items()))
     return folder.path / names[0]
 
@@ -84,19 +87,19 @@ def _say_not_read(part: Part, loose: Path, packed: Path, number: int) -> None:
     )
 
 
-def say_unknown(parts: Sequence[Part], sources: Sequence[str]) -> None:
+def say_unknown(parts: Sequence[Part], files: Files) -> None:
     """Says how many files are of no kind that the parts of a data set have, such as videos of a rare format."""
     patterns = [pattern for part in parts for pattern in (part.archives, part.files)]
-    paths = [folder.path / name for folder, names in _files_of_all(sources).items() for name in names]
+    paths = [folder.path / name for folder, names in files.items() for name in names]
     unknown = [path for path in paths if not any(_matches(pattern, path.name) for pattern in patterns)]
     if unknown:
         command.say(f"{len(unknown)} files of --source are of no known kind, such as {unknown[0]}")
 
 
-def texts_of(release: Release, sources: Sequence[str], limits: Unpacking) -> Texts:
+def texts_of(release: Release, files: Files, sources: Sequence[str], limits: Unpacking) -> Texts:
     """The annotation files of a data set, name -> content; raises UserError as `find` does."""
     texts: dict[str, str] = {}
-    for found in find(release.texts, sources):
+    for found in find(release.texts, files, sources):
         for path in (folder.path / name for folder, names in found.files.items() for name in names):
             texts[path.name] = _decoded(path.read_bytes(), str(path))
         for archive in found.archives:
@@ -131,12 +134,16 @@ def _decoded(content: bytes, place: str) -> str:
         raise UserError(f"{place} is no text: {error}") from error
 
 
-def _files_of_all(sources: Sequence[str]) -> dict[Folder, list[str]]:
-    """Folders and the names in them, though several sources name files of one folder, or a folder and files in it."""
+def files_of(sources: Sequence[str]) -> Files:
+    """Looks at all that is in folders, and at files, also where several are of one folder, or in another source.
+
+    Raises:
+        UserError: A source does not exist, or cannot be read.
+    """
     folders: dict[str, Folder] = {}
     files: dict[str, set[str]] = {}
     for source in sources:
-        for folder, names in _files_of(Path(source)):
+        for folder, names in _below(Path(source)):
             path = os.path.abspath(folder.path)
             if path not in folders or len(folders[path].below) < len(folder.below):
                 folders[path] = folder
@@ -144,7 +151,7 @@ def _files_of_all(sources: Sequence[str]) -> dict[Folder, list[str]]:
     return {folders[path]: sorted(names) for path, names in files.items()}
 
 
-def _files_of(source: Path) -> Iterator[tuple[Folder, list[str]]]:
+def _below(source: Path) -> Iterator[tuple[Folder, list[str]]]:
     """Folders and the names in them; hidden ones, as macOS puts into archives, are passed over."""
     if source.is_file():
         yield Folder(source.parent, _name_of(source.parent), ()), [source.name]
@@ -171,7 +178,7 @@ def _name_of(folder: Path) -> str:
     return Path(os.path.abspath(folder)).name
 
 
-def _of_part(files: Mapping[Folder, Sequence[str]], pattern: str) -> dict[Folder, list[str]]:
+def _of_part(files: Files, pattern: str) -> dict[Folder, list[str]]:
     """Those of a pattern; raises UserError if one is a link to nothing, or a pipe, which would be waited for."""
     matching = {folder: [name for name in names if _matches(pattern, name)] for folder, names in files.items()}
     for path in (folder.path / name for folder, names in matching.items() for name in names):
@@ -184,7 +191,7 @@ def _matches(pattern: str, name: str) -> bool:
     return re.fullmatch(pattern, name, re.IGNORECASE | re.DOTALL) is not None
 
 
-def _archives_of(part: Part, files: Mapping[Folder, Sequence[str]]) -> tuple[Archive, ...]:
+def _archives_of(part: Part, files: Files) -> tuple[Archive, ...]:
     paths = [folder.path / name for folder, names in files.items() for name in names]
     matching = {os.path.realpath(path): path for path in paths}.values()  # once, if a source lies in another
     if not part.in_pieces:

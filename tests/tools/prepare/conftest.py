@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
 from pathlib import Path
 
 import pytest
 
-from runtime.command import clear_errors
 from runtime.owned import FOLDER
 from tools.prepare.__main__ import main
 
 
 @pytest.fixture
-def prepare(capsys: pytest.CaptureFixture, own_signals: None) -> Callable[..., tuple[object, str]]:
+def prepare(in_this_process):
     """Runs `python -m tools.prepare` in this process: (exit code, on an error its message; what it printed)."""
-
-    def run(*flags: object) -> tuple[object, str]:
-        try:
-            with clear_errors():
-                main([str(flag) for flag in flags])
-        except SystemExit as stop:
-            return stop.code, capsys.readouterr().out
-        return 0, capsys.readouterr().out
-
-    return run
+    return functools.partial(in_this_process, main)
 
 
 def content(root: Path) -> dict[str, bytes]:
