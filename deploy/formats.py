@@ -6,6 +6,8 @@ says who reads it.
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,17 +23,27 @@ class Format:
     Attributes:
         title: For --help.
         files: Names of its files; the first one tells the format.
+        converter: Package that writes it; empty if Paddle does.
     """
 
     title: str
     files: tuple[str, ...]
+    converter: str = ""
+
+    @property
+    def lack(self) -> str:
+        """Why it cannot be written here, as a sentence; empty if it can."""
+        if not self.converter or importlib.util.find_spec(self.converter):
+            return ""
+        none = " (it has no wheel for Python 3.13)" if sys.version_info >= (3, 13) else ""
+        return f"{self.title} needs {self.converter}: pip install -r requirements-deploy.txt{none}"
 
 
 _WEIGHTS = f"{STEM}.pdiparams"
 FORMATS: dict[str, Format] = {
     "paddle": Format("Paddle 3", (f"{STEM}.json", _WEIGHTS)),
     "legacy": Format("Paddle 2, in a folder of its own where Paddle 3 is beside", (f"{STEM}.pdmodel", _WEIGHTS)),
-    "onnx": Format("ONNX", (f"{STEM}.onnx",)),
+    "onnx": Format("ONNX", (f"{STEM}.onnx",), "paddle2onnx"),
 }
 ALL_FILES = {file for form in FORMATS.values() for file in form.files}
 

@@ -110,11 +110,12 @@ def quantize_graph(artifact: Artifact, target: Path, clips: list[np.ndarray], me
     """
     quantization = _quantization()
     (source,) = artifact.graph("onnx").files
+    onnx = import_quietly("onnx")
     with temporary_folder() as folder, _quiet():
         prepared = str(Path(folder) / "prepared.onnx")
         try:
             quantization.shape_inference.quant_pre_process(str(source), prepared, skip_symbolic_shape=True)
-            nodes = import_quietly("onnx").load(prepared).graph.node
+            nodes = onnx.load(prepared).graph.node
             quantization.quantize_static(
                 prepared,
                 str(target),
@@ -127,8 +128,8 @@ def quantize_graph(artifact: Artifact, target: Path, clips: list[np.ndarray], me
                 # All activations of a clip are kept until its ranges are drawn: so many clips at once as memory bears.
                 extra_options={"CalibStridedMinMax": 1},
             )
-        except (ValueError, RuntimeError, AssertionError) as error:
-            raise ArtifactError(f"ONNX Runtime cannot quantize {source}: {error}") from error
+        except (ValueError, RuntimeError, AssertionError, onnx.checker.ValidationError) as error:
+            raise ArtifactError(f"ONNX Runtime cannot quantize {source}: {str(error).strip()}") from error
 
 
 def top1_accuracy(engine: Engine, dataset: VideoDataset, num_workers: int = 0) -> float:

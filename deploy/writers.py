@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import warnings
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.artifact import ArtifactError
-from deploy.formats import STEM, Graph
+from deploy.formats import FORMATS, STEM, Graph
 from deploy.signature import Signature
 from runtime import command
 from runtime.errors import UserError, last_line
@@ -90,10 +89,8 @@ def _without_call_stacks(program: bytes) -> bytes:
 
 def save_onnx(model: nn.Layer, signature: Signature, stem: str) -> None:
     """Writes an ONNX graph: Paddle 3's, turned by paddle2onnx in a process of its own, which the converter may end."""
-    if importlib.util.find_spec("paddle2onnx") is None:
-        raise ArtifactError(
-            "--formats onnx needs paddle2onnx: pip install -r requirements-deploy.txt (it has no wheel for Python 3.13)"
-        )
+    if lack := FORMATS["onnx"].lack:
+        raise ArtifactError(f"--formats onnx: {lack}")
     with temporary_folder() as folder:
         source, log = str(Path(folder) / "graph"), Path(folder) / "log"
         save_paddle(model, signature, source)

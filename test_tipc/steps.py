@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, TypeVar
 
+from deploy.formats import FORMATS
 from runtime.cpu import has_bf16
 from runtime.records import read_lines, read_record
 from test_tipc.compare_results import compare_files, read_predictions
@@ -173,7 +174,8 @@ def infer_exported(
     exported = export(session, config, folder, weights, command)
     truth = exported and ground_truth(session, config, folder, weights)
     if not (exported and truth):
-        session.skip("inference", f"there is nothing to infer with: {'ground truth' if exported else 'export'} failed")
+        last = session.steps[-1]
+        session.skip("inference", f"there is nothing to infer with: {last.name} {last.status}")
         return None
     if rows:
         infer_all(session, config, folder, exported)
@@ -188,8 +190,16 @@ def export(session: Session, config: Config, folder: Path, weights: Path, comman
         *config.flag("export_dir", str(target)),
     ]  # fmt: skip
     outputs = [target / name for name in ("export.json", "recipe.json", "classes.txt")]
+    if lack := _lack(argv):
+        session.skip("export", lack)
+        return None
     step = session.run("export", argv, folder / "export.log", outputs, lambda: export_numbers(target))
     return target if step.passed else None
+
+
+def _lack(argv: Sequence[str]) -> str:
+    """What a graph format among the words of a command lacks here, as a sentence; empty if none lacks anything."""
+    return next(filter(None, (FORMATS[word].lack for word in argv if word in FORMATS)), "")
 
 
 def read_certificate(target: Path, kind: type[Certificate]) -> Certificate:
@@ -332,6 +342,9 @@ def converted(config: Config, session: Session, tool: str, target: str) -> Path 
         config.need("python"), *config.argv(tool), *config.flag("model_dir", str(weights)),
         *config.flag(target, str(artifact)),
     ]  # fmt: skip
+    if lack := _lack(argv):
+        session.skip("conversion", lack)
+        return None
     log, outputs = session.folder / "conversion.log", [artifact / "export.json"]
     step = session.run("conversion", argv, log, outputs, lambda: export_numbers(artifact))
     return artifact if step.passed and ground_truth(session, trained, session.folder, weights) else None

@@ -94,10 +94,14 @@ def _exported_rows() -> dict[str, Engine]:
     for precision in COMPUTED:
         for name, kind in engines.ENGINES.items():
             if precision in kind.precisions:
-                suffix, words = ("", "") if precision == "fp32" else (f"_{precision}", f", {precision}")
+                words = "" if precision == "fp32" else f", {precision}"
                 work = functools.partial(exported, engine=name, precision=precision)
-                rows[name + suffix] = Engine(f"ActionAlign exported, {kind.title}{words}", work)
+                rows[_row(name, precision)] = Engine(f"ActionAlign exported, {kind.title}{words}", work)
     return rows
+
+
+def _row(engine: str, precision: str) -> str:
+    return engine if precision == "fp32" else f"{engine}_{precision}"
 
 
 EXPORTED = _exported_rows()
@@ -111,15 +115,14 @@ ENGINES = {
 }
 
 
-def export(job: Job) -> None:
-    """Writes the certified artifact that the exported engines run."""
+def export(job: Job, formats: Sequence[str]) -> None:
+    """Writes the certified artifact that exported engines run."""
     from deploy import export
 
     sides = dict.fromkeys(("short_side", "crop_size", "test_size"), job.size)
     recipe = Recipe.of(model=job.model, num_segments=1, clip_len=job.num_frames, num_classes=job.num_classes, **sides)
     folder = Path(job.directory)
     (folder / "recipe.json").write_text(recipe.to_json())
-    formats = dict.fromkeys(kind.formats[0] for kind in engines.ENGINES.values())
     export.main(["--pretrained", str(folder / "weights.npz"), "--output", str(folder / ARTIFACT), "--formats", *formats,
                  "--views", "quick"])  # fmt: skip
 
@@ -127,8 +130,13 @@ def export(job: Job) -> None:
 def prepare(job: Job, names: Sequence[str]) -> None:
     """Writes weights and, for the engines that need it, the artifact."""
     measure.in_process(measure.make_weights, job)
-    if EXPORTED.keys() & set(names):
-        measure.in_process(export, job)
+    formats = {
+        kind.formats[0]: None
+        for engine, kind in engines.ENGINES.items()
+        if {_row(engine, precision) for precision in COMPUTED} & set(names)
+    }
+    if formats:
+        measure.in_process(export, job, tuple(formats))
 
 
 def multiply_adds(job: Job) -> int:

@@ -26,8 +26,9 @@ _DTYPES = {
 }  # fmt: skip
 # What training scripts keep beside the weights: it is not read, so nothing has to be built.
 _BESIDE = (
-    "mmengine.*", "mmcv.*", "argparse.Namespace", "pathlib.PosixPath", "pathlib.WindowsPath", "torch.device",
+    "mmengine.*", "mmcv.*", "argparse.Namespace", "torch.device",
     "collections.defaultdict", "collections.Counter", "collections.deque", "builtins.set", "__builtin__.set",
+    "pathlib.PosixPath", "pathlib.WindowsPath", "pathlib._local.PosixPath", "pathlib._local.WindowsPath",
 )  # fmt: skip
 _ORDERS: dict[bytes, Literal["<", ">"]] = {b"little": "<", b"big": ">"}
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C

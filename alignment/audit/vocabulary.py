@@ -5,6 +5,7 @@ The terms are PyTorch's. Neither framework is imported: a class is known by its 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,9 +78,15 @@ def optional(attribute: str, default: Any = None) -> Reader:
     return lambda layer: getattr(layer, attribute, default)
 
 
-def per_axis(attribute: str, n: int) -> Reader:
+def either(name: str, older: str) -> Callable[[Any], Any]:
+    """An attribute that older releases keep under another name."""
+    return lambda layer: getattr(layer, name if hasattr(layer, name) else older)
+
+
+def per_axis(attribute: str | Reader, n: int) -> Reader:
     """A value for each of n axes, which may be stored as one number."""
-    return lambda layer: each_axis(getattr(layer, attribute), n)
+    read = operator.attrgetter(attribute) if isinstance(attribute, str) else attribute
+    return lambda layer: each_axis(read(layer), n)
 
 
 def each_axis(value: Any, n: int) -> tuple[Any, ...]:
@@ -263,12 +270,12 @@ def _torch_pad_value(layer: Any) -> Any:
 
 
 def _paddle_pad_value(layer: Any) -> Any:
-    return layer.value if layer._mode == "constant" else UNUSED
+    return either("value", "_value")(layer) if layer._mode == "constant" else UNUSED
 
 
 def _pad(n: int) -> Kind:
     readers: Readers = {
-        "padding": (per_axis("padding", 2 * n), per_axis("padding", 2 * n)),
+        "padding": (per_axis("padding", 2 * n), per_axis(either("padding", "_pad"), 2 * n)),  # since Paddle 3.3
         "mode": (_torch_pad_mode, "_mode"),
         "value": (_torch_pad_value, _paddle_pad_value),
     }

@@ -19,8 +19,8 @@ NETWORKS = {
     "tsn_r101": "resnet101",
     "tsn_mobilenet_v2": "mobilenet_v2",
 }
-# Operators of torchvision's binary part, which does not load beside a PyTorch without CUDA. Its Python part only wants
-# to find them declared.
+# Operators of torchvision's binary part, which does not load beside a PyTorch of another build (that for CPUs and that
+# for CUDA). Its Python part only wants to find them declared.
 OPERATORS = ("nms", "qnms", "roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool", "deform_conv2d")
 _declared: list[torch.library.Library] = []  # what a library declares lives as long as it does
 
@@ -31,12 +31,15 @@ def torchvision() -> Any:
     Raises:
         IncomparableError: It is not installed.
     """
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in (*OPERATORS, *(f"_{operator}_backward" for operator in OPERATORS)):
-        if not hasattr(torch.ops.torchvision, name):
-            library.define(f"{name}(Tensor x) -> Tensor")
-    _declared.append(library)
-    return installed("torchvision")
+    try:
+        return installed("torchvision")
+    except RuntimeError:  # an operator does not exist; where they do, another declaration would end the process
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        for name in (*OPERATORS, *(f"_{operator}_backward" for operator in OPERATORS)):
+            if not hasattr(torch.ops.torchvision, name):
+                library.define(f"{name}(Tensor x) -> Tensor")
+        _declared.append(library)
+        return installed("torchvision")
 
 
 def build(name: str, settings: Settings, path: str) -> nn.Module:

@@ -166,6 +166,7 @@ def test_an_artifact_is_written_by_one_process_at_a_time(artifact):
 
 
 def test_no_graph_names_a_path_of_this_machine(checkpoint, tmp_path):
+    pytest.importorskip("paddle2onnx")
     run(checkpoint, tmp_path / "all", "--formats", "paddle", "legacy", "onnx")
     files = [path for path in (tmp_path / "all").rglob("*") if path.is_file()]
     assert {path.suffix for path in files} >= {".json", ".pdmodel", ".pdiparams", ".onnx"}

@@ -127,6 +127,8 @@ def test_the_two_commands_of_paddlemvf(tmp_path):
     ],
 )
 def test_every_other_chain(script, form, mode, needed, small):
+    if mode in ("klquant_whole_infer", "paddle2onnx_infer"):
+        pytest.importorskip("paddle2onnx")
     code, said = bash(small, script, config_of(small, form), mode)
     assert code == 0, said
     passed, steps = results(small, f"dy2static_{mode}" if "dy2static" in script else mode)
@@ -210,7 +212,24 @@ def test_a_fault_in_training_is_named(tree):
     assert [step["status"] for step in steps.values()] == ["failed", "skipped"]
 
 
+@pytest.mark.parametrize(
+    ("script", "form", "mode"),
+    [
+        ("test_paddle2onnx", "paddle2onnx_infer_python", "paddle2onnx_infer"),
+        ("test_train_inference_python", "train_infer_python", "whole_infer"),
+    ],
+)
+def test_without_the_converter_of_a_format_there_is_nothing_to_judge(script, form, mode, tree):
+    inject(tree / "deploy" / "formats.py", ', "paddle2onnx")', ', "no_such_converter")')
+    code, said = bash(tree, script, config_of(tree, form), mode)
+    assert code == 77, said
+    assert said.count("ONNX needs no_such_converter: pip install -r requirements-deploy.txt") == 2
+    _, steps = results(tree, mode)
+    assert {step["status"] for step in steps.values()} == {"skipped"}
+
+
 def test_a_fault_in_export_is_named(tree):
+    pytest.importorskip("paddle2onnx")
     inject(
         tree / "deploy" / "writers.py", "paddle.jit.save(model, stem, input_spec=specs)",
         "weights = model.parameters()[0]\n"
@@ -226,6 +245,7 @@ def test_a_fault_in_export_is_named(tree):
 
 
 def test_a_fault_in_inference_is_named_and_hides_no_other_step(tree):
+    pytest.importorskip("paddle2onnx")
     right = "task_of(dataset.recipe).scores(engine, batch.clips, dataset.recipe)"
     wrong = f"(lambda scores: scores if len(scores) == 1 else np.roll(scores, 1, axis=0))({right})"
     inject(tree / "deploy" / "infer.py", right, wrong)

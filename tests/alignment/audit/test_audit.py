@@ -265,6 +265,13 @@ def failures(records: list[Record]) -> set[str]:
     return {record.name for record in records if not record.passed}
 
 
+def frozen(layer: pn.Layer) -> set[str]:
+    """What is told of weights that are not trained: up to Paddle 3.2 a GroupNorm keeps those that it is not to have."""
+    if not isinstance(layer, pn.GroupNorm):
+        return set()
+    return {f"{name}.trainable" for name, value in layer._parameters.items() if not getattr(value, "trainable", True)}
+
+
 @pytest.mark.parametrize("twins", TWINS, ids=lambda twins: twins.paddle.__name__)
 def test_the_same_arguments_are_the_same_constants(twins):
     records = compare_models(*twins.build({}, {}))
@@ -276,7 +283,8 @@ def test_the_same_arguments_are_the_same_constants(twins):
 def test_one_changed_constant_is_named(twins, names, torch_changes, paddle_changes):
     assert not failures(compare_models(*twins.build(torch_changes, paddle_changes)))
     assert failures(compare_models(*twins.build(torch_changes, {}))) == names
-    assert failures(compare_models(*twins.build({}, paddle_changes))) == names
+    theirs, ours = twins.build({}, paddle_changes)
+    assert failures(compare_models(theirs, ours)) == names | frozen(ours)
 
 
 def test_every_constant_of_the_vocabulary_is_changed_by_some_test():
@@ -334,7 +342,7 @@ class NeverDropping(pn.Dropout):
     ],
 )  # fmt: skip
 def test_constants_of_one_framework(left, right, names):
-    assert failures(compare_models(left, right)) == names
+    assert failures(compare_models(left, right)) == names | frozen(right)
 
 
 @pytest.mark.parametrize(
