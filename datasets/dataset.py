@@ -109,9 +109,14 @@ class VideoDataset:
     def _load_random(self, out: np.ndarray, entry: Entry, rng: np.random.Generator) -> View:
         with open_source(entry.path, entry.num_frames, self.limits) as source:
             indices = train_indices(source.num_frames, self.recipe, rng)
-            frames = source.read(indices)
-        draw = self._train.draw(frames.shape[1], frames.shape[2], rng)
-        self._train.apply(frames, draw, out[0])
+            places, draw = _places(indices), None
+            for index, frame in source.frames(indices):
+                draw = draw or self._train.draw(frame.shape[0], frame.shape[1], rng)
+                first, *others = places[index]
+                self._train.apply(frame[None], draw, out[0, first : first + 1])
+                for place in others:
+                    out[0, place] = out[0, first]
+        assert draw is not None  # there is a frame
         return View(indices[None], draw.flip, functools.partial(self._train.warp, draw=draw))
 
     def _load_views(self, out: np.ndarray, entry: Entry) -> View:
@@ -120,16 +125,22 @@ class VideoDataset:
                 indices = test_indices(source.num_frames, self.recipe, self.num_clips)
             else:
                 indices = val_indices(source.num_frames, self.recipe)
-            unique, inverse = np.unique(indices, return_inverse=True)
-            frames = source.read(unique)
-        crops = out.reshape(self._eval.num_crops, indices.size, *out.shape[2:])  # [crops, clips*T, 3, H, W]
-        if len(unique) == indices.size and np.array_equal(unique, indices.ravel()):
-            self._eval.apply(frames, crops)
-        else:  # clips overlap: each frame is transformed once, then copied to where it belongs
-            once = np.empty((self._eval.num_crops, len(unique), *out.shape[2:]), np.float32)
-            self._eval.apply(frames, once)
-            np.take(once, inverse.ravel(), axis=1, out=crops, mode="clip")
+            places = _places(indices)
+            crops = out.reshape(self._eval.num_crops, indices.size, *out.shape[2:])  # [crops, clips*T, 3, H, W]
+            for index, frame in source.frames(indices):
+                first, *others = places[index]
+                self._eval.apply(frame[None], crops[:, first : first + 1])
+                for place in others:  # clips overlap
+                    crops[:, place] = crops[:, first]
         return View(indices, False, self._eval.warp)
+
+
+def _places(indices: np.ndarray) -> dict[int, list[int]]:
+    """Where each index stands."""
+    places: dict[int, list[int]] = {}
+    for place, index in enumerate(indices.ravel().tolist()):
+        places.setdefault(index, []).append(place)
+    return places
 
 
 def load_views(path: str, recipe: Recipe, mode: str = "test", limits: Limits | None = None) -> np.ndarray:
