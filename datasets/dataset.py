@@ -10,7 +10,7 @@ import numpy as np
 from configs.limits import Limits
 from configs.recipe import Recipe
 from datasets.annotation import Annotation, DataError, Entry, unlabeled
-from datasets.decode import open_source
+from datasets.decode import open_source, places_of
 from datasets.sampling import check_sampling, test_indices, train_indices, val_indices
 from datasets.targets import Labels, Targets, View
 from datasets.transforms import EvalTransform, TrainTransform
@@ -109,7 +109,7 @@ class VideoDataset:
     def _load_random(self, out: np.ndarray, entry: Entry, rng: np.random.Generator) -> View:
         with open_source(entry.path, entry.num_frames, self.limits) as source:
             indices = train_indices(source.num_frames, self.recipe, rng)
-            places, draw = _places(indices), None
+            places, draw = places_of(indices), None
             for index, frame in source.frames(indices):
                 draw = draw or self._train.draw(frame.shape[0], frame.shape[1], rng)
                 first, *others = places[index]
@@ -125,7 +125,7 @@ class VideoDataset:
                 indices = test_indices(source.num_frames, self.recipe, self.num_clips)
             else:
                 indices = val_indices(source.num_frames, self.recipe)
-            places = _places(indices)
+            places = places_of(indices)
             crops = out.reshape(self._eval.num_crops, indices.size, *out.shape[2:])  # [crops, clips*T, 3, H, W]
             for index, frame in source.frames(indices):
                 first, *others = places[index]
@@ -133,14 +133,6 @@ class VideoDataset:
                 for place in others:  # clips overlap
                     crops[:, place] = crops[:, first]
         return View(indices, False, self._eval.warp)
-
-
-def _places(indices: np.ndarray) -> dict[int, list[int]]:
-    """Where each index stands."""
-    places: dict[int, list[int]] = {}
-    for place, index in enumerate(indices.ravel().tolist()):
-        places.setdefault(index, []).append(place)
-    return places
 
 
 def load_views(path: str, recipe: Recipe, mode: str = "test", limits: Limits | None = None) -> np.ndarray:

@@ -54,6 +54,8 @@ HIDDEN: dict[str, Callable[[memoryview], bool]] = {
     "vp8": lambda data: not data[0] & 0x10,
     "vp9": lambda data: not (data[-1] & 0xE0 == 0xC0 or data[0] & (0x0A if data[0] & 0x30 < 0x30 else 0x05)),
 }
+# Codec -> whether a packet is shown before one that comes earlier; of the others only the decoder tells.
+MOVED: dict[str, Callable[[memoryview], bool]] = {"mpeg4": lambda data: _vop_type(bytes(data)) == "B"}
 PICTURES = 0x400 | 0x800  # AV_DISPOSITION_ATTACHED_PIC, AV_DISPOSITION_TIMED_THUMBNAILS
 PIL.Image.MAX_IMAGE_PIXELS = None  # the limits that a caller sets are held against the size that it finds
 # What is wrong with a picture is in the error. 0 is silent; the function has moved between OpenCV 4 and 5.
@@ -118,6 +120,14 @@ def open_source(path: str, num_frames: int | None = None, limits: Limits | None 
     if not os.path.isfile(path):
         raise DecodeError(f"{path} does not exist")
     return VideoFile(path, limits)
+
+
+def places_of(indices: Sequence[int] | np.ndarray) -> dict[int, list[int]]:
+    """Each index -> where it stands among all of them."""
+    places: dict[int, list[int]] = {}
+    for place, index in enumerate(np.ravel(indices).tolist()):
+        places.setdefault(index, []).append(place)
+    return places
 
 
 class Budget:
@@ -198,12 +208,13 @@ class _Source:
 
     def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """The frames of `frames` in the order of the indices, uint8 [len(indices), H, W, 3] RGB."""
-        wanted = np.asarray(indices, dtype=np.int64)
-        out = np.empty((0,), np.uint8)
-        for index, image in self.frames(wanted):
-            if not out.size:
-                out = self._budget.room_for(len(wanted), image)
-            out[wanted == index] = image
+        places, out = places_of(indices), None
+        for index, image in self.frames(indices):
+            if out is None:
+                out = self._budget.room_for(len(indices), image)
+            for place in places[index]:
+                out[place] = image
+        assert out is not None  # there is a frame
         return out
 
     def _decoded(self, ordered: list[int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -266,6 +277,7 @@ class VideoFile(_Source):
             raise DecodeError(f"{self.path} holds no frame")
         self._check_complete(stream.frames)
         self._kept: list[av.VideoFrame] | None = None
+        self._matrices: dict[int, tuple[float, float, float, float]] = {}
         shown = [packet.pts for packet in self._packets if not packet.is_discard]
         self._stamps = self._order()
         self._is_reordered = self._stamps != shown
@@ -312,7 +324,11 @@ class VideoFile(_Source):
         ordered, keys = sorted(stamps), [packet.pts for packet in shown if packet.is_keyframe]
         if keys != sorted(keys):
             return []
-        if self._decoder.has_b_frames and ordered == stamps:
+        is_moved = MOVED.get(codec.canonical_name)
+        self._tells = not codec.reorder or is_moved is not None
+        if ordered == stamps and (
+            self._decoder.has_b_frames or (is_moved and any(is_moved(memoryview(packet)[:512]) for packet in shown))
+        ):
             return []  # packed B-frames, or stamps in the order of decoding: they are those of the packets
         return ordered
 
@@ -351,7 +367,10 @@ class VideoFile(_Source):
         for index, frame in zip(ordered, frames, strict=True):
             self._budget.take_frame(frame.width, frame.height)
             with _errors_named(f"{self._name(index)} does not decode"):
-                image = _upright(frame)
+                turn = frame.rotation
+                if turn not in self._matrices:  # one for a file: reading it takes longer than the angle in it
+                    self._matrices[turn] = _display_matrix(frame)
+                image = _upright(frame, self._matrices[turn])
             yield index, image
 
     def _decode_all(self) -> Iterator[av.VideoFrame]:
@@ -392,7 +411,7 @@ class VideoFile(_Source):
         packets, end = self._packets[key : last + 1], self._packets[last].pts
         after = self._packets[last + 1 : last + 2]
         is_moved = any(packet.pts > end for packet in packets) or any(packet.pts < end for packet in after)
-        is_sure = is_moved or not self._decoder.codec.reorder
+        is_sure = is_moved or self._tells
         if not is_sure:
             packets += after
         left, before, highest, is_proved = len(stamps), -math.inf, -math.inf, key == 0
@@ -428,6 +447,12 @@ class VideoFile(_Source):
         self._container.close()
 
 
+def _vop_type(data: bytes) -> str:
+    """I, P, B or S of the first picture in a packet of MPEG-4, ISO/IEC 14496-2, 6.2.5; B where there is none."""
+    at = data.find(b"\0\0\1\xb6") + 4
+    return "IPBS"[data[at] >> 6] if 4 <= at < len(data) else "B"
+
+
 def _begins(frame: av.VideoFrame) -> bool:
     """Whether decoding can begin with a frame, by the decoder's own word."""
     return bool(frame.key_frame) and not frame.is_corrupt
@@ -457,12 +482,12 @@ def _ebml_size(head: bytes, at: int) -> tuple[int, int]:
     return (0 if number == unknown else number), at + length
 
 
-def _upright(frame: av.VideoFrame) -> np.ndarray:
+def _upright(frame: av.VideoFrame, matrix: tuple[float, float, float, float]) -> np.ndarray:
     """uint8 [H, W, 3] RGB, turned and mirrored as the display matrix says; a matrix of no area says nothing.
 
     Source: `-autorotate` of FFmpeg's command (fftools, configure_input_video_filter), libavutil's display.h.
     """
-    a, b, c, d = _display_matrix(frame)
+    a, b, c, d = matrix
     if not (a or c) or not (b or d):
         return frame.to_ndarray(format="rgb24")
     turn = round(math.degrees(math.atan2(b / math.hypot(b, d), a / math.hypot(a, c)))) % 360  # clockwise
