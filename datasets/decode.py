@@ -488,7 +488,7 @@ def _upright(frame: av.VideoFrame, matrix: tuple[float, float, float, float]) ->
     Source: `-autorotate` of FFmpeg's command (fftools, configure_input_video_filter), libavutil's display.h.
     """
     a, b, c, d = matrix
-    if not (a or c) or not (b or d):
+    if a * d == b * c:
         return frame.to_ndarray(format="rgb24")
     turn = round(math.degrees(math.atan2(b / math.hypot(b, d), a / math.hypot(a, c)))) % 360  # clockwise
     if turn % 90 and turn > 1:

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -117,3 +121,26 @@ def test_bad_mode_and_recipe(video, tiny_recipe):
         VideoDataset(one_video(video), tiny_recipe, "eval")
     with pytest.raises(RecipeError, match="test_clips"):
         VideoDataset(one_video(video), tiny_recipe.with_(test_clips=10), "train")
+
+
+ROOT = Path(__file__).resolve().parents[2]
+MEASURE = """
+import resource, sys
+from configs.recipe import Recipe
+from datasets.dataset import load_views
+recipe = Recipe.of(num_segments=1, clip_len=8, frame_interval=8, test_clips=4, short_side=256, crop_size=224,
+                   test_size=256, test_crops="three", sampling="mmaction1")
+load_views(sys.argv[1], recipe)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+views = load_views(sys.argv[2], recipe)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, views.nbytes // 1024)
+"""
+
+
+def test_the_views_of_a_large_video_take_their_own_memory_and_a_few_frames(tmp_path):
+    small = write_video(tmp_path / "small.mp4", count=33)
+    large = write_video(tmp_path / "large.mp4", count=64, size=(720, 1280), preset="ultrafast")
+    argv = [sys.executable, "-c", MEASURE, small, large]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
+    grown, _ = map(int, done.stdout.split())  # KiB; the views of the small video took as much before
+    assert grown < 12 * 720 * 1280 * 3 // 1024  # of 32 frames; the decoder keeps some of its own

@@ -186,18 +186,6 @@ def test_what_is_no_video(tmp_path):
         open_source(str(tmp_path / "b.mp4"))
 
 
-def test_rotated_video_is_turned_upright(tmp_path):
-    path = write_video(tmp_path / "a.mp4", count=4)
-    expected = decode_in_order(path)
-    data = bytearray(path.read_bytes())
-    matrix = data.index(b"tkhd") + 4 + 40  # version 0: forty bytes precede the matrix
-    one, clockwise = 1 << 16, (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
-    assert data[matrix : matrix + 36] == struct.pack(">9i", one, 0, 0, 0, one, 0, 0, 0, 1 << 30)
-    data[matrix : matrix + 36] = struct.pack(">9i", *clockwise)
-    path.write_bytes(data)
-    assert np.array_equal(read(path, [2]), np.rot90(expected[[2]], -1, axes=(1, 2)))
-
-
 @pytest.mark.parametrize("kind", ["video", "frames"])
 @pytest.mark.parametrize("indices", [[12], [-1], []])
 def test_indices_out_of_range(tmp_path, kind, indices):
@@ -313,3 +301,122 @@ def test_tags_that_are_not_utf8_do_not_matter(tmp_path):
     assert b"\xff\xfe\xe9" in path.read_bytes()
     with open_source(str(path)) as source:
         assert source.num_frames == 5
+
+
+ONE, UNIT = 1 << 16, 1 << 30
+MATRICES = {  # (a, b, c, d) of the display matrix -> what FFmpeg's -autorotate makes of [H, W, 3]
+    "as it is": ((ONE, 0, 0, ONE), lambda image: image),
+    "clockwise": ((0, ONE, -ONE, 0), lambda image: np.rot90(image, -1)),
+    "half": ((-ONE, 0, 0, -ONE), lambda image: np.rot90(image, 2)),
+    "counterclockwise": ((0, -ONE, ONE, 0), np.rot90),
+    "mirrored": ((-ONE, 0, 0, ONE), lambda image: image[:, ::-1]),
+    "upside down": ((ONE, 0, 0, -ONE), lambda image: image[::-1]),
+    "transposed": ((0, ONE, ONE, 0), lambda image: image.swapaxes(0, 1)),
+    "other diagonal": ((0, -ONE, -ONE, 0), lambda image: image.swapaxes(0, 1)[::-1, ::-1]),
+    "twice as large": ((2 * ONE, 0, 0, 2 * ONE), lambda image: image),
+    "all zero": ((0, 0, 0, 0), lambda image: image),
+    "of no width": ((0, 0, 0, ONE), lambda image: image),
+    "of no area": ((ONE, ONE, 0, 0), lambda image: image),
+}
+
+
+@pytest.mark.parametrize("name", MATRICES)
+def test_the_display_matrix(tmp_path, name):
+    (a, b, c, d), right = MATRICES[name]
+    path = write_video(tmp_path / "a.mp4", count=4)
+    expected = decode_in_order(path)
+    set_matrix(path, (a, b, 0, c, d, 0, 0, 0, UNIT))
+    assert np.array_equal(read(path, [2])[0], right(expected[2]))
+
+
+def set_matrix(path, matrix):
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 4 + 40  # version 0: forty bytes precede the matrix
+    assert data[at : at + 36] == struct.pack(">9i", ONE, 0, 0, 0, ONE, 0, 0, 0, UNIT)
+    data[at : at + 36] = struct.pack(">9i", *matrix)
+    path.write_bytes(data)
+
+
+def test_an_angle_between_is_what_ffmpegs_filter_makes(tmp_path):
+    path = write_video(tmp_path / "a.mp4", count=4)
+    with av.open(str(path)) as file:
+        frame = [*file.decode(video=0)][2]
+    graph = av.filter.Graph()
+    source = graph.add_buffer(width=64, height=48, format="yuv420p", time_base=frame.time_base)
+    graph.link_nodes(source, graph.add("rotate", "30*PI/180"), graph.add("buffersink")).configure()
+    graph.push(frame)
+    expected = graph.pull().to_ndarray(format="rgb24")
+    cos, sin = round(ONE * np.cos(np.pi / 6)), round(ONE * np.sin(np.pi / 6))
+    set_matrix(path, (cos, sin, 0, -sin, cos, 0, 0, 0, UNIT))
+    assert np.array_equal(read(path, [2])[0], expected)
+    assert not np.array_equal(expected, decode_in_order(path)[2])
+
+
+def with_streams(path, streams):
+    """A file of several video streams: (frames, disposition, seed) each."""
+    with av.open(str(path), "w") as file:
+        encoders = []
+        for count, disposition, size in streams:
+            codec = "mjpeg" if count == 1 else "libx264"
+            stream = file.add_stream(codec, rate=25)
+            stream.height, stream.width = size
+            stream.pix_fmt = "yuvj420p" if count == 1 else "yuv420p"
+            stream.disposition = disposition
+            encoders.append((stream, moving_frames(count, *size, seed=len(encoders))))
+        for stream, frames in encoders:
+            for frame in frames:
+                file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            file.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+def test_of_several_streams_it_is_the_one_that_ffmpeg_calls_the_best(tmp_path, suffix):
+    path = with_streams(tmp_path / f"a.{suffix}", [(20, 0, (48, 64)), (20, 0, (96, 128))])
+    with av.open(str(path)) as file:
+        best = file.streams.best("video")
+        expected = [frame.to_ndarray(format="rgb24") for frame in file.decode(best)]
+    assert np.array_equal(read(path, [3, 17]), np.stack([expected[3], expected[17]]))
+
+
+@pytest.mark.parametrize(
+    "order", [[(1, 0x400, (96, 128)), (20, 1, (48, 64))], [(20, 1, (48, 64)), (1, 0x400, (96, 128))]]
+)
+def test_a_cover_picture_is_not_the_video(tmp_path, order):
+    with open_source(str(with_streams(tmp_path / "a.mp4", order))) as source:
+        assert source.num_frames == 20
+        assert source.read([0]).shape == (1, 48, 64, 3)
+
+
+def test_music_with_a_cover_picture_is_no_video(tmp_path):
+    path = with_streams(tmp_path / "a.mp4", [(1, 0x400, (96, 128))])
+    with pytest.raises(DecodeError, match=r"a.mp4 has no video stream, only a cover picture"):
+        open_source(str(path))
+
+
+@pytest.mark.parametrize(
+    "name", ["12:30:05.mp4", "-a.mp4", "file:a.mp4", "http:a.mp4", "a%20b?.mp4", "pipe:0", "a|b.mp4"]
+)
+def test_a_path_is_a_path(tmp_path, monkeypatch, name):
+    expected = decode_in_order(write_video(tmp_path / "plain.mp4", count=4))
+    (tmp_path / "plain.mp4").rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert np.array_equal(read(name, [1, 3]), expected[[1, 3]])
+    assert np.array_equal(read(tmp_path / name, [1, 3]), expected[[1, 3]])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.txt", b"Some words.\n" * 400), ("a.srt", b"1\n00:00:00,000 --> 00:00:02,000\nHello\n" * 9),
+        ("a.mp4", b"#EXTM3U\n#EXTINF:1,\nb.mp4\n"), ("a.ass", b"[Script Info]\n[Events]\n" * 9),
+        ("a.mp4", b"ffconcat version 1.0\nfile b.mp4\n"), ("a.mp4", b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0" + bytes(40)),
+        ("a.mp4", b"GIF89a\x01\0\x01\0"), ("a.mp4", b""),
+    ],
+)  # fmt: skip
+def test_what_a_demuxer_could_draw_is_no_video(tmp_path, monkeypatch, name, content):
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "b.mp4", count=4)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DecodeError, match=rf"^{name} "):
+        open_source(name)
