@@ -5,8 +5,8 @@ the time stamps and the key frames; then the decoder gets the packets from the l
 on, and passes over frames that nothing else refers to. Frame i is the frame that decoding from the start gives i-th.
 
 What a file says of itself is believed as far as what comes out of the decoder bears it out: stamps that rise in the
-order of the packets prove nothing if the decoder reorders, a key frame is one if the decoder calls it one, and frames
-come out with rising stamps. Where one of that does not hold, the file is decoded from its start.
+order of the packets prove nothing if the decoder reorders, a key frame is one if the decoder calls it one, frames come
+out with rising stamps, and none is damaged. Where one of that does not hold, the file is decoded from its start.
 """
 
 from __future__ import annotations
@@ -250,8 +250,10 @@ class VideoFile(_Source):
     def __init__(self, path: str, limits: Limits) -> None:
         self.path = path
         self._budget = Budget(path, limits)
-        with _errors_named(f"{path} is no readable video"):
-            self._container = av.open(f"file:{path}", options=_OPTIONS, **_OPEN)  # a path, whatever is in it
+        self._packets: list[av.Packet] = []
+        self._kept: list[av.VideoFrame] | None = None
+        self._matrices: dict[int, tuple[float, float, float, float]] = {}
+        self._container = self._opened()
         try:
             with _errors_named(f"{path} is truncated or damaged"):
                 self._start()
@@ -259,16 +261,14 @@ class VideoFile(_Source):
             self.close()
             raise
 
+    def _opened(self) -> av.container.InputContainer:
+        with _errors_named(f"{self.path} is no readable video"):
+            return av.open(f"file:{self.path}", options=_OPTIONS, **_OPEN)  # a path, whatever is in it
+
     def _start(self) -> None:
         stream = self._best_stream()
         self.average_rate = stream.average_rate
-        stream.thread_type = "NONE"  # one thread: frames are skipped packet by packet
-        self._decoder = stream.codec_context
-        if self._decoder is None:
-            raise DecodeError(f"{self.path} is in a codec that is not known here")
-        self._budget.take_frame(self._decoder.width, self._decoder.height)
-        self._decoder.options = {"max_pixels": str(self._budget.limits.max_frame_pixels)}
-        self._packets: list[av.Packet] = []
+        self._decoder = self._decoder_of(stream)
         for packet in self._container.demux(stream):
             if packet.size:
                 self._packets.append(packet)
@@ -276,8 +276,6 @@ class VideoFile(_Source):
         if not self._packets:
             raise DecodeError(f"{self.path} holds no frame")
         self._check_complete(stream.frames)
-        self._kept: list[av.VideoFrame] | None = None
-        self._matrices: dict[int, tuple[float, float, float, float]] = {}
         shown = [packet.pts for packet in self._packets if not packet.is_discard]
         self._stamps = self._order()
         self._is_reordered = self._stamps != shown
@@ -292,6 +290,16 @@ class VideoFile(_Source):
             raise DecodeError(f"{self.path} has no video stream" + ", only a cover picture" * bool(streams))
         best = self._container.streams.best("video")
         return best if best in moving else moving[0]
+
+    def _decoder_of(self, stream: av.VideoStream) -> av.VideoCodecContext:
+        stream.thread_type = "NONE"  # one thread: frames are skipped packet by packet
+        decoder = stream.codec_context
+        if decoder is None:
+            raise DecodeError(f"{self.path} is in a codec that is not known here")
+        self._budget.take_frame(decoder.width, decoder.height)
+        strict = {"err_detect": "explode"} if decoder.codec.intra_only else {}  # nothing else says that it is damaged
+        decoder.options = {"max_pixels": str(self._budget.limits.max_frame_pixels), **strict}
+        return decoder
 
     def _check_complete(self, promised: int) -> None:
         """Compares the packets with the `promised` frames, and the file's size with the size in its header.
@@ -313,7 +321,9 @@ class VideoFile(_Source):
         stamps = [packet.pts for packet in shown]
         if not shown or None in stamps or len(set(stamps)) < len(stamps):
             return []
-        codec = self._decoder.codec
+        codec, ordered = self._decoder.codec, sorted(stamps)
+        if not codec.reorder and ordered != stamps:
+            return []
         if codec.canonical_name not in SEEKABLE and not codec.intra_only:
             return []
         is_hidden = HIDDEN.get(codec.canonical_name)
@@ -321,7 +331,7 @@ class VideoFile(_Source):
             return []
         if not shown[0].is_keyframe or min(stamps) < stamps[0]:
             return []  # frames before the first key frame: which of them come out is the decoder's affair
-        ordered, keys = sorted(stamps), [packet.pts for packet in shown if packet.is_keyframe]
+        keys = [packet.pts for packet in shown if packet.is_keyframe]
         if keys != sorted(keys):
             return []
         is_moved = MOVED.get(codec.canonical_name)
@@ -359,9 +369,7 @@ class VideoFile(_Source):
                 count = self._count()
                 if count != self.num_frames:
                     raise DecodeError(f"{self.path} has {self.num_frames} frames, of which {count} decode") from None
-        wanted = set(ordered)
-        every = self._kept if self._kept is not None else self._decode_all()
-        yield from self._images(ordered, (frame for index, frame in enumerate(every) if index in wanted))
+        yield from self._images(ordered, self._decode_counted(set(ordered)))
 
     def _images(self, ordered: list[int], frames: Iterator[av.VideoFrame]) -> Iterator[tuple[int, np.ndarray]]:
         for index, frame in zip(ordered, frames, strict=True):
@@ -378,6 +386,21 @@ class VideoFile(_Source):
         self._decoder.skip_frame = "DEFAULT"
         for packet in [*self._packets, None]:
             yield from self._decode(packet)
+
+    def _decode_counted(self, wanted: set[int]) -> Iterator[av.VideoFrame]:
+        """The frames of some indices, decoded from the start.
+
+        Raises:
+            DecodeError: One of them is damaged, or built on one that is: where the decoder understands nothing it
+                leaves what its memory holds, another picture each time.
+        """
+        is_damaged = False
+        for index, frame in enumerate(self._decode_all() if self._kept is None else self._kept):
+            is_damaged = frame.is_corrupt or (is_damaged and not frame.key_frame)
+            if index in wanted and is_damaged:
+                raise DecodeError(f"{self._name(index)} is damaged")
+            if index in wanted:
+                yield frame
 
     def _decode_wanted(self, stamps: list[int]) -> Iterator[av.VideoFrame]:
         """The frames of rising time stamps, with as few packets decoded as can be: group for group, each from its key.
@@ -422,10 +445,10 @@ class VideoFile(_Source):
                 self._decoder.skip_frame = "NONREF" if skips else "DEFAULT"
                 highest = max(highest, packet.pts)
             for frame in self._decode(packet):
-                if frame.pts is None or frame.pts <= before:
+                if frame.pts is None or frame.pts <= before or frame.is_corrupt:
                     raise _UntrustedError
                 before = frame.pts
-                is_proved = is_proved or (frame.pts == self._packets[key].pts and _begins(frame))
+                is_proved = is_proved or (frame.key_frame and frame.pts == self._packets[key].pts)
                 if not is_proved and frame.pts >= self._packets[key].pts:
                     return
                 if frame.pts in wanted:
@@ -451,11 +474,6 @@ def _vop_type(data: bytes) -> str:
     """I, P, B or S of the first picture in a packet of MPEG-4, ISO/IEC 14496-2, 6.2.5; B where there is none."""
     at = data.find(b"\0\0\1\xb6") + 4
     return "IPBS"[data[at] >> 6] if 4 <= at < len(data) else "B"
-
-
-def _begins(frame: av.VideoFrame) -> bool:
-    """Whether decoding can begin with a frame, by the decoder's own word."""
-    return bool(frame.key_frame) and not frame.is_corrupt
 
 
 def _promised_size(path: str) -> int:

@@ -44,5 +44,9 @@ def write_frames(
 
 def decode_in_order(path: Path) -> np.ndarray:
     """All frames by plain sequential decoding: what `decode` must agree with. uint8 [count, H, W, 3]."""
-    with av.open(str(path)) as file:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
+    with av.open(f"file:{path}") as file:
+        stream = file.streams.best("video") or file.streams.video[0]
+        stream.thread_type = "NONE"
+        packets = [packet for packet in file.demux(stream) if packet.size]
+        frames = (frame for packet in [*packets, None] for frame in stream.codec_context.decode(packet))
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in frames])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import safetensors.numpy
@@ -20,7 +22,7 @@ from datasets.decode import open_source
 from deploy.artifact import read_record
 from engine.checkpoint import pickled, read_state
 from models import create_model
-from tests.datasets.media import moving_frames, write_video
+from tests.datasets.media import decode_in_order, moving_frames, write_video
 from weights import read
 
 Examples = dict[str, bytes]  # file name -> content
@@ -32,6 +34,9 @@ def videos(folder: Path) -> Examples:
         "h264.mp4": ("libx264", {"g": "6"}), "h264.mkv": ("libx264", {"bf": "2"}), "mpeg4.avi": ("mpeg4", {}),
         "mpeg4.mov": ("mpeg4", {"g": "1"}), "vp8.webm": ("libvpx", {}), "h264.ts": ("libx264", {}),
         "flv1.flv": ("flv", {}), "mpeg2.mpg": ("mpeg2video", {}), "wmv2.wmv": ("wmv2", {}),
+        "h264.avi": ("libx264", {"bf": "2"}), "hevc.mp4": ("libx265", {"x265-params": "log-level=none:bframes=2"}),
+        "vp9.webm": ("libvpx-vp9", {"cpu-used": "8"}), "av1.mp4": ("libsvtav1", {"preset": "12"}),
+        "mpeg2.mxf": ("mpeg2video", {"bf": "2"}), "mjpeg.nut": ("mjpeg", {"strict": "-2"}),
     }  # fmt: skip
     paths = {
         name: write_video(folder / name, count=10, codec=codec, **options) for name, (codec, options) in made.items()
@@ -40,9 +45,18 @@ def videos(folder: Path) -> Examples:
 
 
 def read_video(path: Path) -> None:
-    """As the server reads one."""
+    """As the server reads one; single frames must be those of decoding from the start."""
     with open_source(str(path), limits=STRANGERS) as source:
-        source.read(np.linspace(0, source.num_frames - 1, 4).astype(int))
+        wanted = np.linspace(0, source.num_frames - 1, 4).astype(int).tolist()
+        found = [source.read([index])[0] for index in wanted]
+        stands_alone = source._decoder.codec.intra_only
+    with contextlib.suppress(av.FFmpegError, ValueError):
+        expected = decode_in_order(path)
+        for index, image in zip(wanted, found, strict=True):
+            assert index < len(expected), f"there are {len(expected)} frames, not {index + 1}"
+            others = [number for number, other in enumerate(expected) if np.array_equal(image, other)]
+            # A damaged table of a frame that is not asked for does not reach those that stand alone.
+            assert index in others or (stands_alone and not others), f"frame {index} of {len(expected)} is {others}"
 
 
 def pictures(folder: Path) -> Examples:
