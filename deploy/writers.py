@@ -70,12 +70,15 @@ def save_legacy(model: nn.Layer, signature: Signature, stem: str) -> None:
     with temporary_folder() as folder, paddle.pir_utils.OldIrGuard():
         graph = str(Path(folder) / "graph")
         save_paddle(model, signature, graph)
-        Path(f"{stem}.pdmodel").write_bytes(_without_call_stacks(Path(f"{graph}.pdmodel").read_bytes()))
+        Path(f"{stem}.pdmodel").write_bytes(_as_of_paddle_2(Path(f"{graph}.pdmodel").read_bytes()))
         shutil.copy(f"{graph}.pdiparams", f"{stem}.pdiparams")
 
 
-def _without_call_stacks(program: bytes) -> bytes:
-    """A graph of Paddle 2 without the lines of code that made each operator, which hold paths of this machine."""
+def _as_of_paddle_2(program: bytes) -> bytes:
+    """A graph without the lines of code that made each operator, which hold paths, and with the 6 of each relu6.
+
+    Paddle 3 leaves out that attribute; Paddle Lite does not convert an operator that lacks it.
+    """
     from paddle.base.proto import framework_pb2
 
     description = framework_pb2.ProgramDesc()
@@ -84,6 +87,8 @@ def _without_call_stacks(program: bytes) -> bytes:
         kept = [attribute for attribute in operator.attrs if attribute.name != "op_callstack"]
         del operator.attrs[:]
         operator.attrs.extend(kept)
+        if operator.type == "relu6" and not any(attribute.name == "threshold" for attribute in kept):
+            operator.attrs.add(name="threshold", type=framework_pb2.AttrType.Value("FLOAT"), f=6.0)
     return description.SerializeToString()
 
 

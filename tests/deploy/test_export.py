@@ -16,6 +16,8 @@ from deploy import export, fusions
 from deploy.artifact import ArtifactError, open_artifact, whole_artifact
 from deploy.engines import open_engine
 from deploy.parity import check_spread, parity_clips
+from deploy.signature import Signature, TensorSpec
+from deploy.writers import write_graph
 from engine.checkpoint import pickled
 from runtime.errors import UserError
 from runtime.lock import LockedError
@@ -244,3 +246,17 @@ def test_spread_is_of_the_clips():
     assert check_spread(np.array([[1.0, 2.0], [1.5, 2.0]]), "x") == 0.5
     with pytest.raises(UserError, match="every clip"):
         check_spread(np.array([[1.0, 2.0], [1.0, 2.0]]), "x")
+
+
+def test_paddle_2_reads_the_six_of_relu6(tmp_path):
+    """Paddle Lite does not convert an operator without its attribute, which Paddle 3 leaves out."""
+    import paddle
+    from paddle.base.proto import framework_pb2
+
+    model = paddle.nn.Sequential(paddle.nn.Linear(3, 3), paddle.nn.ReLU6())
+    model.eval()
+    spec = TensorSpec("clips", (None, 3), "float32")
+    write_graph("legacy", model, Signature((spec,), (TensorSpec("logits", (None, 3), "float32"),), ()), tmp_path)
+    program = framework_pb2.ProgramDesc.FromString((tmp_path / "inference.pdmodel").read_bytes())
+    (relu6,) = [operator for block in program.blocks for operator in block.ops if operator.type == "relu6"]
+    assert {attribute.name: attribute.f for attribute in relu6.attrs}["threshold"] == 6.0
