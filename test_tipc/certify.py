@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     rows = []
     for folder in map(config_folder, args.configs or sorted(path for path in CONFIGS.iterdir() if path.is_dir())):
-        for results in sorted((OUTPUT / folder.name).glob("*/")):
+        for results in sorted(filter(Path.is_dir, (OUTPUT / folder.name).glob("*"))):
             with locked(results.with_name(f".{results.name}.lock"), f"{results} is being written by another run"):
                 Owned(results).remove_all(is_held=True)  # results of an earlier run are not of this one
         for script, config, mode in RUNS:

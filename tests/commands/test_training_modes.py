@@ -220,7 +220,7 @@ if processes.rank == rank:
     if what == "ends":
         os._exit(0)  # the launcher goes on with the others
     time.sleep(6)
-processes.barrier_timeout_s = 3.0
+processes.barrier_timeout_s = 3.0 if what == "hangs" else 60.0
 started = time.monotonic()
 try:
     processes.barrier()
@@ -245,7 +245,7 @@ def test_a_barrier_ends_with_a_message_where_a_process_does_not_come(tmp_path, w
     log = (tmp_path / "logs" / f"workerlog.{1 - rank}").read_text()
     found = re.search(rf"^([\d.]+) s: {message}", log, flags=re.M)
     assert found, log
-    assert (what == "hangs") == (float(found[1]) >= 3)
+    assert float(found[1]) >= 3 if what == "hangs" else float(found[1]) < 60
 
 
 MORE = ("--max_epochs", 3, "--checkpoint_iters", 1, "--log_iters", 1, "--dropout", 0.5, "--mixup_alpha", 0.2)

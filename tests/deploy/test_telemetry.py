@@ -119,5 +119,7 @@ for name in ENGINES:
 @pytest.mark.parametrize("package", ["onnxruntime", "openvino"])
 def test_the_watch_sees_what_would_happen_otherwise(watcher, tmp_path, package):
     """As they come, the one keeps a number of the device, the other looks up a host."""
+    if package == "onnxruntime" and sys.version_info < (3, 11):
+        pytest.skip("the last ONNX Runtime for Python 3.10 keeps no number of the device")
     looked_up, written = watch(watcher, tmp_path, f"import {package}")
     assert looked_up or [name for name in written if not name.startswith(tuple(CACHES))]
