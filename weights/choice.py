@@ -7,7 +7,7 @@ An average (`ema`) is taken where a file holds one beside the weights that it av
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 
@@ -15,7 +15,8 @@ import numpy as np
 
 from weights.files import Stored, read_sets
 from weights.pickles import CheckpointError, shown
-from weights.translation import Translation, recognized, translate
+from weights.recognition import recognized
+from weights.translation import Translation, translate
 
 AUTO, AVERAGE, RAW = "auto", "ema", "raw"
 _MOST = 50  # sets of a file, the largest; an optimizer may keep one for each tensor
@@ -34,43 +35,68 @@ def read(path: str | Path, source: str = AUTO, which: str = AUTO) -> Translation
         CheckpointError: As `read_sets` and `translate` do, or there is no such set, or more than one.
     """
     sets = sorted(read_sets(path), key=lambda stored: -len(stored.names))[:_MOST]
-    chosen, others = _chosen(sets, source, which, path)
+    fits = [one for stored in sets for one in _fitting(stored, source)]
+    chosen = _chosen(sets, fits, which, path)
     found = translate(chosen.arrays(), str(path), source)
-    taken = [f"took {shown(chosen.key)!r}"] if chosen.key else ["took the file's own"] if others else []
+    others = [stored for stored in fits if stored is not chosen]
+    return dataclasses.replace(found, taken=_in_words(chosen, others, found.taken))
+
+
+def _in_words(chosen: Stored, others: list[Stored], taken_off: str) -> str:
+    """What was taken; empty if the file is nothing else."""
+    if not (chosen.key or others or taken_off):
+        return ""
+    words = f"took {_listed([chosen])}{', the average' if chosen.averaged else ''}"
+    words += f", {taken_off}" if taken_off else ""
     if others:
-        taken[0] += f"{', the average,' if chosen.averaged else ''} and not {_listed(others)} (--weights takes another)"
-    if found.taken and not taken:
-        taken = ["took it"]
-    return dataclasses.replace(found, taken=", ".join([*taken, *([found.taken] if found.taken else [])]))
+        flag = RAW if chosen.averaged else AVERAGE if any(stored.averaged for stored in others) else "KEY"
+        words += f" (--weights {flag} takes {_listed(others)})"
+    return words
 
 
-def _chosen(sets: list[Stored], source: str, which: str, path: str | Path) -> tuple[Stored, list[Stored]]:
-    """The set to take, and those of the same kind that are not taken."""
-    fits = [one for stored in sets for one in _parts(stored, source) if recognized(one.names, source)]
+def _chosen(sets: list[Stored], fits: list[Stored], which: str, path: str | Path) -> Stored:
+    """The set to take of all, of which a layout knows those that fit."""
     if which == AUTO:
         averages = [stored for stored in fits if stored.averaged]
         asked = averages or fits or sets[:1]  # the largest is what is complained about if none fits
     elif which in (AVERAGE, RAW):
         asked = [stored for stored in fits or sets if stored.averaged == (which == AVERAGE)]
     else:
-        asked = [stored for stored in (*fits, *sets) if stored.key == which][:1]
+        asked = [stored for stored in (*fits, *sets, *_named(sets, which)) if stored.key == which][:1]
     if not asked:
         raise CheckpointError(f"{path} holds no weights {which!r} (--weights): it has {_listed(fits or sets)}")
-    asked = _different(asked)
-    if len(asked) > 1 and fits:
+    asked = _different(asked) if fits else asked[:1]
+    if len(asked) > 1:
         raise CheckpointError(
             f"{path} holds {len(asked)} sets of weights: {_listed(asked)}; choose one by --weights KEY"
         )
-    return asked[0], [stored for stored in fits if stored is not asked[0] and stored.key != asked[0].key]
+    return asked[0]
 
 
-def _parts(stored: Stored, source: str) -> list[Stored]:
-    """The set, or several that stand in it side by side, as `model.` and `ema_model.`: if each is whole by itself."""
+def _fitting(stored: Stored, source: str) -> list[Stored]:
+    """The set, if a layout knows it, or those that stand in it side by side, as `model.` and `ema_model.`.
+
+    The latter only if each is whole by itself: else one would be a part of the other's network.
+    """
+    if recognized(stored.names, source):
+        return [stored]
     names = sorted((name for name in stored.names if "." in name), key=_first_part)
     groups = {first: list(group) for first, group in groupby(names, _first_part)}
-    if len(groups) < 2 or recognized(stored.names, source) or not all(recognized(g, source) for g in groups.values()):
-        return [stored]
-    return [stored.of(group, ".".join(filter(None, (stored.key, first)))) for first, group in groups.items()]
+    if not all(recognized(group, source) for group in groups.values()):
+        return []
+    return [stored.of(group, _joined(stored.key, first)) for first, group in groups.items()]
+
+
+def _named(sets: list[Stored], which: str) -> Iterator[Stored]:
+    """What begins with the last of the keys in a set: whoever asks for it leaves out the rest of the set."""
+    prefix = which.rpartition(".")[2] + "."
+    for stored in sets:
+        if names := [name for name in stored.names if name.startswith(prefix)]:
+            yield stored.of(names, _joined(stored.key, prefix[:-1]))
+
+
+def _joined(key: str, part: str) -> str:
+    return f"{key}.{part}" if key else part
 
 
 def _first_part(name: str) -> str:
@@ -94,4 +120,4 @@ def _is_same(one: Stored, other: Stored) -> bool:
 
 
 def _listed(sets: Iterable[Stored]) -> str:
-    return ", ".join(repr(shown(stored.key)) if stored.key else "its own arrays" for stored in sets)
+    return ", ".join(repr(shown(stored.key)) + " (the file itself)" * (not stored.key) for stored in sets)

@@ -49,9 +49,7 @@ class Stored:
 
     def of(self, names: Iterable[str], key: str) -> Stored:
         """A part of it as a set of its own, which stands under another key."""
-        return replace(
-            self, key=key, averaged=_is_average(key), values={name: self.values[name] for name in names}
-        )
+        return replace(self, key=key, averaged=_is_average(key), values={name: self.values[name] for name in names})
 
     def arrays(self) -> Arrays:
         """By the file's own names, with the file's own order of axes, perhaps not writable; bfloat16 as float32.

@@ -325,13 +325,13 @@ def _key(key: Any) -> Any:
 
 
 _BUILTIN_CLASSES = {
-    "bool", "bytearray", "complex", "dict", "float", "frozenset", "int", "list", "object", "range", "set", "slice", "str",
-    "type",
+    "bool", "bytearray", "complex", "dict", "float", "frozenset", "int", "list", "object", "range", "set", "slice",
+    "str", "type", "long", "unicode", "xrange",
 }  # fmt: skip
-# Modules that start programs, change files, open connections, or execute what they are given.
+# Modules that start programs, change files, open connections, or execute what they are given, and functions that do.
 _ACTING = {
     "commands", "ctypes", "importlib", "nt", "os", "posix", "pty", "runpy", "shutil", "socket", "subprocess", "sys",
-    "webbrowser",
+    "webbrowser", "eval", "exec", "open", "popen", "system",
 }  # fmt: skip
 _LITERALS = {
     "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "NONE", "STRING", "BINSTRING",

@@ -31,7 +31,7 @@ _DTYPES = {
     "torch.DoubleStorage": "f8", "torch.FloatStorage": "f4", "torch.HalfStorage": "f2", "torch.LongStorage": "i8",
     "torch.IntStorage": "i4", "torch.ShortStorage": "i2", "torch.CharStorage": "i1", "torch.ByteStorage": "u1",
     "torch.BoolStorage": "?", "torch.BFloat16Storage": "bfloat16", "torch.ComplexFloatStorage": "c8",
-    "torch.ComplexDoubleStorage": "c16", "torch.QInt8Storage": "i1", "torch.QUInt8Storage": "u1", "torch.QInt32Storage": "i4",
+    "torch.ComplexDoubleStorage": "c16",
 }  # fmt: skip
 _ORDERS: dict[bytes, Literal["<", ">"]] = {b"little": "<", b"big": ">"}
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
