@@ -33,14 +33,14 @@ class Stored:
         key: The keys that lead to it, joined by dots; empty if the file is nothing but this set.
         averaged: Whether its place says that it is a moving average of weights.
         values: By the file's own names; beside arrays there may be whatever else stands there.
-        is_torch: Whether PyTorch wrote it, which marks bfloat16 itself; Paddle writes uint16.
+        is_plain_pickle: Whether Paddle may have written it, which keeps bfloat16 as uint16.
     """
 
     path: Path
     key: str
     averaged: bool
     values: Mapping[Any, Any]
-    is_torch: bool
+    is_plain_pickle: bool
 
     @property
     def names(self) -> list[str]:
@@ -59,7 +59,7 @@ class Stored:
         """
         with _one_clear_error(self.path):
             arrays = _arrays_of(self.values, self.path)
-        if self.is_torch:
+        if not self.is_plain_pickle:
             return arrays
         return {name: from_bfloat16(array) if array.dtype == np.uint16 else array for name, array in arrays.items()}
 
@@ -70,11 +70,12 @@ def read_file(path: str | Path) -> Arrays:
     Raises:
         CheckpointError: As they do, or the file holds several sets.
     """
-    stored, *others = read_sets(path)
-    if others:
-        keys = ", ".join(repr(shown(one.key)) for one in (stored, *others))
-        raise CheckpointError(f"{path} holds {1 + len(others)} sets of arrays: {keys}")
-    return stored.arrays()
+    sets = read_sets(path)
+    most = max(len(stored.names) for stored in sets)
+    large = [stored for stored in sets if len(stored.names) * 10 > most]  # a score may be an array, too
+    if len(large) > 1:
+        raise CheckpointError(f"{path} holds {len(large)} sets of arrays: {', '.join(shown(s.key) for s in large)}")
+    return large[0].arrays()
 
 
 def read_sets(path: str | Path) -> list[Stored]:
@@ -93,9 +94,8 @@ def read_sets(path: str | Path) -> list[Stored]:
     with _one_clear_error(path):
         reader = _reader_of(path)
         content = reader(path)
-        is_torch = reader in (read_torch_zip, read_torch_legacy)
         found = [
-            Stored(path, key, _is_average(key, content), values, is_torch)
+            Stored(path, key, _is_average(key, content), values, reader is _read_pickle)
             for key, values in _dicts_of(content)
             if any(map(_is_array, values.values()))
         ]
@@ -135,7 +135,7 @@ def _reader_of(path: Path) -> Callable[[Path], Any]:
     if is_legacy(head):
         return read_torch_legacy
     if head[:1] in _FIRST_STEPS:
-        return _read_pickle_of_weights
+        return _read_pickle
     what = next((what for start, what in _OTHERS.items() if head.startswith(start)), f"it begins with {head[:8]!r}")
     raise CheckpointError(
         f"{path}: the weight formats are PyTorch's, safetensors, .npz, and Paddle's .pdparams; "
@@ -152,11 +152,12 @@ _OTHERS = {
     b"\x1f\x8b": "this is compressed by gzip: unpack it",
     b"BZh": "this is compressed by bzip2: unpack it",
     b"7z": "this is a 7z archive: unpack it",
+    b"\0\0\0\0": "of an exported graph, as in Paddle's .pdiparams, take the weights it was made of",
     b"<": "this is a web page, not the file that it links to",
 }  # fmt: skip
 
 
-def _read_pickle_of_weights(path: Path) -> Any:
+def _read_pickle(path: Path) -> Any:
     content = path.read_bytes()
     return WeightsReader(path, len(content)).load(io.BytesIO(content))
 
@@ -201,17 +202,19 @@ _DEPTH = 4
 
 
 def _dicts_of(content: Any) -> Iterator[tuple[str, Mapping[Any, Any]]]:
-    """Each dict of a file once, with the keys that lead to it; the outer ones first."""
+    """Each dict of a file once, with the keys, and places in lists, that lead to it; the outer ones first."""
     places: deque[tuple[tuple[str, ...], Any]] = deque([((), content)])
     seen = set()
     while places:
         keys, value = places.popleft()
-        if type(value) is not dict or id(value) in seen:
+        if type(value) not in (dict, list, tuple) or id(value) in seen:
             continue
         seen.add(id(value))
-        yield ".".join(keys), value
+        if type(value) is dict:
+            yield ".".join(keys), value
         if len(keys) < _DEPTH:
-            places += [((*keys, key), inner) for key, inner in value.items() if type(key) is str]
+            inside = value.items() if type(value) is dict else zip(map(str, range(len(value))), value, strict=True)
+            places += [((*keys, key), inner) for key, inner in inside if type(key) is str]
 
 
 def _is_average(key: str, content: Any = None) -> bool:
@@ -265,7 +268,7 @@ _WAY_OUT = "; of a whole model save its state_dict()"
 
 def _complain(content: Any, path: Path) -> NoReturn:
     """Raises CheckpointError for a file without arrays, with what it holds instead."""
-    if not isinstance(content, dict):
+    if not isinstance(content, dict | list | tuple):
         raise CheckpointError(f"{path} holds a {kind_of(content)}, not arrays by name{_WAY_OUT}")
     for _, values in _dicts_of(content):
         _arrays_of(values, path)

@@ -296,6 +296,7 @@ class WeightsReader(PickleReader):
     def __init__(self, path: Path, size: int) -> None:
         super().__init__(path, size)
         self.names |= dict.fromkeys(("builtins.getattr", "__builtin__.getattr"), self._getattr)
+        self.names["collections.defaultdict"] = lambda *_: {}
 
     def _getattr(self, owner: Any, *_: Any) -> Inert:
         """`getattr` of an inert object, as in mmengine's HistoryBuffer and in an Enum; of any other it is refused."""

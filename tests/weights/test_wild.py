@@ -176,7 +176,8 @@ def test_the_content_decides_what_a_file_is(tmp_path, arrays, suffix):
         (b"\x89HDF\r\n", "this is HDF5"),
         (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
         (b"<!DOCTYPE html>", "this is a web page"),
-        (b"\x00" * 600, r"it begins with b'\\x00"),
+        (b"\x00" * 600, r"of an exported graph, as in Paddle's \.pdiparams"),
+        (b"a,b\n1,2\n", r"it begins with b'a,b"),
     ],
 )
 def test_what_is_no_weight_file_is_said(tmp_path, content, message):
@@ -394,6 +395,25 @@ def test_plain_data_among_the_arrays_is_left_out_and_a_weight_that_is_none_is_mi
     found = read(saved(tmp_path / "w.pth", {**state, "cls_head.fc_cls.bias": None}))
     with pytest.raises(CheckpointError, match=r"the file lacks cls_head.new_fc.bias"):
         assign(create_model("tsm_tiny", num_classes=4, num_frames=4), found)
+
+
+def test_weights_in_other_containers(tmp_path, arrays):
+    """As `torch.save((model.state_dict(), epoch))`, and dicts of other types."""
+    state = tensors(arrays)
+    check(read(saved(tmp_path / "w.pth", (state, 3))), arrays)
+    assert read(saved(tmp_path / "w.pth", {"models": [state]})).taken == "took 'models.0'"
+    check(read(saved(tmp_path / "w.pth", {"net": collections.defaultdict(list, state)})), arrays)
+    check(read(saved(tmp_path / "w.pth", {"net": {name: tensor.numpy() for name, tensor in state.items()}})), arrays)
+
+
+def test_only_a_pickle_may_hold_bfloat16_as_uint16(tmp_path, arrays):
+    cut = {name: (array.view(np.uint32) >> 16).astype(np.uint16) for name, array in arrays.items()}
+    short = {name: (array.astype(np.uint32) << 16).view(np.float32) for name, array in cut.items()}
+    (tmp_path / "w").write_bytes(pickle.dumps(cut))
+    check(read(tmp_path / "w"), short)
+    np.savez(tmp_path / "w.npz", **cut)
+    with pytest.raises(CheckpointError, match="is of type uint16, and weights are of floats"):
+        read(tmp_path / "w.npz")
 
 
 def test_paddle_files_with_other_things_beside(tmp_path, arrays):
