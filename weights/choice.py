@@ -19,7 +19,8 @@ from weights.recognition import recognized
 from weights.translation import Translation, translate
 
 AUTO, AVERAGE, RAW = "auto", "ema", "raw"
-_MOST = 50  # sets of a file, the largest; an optimizer may keep one for each tensor
+_MOST_SETS = 50  # of a file, the largest; an optimizer may keep one for each tensor
+_MOST_ARRAYS = 10_000  # of a set; the largest network here has 600, and tools add some for each layer
 
 
 def read(path: str | Path, source: str = AUTO, which: str = AUTO) -> Translation:
@@ -34,7 +35,10 @@ def read(path: str | Path, source: str = AUTO, which: str = AUTO) -> Translation
     Raises:
         CheckpointError: As `read_sets` and `translate` do, or there is no such set, or more than one.
     """
-    sets = sorted(read_sets(path), key=lambda stored: -len(stored.names))[:_MOST]
+    sets = [stored for stored in read_sets(path) if len(stored.names) <= _MOST_ARRAYS]
+    if not sets:
+        raise CheckpointError(f"{path} holds more than {_MOST_ARRAYS} arrays, which no network here has")
+    sets = sorted(sets, key=lambda stored: -len(stored.names))[:_MOST_SETS]
     fits = [one for stored in sets for one in _fitting(stored, source)]
     chosen = _chosen(sets, fits, which, path)
     found = translate(chosen.arrays(), str(path), source)

@@ -218,10 +218,11 @@ def _dicts_of(content: Any) -> Iterator[tuple[str, Mapping[Any, Any]]]:
 
 
 def _is_average(key: str, content: Any = None) -> bool:
+    """Whether a key is that of a moving average, by its words, or by what else the file holds."""
     for mark, raw in _SWAPPED.items():
         if isinstance(content, dict) and mark in content and raw in content and key in ("state_dict", raw):
             return key != raw
-    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", key)
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", key)
     return any(word.lower() in ("ema", "swa", "average", "averaged") for word in words)
 
 
@@ -231,7 +232,7 @@ _SWAPPED = {"message_hub": "ema_state_dict", "averaging_state": "current_model_s
 
 
 def _is_array(value: Any) -> bool:
-    is_pair = isinstance(value, tuple) and len(value) == 2  # Paddle 2 wrote (name, array)
+    is_pair = isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str)  # Paddle 2: (name, array)
     return isinstance(value[1] if is_pair else value, np.ndarray | TorchTensor)
 
 

@@ -13,6 +13,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import time
 import types
 import zipfile
 from pathlib import Path
@@ -317,11 +318,13 @@ def two_sets(arrays):
         "lightning": ({"state_dict": ema, "current_model_state": raw, "averaging_state": {"n": torch.tensor(7)}},
                       "state_dict", "current_model_state"),
         "side by side": ({"state_dict": side}, "state_dict.ema_model", "state_dict.model"),
-        "yolo": ({"emaModel": ema, "net": raw}, "emaModel", "net"),
+        "camels": ({"EMAModel": ema, "netG": raw}, "EMAModel", "netG"),
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("program", ["timm", "torchvision", "fairseq", "mmengine", "lightning", "side by side", "yolo"])
+@pytest.mark.parametrize(
+    "program", ["timm", "torchvision", "fairseq", "mmengine", "lightning", "side by side", "camels"]
+)
 def test_of_two_sets_the_average_is_taken_unless_the_flag_says_otherwise(tmp_path, arrays, program):
     content, average, others = two_sets(arrays)[program]
     path = saved(tmp_path / "w.pth", content)
@@ -447,6 +450,18 @@ def test_every_command_that_reads_weights_has_the_flag(tmp_path, arrays, capsys)
     for more, message in ((["--resume"], "leave out --weights"), ([], "there is no --pretrained")):
         with pytest.raises(RecipeError, match=message):
             train.run_directory_and_recipe(train.parse_args(["--dataset_root", "d", "--weights", "ema", *more]))
+
+
+def test_a_file_cannot_occupy_the_machine_with_names(tmp_path, arrays):
+    many = {f"a.b.c.layer{i}.running_mean": np.zeros(1, np.float32) for i in range(10_001)}
+    (tmp_path / "w").write_bytes(pickle.dumps(many))
+    with pytest.raises(CheckpointError, match="holds more than 10000 arrays"):
+        read(tmp_path / "w")
+    sets = {f"s{i}": {"running_mean": np.zeros(1, np.float32)} for i in range(10_000)}
+    (tmp_path / "w").write_bytes(pickle.dumps({**sets, "model": arrays, "old": many}))
+    started = time.process_time()
+    check(read(tmp_path / "w"), arrays)
+    assert time.process_time() - started < 5
 
 
 def test_torchscript_is_said_to_be_a_whole_model(tmp_path):
