@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     from tasks import task_of
     from tasks.class_names import class_names_beside
 
-    loaded = load_pretrained(args.pretrained, cli.asked(args))
+    loaded = load_pretrained(args.pretrained, cli.asked(args), which=args.weights)
     recipe = loaded.recipe
     task = task_of(recipe)
     names = class_names_beside(args.pretrained, recipe.network.num_classes, names=args.classes)

@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
     from tasks import task_of
     from tasks.class_names import class_names_beside, names_of_weights
 
-    loaded = load_pretrained(args.pretrained, cli.asked(args))
+    loaded = load_pretrained(args.pretrained, cli.asked(args), which=args.weights)
     recipe = loaded.recipe
     task = task_of(recipe)
     known = names_of_weights(args.pretrained, recipe.network.num_classes)

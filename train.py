@@ -25,6 +25,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     run.add_argument("--train_list", default="", help="list file of the training videos, instead of the one found")
     run.add_argument("--val_list", default="", help="list file of the validation videos, instead of the one found")
     run.add_argument("--pretrained", help="weights to start from; a classifier of another size is left out and named")
+    cli.add_weights_flag(run)
     run.add_argument("--output_dir", help="run directory (default: output/<preset or model>_split<split>)")
     run.add_argument("--resume", action="store_true", help="continue the run in --output_dir, with its recipe and data")
     run.add_argument(
@@ -87,7 +88,7 @@ def train(args: argparse.Namespace, directory: Path, recipe: Recipe, notes: list
     recipe = recipe.with_(num_classes=classes or seen.num_classes)
     classes = recipe.network.num_classes
     held_out = load_annotation(root, "val", split, classes, sources.val_list, targets=task.targets)
-    start = read_pretrained(args.pretrained) if args.pretrained and not args.resume else None
+    start = read_pretrained(args.pretrained, which=args.weights) if args.pretrained and not args.resume else None
     if start:
         recipe, adopted = adopt_network(recipe, start, cli.asked(args).options)
         notes += [f"recipe    taken from the weights: {adopted}"] if adopted else []
@@ -123,12 +124,16 @@ def train(args: argparse.Namespace, directory: Path, recipe: Recipe, notes: list
 def run_directory_and_recipe(args: argparse.Namespace) -> tuple[Path, Recipe]:
     """Where the run writes, and its recipe: from the flags, or the one of the run that is resumed."""
     if args.resume:
+        if args.weights != "auto":
+            raise RecipeError("--resume goes on with the run's own weights: leave out --weights")
         if not args.output_dir:
             raise RecipeError("--resume needs --output_dir: the directory of the run to continue")
         recipe = Recipe.from_json(Path(args.output_dir) / "recipe.json")
         if args.preset or cli.asked(args).recipe(recipe) != recipe:
             raise RecipeError("--resume keeps the recipe of the run: leave out --preset and every flag that differs")
         return Path(args.output_dir), recipe
+    if args.weights != "auto" and not args.pretrained:
+        raise RecipeError("--weights chooses among the sets of weights of a file, and there is no --pretrained FILE")
     recipe = cli.asked(args).recipe()
     directory = Path(args.output_dir or f"output/{args.preset or recipe.network.model}_split{recipe.clip.split}")
     if not args.dataset_root:

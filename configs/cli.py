@@ -134,9 +134,19 @@ def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
     """Adds what every command that uses a checkpoint has: the weights, and which views to take."""
     section = parser.add_argument_group("checkpoint")
     section.add_argument("--pretrained", required=True, help="weights; recipe.json and classes.txt are read beside")
+    add_weights_flag(section)
     section.add_argument(
         "--views", choices=tuple(VIEWS), default="full", help="full: the recipe's test views; quick: one center view"
     )
+
+
+def add_weights_flag(section: argparse._ActionsContainer) -> None:
+    """Adds what chooses among the sets of weights in one file, for every command that reads one."""
+    section.add_argument(
+        "--weights", default="auto", metavar="ema|raw|KEY",
+        help="of a file with several: ema (a moving average), raw (what it averages), or the keys of the file that "
+        "lead to them, joined by dots; auto: ema where a file has both (default: %(default)s)",
+    )  # fmt: skip
 
 
 def add_beside_flags(parser: argparse.ArgumentParser) -> None:

@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     from engine.pretrained import load_pretrained
 
     with whole_artifact(args.output) as unchecked:
-        loaded = load_pretrained(args.pretrained, cli.asked(args))
+        loaded = load_pretrained(args.pretrained, cli.asked(args), which=args.weights)
         export(loaded.model, loaded.recipe, args.pretrained, unchecked, args.formats, args.views, args.video)
 
 

@@ -33,7 +33,7 @@ class Loaded(NamedTuple):
 
 
 def load_pretrained(
-    weights: str, asked: Asked | None = None, source: str = "auto", partial: Collection[str] = ()
+    weights: str, asked: Asked | None = None, source: str = "auto", partial: Collection[str] = (), which: str = "auto"
 ) -> Loaded:
     """Builds the model that weights belong to and loads them, from a file of any known layout.
 
@@ -43,13 +43,14 @@ def load_pretrained(
             of another repository, in its tensors, its layout and its name.
         source: See `weights.translate`.
         partial: See `weights.assign`; without it all of the file is loaded.
+        which: See `weights.read`.
 
     Raises:
         CheckpointError: The file does not fit, or has another number of classes than the recipe.
         RecipeError: What is asked, or the recipe beside the weights, holds a value that cannot be.
     """
     asked = asked or Asked()
-    found = read_pretrained(weights, source)
+    found = read_pretrained(weights, source, which)
     if "model" in asked.options:
         partial = (*partial, "marks")  # who names the model answers for its temporal modules
     recipe = _recipe_of(found, asked)
@@ -59,15 +60,15 @@ def load_pretrained(
     coverage = assign(model, found, partial)
     if found.classifier in coverage.loaded:
         recipe = recipe.with_(num_classes=found.num_classes)
-    if not LAYOUTS[found.layout].has_recipe or coverage.unmarked:
+    if not LAYOUTS[found.layout].has_recipe or coverage.unmarked or found.taken:
         say(f"note: {weights}: {coverage}; {_assumed(recipe, found)}", error=True)
     model.eval()
     return Loaded(model, recipe, coverage)
 
 
-def read_pretrained(weights: str, source: str = "auto") -> Translation:
+def read_pretrained(weights: str, source: str = "auto", which: str = "auto") -> Translation:
     """Reads a weight file of any known layout and says which models it looks like, see `weights.read`."""
-    found = read(weights, source)
+    found = read(weights, source, which)
     return dataclasses.replace(found, models=tuple(_recognized(found)))
 
 

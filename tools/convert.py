@@ -28,14 +28,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=command.HelpFormatter,
         usage="python -m tools.convert IN OUT [--model NAME] [--target LAYOUT] [flags]",
-        epilog=f"layouts: {', '.join(LAYOUTS)}; PaddleMVF's is {OURS}. Formats read: .pth .pt .tar .safetensors .npz "
-        f".pdparams; written: {', '.join(WRITERS)}",
+        epilog=f"layouts: {', '.join(LAYOUTS)}; PaddleMVF's is {OURS}. Formats read, under any name: PyTorch's, "
+        f".safetensors, .npz, .pdparams; written: {', '.join(WRITERS)}",
     )
     parser.add_argument("pretrained", metavar="IN", help="weight file")
     parser.add_argument("out", metavar="OUT", help="file to write; recipe.json and classes.txt go beside one of ours")
     parser.add_argument(
         "--source", choices=("auto", *LAYOUTS), default="auto", help="layout of IN (default: found by its names)"
     )
+    cli.add_weights_flag(parser)
     parser.add_argument("--target", choices=tuple(LAYOUTS), default=OURS, help=f"layout of OUT (default: {OURS})")
     parser.add_argument(
         "--partial", choices=tuple(PARTS), nargs="+", default=(), help="what IN may lack: the output lacks it too"
@@ -58,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
     from engine.pretrained import load_pretrained
     from tasks.class_names import names_of_weights
 
-    model, recipe, coverage = load_pretrained(args.pretrained, cli.asked(args), args.source, args.partial)
+    model, recipe, coverage = load_pretrained(args.pretrained, cli.asked(args), args.source, args.partial, args.weights)
     if not target.has_recipe:
         _require_same_network(recipe, args.target)
     loaded = {name: tensor.numpy() for name, tensor in model.state_dict().items() if name in coverage.loaded}

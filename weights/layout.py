@@ -37,6 +37,11 @@ class Kind:
     counter: str = ""
     spelled: Callable[[str], str] = str
 
+    @property
+    def ours(self) -> dict[str, str]:
+        """Their last part of a name -> ours."""
+        return {theirs: ours for ours, theirs in self.words.items()}
+
 
 def _transpose_matrix(name: str, array: np.ndarray) -> np.ndarray:
     return array.T if array.ndim == 2 else array  # of these networks' weights only the classifier's is a matrix

@@ -23,6 +23,7 @@ class Coverage:
 
     Attributes:
         layout: The file's.
+        taken: Which part of the file was read, see `Translation`.
         loaded: Our names -> what was done to the array.
         new: Our names that were left as initialized -> the reason.
         skipped: The file's names that were left out -> the reason.
@@ -30,13 +31,15 @@ class Coverage:
     """
 
     layout: str
+    taken: str = ""
     loaded: dict[str, str] = field(default_factory=dict)
     new: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     unmarked: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        parts = [f"{len(self.loaded)} tensors loaded (layout {self.layout})"]
+        parts = [self.taken] if self.taken else []
+        parts += [f"{len(self.loaded)} tensors loaded (layout {self.layout})"]
         parts += [f"{len(names)} left as initialized: {reason}" for reason, names in _by_reason(self.new)]
         parts += [f"{len(names)} skipped: {reason}" for reason, names in _by_reason(self.skipped)]
         if self.unmarked:
@@ -45,7 +48,7 @@ class Coverage:
 
     def table(self) -> str:
         """A line for each thing that became of tensors: how many, why, and the first of them."""
-        lines = []
+        lines = [self.taken] if self.taken else []
         for title, reasons in (
             ("matched", self.loaded), ("only in the file", self.skipped), ("only in the model", self.new),
         ):  # fmt: skip
@@ -80,7 +83,7 @@ def assign(model: nn.Layer, found: Translation, partial: Collection[str] = ()) -
     """
     target = {folded(name): (name, tensor) for name, tensor in model.state_dict().items()}
     source = {folded(name): (name, array) for name, array in found.arrays.items()}
-    coverage = Coverage(found.layout, skipped=dict(found.dropped))
+    coverage = Coverage(found.layout, found.taken, skipped=dict(found.dropped))
     for key, (name, tensor) in target.items():
         theirs, array = source.get(key, ("", None))
         shape = list(tensor.shape)

@@ -105,8 +105,8 @@ class PickleReader:
         size: Its bytes: arrays of more bytes than that together are refused.
     """
 
-    # Modules and names of what files hold beside weights
-    beside: tuple[str, ...] = ()
+    # Whether what the table does not have is `Inert` instead of refused
+    takes_others = False
 
     def __init__(self, path: Path, size: int) -> None:
         self._path, self._bytes_left, self._steps_left = path, size, _MAX_STEPS
@@ -122,6 +122,8 @@ class PickleReader:
         }
         for core in ("numpy.core.multiarray", "numpy._core.multiarray"):
             self.names |= {f"{core}._reconstruct": lambda *_: _Array(), f"{core}.scalar": self._scalar}
+        for core in ("numpy.core.numeric", "numpy._core.numeric"):  # protocol 5
+            self.names[f"{core}._frombuffer"] = self._frombuffer
         for builtins in ("builtins", "__builtin__"):
             # How Paddle writes a tensor inside another container, and Python an empty bytes object
             self.names |= {f"{builtins}.tuple": same_tuple, f"{builtins}.bytes": lambda: b""}
@@ -174,6 +176,9 @@ class PickleReader:
         array = self._array((), dtype, False, data)
         return array[()] if isinstance(array, np.ndarray) else array
 
+    def _frombuffer(self, data: Any, dtype: _Dtype, shape: Any, order: Any) -> np.ndarray | Inert:
+        return self._array(shape, dtype, order == "F", data)
+
     def _array(self, shape: Any, dtype: _Dtype, fortran: Any, data: Any) -> np.ndarray | Inert:
         if type(dtype.code) is not str or type(dtype.order) is not str:
             raise ValueError("an array whose type is not named")
@@ -196,7 +201,7 @@ class PickleReader:
         dotted = f"{module}.{name}"
         if dotted in self.names:
             self._stack.append(_Name(dotted, self.names[dotted]))
-        elif dotted in self.beside or (f"{module.split('.')[0]}.*" in self.beside and "." not in name):
+        elif self.takes_others and _is_harmless(dotted):
             self._stack.append(Inert(dotted))
         else:
             raise self.refuse(dotted)
@@ -209,6 +214,12 @@ class PickleReader:
             self._stack.append(called.call(*arguments))
         else:
             raise self.refuse(kind_of(called))
+
+    def call_with_keywords(self) -> None:
+        self._stack.pop()  # only an Inert may be called so, which has no use for them
+        if not isinstance(self._stack[-2], Inert):
+            raise self.refuse(kind_of(self._stack[-2]))
+        self.call()
 
     def build(self) -> None:
         state, target = self._stack.pop(), self._stack[-1]
@@ -247,9 +258,18 @@ class PickleReader:
         self._marked.append(self._stack)
         self._stack = []
 
+    def pop(self) -> None:
+        if self._stack:
+            self._stack.pop()
+        else:
+            self.since_mark()
+
     def since_mark(self) -> list[Any]:
         items, self._stack = self._stack, self._marked.pop()
         return items
+
+    def drop_since_mark(self) -> None:
+        self.since_mark()
 
     def dict_since_mark(self) -> None:
         items = self.since_mark()
@@ -265,6 +285,39 @@ class PickleReader:
         self._stack.append(value)
 
 
+class WeightsReader(PickleReader):
+    """Reads the pickle of a weight file, beside whose weights objects of any class may stand.
+
+    They are `Inert`: neither imported nor built. Whoever takes an array of the file refuses one by its name.
+    """
+
+    takes_others = True
+
+    def __init__(self, path: Path, size: int) -> None:
+        super().__init__(path, size)
+        self.names |= dict.fromkeys(("builtins.getattr", "__builtin__.getattr"), self._getattr)
+        self.names["collections.defaultdict"] = lambda *_: {}
+
+    def _getattr(self, owner: Any, *_: Any) -> Inert:
+        """`getattr` of an inert object, as in mmengine's HistoryBuffer and in an Enum; of any other it is refused."""
+        if not isinstance(owner, Inert):
+            raise self.refuse("builtins.getattr")
+        return Inert(owner.name)
+
+
+def _is_harmless(dotted: str) -> bool:
+    """Whether a name may be of an object that a training script keeps; not if it is one that attacks need.
+
+    Nothing is called in either case. A file that asks for these is not what it claims to be, and the next program that
+    reads it may call them.
+    """
+    first, *others = dotted.split(".")
+    if first in ("builtins", "__builtin__"):
+        return len(others) == 1 and others[0] in _BUILTIN_CLASSES
+    parts = {first, *others}
+    return not parts & _ACTING and all(part.isidentifier() or part in ("<locals>", "<lambda>") for part in parts)
+
+
 def _key(key: Any) -> Any:
     """The key itself if it is cheap to hash, as names, numbers and short tuples of them are; else a stand-in."""
     parts = key if type(key) is tuple and len(key) <= 4 else (key,)
@@ -272,6 +325,15 @@ def _key(key: Any) -> Any:
     return key if cheap else Inert(f"key of type {type(key).__name__}")
 
 
+_BUILTIN_CLASSES = {
+    "bool", "bytearray", "complex", "dict", "float", "frozenset", "int", "list", "object", "range", "set", "slice",
+    "str", "type", "long", "unicode", "xrange",
+}  # fmt: skip
+# Modules that start programs, change files, open connections, or execute what they are given, and functions that do.
+_ACTING = {
+    "commands", "ctypes", "importlib", "nt", "os", "posix", "pty", "runpy", "shutil", "socket", "subprocess", "sys",
+    "webbrowser", "eval", "exec", "open", "popen", "system",
+}  # fmt: skip
 _LITERALS = {
     "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "NONE", "STRING", "BINSTRING",
     "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "SHORT_BINBYTES", "BINBYTES",
@@ -286,6 +348,7 @@ _STEPS: Mapping[str, Callable[[PickleReader, Any], None]] = {
     "EMPTY_LIST": lambda reader, _: reader.push([]),
     "EMPTY_DICT": lambda reader, _: reader.push({}),
     "EMPTY_SET": lambda reader, _: reader.push(Inert("set")),
+    "FROZENSET": lambda reader, _: reader.push(Inert("frozenset of " + str(len(reader.since_mark())))),
     "TUPLE": lambda reader, _: reader.push(tuple(reader.since_mark())),
     "LIST": lambda reader, _: reader.push(reader.since_mark()),
     "DICT": lambda reader, _: reader.dict_since_mark(),
@@ -299,6 +362,9 @@ _STEPS: Mapping[str, Callable[[PickleReader, Any], None]] = {
     "GLOBAL": lambda reader, dotted: reader.name(*dotted.split(" ", 1)),
     "STACK_GLOBAL": lambda reader, _: reader.name(*reader.last(2)),
     **dict.fromkeys(("REDUCE", "NEWOBJ"), lambda reader, _: reader.call()),
+    "NEWOBJ_EX": lambda reader, _: reader.call_with_keywords(),
+    "POP": lambda reader, _: reader.pop(),
+    "POP_MARK": lambda reader, _: reader.drop_since_mark(),
     "BUILD": lambda reader, _: reader.build(),
     "MEMOIZE": lambda reader, _: reader.put(len(reader._memo)),
     "BINPERSID": lambda reader, _: reader.push(reader.persistent(reader.last(1)[0])),

@@ -17,19 +17,22 @@ from typing import Any, Literal
 
 import numpy as np
 
-from weights.pickles import CheckpointError, Inert, PickleReader, are_sizes, same_tuple
+from weights.pickles import (
+    CheckpointError,
+    Inert,
+    PickleReader,
+    WeightsReader,
+    are_sizes,
+    kind_of,
+    same_tuple,
+)
 
 _DTYPES = {
     "torch.DoubleStorage": "f8", "torch.FloatStorage": "f4", "torch.HalfStorage": "f2", "torch.LongStorage": "i8",
     "torch.IntStorage": "i4", "torch.ShortStorage": "i2", "torch.CharStorage": "i1", "torch.ByteStorage": "u1",
-    "torch.BoolStorage": "?", "torch.BFloat16Storage": "bfloat16",
+    "torch.BoolStorage": "?", "torch.BFloat16Storage": "bfloat16", "torch.ComplexFloatStorage": "c8",
+    "torch.ComplexDoubleStorage": "c16",
 }  # fmt: skip
-# What training scripts keep beside the weights: it is not read, so nothing has to be built.
-_BESIDE = (
-    "mmengine.*", "mmcv.*", "argparse.Namespace", "torch.device",
-    "collections.defaultdict", "collections.Counter", "collections.deque", "builtins.set", "__builtin__.set",
-    "pathlib.PosixPath", "pathlib.WindowsPath", "pathlib._local.PosixPath", "pathlib._local.WindowsPath",
-)  # fmt: skip
 _ORDERS: dict[bytes, Literal["<", ">"]] = {b"little": "<", b"big": ">"}
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 
@@ -76,30 +79,35 @@ class TorchTensor:
         return np.ndarray(self.shape, data.dtype, data, self.offset * item, tuple(s * item for s in self.stride))
 
 
-class _TorchReader(PickleReader):
-    beside = _BESIDE
-
+class _TorchReader(WeightsReader):
     def __init__(self, path: Path, size: int) -> None:
         super().__init__(path, size)
         self.storages: dict[str, _Storage] = {}
         self.names |= {
             **dict.fromkeys(_DTYPES),
-            **dict.fromkeys(("torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2"), TorchTensor),
-            "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
+            **dict.fromkeys(("torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2"), _tensor),
+            **dict.fromkeys(_TENSOR_FIRST, lambda tensor, *_: tensor),
+            "torch._tensor._rebuild_from_type_v2": self._of_type,
             "torch.Size": same_tuple,
-            **dict.fromkeys(("builtins.getattr", "__builtin__.getattr"), self._getattr),
         }
 
-    def _getattr(self, owner: Any, *_: Any) -> Inert:
-        """`getattr` of an inert object, as in mmengine's HistoryBuffer; of any other it is refused."""
-        if not isinstance(owner, Inert):
-            raise self.refuse("builtins.getattr")
-        return Inert(owner.name)
+    def _of_type(self, build: Any, _: Any, arguments: Any, *__: Any) -> Any:
+        """A tensor that carries attributes, without them."""
+        self._stack += [build, arguments]
+        self.call()
+        return self._stack.pop()
 
-    def persistent(self, identity: Any) -> _Storage:
-        kind, dtype, key, _, size, *view = identity
-        dtype = getattr(dtype, "name", None)
-        if kind != "storage" or dtype not in _DTYPES or type(key) is not str or not are_sizes((size,)):
+    def persistent(self, identity: Any) -> Any:
+        """The storage of an identity; what has no numbers, as a whole module in old files, stays inert."""
+        if type(identity) is tuple and len(identity) > 1 and identity[0] == "module":
+            return Inert(kind_of(identity[1]))
+        kind, named, key, _, size, *view = identity
+        dtype = getattr(named, "name", None)
+        if kind != "storage" or type(dtype) is not str or type(key) is not str or not are_sizes((size,)):
+            raise ValueError("a tensor whose storage is not described")
+        if dtype not in _DTYPES:
+            if isinstance(named, Inert):
+                return named
             raise ValueError("a tensor whose storage is not described")
         if any(part is not None for part in view):
             raise ValueError("a storage that is part of another: load and save the file with a newer PyTorch")
@@ -109,12 +117,24 @@ class _TorchReader(PickleReader):
         return storage
 
 
-def read_torch(path: Path) -> Any:
+# Functions that are given a tensor, or the array of one (written on a TPU), and what else it carries.
+_TENSOR_FIRST = (
+    "torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state",
+    "torch._utils._rebuild_device_tensor_from_numpy", "torch._utils._rebuild_xla_tensor",
+)  # fmt: skip
+
+
+def _tensor(storage: Any, *more: Any) -> TorchTensor | Inert:
+    return Inert(f"tensor of {storage.name}") if isinstance(storage, Inert) else TorchTensor(storage, *more)
+
+
+def is_legacy(head: bytes) -> bool:
+    """Whether a file that begins so is of the older format."""
+    return _LEGACY_MAGIC.to_bytes(10, "little") in head[:64]
+
+
+def read_torch_zip(path: Path) -> Any:
     """What torch.save was given, with a `TorchTensor` for each tensor."""
-    return _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
-
-
-def _read_zip(path: Path) -> Any:
     with zipfile.ZipFile(path) as archive:
         members = {member.filename: member for member in archive.infolist()}
         pickles = [name for name in members if name.rsplit("/", 1)[-1] == "data.pkl"]
@@ -133,7 +153,8 @@ def _read_zip(path: Path) -> Any:
     return content
 
 
-def _read_legacy(path: Path) -> Any:
+def read_torch_legacy(path: Path) -> Any:
+    """As `read_torch_zip`, from the format before PyTorch 1.6."""
     file = io.BytesIO(path.read_bytes())
     size = len(file.getbuffer())
     if PickleReader(path, size).load(file) != _LEGACY_MAGIC:

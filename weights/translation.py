@@ -6,18 +6,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from weights.files import Arrays, read_file
-from weights.layout import COUNTER, Layout
+from weights.files import Arrays
 from weights.layouts import LAYOUTS
 from weights.pickles import CheckpointError
-from weights.tables import Table, rename
-
-# What a file of any layout may hold that no model of ours has, by the file's names, and why.
-LEFT_OUT = {rf".*\.{COUNTER}": "PyTorch's counter of batches, which Paddle does not keep"}
+from weights.recognition import in_words, recognized, refuse, renamed
 
 
 @dataclass(frozen=True)
@@ -32,6 +28,7 @@ class Translation:
         reshaped: Our names whose axes were exchanged -> how.
         dropped: The file's names that have no place in ours -> the reason.
         models: Names of the models that the tensors look like, for messages.
+        taken: Which part of the file these are, and what was taken off their names; empty if it is all as it stands.
     """
 
     origin: str
@@ -41,6 +38,7 @@ class Translation:
     reshaped: Mapping[str, str]
     dropped: Mapping[str, str]
     models: tuple[str, ...] = ()
+    taken: str = ""
 
     @property
     def wraps(self) -> bool:
@@ -78,16 +76,11 @@ class Translation:
         return found
 
 
-def read(path: str | Path, source: str = "auto") -> Translation:
-    """Reads a weight file of any known layout: `read_file`, then `translate`."""
-    return translate(read_file(path), str(path), source)
-
-
 def translate(arrays: Mapping[str, np.ndarray], origin: str, source: str = "auto") -> Translation:
     """Finds out which layout arrays have, and brings them to ours.
 
     Args:
-        arrays: Of one file, as they are.
+        arrays: Of one file, as they are. A prefix that all names share is taken off where a layout knows the rest.
         origin: The file, for messages.
         source: A key of LAYOUTS, or `auto`: the one that knows all names.
 
@@ -96,15 +89,14 @@ def translate(arrays: Mapping[str, np.ndarray], origin: str, source: str = "auto
     """
     if source not in ("auto", *LAYOUTS):
         raise CheckpointError(f"--source must be one of {', '.join(('auto', *LAYOUTS))}, got {source!r}")
-    if all(name.startswith("module.") for name in arrays):  # DataParallel's
-        arrays = {name.removeprefix("module."): array for name, array in arrays.items()}
-    layout, names, dropped, _ = _recognize(list(arrays), origin, source)
-    if why := LAYOUTS[layout].refuses_file(Path(origin).name):
+    reading = recognized(list(arrays), source) or refuse(list(arrays), origin, source)
+    if why := LAYOUTS[reading.layout].refuses_file(Path(origin).name):
         raise CheckpointError(f"{origin} {why}")
-    kind = LAYOUTS[layout].kind
+    kind = LAYOUTS[reading.layout].kind
+    arrays = dict(zip(reading.spelling.names, arrays.values(), strict=True))
     found: dict[str, np.ndarray] = {}
     reshaped: dict[str, str] = {}
-    for theirs, ours in names.items():
+    for theirs, ours in reading.names.items():
         if ours in found:
             raise CheckpointError(f"{origin} holds {ours} twice, once as {theirs}")
         if arrays[theirs].dtype.kind != "f":
@@ -114,7 +106,10 @@ def translate(arrays: Mapping[str, np.ndarray], origin: str, source: str = "auto
         found[ours] = kind.to_ours(theirs, arrays[theirs])
         if found[ours] is not arrays[theirs]:
             reshaped[ours] = kind.moved
-    return Translation(origin, layout, found, {ours: theirs for theirs, ours in names.items()}, reshaped, dropped)
+    names = {ours: theirs for theirs, ours in reading.names.items()}
+    return Translation(
+        origin, reading.layout, found, names, reshaped, reading.dropped, taken=reading.spelling.taken_off
+    )
 
 
 def to_layout(arrays: Arrays, layout: str) -> Arrays:
@@ -123,13 +118,13 @@ def to_layout(arrays: Arrays, layout: str) -> Arrays:
         raise CheckpointError(f"--target must be one of {', '.join(LAYOUTS)}, got {layout!r}")
     form, kind = LAYOUTS[layout], LAYOUTS[layout].kind
     ours = [name if form.wraps else folded(name) for name in arrays]
-    tables = ({name: _renamed(name, form, table, False) for name in ours} for table in form.tables)
+    tables = ({name: renamed(name, form, table, False) for name in ours} for table in form.tables)
     names = min(tables, key=lambda names: sum(not theirs for theirs in names.values()))
     found = {}
     for name, array in zip(ours, arrays.values(), strict=True):
         if not names[name]:
             raise CheckpointError(f"the layout {layout} has no name for {name}: choose another --target")
-        theirs = form.prefix + _in_words(names[name], kind.words)
+        theirs = form.prefix + in_words(names[name], kind.words)
         found[theirs] = np.ascontiguousarray(kind.to_theirs(theirs, array))
         if kind.counter and name.endswith("._variance"):
             found[f"{theirs.rpartition('.')[0]}.{kind.counter}"] = np.array(0, np.int64)
@@ -139,51 +134,3 @@ def to_layout(arrays: Arrays, layout: str) -> Arrays:
 def folded(name: str) -> str:
     """One of our names without the mark of a wrapped layer."""
     return name.replace(".net.", ".")
-
-
-class _Reading(NamedTuple):
-    """Names of a file read by one table of a layout."""
-
-    layout: str
-    names: dict[str, str]  # the file's -> ours, empty where the table does not know them
-    dropped: dict[str, str]  # the file's that have no place in ours -> the reason
-    unknown: int  # how many of `names` are not known: all if the file is of another framework
-
-
-def _recognize(names: list[str], origin: str, source: str) -> _Reading:
-    """The reading by the first layout that knows all names; raises CheckpointError if none does."""
-    readings = []
-    for layout in LAYOUTS if source == "auto" else (source,):
-        for table in LAYOUTS[layout].tables:
-            readings.append(_read_by(layout, table, names))
-            if readings[-1].unknown == 0:
-                return readings[-1]
-    layout, found, _, unknown = min(readings, key=lambda reading: reading.unknown)
-    first = next(name for name, ours in found.items() if not ours or unknown == len(found))
-    nearest = f"{layout} comes nearest and does not know" if unknown < len(found) else "none of them knows"
-    raise CheckpointError(
-        f"{origin} has the names of no known layout ({', '.join(LAYOUTS) if source == 'auto' else source}); {nearest} "
-        f"{unknown} of {len(found)}, first {first}"
-    )
-
-
-def _read_by(layout: str, table: Table, names: list[str]) -> _Reading:
-    form = LAYOUTS[layout]
-    reasons = {**LEFT_OUT, **form.left_out}
-    dropped = {name: why for name in names for pattern, why in reasons.items() if re.fullmatch(pattern, name)}
-    spelled = {name: form.kind.spelled(name) for name in names if name not in dropped}
-    words = {theirs: ours for ours, theirs in form.kind.words.items()}
-    found = {name: _renamed(_in_words(theirs, words), form, table, True) for name, theirs in spelled.items()}
-    is_of_kind = any(theirs.endswith(form.kind.mark) for theirs in spelled.values())
-    return _Reading(layout, found, dropped, sum(not ours for ours in found.values()) if is_of_kind else len(found))
-
-
-def _renamed(name: str, layout: Layout, table: Table, to_ours: bool) -> str:
-    """The name on the other side; empty if the table does not know it."""
-    return name if layout.keeps(name) else rename(name, table, to_ours) or ""
-
-
-def _in_words(name: str, words: Mapping[str, str]) -> str:
-    """The name with another word for its last part, where there is one."""
-    stem, dot, last = name.rpartition(".")
-    return f"{stem}{dot}{words.get(last, last)}"

@@ -43,6 +43,15 @@ def _repeat(out: bytearray, place: int, rng: np.random.Generator) -> None:
     out[place:place] = piece * int(rng.integers(1, 8))
 
 
+def _swap(out: bytearray, place: int, rng: np.random.Generator) -> None:
+    """Two blocks of up to 4 KiB change places, as sectors of a disk may."""
+    size = min(int(2 ** rng.integers(4, 13)), len(out) // 2)
+    other = int(rng.integers(0, len(out) - size + 1))
+    first, second = sorted((min(place, len(out) - size), other))
+    if second - first >= size:
+        out[first : first + size], out[second : second + size] = out[second : second + size], out[first : first + size]
+
+
 def _extreme(out: bytearray, place: int, rng: np.random.Generator) -> None:
     """A number of one to eight bytes that is 0, 1, the largest or the smallest, in either order of bytes."""
     width = int(rng.choice([1, 2, 4, 8]))
@@ -50,4 +59,4 @@ def _extreme(out: bytearray, place: int, rng: np.random.Generator) -> None:
     out[place : place + width] = number.to_bytes(width, "little" if rng.random() < 0.5 else "big")
 
 
-_CHANGES = (_flip, _overwrite, _cut, _remove, _repeat, _extreme)
+_CHANGES = (_flip, _overwrite, _cut, _remove, _repeat, _swap, _extreme)

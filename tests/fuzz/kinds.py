@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import pickle
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,9 +83,13 @@ def weights(folder: Path) -> Examples:
     np.savez(packed, **arrays)
     torch.save({"state_dict": tensors, "epoch": 3}, zipped)
     torch.save(tensors, old, _use_new_zipfile_serialization=False)
+    wild, beside = io.BytesIO(), {"args": Namespace(lr=0.1), "log": [Path("runs"), {1}, np.random.default_rng(0)]}
+    ema = {f"module.{name}": tensor * 2 for name, tensor in tensors.items()}
+    torch.save({"state_dict": tensors, "state_dict_ema": ema, "hyper_parameters": beside}, wild)
     return {
         "a.pdparams": pickled(arrays), "a.npz": packed.getvalue(), "a.safetensors": safetensors.numpy.save(arrays),
-        "a.pth": zipped.getvalue(), "old.pth": old.getvalue(),
+        "a.pth": zipped.getvalue(), "old.pth": old.getvalue(), "wild.ckpt": wild.getvalue(),
+        "new": pickle.dumps({"model": arrays, **beside}, protocol=5),
     }  # fmt: skip
 
 

@@ -160,9 +160,12 @@ def test_a_pickle_without_arrays_is_refused(tmp_path, content):
 def test_absent_and_unknown_files(tmp_path):
     with pytest.raises(CheckpointError, match="there is no weight file"):
         read_file(tmp_path / "none.pdparams")
-    (tmp_path / "w.h5").touch()
-    with pytest.raises(CheckpointError, match=r"the weight formats are \.pdparams.*got \.h5"):
+    (tmp_path / "w.h5").write_bytes(b"\x89HDF\r\n")
+    with pytest.raises(CheckpointError, match=r"the weight formats are PyTorch's, .*; this is HDF5"):
         read_file(tmp_path / "w.h5")
+    torch.save({"student": {"a": torch.ones(1)}, "teacher": {"a": torch.zeros(1)}}, tmp_path / "two.pt")
+    with pytest.raises(CheckpointError, match=r"holds 2 sets of arrays: student, teacher"):
+        read_file(tmp_path / "two.pt")
 
 
 def test_a_tensor_past_its_storage_is_refused(tmp_path):
