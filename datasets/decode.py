@@ -8,10 +8,8 @@ on, and passes over frames that nothing else refers to. Frame i is the frame tha
 from __future__ import annotations
 
 import contextlib
-import io
 import math
 import os
-import re
 import time
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -20,15 +18,13 @@ from types import TracebackType
 from typing import Protocol
 
 import av
-import cv2
 import numpy as np
-import PIL.Image
-import simplejpeg
 
 from configs.limits import Limits
+from datasets import pictures
 from datasets.annotation import DataError
+from datasets.pictures import FRAME_NAME
 
-FRAME_NAME = re.compile(r"(?P<prefix>.*?)(?P<number>\d+)\.(?P<suffix>jpe?g|png|bmp|webp)", re.IGNORECASE)
 FLOW_PREFIX = "flow"
 RIFF_MARK, EBML_MARK, SEGMENT_MARK = b"RIFF", b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 KEPT_BYTES = 256 * 2**20  # decoded frames that a video without usable time stamps may keep in memory
@@ -39,9 +35,6 @@ CONTAINERS = (
     "m4v", "matroska", "mjpeg", "mov", "mp4", "mpeg", "mpegts", "mpegvideo", "mxf", "nut", "obu", "ogg", "rm", "vc1",
     "webm", "wtv", "yuv4mpegpipe",
 )  # fmt: skip
-PIL.Image.MAX_IMAGE_PIXELS = None  # the limits that a caller sets are held against the size that it finds
-# What is wrong with a picture is in the error. 0 is silent; the function has moved between OpenCV 4 and 5.
-(cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel)(0)
 # Tags that are not UTF-8 are nothing that decoding needs; from 19 on, PyAV takes them as they are.
 _OPEN = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
 _OPTIONS = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
@@ -131,6 +124,10 @@ class Budget:
         self._require("max_video_frames", self._frames, "frames")
         self._require("max_video_megabytes", math.ceil(self._bytes / 2**20), "MB")
         self.check_time()
+
+    def take_file(self, size: int) -> None:
+        """Raises DecodeError for a picture whose file has too many bytes to be read."""
+        self._require("max_video_megabytes", math.ceil(size / 2**20), "MB")
 
     def take_frame(self, width: int, height: int) -> None:
         """Raises DecodeError for a frame that is too large to be decoded."""
@@ -462,36 +459,18 @@ def _name_like(name: str, number: int) -> str:
     """`name` with another number, as wide as the one it had."""
     match = FRAME_NAME.fullmatch(name)
     assert match is not None  # `name` comes from a match
-    return f"{match['prefix']}{number:0{len(match['number'])}d}.{match['suffix']}"
+    return f"{match['prefix']}{number:0{len(match['number'])}d}{match['suffix']}"
 
 
 def _read_image(path: str, budget: Budget) -> np.ndarray:
-    """uint8 [H, W, 3] RGB. A JPEG equals OpenCV's decoder bit for bit."""
+    """uint8 [H, W, 3] RGB."""
     budget.check_time()
     try:
         with open(path, "rb") as file:
+            budget.take_file(os.fstat(file.fileno()).st_size)
             data = file.read()
     except OSError as error:
         raise DecodeError(f"cannot read {path}: {error.strerror}") from error
-    if path.lower().endswith((".jpg", ".jpeg")):
-        with _errors_named(f"{path} is no readable JPEG"):
-            height, width, *_ = simplejpeg.decode_jpeg_header(data)
-            budget.take_frame(width, height)
-            return simplejpeg.decode_jpeg(data, "RGB")
-    with _errors_named(f"{path} is no readable image"):
-        budget.take_frame(*_checked_size(data))
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        raise DecodeError(f"{path} is no readable image")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def _checked_size(data: bytes) -> tuple[int, int]:
-    """Width and height of a picture whose parts are whole; OpenCV would believe their lengths and take memory for them.
-
-    Raises:
-        Exception: Whatever Pillow makes of a damaged one.
-    """
-    with PIL.Image.open(io.BytesIO(data), formats=("PNG", "BMP", "WEBP")) as picture:
-        picture.verify()
-        return picture.size
+    with _errors_named(f"{path} is no readable picture"):
+        budget.take_frame(*pictures.size_of(data))
+        return pictures.decode(data)
