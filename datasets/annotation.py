@@ -25,7 +25,7 @@ from typing import Any
 from configs.suffixes import VIDEO_SUFFIXES
 from datasets.media import Names, is_hidden, plain_form
 from datasets.targets import DataError, Labels, Targets, is_number
-from runtime.records import read_record, read_text
+from runtime.records import lines_of, read_record, read_text
 
 DIGITS = "0123456789"
 BLANKS = " \t"  # what may stand around the parts of a line; other white space is part of a name
@@ -137,6 +137,8 @@ def load_annotation(
     for name in names:
         if not _is_utf8(name):
             raise DataError(f"the class name {name!r} in {root} is not UTF-8: rename it")
+        if len(lines_of(name)) > 1:  # no list of names could hold it
+            raise DataError(f"the class name {name!r} in {root} holds the end of a line: rename it")
     return Annotation(tuple(entries), names, source, left_out)
 
 
@@ -174,7 +176,7 @@ def read_class_names(path: str) -> tuple[str, ...]:
     Raises:
         DataError: The file cannot be read, or its numbers leave gaps.
     """
-    if path.endswith(".json"):
+    if path.lower().endswith(".json"):
         return _names_from_json(path)
     lines = [line.strip(BLANKS) for line in read_text(path, DataError) if line.strip(BLANKS)]
     if Path(path).name == "classInd.txt":

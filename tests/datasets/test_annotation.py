@@ -400,6 +400,14 @@ def test_absent_media_are_counted_and_the_first_three_named(tmp_path):
         load_annotation(str(tmp_path), "val")
 
 
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_a_class_name_of_two_lines_is_refused(tmp_path, end):
+    """classes.txt beside the weights would hold two names."""
+    make(tmp_path, f"train/a{end}b/1.mp4")
+    with pytest.raises(DataError, match="holds the end of a line: rename it"):
+        load_annotation(str(tmp_path), "train")
+
+
 def test_real_lists():
     root = SHARED / "data/surveillance_fight"
     if not root.is_dir():
