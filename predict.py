@@ -14,7 +14,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Flags of the command; the recipe beside the checkpoint decides what they leave open."""
     parser = command.parser(__doc__, "python predict.py --video FILE_OR_FRAME_DIR --pretrained FILE [flags]")
     run = parser.add_argument_group("run")
-    run.add_argument("--video", required=True, nargs="+", help="video files or folders of frames")
+    run.add_argument("--video", required=True, nargs="+", help="video files, folders of frames, or of videos")
     run.add_argument(
         "--classes",
         help='file of class names, one a line or JSON {"0": name}; or the name of a known list, such as kinetics400',
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
 
     preparation.prepare(args.device, args.threads, tune=not args.no_tune)
 
-    from datasets import VideoDataset, unlabeled
+    from datasets import VideoDataset, find_videos, unlabeled
     from deploy.compiled import compiled
     from engine.evaluation import run_of
     from engine.pretrained import load_pretrained
@@ -44,14 +44,15 @@ def main(argv: list[str] | None = None) -> None:
     recipe = loaded.recipe
     task = task_of(recipe)
     names = class_names_beside(args.pretrained, recipe.network.num_classes, names=args.classes)
-    dataset = VideoDataset(unlabeled(args.video), recipe, cli.VIEWS[args.views], limits=cli.limits_of(args))
+    paths = find_videos(args.video)
+    dataset = VideoDataset(unlabeled(paths), recipe, cli.VIEWS[args.views], limits=cli.limits_of(args))
     num_views, *clip_shape = dataset.sample_shape
     settings = Settings(args.precision, args.threads, tune=not args.no_tune)
     model, _ = compiled(loaded.model, clip_shape, num_views * len(dataset), args.engine, settings)
-    for index, video in enumerate(args.video):
+    for index, path in enumerate(paths):
         scores = task.scores(run_of(model), dataset.views(index)[None], recipe, args.views_per_pass)[0]
-        if len(args.video) > 1:
-            command.say(video)
+        if len(paths) > 1:
+            command.say(path)
         command.say(*task.prediction_lines(scores, names, args.top))
 
 

@@ -112,7 +112,7 @@ def train(args: argparse.Namespace, directory: Path, recipe: Recipe, notes: list
         if processes.is_rank_zero and not args.resume:
             checkpoint.write_run_files(directory, recipe, seen.class_names)
         notes += ["step      as a static graph"] if args.to_static else []
-        notes.append(f"output    {directory}")
+        notes += [*seen.remarks, *held_out.remarks, f"output    {directory}"]
         plan = training_plan(recipe, model, train_loader, val_loader, notes, processes)
         trainer = Trainer(
             recipe, model, train_loader, val_loader, directory, args.log_iters, args.checkpoint_iters,

@@ -4,6 +4,7 @@ from datasets.annotation import Annotation, Entry, load_annotation, plain_name, 
 from datasets.dataset import VideoDataset, load_views
 from datasets.labels import KNOWN_LABELS, known_class_names
 from datasets.loader import Batch, ClipLoader
+from datasets.media import find_videos
 from datasets.targets import DataError, Labels, Targets, View
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Targets",
     "VideoDataset",
     "View",
+    "find_videos",
     "known_class_names",
     "load_annotation",
     "load_views",

@@ -17,15 +17,18 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from configs.suffixes import VIDEO_SUFFIXES
+from datasets.media import Names, is_hidden, plain_form
 from datasets.targets import DataError, Labels, Targets, is_number
-from runtime.records import read_record
+from runtime.records import lines_of, read_record, read_text
 
-VIDEO_SUFFIXES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv")
+DIGITS = "0123456789"
+BLANKS = " \t"  # what may stand around the parts of a line; other white space is part of a name
 CLASS_FILES = ("labels.json", "classes.txt", "classInd.txt", "label_map.txt")
 LAYOUTS = (
     "*_{subset}_split_{split}_rawframes.txt or *_{subset}_split_{split}_videos.txt (here or in annotations/), "
@@ -44,11 +47,27 @@ class Entry:
 
 @dataclass(frozen=True)
 class Annotation:
-    """The videos of one subset. `class_names` is empty where the dataset names none; `source` says what was read."""
+    """The videos of one subset.
+
+    Attributes:
+        entries: The videos.
+        class_names: In the order of the labels; empty where the dataset names none.
+        source: What was read.
+        left_out: Files in class folders, or beside them, that are no videos by their suffix.
+    """
 
     entries: tuple[Entry, ...]
     class_names: tuple[str, ...]
     source: str
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def remarks(self) -> list[str]:
+        """One line for the files that were left out, if there are any."""
+        if not self.left_out:
+            return []
+        count, names = len(self.left_out), _shortened(self.left_out)
+        return [f"left out  {count} of the files in {self.source}, which are no videos of a class folder: {names}"]
 
     @property
     def fingerprint(self) -> str:
@@ -104,6 +123,7 @@ def load_annotation(
         )
     targets = targets or Labels()
     source = _find_list(root, subset, split, list_file)
+    left_out: tuple[str, ...] = ()
     if source:
         parse = functools.partial(targets.parse, folder=root, num_classes=num_classes or len(names))
         entries = _read_list(source, _media_folders(root, source), parse, targets.word)
@@ -111,13 +131,15 @@ def load_annotation(
         raise DataError(f"{root} has no list for {subset}: its lines state the targets, class folders do not")
     else:
         source = os.path.join(root, subset)
-        entries, names = _read_tree(root, subset, split, names, num_classes, known_classes)
+        entries, names, left_out = _read_tree(root, subset, split, names, num_classes, known_classes)
     if not entries:
         raise DataError(f"{source} holds no video")
     for name in names:
         if not _is_utf8(name):
             raise DataError(f"the class name {name!r} in {root} is not UTF-8: rename it")
-    return Annotation(tuple(entries), names, source)
+        if len(lines_of(name)) > 1:  # no list of names could hold it
+            raise DataError(f"the class name {name!r} in {root} holds the end of a line: rename it")
+    return Annotation(tuple(entries), names, source, left_out)
 
 
 def _is_utf8(name: str) -> bool:
@@ -154,9 +176,9 @@ def read_class_names(path: str) -> tuple[str, ...]:
     Raises:
         DataError: The file cannot be read, or its numbers leave gaps.
     """
-    if path.endswith(".json"):
+    if path.lower().endswith(".json"):
         return _names_from_json(path)
-    lines = [line.strip() for line in _read_text(path) if line.strip()]
+    lines = [line.strip(BLANKS) for line in read_text(path, DataError) if line.strip(BLANKS)]
     if Path(path).name == "classInd.txt":
         return _in_order(path, [_numbered_name(path, line) for line in lines], first=1)
     return tuple(lines)
@@ -164,9 +186,9 @@ def read_class_names(path: str) -> tuple[str, ...]:
 
 def _numbered_name(path: str, line: str) -> tuple[int, str]:
     number, _, name = line.partition(" ")
-    if not is_number(number) or not name.strip():
+    if not is_number(number) or not name.strip(BLANKS):
         raise DataError(f"{path}: a line must be `number name`, got {line!r}")
-    return int(number), name.strip()
+    return int(number), name.strip(BLANKS)
 
 
 def _names_from_json(path: str) -> tuple[str, ...]:
@@ -197,9 +219,10 @@ def _check_root(root: str) -> None:
 def _find_list(root: str, subset: str, split: int, list_file: str) -> str:
     """Path of the list to read, or "" when the layout is one folder for each class."""
     if list_file:
-        for path in (os.path.join(root, list_file), list_file):
-            if os.path.isfile(path):
-                return path
+        for folder in (root, ""):
+            found = Names().find(folder, list_file)
+            if found and stat.S_ISREG(found[1]):
+                return found[0]
         raise DataError(f"list file {list_file!r} is neither in {root} nor in {Path.cwd()}")
     path = _find_split_list(root, subset, split)
     if path:
@@ -246,18 +269,6 @@ def _media_folders(root: str, list_path: str) -> tuple[str, ...]:
     return (os.path.join(root, kind), root) if kind else (root,)
 
 
-def _read_text(path: str) -> list[str]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
-    if "\0" in text:
-        line = 1 + text[: text.index("\0")].count("\n")
-        raise DataError(f"{path}:{line} holds a NUL character: it is no list")
-    return text.splitlines()
-
-
 def _read_list(path: str, folders: Sequence[str], parse: Callable[[str, str], Any], word: str) -> list[Entry]:
     """Reads `path target` and `path num_frames target` lines; blank lines are skipped.
 
@@ -265,15 +276,15 @@ def _read_list(path: str, folders: Sequence[str], parse: Callable[[str, str], An
     the path without it exists, else it belongs to the path.
     """
     entries, absent = [], []
-    folder = ""
-    for number, line in enumerate(_read_text(path), start=1):
-        if not line.strip():
+    folder, names = "", Names()
+    for number, line in enumerate(read_text(path, DataError), start=1):
+        if not line.strip(BLANKS):
             continue
         place = f"{path}:{number}"
-        media, count, stated = _split_line(line.strip(), place, word)
+        media, count, stated = _split_line(line.strip(BLANKS), place, word)
         target = parse(stated, place)
-        folder = folder or _folder_of(media, count, folders)
-        entry = _entry(folder, media, count, target)
+        folder = folder or _folder_of(names, media, count, folders)
+        entry = _entry(names, folder, media, count, target)
         if entry is None:
             absent.append(media)
         else:
@@ -285,53 +296,46 @@ def _read_list(path: str, folders: Sequence[str], parse: Callable[[str, str], An
 def _split_line(line: str, place: str, word: str) -> tuple[str, int | None, str]:
     """(path, number before the target or None, what states the target)."""
     media, _, last = line.rpartition(" ") if "\t" not in line else line.rpartition("\t")
-    media = media.strip()
+    media = media.strip(BLANKS)
     if not media:
         raise DataError(f"{place}: a line must be `path {word}` or `path num_frames {word}`, got {line!r}")
-    parts = media.rsplit(maxsplit=1)
-    count = int(parts[1]) if len(parts) == 2 and is_number(parts[1]) else None
-    return media, count, last
+    before, _, number = media.replace("\t", " ").rpartition(" ")
+    return media, int(number) if before and is_number(number) else None, last
 
 
 def _without_count(media: str) -> str:
-    return media.rsplit(maxsplit=1)[0]
+    return media.rstrip(DIGITS).rstrip(BLANKS)
 
 
-def _folder_of(media: str, count: int | None, folders: Sequence[str]) -> str:
+def _folder_of(names: Names, media: str, count: int | None, folders: Sequence[str]) -> str:
     """The first folder that holds the entry, else the first folder."""
     for folder in folders:
-        if _entry(folder, media, count, 0) is not None:
+        if _entry(names, folder, media, count, 0) is not None:
             return folder
     return folders[0]
 
 
-def _entry(folder: str, media: str, count: int | None, target: Any) -> Entry | None:
+def _entry(names: Names, folder: str, media: str, count: int | None, target: Any) -> Entry | None:
     """The entry of one line, or None when neither reading of it is on disk."""
     if count is not None:
-        path = os.path.join(folder, _without_count(media))
-        mode = _mode(path)
-        if mode is not None:
+        found = names.find(folder, _without_count(media))
+        if found:
+            path, mode = found
             return Entry(path, target, count if stat.S_ISDIR(mode) else None)
-    path = os.path.join(folder, media)
-    return None if _mode(path) is None else Entry(path, target)
-
-
-def _mode(path: str) -> int | None:
-    try:
-        return Path(path).stat().st_mode
-    except OSError:
-        return None
+    found = names.find(folder, media)
+    return Entry(found[0], target) if found else None
 
 
 def _check_absent(source: str, folder: str, absent: list[str], total: int) -> None:
     if absent:
-        raise DataError(f"{source}: {len(absent)} of {total} entries are not in {folder}: {_shortened(absent)}")
+        hint = ", also with \\ read as /" if any("\\" in media for media in absent) else ""
+        raise DataError(f"{source}: {len(absent)} of {total} entries are not in {folder}{hint}: {_shortened(absent)}")
 
 
 def _read_tree(
     root: str, subset: str, split: int, names: Sequence[str], num_classes: int, known: Sequence[str]
-) -> tuple[list[Entry], tuple[str, ...]]:
-    """One folder for each class.
+) -> tuple[list[Entry], tuple[str, ...], tuple[str, ...]]:
+    """One folder for each class: entries, class names, files that are left out.
 
     Labels follow the known classes, else the class file, else the sorted names of the training folders.
     """
@@ -358,12 +362,15 @@ def _read_tree(
             f"{source} has class folders without a video or a folder of frames: {empty}; fill or remove them "
             f"(a class without a folder stays a class if {root}/classes.txt, one name a line, names it)"
         )
-    return [Entry(path, labels[name]) for name, paths in media.items() for path in paths], names
+    entries = [Entry(path, labels[name]) for name, paths in media.items() for path in paths]
+    return entries, names, tuple(_left_out(source, folders))
 
 
 def _labels_of(folders: Sequence[str], names: Sequence[str], lenient: bool) -> dict[str, int]:
     """Class folder -> label, for the folders that are named; `lenient` as `plain_name`, if that is unambiguous."""
-    labels = {name: label for label, name in enumerate(names)}
+    formed = {plain_form(name): label for label, name in enumerate(names)}
+    labels = {name: formed[plain_form(name)] for name in folders if plain_form(name) in formed}
+    labels |= {name: label for label, name in enumerate(names)}
     plain = {plain_name(name): label for label, name in enumerate(names)} if lenient else {}
     if len(plain) == len(names):
         labels = {name: plain[plain_name(name)] for name in folders if plain_name(name) in plain} | labels
@@ -372,7 +379,7 @@ def _labels_of(folders: Sequence[str], names: Sequence[str], lenient: bool) -> d
 
 def plain_name(name: str) -> str:
     """A class name without what lists and folders write in different ways: case, spaces, punctuation."""
-    return re.sub(r"[\W_]+", "", name).lower()
+    return re.sub(r"[\W_]+", "", plain_form(name)).lower()
 
 
 def _shortened(names: Sequence[str]) -> str:
@@ -391,8 +398,16 @@ def _class_folders(root: str, subset: str) -> tuple[str, ...]:
 def _media_in(folder: str) -> list[str]:
     """Video files and folders of frames, sorted; hidden files and files of other kinds are not media."""
     with os.scandir(folder) as items:
-        return sorted(
-            item.path
-            for item in items
-            if not item.name.startswith(".") and (item.is_dir() or item.name.lower().endswith(VIDEO_SUFFIXES))
-        )
+        return sorted(item.path for item in items if not is_hidden(item.name) and (item.is_dir() or _is_video(item)))
+
+
+def _is_video(item: os.DirEntry[str]) -> bool:
+    return item.name.lower().endswith(VIDEO_SUFFIXES)
+
+
+def _left_out(source: str, folders: Sequence[str]) -> Iterator[str]:
+    """Files in class folders that are no videos by their suffix, and files that are in no class folder."""
+    for folder in ("", *folders):
+        with os.scandir(os.path.join(source, folder)) as items:
+            files = [item for item in items if not is_hidden(item.name) and not item.is_dir()]
+        yield from sorted(os.path.join(folder, file.name) for file in files if not folder or not _is_video(file))

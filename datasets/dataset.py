@@ -10,8 +10,9 @@ import numpy as np
 from configs.limits import Limits
 from configs.recipe import Recipe
 from datasets.annotation import Annotation, DataError, Entry, unlabeled
-from datasets.decode import open_source, places_of
+from datasets.decode import open_source
 from datasets.sampling import check_sampling, test_indices, train_indices, val_indices
+from datasets.source import places_of
 from datasets.targets import Labels, Targets, View
 from datasets.transforms import EvalTransform, TrainTransform
 

@@ -10,9 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from configs import cli
-from datasets import Batch, ClipLoader, VideoDataset, read_class_names, unlabeled
-from datasets.annotation import VIDEO_SUFFIXES, DataError
-from datasets.decode import FRAME_NAME
+from datasets import Batch, ClipLoader, DataError, VideoDataset, find_videos, read_class_names, unlabeled
 from deploy.artifact import ArtifactError, open_artifact
 from deploy.autolog import Benchmark
 from deploy.engines import ENGINES, PRECISIONS, open_engine
@@ -108,18 +106,6 @@ def open_engine_of(args: argparse.Namespace) -> Engine:
     return open_engine(
         args.engine, args.model_dir, args.precision, threads=args.threads, onednn=args.enable_mkldnn, gpu=gpu
     )
-
-
-def find_videos(names: Sequence[str]) -> list[str]:
-    """The videos behind names: video files and folders of frames at any depth of a folder, or the name itself."""
-    paths = []
-    for name in names:
-        inside = [path for path in Path(name).rglob("*") if path.is_file()]
-        files = {path for path in inside if path.suffix.lower() in VIDEO_SUFFIXES}
-        folders = {path.parent for path in inside if FRAME_NAME.fullmatch(path.name)}
-        folders -= {path.parent for path in files}  # pictures beside videos are no frames
-        paths += [str(path) for path in sorted(files | folders)] or [name]
-    return paths
 
 
 def predict(engine: Engine, loader: ClipLoader, failures: list[str]) -> Iterator[tuple[str, np.ndarray]]:

@@ -148,6 +148,8 @@ def _dataset(artifact: Artifact, root: str, split: str, list_file: str, limits: 
     annotation = load_annotation(root, split, recipe.clip.split, recipe.network.num_classes, list_file, names)
     if annotation.class_names and annotation.class_names != names:
         raise UserError(f"the classes of {root} are not those of {artifact.directory}: take its own data")
+    for remark in annotation.remarks:
+        command.say(remark)
     return VideoDataset(annotation, recipe, cli.VIEWS[artifact.record["views"]], limits=limits)
 
 

@@ -25,9 +25,23 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         return action.help
 
 
+class Parser(argparse.ArgumentParser):
+    """Takes an argument that begins with a hyphen as a file, not as a flag, if it is one: `--video -clip.mp4`."""
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]  # overloaded there
+        """As argparse has it, which `parse_args` calls."""
+        given = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args([f"./{arg}" if self._is_file(arg) else arg for arg in given], namespace)
+
+    def _is_file(self, argument: str) -> bool:
+        flag = argument.partition("=")[0]
+        known = any(name.startswith(flag) for action in self._actions for name in action.option_strings)
+        return argument.startswith("-") and not known and os.path.lexists(argument)
+
+
 def parser(description: str, usage: str = "") -> argparse.ArgumentParser:
     """A parser whose help is a docstring, line for line, with the defaults of flags."""
-    return argparse.ArgumentParser(description=description, formatter_class=HelpFormatter, usage=usage or None)
+    return Parser(description=description, formatter_class=HelpFormatter, usage=usage or None)
 
 
 def printable(text: str) -> str:

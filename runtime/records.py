@@ -1,8 +1,10 @@
-"""Reads records: JSON files that this program, another version of it or somebody else has written."""
+"""Reads texts and records, JSON files, that this program, another version of it or somebody else has written."""
 
 from __future__ import annotations
 
+import codecs
 import json
+import re
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,60 @@ MAX_BYTES = 16 * 2**20  # of a file
 _WORDS = {
     dict: "an object", list: "a list", str: "a text", int: "a whole number", float: "a number", bool: "true or false",
 }  # fmt: skip
+
+_BOM = "\ufeff"
+_OTHER_MARKS = {  # those of UTF-32 first: one of them begins as one of UTF-16 does
+    codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16",
+}  # fmt: skip
+
+
+def read_text(path: str | Path, error: type[UserError] = UserError) -> list[str]:
+    """The lines of a text, see `decoded` and `lines_of`.
+
+    Args:
+        path: The file.
+        error: Raised for whatever is wrong.
+    """
+    try:
+        return lines_of(decoded(Path(path).read_bytes()))
+    except OSError as cause:
+        raise error(f"cannot read {path}: {cause.strerror or cause}") from cause
+    except ValueError as cause:
+        raise error(f"cannot read {path}: {cause}") from cause
+
+
+def decoded(content: bytes) -> str:
+    """A text in UTF-8, without the byte order mark that editors on Windows begin it with.
+
+    Raises:
+        ValueError: It is in another encoding, or holds a NUL character.
+    """
+    for mark, name in _OTHER_MARKS.items():
+        if content.startswith(mark):
+            raise ValueError(f"it is in {name}, which Windows calls Unicode: save it as UTF-8")
+    if b"\0" in content:
+        line = _line_at(content, content.index(b"\0"))
+        raise ValueError(f"line {line} holds a NUL character: it is no text, or in UTF-16, and must be UTF-8")
+    try:
+        return content.decode("utf-8").removeprefix(_BOM)
+    except UnicodeDecodeError as cause:
+        line = _line_at(content, cause.start)
+        raise ValueError(f"line {line} is not UTF-8 (byte {content[cause.start]:#x}): save it as UTF-8") from cause
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text, which end with LF, CR LF or CR.
+
+    What else Unicode calls a line end, such as U+2028 or a form feed, is part of its line. A byte order mark before a
+    line, as joining two files leaves it, is not.
+    """
+    lines = re.split(r"\r\n|\r|\n", text)
+    return [line.removeprefix(_BOM) for line in (lines if lines[-1] else lines[:-1])]
+
+
+def _line_at(content: bytes, place: int) -> int:
+    return len(re.findall(rb"\r\n|\r|\n", content[:place])) + 1
 
 
 def read_record(path: str | Path, kind: Any, error: type[UserError] = UserError, way_out: str = "") -> Any:
@@ -57,7 +113,7 @@ def _reading(path: str | Path, parse: Callable[[bytes], Any], error: type[UserEr
 def parse_record(content: bytes, kind: Any) -> Any:
     """The value of a JSON text, see `read_record`; raises ValueError if it is none, or has another type."""
     try:
-        value = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
+        value = json.loads(decoded(content), parse_constant=_refuse_constant)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
     check_type(value, kind)

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from configs import cli
-from datasets import ClipLoader, VideoDataset, unlabeled
+from datasets import ClipLoader, VideoDataset, find_videos, unlabeled
 from deploy.artifact import open_artifact
 from deploy.engines import open_engine
-from deploy.infer import find_videos, predict
+from deploy.infer import predict
 from runtime import command
 from runtime.owned import create
 from tasks import task_of

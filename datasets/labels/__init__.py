@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from datasets.annotation import DataError
+from runtime.records import read_text
 
 FOLDER = Path(__file__).parent
 KNOWN_LABELS = tuple(sorted(path.stem for path in FOLDER.glob("*.txt")))
@@ -21,4 +22,4 @@ def known_class_names(name: str) -> tuple[str, ...]:
     """
     if name not in KNOWN_LABELS:
         raise DataError(f"class names are known of {', '.join(KNOWN_LABELS)}, got {name!r}; name a file of your own")
-    return tuple((FOLDER / f"{name}.txt").read_text(encoding="utf-8").splitlines())
+    return tuple(read_text(FOLDER / f"{name}.txt"))

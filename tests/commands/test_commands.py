@@ -312,11 +312,13 @@ def test_a_val_folder_needs_no_folder_of_every_class(trained, motion_videos, com
     data = tmp_path / "data"
     shutil.copytree(motion_videos / "val", data / "val")
     shutil.rmtree(data / "val" / "moving_left")
+    (data / "val" / "turning_clockwise" / "notes.txt").touch()
     flags = ("--pretrained", run / "best.pdparams", "--num_workers", 0, "--threads", 1)
     rows = {}
     for root in (motion_videos, data):
         report = tmp_path / root.name
-        assert command("test.py", "--dataset_root", root, "--output_dir", report, *flags)[0] == 0
+        code, out = command("test.py", "--dataset_root", root, "--output_dir", report, *flags)
+        assert (code, out.count("left out  1 of the files in ")) == (0, int(root == data))
         rows[root] = list(csv.DictReader((report / "per_class.csv").read_text().splitlines()))
     assert [row for row in rows[data] if row["samples"] != "0"] == [
         row for row in rows[motion_videos] if "moving_left" not in row.values()
@@ -405,6 +407,7 @@ def test_samples_that_do_not_decode_are_counted_logged_and_capped(motion_videos,
     shutil.copytree(motion_videos, data)
     broken = sorted((data / "train" / "moving_left").iterdir())[0]
     broken.write_bytes(broken.read_bytes()[:300])
+    (broken.parent / "notes.txt").touch()
     flags = train_flags(data, tmp_path / "capped", "--max_epochs", 1, "--warmup_epochs", 0)
     code, _ = command("train.py", *flags)
     assert re.match(
@@ -415,6 +418,7 @@ def test_samples_that_do_not_decode_are_counted_logged_and_capped(motion_videos,
     code, out = command("train.py", *flags)
     assert code == 0
     assert out.count("[SKIPPED]") == 2
+    assert out.count("left out  1 of the files in ") == out.count("moving_left/notes.txt\n") == 1
     events = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [event["bad_samples"] for event in events] == [1, 1]
 

@@ -88,6 +88,130 @@ def test_a_list_that_the_caller_names(tmp_path, monkeypatch):
         load_annotation(root, "val", list_file="no.txt")
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "names"),
+    [
+        ("classes.txt", "\ufeffarchery\nbow\n", ("archery", "bow")),
+        ("classInd.txt", "\ufeff1 archery\r\n2 bow", ("archery", "bow")),
+        ("labels.json", '\ufeff["archery", "bow"]', ("archery", "bow")),
+        ("classes.txt", "archery\n\ufeffbow\n", ("archery", "bow")),  # two files that were joined
+        ("classes.txt", "\ufeff\r\n archery\t\r\nbow\rgolf", ("archery", "bow", "golf")),
+        ("classes.txt", "a\u2028b\nc\x85d\ne\x0cf\n", ("a\u2028b", "c\x85d", "e\x0cf")),
+        ("classes.txt", "g\x0bh\n\u3000i\xa0\n", ("g\x0bh", "\u3000i\xa0")),
+        ("classInd.txt", "1 a\u2028b\n2 \x1cc\x1c\n", ("a\u2028b", "\x1cc\x1c")),
+    ],
+)  # fmt: skip
+def test_byte_order_marks_and_line_ends(tmp_path, name, text, names):
+    (tmp_path / name).write_bytes(text.encode())
+    assert class_names_of(str(tmp_path)) == names
+
+
+@pytest.mark.parametrize("name", ["classes.txt", "labels.json", "train.txt"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
+def test_what_windows_calls_unicode_is_named(tmp_path, name, encoding):
+    text = ("\ufeff" if encoding == "utf-16-be" else "") + "a.mp4 0\n"
+    make(tmp_path, "a.mp4")
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    with pytest.raises(DataError, match=rf"{name}.*it is in UTF-{encoding[4:6]}.*save it as UTF-8"):
+        load_annotation(str(tmp_path), "train")
+    (tmp_path / name).write_bytes(text.lstrip("\ufeff").encode("utf-16-le"))
+    with pytest.raises(DataError, match=rf"{name}.*line 1 holds a NUL character: it is no text, or in UTF-16"):
+        load_annotation(str(tmp_path), "train")
+
+
+def test_a_list_with_a_byte_order_mark_and_odd_characters(tmp_path):
+    names = ["a.mp4", "b\u2028c.mp4", "d\x85e f.mp4", "g\x0ch", "\u3000i.mp4", "k\u2028 7"]
+    make(tmp_path, *names[:3], f"{names[3]}/", *names[4:])
+    lines = [f"{name} {i}" for i, name in enumerate(names)]
+    lines[3] = f"{names[3]} 40 3"
+    (tmp_path / "train.txt").write_bytes(("\ufeff" + "\r\n".join(lines)).encode())
+    expected = [(name, i, 40 if i == 3 else None) for i, name in enumerate(names)]
+    assert short(load_annotation(str(tmp_path), "train"), tmp_path) == expected
+
+
+def test_paths_that_windows_and_macos_have_written(tmp_path):
+    composed, decomposed = "Caf\u00e9", "Cafe\u0301"
+    make(tmp_path, f"videos/{decomposed}/{composed} 1.mp4", "videos/run/2.mp4", r"videos/odd\name.mp4", "videos/f/g/")
+    lines = [
+        rf"{composed}\{decomposed} 1.mp4 0", f"{composed}/{composed} 1.mp4 1", r"run\2.mp4 2", r"odd\name.mp4 3",
+        r".\f\g 12 4", str(tmp_path / f"videos/{composed}/{composed} 1.mp4") + " 5",
+    ]  # fmt: skip
+    (tmp_path / "x_train_split_1_videos.txt").write_text("\n".join(lines))
+    found = short(load_annotation(str(tmp_path), "train"), tmp_path)
+    first = f"videos/{decomposed}/{composed} 1.mp4"
+    assert found == [
+        (first, 0, None), (first, 1, None), ("videos/run/2.mp4", 2, None), (r"videos/odd\name.mp4", 3, None),
+        ("videos/f/g", 4, 12), (first, 5, None),
+    ]  # fmt: skip
+    assert all(Path(entry.path).exists() for entry in load_annotation(str(tmp_path), "train").entries)
+
+
+def test_a_name_that_several_files_may_mean_is_not_guessed(tmp_path):
+    make(tmp_path, "e\u0302\u0301.mp4", "\u00ea\u0301.mp4")  # and, as one character, \u1ebf
+    (tmp_path / "train.txt").write_text("\u1ebf.mp4 0\n")
+    with pytest.raises(DataError, match=r"2 names that differ in Unicode's normal form alone.*\\u1ebf\.mp4"):
+        load_annotation(str(tmp_path), "train")
+    (tmp_path / "train.txt").write_text("\u00ea\u0301.mp4 0\n")
+    assert load_annotation(str(tmp_path), "train").entries[0].path == str(tmp_path / "\u00ea\u0301.mp4")
+
+
+def test_windows_paths_that_lead_nowhere_say_how_they_were_read(tmp_path):
+    (tmp_path / "train.txt").write_text("C:\\data\\a.mp4 0\nCaf\u00e9/b.mp4 1\n")
+    with pytest.raises(DataError, match=r"2 of 2 entries are not in .*, also with \\ read as /: C:\\data\\a\.mp4, Caf"):
+        load_annotation(str(tmp_path), "train")
+
+
+def test_class_folders_in_another_normal_form_are_those_of_the_class_file(tmp_path):
+    make(tmp_path, "train/e\u0301p\u00e9e/1.mp4", "train/golf/1.mp4", "val/\u00e9pe\u0301e/1.mp4")
+    train, val = (load_annotation(str(tmp_path), subset) for subset in ("train", "val"))
+    assert [entry.target for entry in val.entries] == [train.class_names.index("e\u0301p\u00e9e")]
+    (tmp_path / "classes.txt").write_text("golf\n\u00e9p\u00e9e\n")
+    assert [entry.target for entry in load_annotation(str(tmp_path), "train").entries] == [0, 1]
+    known = ("golf", "bow", "E\u0301p\u00e9e")
+    assert [entry.target for entry in load_annotation(str(tmp_path), "val", known_classes=known).entries] == [2]
+
+
+NAMES = [
+    "-clip.mp4",
+    "--video.mp4",
+    "12:30:05.mp4",
+    "file:x.mp4",
+    "http:/x.mp4",
+    "pipe:0",
+    "a%03d.mp4",
+    "*.mp4",
+    "[1].mp4",
+]
+
+
+def test_names_that_a_program_might_take_for_something_else(tmp_path, monkeypatch):
+    make(tmp_path, *NAMES, *(f"train/c/{name}" for name in NAMES if "/" not in name))
+    (tmp_path / "own.txt").write_text("".join(f"{name} 0\n" for name in NAMES))
+    monkeypatch.chdir(tmp_path)
+    for root in (str(tmp_path), "."):
+        found = load_annotation(root, "train", list_file="own.txt")
+        assert [entry.path for entry in found.entries] == [f"{root}/{name}" for name in NAMES]
+        found = load_annotation(root, "train")
+        expected = sorted(name for name in NAMES if "/" not in name and name != "pipe:0")
+        assert [Path(entry.path).name for entry in found.entries] == expected
+        assert found.left_out == ("c/pipe:0",)
+
+
+def test_files_that_are_left_out_are_counted_and_named(tmp_path):
+    make(
+        tmp_path, "train/a/1.ts", "train/a/2.VOB", "train/a/notes.txt", "train/b/3.Gif", "train/b/x.srt", "train/4.mp4"
+    )
+    make(tmp_path, "train/a/.DS_Store", "train/a/Thumbs.db", "train/b/desktop.ini", "train/b/frames/img_1.jpg")
+    make(tmp_path, "train/.git/x", "train/b/y.txt", "val/a/1.mp4")
+    train = load_annotation(str(tmp_path), "train")
+    assert [Path(entry.path).name for entry in train.entries] == ["1.ts", "2.VOB", "3.Gif", "frames"]
+    assert train.left_out == ("4.mp4", "a/notes.txt", "b/x.srt", "b/y.txt")
+    (line,) = train.remarks
+    assert line.startswith(f"left out  4 of the files in {tmp_path}/train")
+    assert line.endswith("4.mp4, a/notes.txt, b/x.srt, ...")
+    assert load_annotation(str(tmp_path), "val").remarks == []
+
+
 def test_folder_for_each_class(tmp_path):
     make(tmp_path, "train/run/2.mp4", "train/run/1.AVI", "train/jump high/frames/", "train/run/.hidden.mp4")
     make(tmp_path, "train/run/notes.txt", "val/run/3.webm")
@@ -141,8 +265,8 @@ def test_class_names(tmp_path, name, text):
         ("labels.json", '{"a": 1' + "0" * 5000 + "}", r"labels\.json is damaged \(Exceeds the limit"),
         ("classInd.txt", "\u00b2 archery", "a line must be `number name`"),
         ("classInd.txt", "1" * 5000 + " archery", "a line must be `number name`"),
-        ("classes.txt", "archery\nb\0ow\n", r"classes\.txt:2 holds a NUL character"),
-        ("classes.txt", b"\xff\xfe", "cannot read"),
+        ("classes.txt", "archery\nb\0ow\n", r"classes\.txt: line 2 holds a NUL character"),
+        ("classes.txt", b"archery\r\nbow\xe9\n", r"cannot read .*classes\.txt: line 2 is not UTF-8 \(byte 0xe9\)"),
     ],
 )
 def test_bad_class_files(tmp_path, name, text, message):
@@ -274,6 +398,14 @@ def test_absent_media_are_counted_and_the_first_three_named(tmp_path):
     (tmp_path / "x_val_split_1_rawframes.txt").write_text("\n".join(lines))
     with pytest.raises(DataError, match=r"5 of 6 entries are not in .*rawframes: v1 10, v2 10, v3 10, \.\.\.$"):
         load_annotation(str(tmp_path), "val")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_a_class_name_of_two_lines_is_refused(tmp_path, end):
+    """classes.txt beside the weights would hold two names."""
+    make(tmp_path, f"train/a{end}b/1.mp4")
+    with pytest.raises(DataError, match="holds the end of a line: rename it"):
+        load_annotation(str(tmp_path), "train")
 
 
 def test_real_lists():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from datasets import decode
+from datasets import video
 from datasets.decode import DecodeError, open_source
 from tests.datasets.media import decode_in_order, moving_frames, write_frames, write_video
 
@@ -89,11 +89,11 @@ def test_frames_that_no_other_needs_are_not_decoded(tmp_path, monkeypatch):
     assert len(shown) <= 14  # of 37: the key frame, the P frames, and what was asked for
 
 
-@pytest.mark.parametrize("kept_bytes", [decode.KEPT_BYTES, 0])
+@pytest.mark.parametrize("kept_bytes", [video.KEPT_BYTES, 0])
 def test_without_time_stamps_the_video_is_decoded_from_the_start(tmp_path, monkeypatch, kept_bytes):
     path = write_video(tmp_path / "a.mp4", g="12", bf="2")
-    monkeypatch.setattr(decode, "KEPT_BYTES", kept_bytes)
-    monkeypatch.setattr(decode.VideoFile, "_order", lambda self: [])
+    monkeypatch.setattr(video, "KEPT_BYTES", kept_bytes)
+    monkeypatch.setattr(video.VideoFile, "_order", lambda self: [])
     expected = decode_in_order(path)
     with open_source(str(path)) as source:
         assert source.num_frames == 40

@@ -13,7 +13,7 @@ import pytest
 import simplejpeg
 
 from configs.limits import STRANGERS, Limits
-from datasets import decode
+from datasets import video
 from datasets.decode import DecodeError, open_source
 from tests.datasets.media import write_frames, write_video
 
@@ -85,7 +85,7 @@ def test_the_time_ends_a_decode_that_never_yields(tmp_path, monkeypatch):
     path = write_video(tmp_path / "a.mp4", codec="libx264", count=40, g="40")
     plain = time.thread_time
     with open_source(str(path), limits=Limits(max_decode_seconds=30)) as source:
-        monkeypatch.setattr("datasets.decode.time.thread_time", lambda: plain() + 31)
+        monkeypatch.setattr("datasets.source.time.thread_time", lambda: plain() + 31)
         with pytest.raises(DecodeError, match="takes more than 30 s"):
             source.read([39])
 
@@ -169,18 +169,18 @@ def test_a_picture_that_would_be_huge_is_not_decoded(tmp_path, suffix, make, lim
 
 
 @pytest.mark.parametrize("error", [cv2.error("assert"), MemoryError(), IndexError("x"), ValueError("x"), SystemError()])
-@pytest.mark.parametrize("place", ["av.open", "cv2.imdecode", "simplejpeg.decode_jpeg", "decode._upright"])
+@pytest.mark.parametrize("place", ["av.open", "cv2.imdecode", "simplejpeg.decode_jpeg", "video._upright"])
 def test_whatever_a_library_throws_names_the_file(tmp_path, monkeypatch, error, place):
     def fail(*_, **__):
         raise error
 
     path = tmp_path / "a.mp4"
-    if place in ("av.open", "decode._upright"):
+    if place in ("av.open", "video._upright"):
         write_video(path, codec="libx264")
     else:
         path = tmp_path / "frames"
         write_frames(path, template="img_{:05d}.jpg" if "jpeg" in place else "img_{:05d}.png")
-    module = {"av": av, "cv2": cv2, "simplejpeg": simplejpeg, "decode": decode}[place.partition(".")[0]]
+    module = {"av": av, "cv2": cv2, "simplejpeg": simplejpeg, "video": video}[place.partition(".")[0]]
     monkeypatch.setattr(module, place.partition(".")[2], fail)
     with pytest.raises(DecodeError, match=rf"{path.name}.*"):
         read(path)
@@ -228,7 +228,7 @@ def test_a_matroska_header_that_ends_early(tmp_path, keep):
 
 def test_frames_are_kept_by_their_own_size_not_by_the_headers(tmp_path, monkeypatch):
     """A video without usable stamps is counted by decoding it; what is kept of it is bounded."""
-    monkeypatch.setattr(decode, "KEPT_BYTES", 10 * 64 * 48 * 3 // 2)
+    monkeypatch.setattr(video, "KEPT_BYTES", 10 * 64 * 48 * 3 // 2)
     for count, kept in ((10, 10), (11, None)):
         path = write_video(tmp_path / f"{count}.avi", count=count, bf="2")
         with open_source(str(path)) as source:

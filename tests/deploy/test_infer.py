@@ -111,14 +111,29 @@ def test_inference_needs_neither_the_model_nor_a_framework(exported, videos):
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_a_folder_stands_for_its_videos(motion_videos, tmp_path):
-    folder = motion_videos / "val" / "moving_left"
-    assert infer.find_videos([str(folder)]) == [str(path) for path in sorted(folder.iterdir())]
-    assert infer.find_videos([str(tmp_path), "x.mp4"]) == [str(tmp_path), "x.mp4"]
-    for name in ("a.avi", "cover_1.jpg", "frames/img_00001.jpg", "frames/img_00002.jpg", "notes/readme.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    assert infer.find_videos([str(tmp_path)]) == [str(tmp_path / "a.avi"), str(tmp_path / "frames")]
+def test_takes_and_refuses_what_predict_takes_and_refuses(run, videos, checkpoint, command, tmp_path):
+    """By name, by folder and by content."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for name, video in zip(("-a.mp4", "12.M4V"), videos, strict=False):
+        (folder / name).write_bytes(Path(video).read_bytes())
+    (tmp_path / "no_suffix").write_bytes(Path(videos[0]).read_bytes())
+    given = [folder, tmp_path / "no_suffix"]
+    code, wanted = command("predict.py", "--video", *given, "--pretrained", checkpoint, "--threads", 1, "--top", 1)
+    assert code == 0
+    error, said = run("--engine", "onnxruntime", "--video", *given, "--top", 1)
+    assert not error
+    named = [line for line in said.out.splitlines() if line.startswith(str(tmp_path))]
+    assert named == [str(folder / "-a.mp4"), str(folder / "12.M4V"), str(tmp_path / "no_suffix")]
+    assert [line for line in wanted.splitlines() if line.startswith(str(tmp_path))] == named
+    assert said.out.count("Top1 class:") == wanted.count("Top1 class:") == 3
+    for text in ("hello\n" * 100, "ffconcat version 1.0\nfile 12.M4V\n"):
+        (folder / "text.mp4").write_text(text)
+        code, _ = command("predict.py", "--video", folder / "text.mp4", "--pretrained", checkpoint, "--threads", 1)
+        assert "text.mp4 is no" in code
+        error, said = run("--engine", "onnxruntime", "--video", folder / "text.mp4")
+        assert "text.mp4 is no" in said.err
+        assert error.startswith("1 of 1 videos")
 
 
 def test_class_names_of_another_number_are_refused(run, videos, tmp_path):

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from deploy import infer, serve
+from tests.datasets.media import write_video
 from tests.fuzz.damage import damaged
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,11 +100,11 @@ def test_answers_are_those_of_infer_for_many_at_once(server, exported, videos, t
     [
         ("nothing", None, 404, "there are GET /health and POST /predict"),
         ("nothing", b"x", 404, "there are GET /health and POST /predict"),
-        ("predict", b"", 400, "no video file that is known"),
+        ("predict", b"", 400, "the body of the request is no readable video"),
         ("predict", b"x" * (2**20 + 1), 413, "videos of 1 MB at most"),
-        ("predict", b'{"path": "/etc/passwd"}', 400, "no video file that is known"),
-        ("predict", b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", 400, "no video file that is known"),
-        ("predict", b"ffconcat version 1.0\nfile clip.mp4\n", 400, "no video file that is known"),
+        ("predict", b'{"path": "/etc/passwd"}', 400, "the body of the request is no readable video"),
+        ("predict", b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", 400, "the body of the request is no readable video"),
+        ("predict", b"ffconcat version 1.0\nfile clip.mp4\n", 400, "the body of the request is no readable video"),
         ("predict", b"\0\0\0\x18ftypisom" + b"\0" * 100, 400, "the body of the request is no readable video"),
     ],
 )
@@ -112,6 +113,13 @@ def test_what_is_no_video_is_refused(path, body, status, message, server):
     assert code == status
     assert message in answer["error"]
     assert "/tmp" not in answer["error"]
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("ts", "libx264"), ("mxf", "mpeg2video"), ("y4m", "wrapped_avframe")])
+def test_a_video_in_any_container_is_answered(server, tmp_path, suffix, codec):
+    path = write_video(tmp_path / f"clip.{suffix}", codec=codec, count=8)
+    code, answer = ask(f"{server}/predict", path.read_bytes())
+    assert (code, len(answer["top"])) == (200, 8)
 
 
 def test_a_request_must_come_whole_and_in_time(server):

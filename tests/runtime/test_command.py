@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.command import printable, say
+from runtime.command import parser, printable, say
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -159,3 +159,26 @@ def test_a_full_disk_behind_standard_output_is_one_line(act):
         )
     assert done.returncode == 1
     assert re.fullmatch(r"error: cannot write standard output(, or a file .*)?: No space left on device\n", done.stderr)
+
+
+@pytest.mark.parametrize("name", ["-clip.mp4", "--clip.mp4", "-h.mp4", "-1", "--video.mp4", "--top=x.mp4"])
+def test_a_file_whose_name_begins_with_a_hyphen_is_no_flag(tmp_path, monkeypatch, capsys, name):
+    flags = parser("", "x")
+    flags.add_argument("--video", nargs="+")
+    flags.add_argument("--top", type=int, default=5)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):  # there is no such file
+        flags.parse_args(["--video", "a.mp4", name, "--top", "3", "--other"])
+    Path(name).touch()
+    if name == "--top=x.mp4":  # what may be a flag is one
+        with pytest.raises(SystemExit):
+            flags.parse_args(["--video", "a.mp4", name])
+        assert "--top: invalid int value" in capsys.readouterr().err
+        return
+    for words in (["--video", "a.mp4", name, "--top", "3"], ["--top", "3", "--video", name]):
+        found = flags.parse_args(words)
+        assert found.top == 3
+        assert found.video[-1] == f"./{name}"
+    assert flags.parse_args([f"--video={name}"]).video == [name]
+    monkeypatch.setattr("sys.argv", ["x", "--video", name])
+    assert flags.parse_args().video == [f"./{name}"]

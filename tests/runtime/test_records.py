@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 import pytest
 
 from runtime.errors import UserError
-from runtime.records import MAX_BYTES, read_lines, read_record
+from runtime.records import MAX_BYTES, lines_of, read_lines, read_record, read_text
 
 
 class Inner(TypedDict):
@@ -62,7 +62,8 @@ def test_what_has_another_type_is_named_by_its_place(tmp_path, content, message)
         ("", "Expecting value"), ("{", "Expecting property name"), ("[" * 100_000, "nested too deep"),
         ('{"a":' * 100_000, "nested too deep"), ("1" * 5000, "Exceeds the limit"),
         ('{"size": NaN}', "NaN is no number"),
-        ('{"size": -Infinity}', "-Infinity is no number"), ("\0", "Expecting value"), (" " * (MAX_BYTES + 1), "16 MiB"),
+        ('{"size": -Infinity}', "-Infinity is no number"), ("\0", "holds a NUL character"),
+        (" " * (MAX_BYTES + 1), "16 MiB"),
     ],
 )  # fmt: skip
 def test_what_is_no_json_is_one_error(tmp_path, content, message):
@@ -71,8 +72,8 @@ def test_what_is_no_json_is_one_error(tmp_path, content, message):
 
 
 def test_bytes_that_are_no_text_and_files_that_are_not_there(tmp_path):
-    (tmp_path / "a.json").write_bytes(b"\xff\xfe{")
-    with pytest.raises(UserError, match=r"a\.json is damaged \('utf-8' codec"):
+    (tmp_path / "a.json").write_bytes(b'{"size":\n"\xff"}')
+    with pytest.raises(UserError, match=r"a\.json is damaged \(line 2 is not UTF-8 \(byte 0xff\)"):
         read_record(tmp_path / "a.json", Any)
     with pytest.raises(UserError, match=r"cannot read .*b\.json: No such file"):
         read_record(tmp_path / "b.json", Any)
@@ -86,3 +87,24 @@ def test_a_file_of_lines_is_read_as_far_as_it_is_written(tmp_path):
     for damaged in ('{"size": 1}\n{"size": "x"}\n', '{"size": NaN}\n', "[" * 100_000 + "\n", "\n"):
         with pytest.raises(UserError, match=r"a\.jsonl is damaged"):
             read_lines(write(path, damaged), Inner)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path):
+    (tmp_path / "a").write_bytes(b'\xef\xbb\xbf{"size": 1}\n')
+    assert read_record(tmp_path / "a", Outer) == {"size": 1}
+    assert read_lines(tmp_path / "a", Outer) == [{"size": 1}]
+    assert read_text(tmp_path / "a") == ['{"size": 1}']
+    with pytest.raises(UserError, match=r"cannot read .*absent: No such file"):
+        read_text(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("", []), ("a", ["a"]), ("a\n", ["a"]), ("a\n\n", ["a", ""]), ("a\r\nb\rc\n\rd", ["a", "b", "c", "", "d"]),
+        ("a\u2028b\u2029c\x85d\x0be\x0cf\x1cg\x1dh\x1ei", ["a\u2028b\u2029c\x85d\x0be\x0cf\x1cg\x1dh\x1ei"]),
+        ("\ufeffa\n\ufeffb\ufeffc", ["a", "b\ufeffc"]),
+    ],
+)  # fmt: skip
+def test_only_line_ends_end_lines(text, lines):
+    assert lines_of(text) == lines

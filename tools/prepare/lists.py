@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from runtime import command
 from runtime.errors import UserError
+from runtime.records import read_text
 from tools.prepare.archives import is_listable
 from tools.prepare.media import Index, stem_of
 from tools.prepare.record import ListRecord
@@ -117,7 +117,4 @@ def left_out_by(path: str) -> set[str]:
     """The paths that a file names, one a line, as editors write it; raises UserError if it cannot be read."""
     if not path:
         return set()
-    try:
-        return {line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines() if line.strip()}
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {error}") from error
+    return {line.strip(" \t") for line in read_text(path) if line.strip(" \t")}

@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from configs.suffixes import PICTURE_SUFFIXES
 from runtime.errors import UserError
 from tools.prepare.release import VIDEO_FILE
 
-FRAME_FILE = re.compile(r".*\d\.(jpe?g|png)", re.IGNORECASE)
+FRAME_FILE = re.compile(rf".*\d({'|'.join(map(re.escape, PICTURE_SUFFIXES))})", re.IGNORECASE | re.DOTALL)
 
 
 def stem_of(path: str) -> str:

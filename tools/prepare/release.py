@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from configs.suffixes import VIDEO_SUFFIXES
 from runtime.errors import UserError
 from tools.prepare.settings import Lists
 
 TAR = r"(tar(\.(bz2|gz|xz))?|tgz)"  # endings of names; not .tar.md5
-VIDEO_FILE = r".+\.(avi|flv|m4v|mkv|mov|mp4|mpe?g|ogv|webm|wmv)"
+VIDEO_FILE = rf".+({'|'.join(map(re.escape, VIDEO_SUFFIXES))})"
 
 
 @dataclass(frozen=True)

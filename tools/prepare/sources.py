@@ -13,6 +13,7 @@ from pathlib import Path
 
 from runtime import command
 from runtime.errors import UserError
+from runtime.records import decoded
 from tools.prepare.archives import FREE, Archive, Piece, beyond, errors_named, members
 from tools.prepare.release import Part, Release, Texts
 from tools.prepare.settings import Unpacking
@@ -129,9 +130,9 @@ def _decoded(content: bytes, place: str) -> str:
     if len(content) > TEXT_BYTES:
         raise UserError(f"{place} has more than {TEXT_BYTES // 2**20} MB: it is no annotation file")
     try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{place} is no text: {error}") from error
+        return decoded(content)
+    except ValueError as error:
+        raise UserError(f"{place} is no annotation file: {error}") from error
 
 
 def files_of(sources: Sequence[str]) -> Files:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 
 from runtime.errors import UserError
+from runtime.records import lines_of
 from tools.prepare.release import Annotations, Entry, Subset, Texts, label_of, labels_by_name, text_named
 
 
@@ -43,7 +44,7 @@ def _table(texts: Texts, prefix: str, word: str) -> tuple[str, str]:
 
 def _rows(text: str, name: str, columns: int) -> list[list[str]]:
     try:
-        rows = [row for row in csv.reader(text.splitlines(), delimiter=";", quoting=csv.QUOTE_NONE) if row]
+        rows = [row for row in csv.reader(lines_of(text), delimiter=";", quoting=csv.QUOTE_NONE) if row]
     except csv.Error as error:
         raise UserError(f"{name} is no table: {error}") from error
     for row in rows:

@@ -132,7 +132,7 @@ def test_an_archive_is_read_again_if_it_has_changed_and_not_otherwise(prepare, t
 def test_own_videos_that_are_gone_or_of_no_known_kind_are_counted(prepare, tmp_path):
     source, root = miniatures.own_folder(tmp_path / "s"), tmp_path / "root"
     miniatures.write(source, {"walk.zip": miniatures.zipped({"walk/a.mp4": miniatures.video("mp4", 9)})})
-    miniatures.write(source, {"fight/a.3gp": b"x", "fight/b.ts": b"x", "c.7z": b"x"})
+    miniatures.write(source, {"fight/a.swf": b"x", "fight/b.srt": b"x", "c.7z": b"x"})
     flags = ("folder", "--source", source, "--root", root)
     code, out = prepare(*flags)
     assert code == 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from runtime.errors import UserError
+from runtime.records import lines_of
 from tools.prepare.release import (
     TAR,
     Annotations,
@@ -36,7 +37,7 @@ def annotate(texts: Texts, lists: Lists) -> Annotations:
         match = re.fullmatch(SPLIT_FILE, name, re.IGNORECASE)
         assert match is not None  # the part's files are named so
         label = label_of(match[1], labels, name)
-        for line in filter(str.strip, texts[name].splitlines()):
+        for line in filter(str.strip, lines_of(texts[name])):
             video, _, code = line.strip().rpartition(" ")
             if code not in CODES or not video:
                 raise UserError(f"{name}: a line must be `video.avi` and 0, 1 or 2, got {line[:80]!r}")

@@ -9,6 +9,7 @@ import csv
 from collections.abc import Sequence
 
 from runtime.errors import UserError
+from runtime.records import lines_of
 from tools.prepare.release import (
     TAR,
     Annotations,
@@ -54,7 +55,7 @@ def annotate(texts: Texts, lists: Lists) -> Annotations:
 
 def _rows(text: str, name: str) -> list[dict[str, str]]:
     try:
-        return list(csv.DictReader(text.splitlines()))
+        return list(csv.DictReader(lines_of(text)))
     except csv.Error as error:
         raise UserError(f"{name} is no table: {error}") from error
 

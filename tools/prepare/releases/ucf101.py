@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from runtime.errors import UserError
+from runtime.records import lines_of
 from tools.prepare.release import (
     TAR,
     Annotations,
@@ -30,7 +31,7 @@ def annotate(texts: Texts, lists: Lists) -> Annotations:
     """Reads `classInd.txt`, and `trainlist0N.txt` and `testlist0N.txt` of each split."""
     names, labels = labels_by_name("ucf101")
     name, text = text_named(texts, "classInd.txt")
-    for line in filter(str.strip, text.splitlines()):
+    for line in filter(str.strip, lines_of(text)):
         number, _, word = line.strip().partition(" ")
         if number != str(1 + label_of(word, labels, name)):
             raise UserError(
@@ -40,7 +41,7 @@ def annotate(texts: Texts, lists: Lists) -> Annotations:
     for split in SPLITS:
         for subset, word in (("train", "train"), ("val", "test")):
             name, text = text_named(texts, f"{word}list0{split}.txt")
-            entries = (_entry(line.strip(), labels, name) for line in filter(str.strip, text.splitlines()))
+            entries = (_entry(line.strip(), labels, name) for line in filter(str.strip, lines_of(text)))
             subsets.append(Subset(subset, split, tuple(entries)))
     return Annotations(names, tuple(subsets))
 

@@ -1,0 +1,355 @@
+"""Frames of a video file, and only those that are asked for.
+
+A video is read without a seek: its packets are demultiplexed once, which costs no decoding and gives the frame count,
+the time stamps and the key frames; then the decoder gets the packets from the last key frame before each wanted frame
+on, and passes over frames that nothing else refers to. Frame i is the frame that decoding from the start gives i-th.
+
+What a file says of itself is believed as far as what comes out of the decoder bears it out: stamps that rise in the
+order of the packets prove nothing if the decoder reorders, a key frame is one if the decoder calls it one, frames come
+out with rising stamps, and none is damaged. Where one of that does not hold, the file is decoded from its start.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from configs.limits import Limits
+from datasets.source import Budget, DecodeError, FrameSource, errors_named
+
+RIFF_MARK, EBML_MARK, SEGMENT_MARK = b"RIFF", b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+KEPT_BYTES = 256 * 2**20  # decoded frames that a video without usable time stamps may keep in memory
+# Containers of moving pictures, by FFmpeg's names. Others, such as playlists and descriptions of streams, can name
+# files and hosts that FFmpeg would open.
+CONTAINERS = (
+    "3gp", "apng", "asf", "av1", "avi", "dv", "flv", "gif", "gxf", "h261", "h263", "h264", "hevc", "ivf", "live_flv",
+    "m4v", "matroska", "mjpeg", "mov", "mp4", "mpeg", "mpegts", "mpegvideo", "mxf", "nut", "obu", "ogg", "rm", "vc1",
+    "webm", "wtv", "yuv4mpegpipe",
+)  # fmt: skip
+# Codecs, by FFmpeg's names, whose frames are the same from a key frame on as from the start, and which give a frame for
+# each packet that is not HIDDEN; tests/datasets/test_random_access.py proves it. So do those of key frames only.
+SEEKABLE = ("av1", "h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vp8", "vp9")
+SKIPPING = ("h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4")  # decoders that pass over one frame as they are told
+# Codec -> whether a packet shows nothing: frames for reference only, and MPEG-4's for "as before".
+HIDDEN: dict[str, Callable[[memoryview], bool]] = {
+    "mpeg4": lambda data: len(data) < 16,
+    "vp8": lambda data: not data[0] & 0x10,
+    "vp9": lambda data: not (data[-1] & 0xE0 == 0xC0 or data[0] & (0x0A if data[0] & 0x30 < 0x30 else 0x05)),
+}
+# Codec -> whether a packet is shown before one that comes earlier; of the others only the decoder tells.
+MOVED: dict[str, Callable[[memoryview], bool]] = {"mpeg4": lambda data: _vop_type(bytes(data)) == "B"}
+PICTURES = 0x400 | 0x800  # AV_DISPOSITION_ATTACHED_PIC, AV_DISPOSITION_TIMED_THUMBNAILS
+# Tags that are not UTF-8 are nothing that decoding needs; from 19 on, PyAV takes them as they are.
+_OPEN = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
+_OPTIONS = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
+
+
+class _UntrustedError(Exception):
+    """The stamps of a file do not tell which frame is the i-th."""
+
+
+class VideoFile(FrameSource):
+    """One video file. Its packets stay in memory while it is open, so that takes about the size of the file.
+
+    Of several streams it is the one that FFmpeg calls the best, never a cover picture.
+    """
+
+    def __init__(self, path: str, limits: Limits) -> None:
+        self.path = path
+        self._budget = Budget(path, limits)
+        self._packets: list[av.Packet] = []
+        self._kept: list[av.VideoFrame] | None = None
+        self._matrices: dict[int, tuple[float, float, float, float]] = {}
+        self._container = self._opened()
+        try:
+            with errors_named(f"{path} is truncated or damaged"):
+                self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _opened(self) -> av.container.InputContainer:
+        with errors_named(f"{self.path} is no readable video"):
+            return av.open(f"file:{self.path}", options=_OPTIONS, **_OPEN)  # a path, whatever is in it
+
+    def _start(self) -> None:
+        stream = self._best_stream()
+        self.average_rate = stream.average_rate
+        self._decoder = self._decoder_of(stream)
+        for packet in self._container.demux(stream):
+            if packet.size:
+                self._packets.append(packet)
+                self._budget.take_packet(packet.size)
+        if not self._packets:
+            raise DecodeError(f"{self.path} holds no frame")
+        self._check_complete(stream.frames)
+        shown = [packet.pts for packet in self._packets if not packet.is_discard]
+        self._stamps = self._order()
+        self._is_reordered = self._stamps != shown
+        self._keys = [i for i, packet in enumerate(self._packets) if packet.is_keyframe]
+        self._position = {packet.pts: i for i, packet in enumerate(self._packets)}
+        self.num_frames = len(self._stamps) if self._stamps else self._count()
+
+    def _best_stream(self) -> av.VideoStream:
+        streams = self._container.streams.video
+        moving = [stream for stream in streams if not stream.disposition & PICTURES]
+        if not moving:
+            raise DecodeError(f"{self.path} has no video stream" + ", only a cover picture" * bool(streams))
+        best = self._container.streams.best("video")
+        return best if best in moving else moving[0]
+
+    def _decoder_of(self, stream: av.VideoStream) -> av.VideoCodecContext:
+        stream.thread_type = "NONE"  # one thread: frames are skipped packet by packet
+        decoder = stream.codec_context
+        if decoder is None:
+            raise DecodeError(f"{self.path} is in a codec that is not known here")
+        self._budget.take_frame(decoder.width, decoder.height)
+        strict = {"err_detect": "explode"} if decoder.codec.intra_only else {}  # nothing else says that it is damaged
+        decoder.options = {"max_pixels": str(self._budget.limits.max_frame_pixels), **strict}
+        return decoder
+
+    def _check_complete(self, promised: int) -> None:
+        """Compares the packets with the `promised` frames, and the file's size with the size in its header.
+
+        AVI headers miscount frames, so there both must fall short. Streams without a header (MPEG) promise nothing.
+        """
+        size, promised_size = Path(self.path).stat().st_size, _promised_size(self.path)
+        frames_missing = promised > len(self._packets)
+        if promised_size and size >= promised_size:
+            return
+        if promised_size and not promised:
+            raise DecodeError(f"{self.path} is truncated: {size} of {promised_size} bytes are there")
+        if frames_missing:
+            raise DecodeError(f"{self.path} is truncated: {len(self._packets)} of {promised} frames are there")
+
+    def _order(self) -> list[int]:
+        """Time stamps in the order of display, or [] when they do not tell which frame is the i-th."""
+        shown = [packet for packet in self._packets if not packet.is_discard]
+        stamps = [packet.pts for packet in shown]
+        if not shown or None in stamps or len(set(stamps)) < len(stamps):
+            return []
+        codec, ordered = self._decoder.codec, sorted(stamps)
+        if not codec.reorder and ordered != stamps:
+            return []
+        if codec.canonical_name not in SEEKABLE and not codec.intra_only:
+            return []
+        is_hidden = HIDDEN.get(codec.canonical_name)
+        if is_hidden and any(is_hidden(memoryview(packet)) for packet in shown):
+            return []
+        if not shown[0].is_keyframe or min(stamps) < stamps[0]:
+            return []  # frames before the first key frame: which of them come out is the decoder's affair
+        keys = [packet.pts for packet in shown if packet.is_keyframe]
+        if keys != sorted(keys):
+            return []
+        is_moved = MOVED.get(codec.canonical_name)
+        self._tells = not codec.reorder or is_moved is not None
+        if ordered == stamps and (
+            self._decoder.has_b_frames or (is_moved and any(is_moved(memoryview(packet)[:512]) for packet in shown))
+        ):
+            return []  # packed B-frames, or stamps in the order of decoding: they are those of the packets
+        return ordered
+
+    def _count(self) -> int:
+        """Frames that decoding from the start gives; keeps them when they are small together."""
+        kept: list[av.VideoFrame] = []
+        count = size = 0
+        for frame in self._decode_all():
+            self._budget.take_frame(frame.width, frame.height)
+            count += 1
+            size += frame.width * frame.height * 3 // 2
+            if size <= KEPT_BYTES:
+                kept.append(frame)
+            else:
+                kept.clear()
+        self._kept = kept or None
+        if not count:
+            raise DecodeError(f"{self.path} holds no frame that can be decoded")
+        return count
+
+    def _decoded(self, ordered: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+        if self._stamps:
+            try:
+                yield from self._images(ordered, self._decode_wanted([self._stamps[index] for index in ordered]))
+                return
+            except _UntrustedError:
+                self._stamps = []
+                count = self._count()
+                if count != self.num_frames:
+                    raise DecodeError(f"{self.path} has {self.num_frames} frames, of which {count} decode") from None
+        yield from self._images(ordered, self._decode_counted(set(ordered)))
+
+    def _images(self, ordered: list[int], frames: Iterator[av.VideoFrame]) -> Iterator[tuple[int, np.ndarray]]:
+        for index, frame in zip(ordered, frames, strict=True):
+            self._budget.take_frame(frame.width, frame.height)
+            with errors_named(f"{self._name(index)} does not decode"):
+                turn = frame.rotation
+                if turn not in self._matrices:  # one for a file: reading it takes longer than the angle in it
+                    self._matrices[turn] = _display_matrix(frame)
+                image = _upright(frame, self._matrices[turn])
+            yield index, image
+
+    def _decode_all(self) -> Iterator[av.VideoFrame]:
+        self._decoder.flush_buffers()
+        self._decoder.skip_frame = "DEFAULT"
+        for packet in [*self._packets, None]:
+            yield from self._decode(packet)
+
+    def _decode_counted(self, wanted: set[int]) -> Iterator[av.VideoFrame]:
+        """The frames of some indices, decoded from the start.
+
+        Raises:
+            DecodeError: One of them is damaged, or built on one that is: where the decoder understands nothing it
+                leaves what its memory holds, another picture each time.
+        """
+        is_damaged = False
+        for index, frame in enumerate(self._decode_all() if self._kept is None else self._kept):
+            is_damaged = frame.is_corrupt or (is_damaged and not frame.key_frame)
+            if index in wanted and is_damaged:
+                raise DecodeError(f"{self._name(index)} is damaged")
+            if index in wanted:
+                yield frame
+
+    def _decode_wanted(self, stamps: list[int]) -> Iterator[av.VideoFrame]:
+        """The frames of rising time stamps, with as few packets decoded as can be: group for group, each from its key.
+
+        Raises:
+            _UntrustedError: The frames do not come out as their stamps say.
+        """
+        missing = list(stamps)
+        while missing:
+            keys = [self._packets[i].pts for i in self._keys]
+            place = int(np.searchsorted(keys, missing[0], side="right"))
+            end = keys[place] if place < len(keys) else math.inf
+            group = [stamp for stamp in missing if stamp < end]
+            for frame in self._decode_group(self._keys[place - 1], group):
+                del missing[0]
+                yield frame
+            if not missing or missing[0] >= end:
+                continue
+            if self._keys == [0]:
+                raise _UntrustedError
+            self._keys = [0]  # a key frame that is none, or is one by and by, as with gradual refresh
+
+    def _decode_group(self, key: int, stamps: list[int]) -> Iterator[av.VideoFrame]:
+        """The frames of stamps from a key frame on, as far as they come; none if the decoder does not call it one.
+
+        A packet whose stamp lies before that of an earlier one is a frame that was moved. Those that no other frame
+        refers to are passed over, which leaves no trace in the others. Where nothing seems to be moved, no frame is
+        passed over, nor the one after the last: if the stamps are those of decoding, it comes out before it.
+        """
+        wanted, last = set(stamps), max(self._position[stamp] for stamp in stamps)
+        packets, end = self._packets[key : last + 1], self._packets[last].pts
+        after = self._packets[last + 1 : last + 2]
+        is_moved = any(packet.pts > end for packet in packets) or any(packet.pts < end for packet in after)
+        is_sure = is_moved or self._tells
+        if not is_sure:
+            packets += after
+        left, before, highest, is_proved = len(stamps), -math.inf, -math.inf, key == 0
+        self._decoder.flush_buffers()
+        for packet in [*packets, None]:
+            if packet is not None:
+                skips = packet.pts < highest and packet.pts not in wanted and self._decoder.name in SKIPPING
+                self._decoder.skip_frame = "NONREF" if skips else "DEFAULT"
+                highest = max(highest, packet.pts)
+            for frame in self._decode(packet):
+                if frame.pts is None or frame.pts <= before or frame.is_corrupt:
+                    raise _UntrustedError
+                before = frame.pts
+                is_proved = is_proved or (frame.key_frame and frame.pts == self._packets[key].pts)
+                if not is_proved and frame.pts >= self._packets[key].pts:
+                    return
+                if frame.pts in wanted:
+                    left -= 1
+                    yield frame
+            if not left and is_sure:
+                return
+        if self._decoder.has_b_frames and not self._is_reordered:
+            raise _UntrustedError
+
+    def _decode(self, packet: av.Packet | None) -> list[av.VideoFrame]:
+        self._budget.check_time()
+        with errors_named(f"{self.path} is truncated or damaged"):
+            return self._decoder.decode(packet)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._packets, self._kept = [], None
+        self._container.close()
+
+
+def _vop_type(data: bytes) -> str:
+    """I, P, B or S of the first picture in a packet of MPEG-4, ISO/IEC 14496-2, 6.2.5; B where there is none."""
+    at = data.find(b"\0\0\1\xb6") + 4
+    return "IPBS"[data[at] >> 6] if 4 <= at < len(data) else "B"
+
+
+def _promised_size(path: str) -> int:
+    """Size of an AVI or Matroska file by its own header, in bytes; 0 for other files and for unknown sizes."""
+    with open(path, "rb") as file:
+        head = file.read(128)
+    if head[:4] == RIFF_MARK:
+        return 8 + int.from_bytes(head[4:8], "little")
+    if head[:4] == EBML_MARK:
+        size, segment = _ebml_size(head, 4)
+        if head[segment + size :][:4] == SEGMENT_MARK:
+            size, start = _ebml_size(head, segment + size + 4)
+            return start + size if size else 0
+    return 0
+
+
+def _ebml_size(head: bytes, at: int) -> tuple[int, int]:
+    """(size that the Matroska header has at byte `at`, 0 when unknown; position of the byte after it)."""
+    if at >= len(head) or not head[at]:
+        return 0, at
+    length = 9 - head[at].bit_length()  # the leading zeros tell how long the number is
+    number = int.from_bytes(head[at : at + length], "big") - (1 << 7 * length)
+    unknown = (1 << 7 * length) - 1
+    return (0 if number == unknown else number), at + length
+
+
+def _upright(frame: av.VideoFrame, matrix: tuple[float, float, float, float]) -> np.ndarray:
+    """uint8 [H, W, 3] RGB, turned and mirrored as the display matrix says; a matrix of no area says nothing.
+
+    Source: `-autorotate` of FFmpeg's command (fftools, configure_input_video_filter), libavutil's display.h.
+    """
+    a, b, c, d = matrix
+    if a * d == b * c:
+        return frame.to_ndarray(format="rgb24")
+    turn = round(math.degrees(math.atan2(b / math.hypot(b, d), a / math.hypot(a, c)))) % 360  # clockwise
+    if turn % 90 and turn > 1:
+        return _rotated(frame, turn).to_ndarray(format="rgb24")
+    image = frame.to_ndarray(format="rgb24")
+    if turn == 90:
+        image = image.swapaxes(0, 1) if c > 0 else np.rot90(image, -1)
+    elif turn == 270:
+        image = image.swapaxes(0, 1)[::-1, ::-1] if c < 0 else np.rot90(image)
+    else:
+        image = image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+    return np.ascontiguousarray(image)
+
+
+def _display_matrix(frame: av.VideoFrame) -> tuple[float, float, float, float]:
+    """Where x and y of the picture go: (a, b, c, d) for x' = ax + cy, y' = bx + dy."""
+    try:
+        data = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # beside data that PyAV does not know; its own reading of the matrix is the angle only
+        turn = math.radians(frame.rotation)
+        return math.cos(turn), -math.sin(turn), math.sin(turn), math.cos(turn)
+    a, b, _, c, d, *_ = struct.unpack("9i", bytes(data)) if data else (1, 0, 0, 0, 1)
+    return a, b, c, d
+
+
+def _rotated(frame: av.VideoFrame, degrees: int) -> av.VideoFrame:
+    """A frame turned clockwise by FFmpeg's filter, in its own size, black where there is nothing."""
+    graph = av.filter.Graph()
+    time_base = frame.time_base or Fraction(1, 25)
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format.name, time_base=time_base)
+    graph.link_nodes(source, graph.add("rotate", f"{degrees}*PI/180"), graph.add("buffersink")).configure()
+    graph.push(frame)
+    return graph.pull()
