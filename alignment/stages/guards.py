@@ -38,7 +38,11 @@ def guards(session: Session) -> Stage:
 
 
 def _by_suffix(weights: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
-    """The float weights in groups in which no layer has two, as far as their names are usual."""
+    """The float weights in groups in which no layer has two, as far as their names are usual.
+
+    The projections of an attention are in one: by itself the bias of its keys changes nothing, as a softmax is the same
+    for scores that are all larger by one number.
+    """
     groups: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
     for name, array in weights.items():
         if array.dtype.kind == "f":
@@ -61,8 +65,9 @@ def _changed(
     found: dict[str, bool] = {}
 
     def notice(name: str, array: np.ndarray) -> None:
-        expected, layer = reference.get(name), layer_of(name)
-        found[layer] = found.get(layer, False) or (expected is not None and _differs(expected, array))
+        layer = layer_of(name)
+        if name in reference:
+            found[layer] = found.get(layer, False) or _differs(reference[name], array)
 
     session.candidate.reset()
     session.candidate.set_weights(weights)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from alignment.sides.pair import IncomparableError, Optimization, Sides
+from alignment.sides.parameters import STATISTICS
 from alignment.sides.run import Listener, Run
-from alignment.sides.state import STATISTICS
 from alignment.stages.session import Session
 from alignment.verdicts.judge import REFERENCE_RUNS, Judge
 from alignment.verdicts.record import Record, Stage
