@@ -354,24 +354,17 @@ INSTANCE_NORM: Readers = {
 DROPOUT: Readers = {"p": ("p", "p"), "training": ("training", "training")}
 SIZE: Readers = {"size": ("size", "size"), "scale_factor": (_scale_factor, _scale_factor)}
 ATTENTION: Readers = {
-    **{
-        constant: (constant, constant) for constant in ("embed_dim", "num_heads", "kdim", "vdim", "dropout", "training")
-    },
+    **{constant: (constant, constant) for constant in ("embed_dim", "num_heads", "kdim", "vdim", "dropout")},
     "add_zero_attn": ("add_zero_attn", fixed(False)),
 }
 RECURRENT: Readers = {
-    **{
-        constant: (constant, constant)
-        for constant in ("input_size", "hidden_size", "num_layers", "dropout", "training")
-    },
-    "proj_size": ("proj_size", optional("proj_size", 0)),
+    **{constant: (constant, constant) for constant in ("input_size", "hidden_size", "num_layers", "dropout")},
     "bidirectional": ("bidirectional", lambda layer: layer.num_directions == 2),
     "batch_first": ("batch_first", lambda layer: not layer.time_major),
 }
 TRANSFORMER_LAYER: Readers = {
     "norm_first": ("norm_first", "normalize_before"),
     "activation": (_name_of_activation, _name_of_activation),
-    "training": ("training", "training"),
 }
 PLAIN = (
     "Identity", "ReLU", "ReLU6", "SELU", "Mish", "Hardswish", "Hardsigmoid", "Sigmoid", "LogSigmoid", "Tanh",
@@ -443,7 +436,8 @@ KINDS: tuple[Kind, ...] = (
     *(Kind(name, (name,), (name,), readers) for name, readers in NAMESAKES.items()),
     Kind("SiLU", ("SiLU",), ("Silu", "Swish")),
     Kind("MultiheadAttention", ("MultiheadAttention",), ("MultiHeadAttention",), ATTENTION),
-    *(Kind(name, (name,), (name,), RECURRENT) for name in ("LSTM", "GRU")),
+    Kind("GRU", ("GRU",), ("GRU",), RECURRENT),
+    Kind("LSTM", ("LSTM",), ("LSTM",), {**RECURRENT, "proj_size": ("proj_size", optional("proj_size", 0))}),
     Kind("RNN", ("RNN",), ("SimpleRNN",), {**RECURRENT, "nonlinearity": ("nonlinearity", "activation")}),
     *(
         Kind(f"Transformer{part}Layer", (f"Transformer{part}Layer",), (f"Transformer{part}Layer",), TRANSFORMER_LAYER)
