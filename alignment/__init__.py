@@ -8,10 +8,12 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__all__ = ["IncomparableError", "Optimization", "align", "write_report"]
+__all__ = ["IncomparableError", "Optimization", "Rule", "align", "write_report"]
 
 ROOMS = {
-    "IncomparableError": "sides.pair", "Optimization": "sides.pair", "align": "suite", "write_report": "reports.files",
+    "IncomparableError": "sides.pair", "Optimization": "sides.pair", "Rule": "sides.parameters",
+    "align": "suite",
+    "write_report": "reports.files",
 }  # fmt: skip
 
 

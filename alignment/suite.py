@@ -11,8 +11,9 @@ import numpy as np
 
 from alignment.reports.environment import environment
 from alignment.reports.report import Report
-from alignment.sides.pair import IncomparableError, Pair, Sides
-from alignment.sides.state import is_of
+from alignment.sides.pair import IncomparableError, Pair, Sides, explained
+from alignment.sides.parameters import NO_LAYERS, Layers, Rule
+from alignment.sides.state import is_of, read_weights
 from alignment.stages import STAGES, find_stage
 from alignment.stages.session import Session
 from alignment.verdicts.record import Stage
@@ -31,6 +32,7 @@ def align(
     optimizer: tuple[Callable, Callable] | None = None,
     metric: tuple[Callable, Callable] | None = None,
     names: Sequence[tuple[str, str]] = (),
+    layers: Layers = NO_LAYERS,
     opaque: Sequence[str] = (),
     copy: bool = True,
     steps: Sequence[str] | None = None,
@@ -53,6 +55,9 @@ def align(
         optimizer: Two functions model -> optimizer, or -> Optimization where there is clipping or a schedule.
         metric: Two functions (scores float64 [N, K], labels) -> dict of figures, on NumPy arrays.
         names: Pairs (pattern, replacement) of regular expressions from the reference's paths to the candidate's.
+        layers: What the parameters of a layer are where the two sides keep them in different ways: classes of either
+            framework -> patterns of names from the layer on -> Rule. `alignment/sides/parameters.py` has those of
+            PyTorch's and Paddle's own layers.
         opaque: Patterns of paths of the reference; what lies inside these layers is computed in another way on purpose
             and only their outputs are compared.
         copy: Carry the reference's weights to the candidate first. If not, they must be equal already: this tests a
@@ -76,6 +81,7 @@ def align(
         optimizer=_sides(optimizer, "optimizer") if optimizer else None,
         metric=_sides(metric, "metric") if metric else None,
         names=tuple(names),
+        layers=dict(layers),
         opaque=tuple(opaque),
         carry=copy,
         title=title or type(candidate).__name__,
@@ -174,6 +180,7 @@ def _check(pair: Pair, steps: Sequence[str], precision: str) -> None:
         )
     _check_precision(pair)
     _check_patterns(pair)
+    _check_layers(pair)
     for array in pair.inputs:
         if array.ndim == 0 or array.dtype.kind not in "fiub":
             raise IncomparableError(
@@ -203,3 +210,16 @@ def _check_patterns(pair: Pair) -> None:
         raise IncomparableError(
             f"names must be pairs (pattern, replacement) and opaque patterns, as re takes them: {error}"
         ) from error
+
+
+def _check_layers(pair: Pair) -> None:
+    """Raises IncomparableError for rules of layers that are none or do not fit what they are for."""
+    for layer, rules in pair.layers.items():
+        is_rules = isinstance(rules, Mapping) and all(isinstance(rule, Rule) for rule in rules.values())
+        if not isinstance(layer, type) or not is_rules:
+            raise IncomparableError(
+                f"layers must be classes, each with a dict of patterns and Rules, got {layer!r}: {rules!r}"
+            )
+    for model in (pair.reference, pair.candidate):
+        with explained(f"layers does not fit the parameters of {type(model).__name__}"):
+            read_weights(model, pair.layers)

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from alignment.audit.vocabulary import find_kind, read_constants
-from alignment.sides.state import is_torch
+from alignment.sides.pair import Sides
+from alignment.sides.parameters import NO_LAYERS, Layers, Part, parts, rules_of, shared_path
+from alignment.sides.state import all_layers, is_torch
 from alignment.verdicts.record import Record, exact, missing
 
 Rename = Callable[[str], str]
 DIGITS = 9  # significant digits that count, as 1 - 0.9 is 0.09999999999999998
-# Paddle's names of tensors that PyTorch calls `weight`, by kind of layer.
-WEIGHT_NAMES = {"InstanceNorm": "scale", "PReLU": "_weight"}
 
 
 class LayerConstants(NamedTuple):
@@ -44,10 +44,10 @@ def layer_constants(model: Any) -> dict[str, LayerConstants]:
         model: torch.nn.Module or paddle.nn.Layer.
     """
     with in_training(model):
-        return {path: _read_layer(layer, is_torch(model)) for path, layer in named_layers(model)}
+        return {path: _read_layer(layer, is_torch(model)) for path, layer in all_layers(model)}
 
 
-def compare_models(reference: Any, candidate: Any, rename: Rename = str) -> list[Record]:
+def compare_models(reference: Any, candidate: Any, rename: Rename = str, layers: Layers = NO_LAYERS) -> list[Record]:
     """Compares the constants of all layers, and which parameters train, of which type and shared with which.
 
     A layer with parameters that only one side has is a failure; one without may be a function on the other side.
@@ -56,27 +56,30 @@ def compare_models(reference: Any, candidate: Any, rename: Rename = str) -> list
     Args:
         reference, candidate: torch.nn.Module and paddle.nn.Layer, in any combination.
         rename: Turns a path of the reference into the candidate's.
+        layers: Rules for layers that `parameters.LAYERS` does not know.
 
     Returns:
         Records of kind `constant`, named in the reference's paths such as `backbone.bn1.eps`.
     """
     theirs, ours = layer_constants(reference), layer_constants(candidate)
-    twins = {path: _twin(path, layer, rename, ours) for path, layer in theirs.items()}
+    rules = rules_of(all_layers(reference), layers)
+    twins = {path: _twin(path, shared_path(path, rules), layer, rename, ours) for path, layer in theirs.items()}
+    unpaired = _unpaired(reference, candidate, rename, layers)
     taken = {twins[path] for path, layer in theirs.items() if layer.parameters}
     records = []
     for path, layer in theirs.items():
         twin = ours.get(twins[path])
-        if twin is None and layer.parameters:
+        if twin is None and path in unpaired.reference:
             records.append(missing(path, "constant", "candidate"))
         elif twin is not None and (layer.parameters or twins[path] not in taken):
             records += _compare_layers(path, layer, twin)
-    extra = [path for path in ours if path not in twins.values() and ours[path].parameters]
+    extra = [path for path in ours if path not in twins.values() and path in unpaired.candidate]
     records += [missing(path, "constant", "reference") for path in extra]
-    return records + _compare_parameters(reference, candidate, rename)
+    return records + _compare_parameters(reference, candidate, rename, layers)
 
 
-def _twin(path: str, layer: LayerConstants, rename: Rename, candidate: dict[str, Any]) -> str:
-    """The candidate's path of a layer: where its parameters go.
+def _twin(path: str, shared: str, layer: LayerConstants, rename: Rename, candidate: dict[str, Any]) -> str:
+    """The candidate's path of a layer, whose path in the form of both sides is given too: where its parameters go.
 
     That may not be where its output is: a norm with an activation in it has the output of a Sequential of both.
     """
@@ -84,7 +87,7 @@ def _twin(path: str, layer: LayerConstants, rename: Rename, candidate: dict[str,
         owner = rename(_join(path, name)).rpartition(".")[0]
         if owner in candidate:
             return owner
-    return rename(path) if path else path
+    return rename(shared) if path else path
 
 
 def _compare_layers(path: str, reference: LayerConstants, candidate: LayerConstants) -> list[Record]:
@@ -113,20 +116,11 @@ def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def named_layers(model: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """All layers by path, one that is used in two places under both."""
-    yield path, model
-    children = model._modules if is_torch(model) else model._sub_layers
-    for name, child in children.items():
-        if child is not None:
-            yield from named_layers(child, _join(path, name))
-
-
 def named_parameters(model: Any) -> dict[str, Any]:
     """All parameters by name, a shared one under each of its names."""
     return {
         _join(path, name): parameter
-        for path, layer in named_layers(model)
+        for path, layer in all_layers(model)
         for name, parameter in layer._parameters.items()
         if parameter is not None
     }
@@ -134,7 +128,7 @@ def named_parameters(model: Any) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def in_training(model: Any) -> Iterator[None]:
-    modes = [(layer, layer.training) for _, layer in named_layers(model)]
+    modes = [(layer, layer.training) for _, layer in all_layers(model)]
     model.train()
     try:
         yield
@@ -180,30 +174,44 @@ def plain_value(value: Any) -> Any:
     return float(f"{number:.{DIGITS}g}") if math.isfinite(number) else number
 
 
-def _compare_parameters(reference: Any, candidate: Any, rename: Rename) -> list[Record]:
+def _compare_parameters(reference: Any, candidate: Any, rename: Rename, layers: Layers) -> list[Record]:
     with in_training(reference), in_training(candidate):
-        theirs, ours = named_parameters(reference), named_parameters(candidate)
-        twins = parameter_twins(reference, ours, rename)
+        twins = parameter_twins(reference, candidate, rename, layers)
         records = []
-        for name, twin in twins.items():
-            left, right = theirs[name], ours[twin]
-            records.append(exact(_join(name, "trainable"), "constant", trains(left), trains(right)))
-            records.append(exact(_join(name, "dtype"), "constant", _dtype(left), _dtype(right)))
-    return records + _compare_sharing(theirs, ours, twins)
+        for name, (left, right) in twins.items():
+            sides = left.tensor, right.tensor
+            records.append(exact(_join(name, "trainable"), "constant", *map(trains, sides)))
+            records.append(exact(_join(name, "dtype"), "constant", *map(_dtype, sides)))
+    return records + _compare_sharing(twins)
 
 
-def parameter_twins(reference: Any, ours: dict[str, Any], rename: Rename) -> dict[str, str]:
-    """Names of the reference's parameters and the candidate's, of those that both have."""
+def parameter_twins(
+    reference: Any, candidate: Any, rename: Rename = str, layers: Layers = NO_LAYERS
+) -> dict[str, tuple[Part, Part]]:
+    """The parameters that both sides have, or parts of them, by the reference's names; a part by its shared one."""
+    ours = {part.name: part for part in _parameter_parts(candidate, layers)}
     twins = {}
-    for path, layer in named_layers(reference):
-        kind = find_kind(layer)
-        for name in layer._parameters:
-            twin = rename(_join(path, name))
-            if twin not in ours and kind and name == "weight":
-                twin = twin.removesuffix(name) + WEIGHT_NAMES.get(kind[0].name, name)
-            if twin in ours and layer._parameters[name] is not None:
-                twins[_join(path, name)] = twin
+    for part in _parameter_parts(reference, layers):
+        for twin in (rename(part.name), rename(part.own)):  # rules may be written for either form
+            if twin in ours:
+                twins[part.name if part.key else part.own] = part, ours[twin]
+                break
     return twins
+
+
+def _parameter_parts(model: Any, layers: Layers) -> Iterator[Part]:
+    return parts(named_parameters(model), rules_of(all_layers(model), layers))
+
+
+def _unpaired(reference: Any, candidate: Any, rename: Rename, layers: Layers) -> Sides:
+    """Paths of the layers of each side with a parameter that the other does not have, not even in other layers."""
+    twins = parameter_twins(reference, candidate, rename, layers).values()
+    theirs, ours = ({sides[i].name for sides in twins} for i in (0, 1))
+    left, right = _parameter_parts(reference, layers), _parameter_parts(candidate, layers)
+    return Sides(
+        {part.own.rpartition(".")[0] for part in left if part.name not in theirs},
+        {part.own.rpartition(".")[0] for part in right if part.name not in ours},
+    )
 
 
 def trains(parameter: Any) -> bool:
@@ -214,10 +222,10 @@ def _dtype(tensor: Any) -> str:
     return str(tensor.dtype).rpartition(".")[2]
 
 
-def _compare_sharing(theirs: dict[str, Any], ours: dict[str, Any], twins: dict[str, str]) -> list[Record]:
+def _compare_sharing(twins: dict[str, tuple[Part, Part]]) -> list[Record]:
     """One record for each parameter that has several names on either side."""
-    left = _sharers({name: theirs[name] for name in twins})
-    right = _sharers({name: ours[twin] for name, twin in twins.items()})
+    left = _sharers({name: theirs for name, (theirs, _) in twins.items()})
+    right = _sharers({name: ours for name, (_, ours) in twins.items()})
     return [
         exact(_join(name, "shared_with"), "constant", left[name], right[name])
         for name in twins
@@ -225,9 +233,9 @@ def _compare_sharing(theirs: dict[str, Any], ours: dict[str, Any], twins: dict[s
     ]
 
 
-def _sharers(parameters: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+def _sharers(found: dict[str, Part]) -> dict[str, tuple[str, ...]]:
     """For each name the others whose tensor starts at the same place of memory."""
-    groups: dict[int, list[str]] = {}
-    for name, parameter in parameters.items():
-        groups.setdefault(parameter.data_ptr() or id(parameter), []).append(name)
+    groups: dict[tuple, list[str]] = {}
+    for name, part in found.items():
+        groups.setdefault((part.tensor.data_ptr() or id(part.tensor), part.key), []).append(name)
     return {name: tuple(other for other in group if other != name) for group in groups.values() for name in group}

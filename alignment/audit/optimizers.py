@@ -7,6 +7,7 @@ from typing import Any
 
 from alignment.audit.layers import Rename, in_training, named_parameters, parameter_twins, plain_value, trains
 from alignment.sides.pair import Optimization
+from alignment.sides.parameters import NO_LAYERS, Layers
 from alignment.sides.state import is_torch
 from alignment.verdicts.record import Record, exact
 
@@ -78,6 +79,7 @@ def compare_optimizers(
     reference_model: Any,
     candidate_model: Any,
     rename: Rename = str,
+    layers: Layers = NO_LAYERS,
 ) -> list[Record]:
     """Compares two optimizers and what they do to each parameter that both models have.
 
@@ -88,12 +90,13 @@ def compare_optimizers(
     step = _first_step(_wrapped(reference))
     theirs = optimizer_constants(reference, reference_model, step)
     ours = optimizer_constants(candidate, candidate_model, step)
-    twins = {"optimizer": "optimizer", **parameter_twins(reference_model, named_parameters(candidate_model), rename)}
+    parameters = parameter_twins(reference_model, candidate_model, rename, layers)
+    twins = {name: (theirs[left.own], ours[right.own]) for name, (left, right) in parameters.items()}
     return [
-        exact(f"{name}.{constant}", "constant", theirs[name][constant], ours[twin][constant])
-        for name, twin in twins.items()
-        for constant in theirs[name]
-        if constant in ours[twin]
+        exact(f"{name}.{constant}", "constant", value, right[constant])
+        for name, (left, right) in {"optimizer": (theirs["optimizer"], ours["optimizer"]), **twins}.items()
+        for constant, value in left.items()
+        if constant in right
     ]
 
 

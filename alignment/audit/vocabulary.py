@@ -297,6 +297,12 @@ def _align_mode(layer: Any) -> Any:
     return getattr(layer, "align_mode", 0) if "linear" in layer.mode.lower() and not layer.align_corners else UNUSED
 
 
+def _name_of_activation(layer: Any) -> str:
+    """Of a function or a layer; Paddle's function of GELU is called `_gelu`."""
+    activation = layer.activation
+    return getattr(activation, "__name__", type(activation).__name__).strip("_").lower()
+
+
 def _torch_momentum(layer: Any) -> Any:
     return "cumulative" if layer.momentum is None else layer.momentum
 
@@ -347,6 +353,19 @@ INSTANCE_NORM: Readers = {
 }
 DROPOUT: Readers = {"p": ("p", "p"), "training": ("training", "training")}
 SIZE: Readers = {"size": ("size", "size"), "scale_factor": (_scale_factor, _scale_factor)}
+ATTENTION: Readers = {
+    **{constant: (constant, constant) for constant in ("embed_dim", "num_heads", "kdim", "vdim", "dropout")},
+    "add_zero_attn": ("add_zero_attn", fixed(False)),
+}
+RECURRENT: Readers = {
+    **{constant: (constant, constant) for constant in ("input_size", "hidden_size", "num_layers", "dropout")},
+    "bidirectional": ("bidirectional", lambda layer: layer.num_directions == 2),
+    "batch_first": ("batch_first", lambda layer: not layer.time_major),
+}
+TRANSFORMER_LAYER: Readers = {
+    "norm_first": ("norm_first", "normalize_before"),
+    "activation": (_name_of_activation, _name_of_activation),
+}
 PLAIN = (
     "Identity", "ReLU", "ReLU6", "SELU", "Mish", "Hardswish", "Hardsigmoid", "Sigmoid", "LogSigmoid", "Tanh",
     "Tanhshrink", "Softsign",
@@ -416,6 +435,14 @@ KINDS: tuple[Kind, ...] = (
     Kind("ChannelDropout", ("Dropout1d", "Dropout2d", "Dropout3d"), ("Dropout2D", "Dropout3D"), DROPOUT),
     *(Kind(name, (name,), (name,), readers) for name, readers in NAMESAKES.items()),
     Kind("SiLU", ("SiLU",), ("Silu", "Swish")),
+    Kind("MultiheadAttention", ("MultiheadAttention",), ("MultiHeadAttention",), ATTENTION),
+    Kind("GRU", ("GRU",), ("GRU",), RECURRENT),
+    Kind("LSTM", ("LSTM",), ("LSTM",), {**RECURRENT, "proj_size": ("proj_size", optional("proj_size", 0))}),
+    Kind("RNN", ("RNN",), ("SimpleRNN",), {**RECURRENT, "nonlinearity": ("nonlinearity", "activation")}),
+    *(
+        Kind(f"Transformer{part}Layer", (f"Transformer{part}Layer",), (f"Transformer{part}Layer",), TRANSFORMER_LAYER)
+        for part in ("Encoder", "Decoder")
+    ),
     by_axes("UpsamplingNearest", 2, SIZE),
     by_axes("UpsamplingBilinear", 2, SIZE),
     Kind("Container", ("Sequential", "ModuleList"), ("Sequential", "LayerList"), {"length": (len, len)}),

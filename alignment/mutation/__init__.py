@@ -11,15 +11,18 @@ from typing import Any
 import numpy as np
 
 from alignment.certification.recognizers import CLASSES, recognizer_pair
-from alignment.mutation import constants, data, network, training
+from alignment.mutation import attention, constants, data, network, training
 from alignment.mutation.mutant import Mutant
 from alignment.mutation.small_net import small_net_pair
+from alignment.mutation.video_transformer import video_transformer_pair
 from alignment.sides.pair import Pair
 from configs.presets import preset_for_model
 
 __all__ = ["MUTANTS", "PAIRS", "PIPELINE", "Mutant"]
 
-MUTANTS: tuple[Mutant, ...] = (*constants.MUTANTS, *network.MUTANTS, *training.MUTANTS, *data.MUTANTS)
+MUTANTS: tuple[Mutant, ...] = (
+    *constants.MUTANTS, *network.MUTANTS, *attention.MUTANTS, *training.MUTANTS, *data.MUTANTS,
+)  # fmt: skip
 
 FRAMES, SIZE, CLIPS = 4, 48, 2
 PIPELINE = "pipeline"  # what a mutant of the data changes
@@ -48,4 +51,5 @@ PAIRS: dict[str, Callable[[int], Pair]] = {
     "tsm_mobilenet_v2": recognizer("tsm_mobilenet_v2"),
     "tsm_bottleneck": recognizer("tsm_bottleneck"),
     "small_net": small_net_pair,
+    "video_transformer": video_transformer_pair,
 }

@@ -88,6 +88,5 @@ def small_net_pair(seed: int = 0) -> Pair:
             lambda model: torch.optim.SGD(model.parameters(), lr=2.0**-5, momentum=0.875, weight_decay=2.0**-11),
             lambda model: paddle.optimizer.Momentum(2.0**-5, 0.875, model.parameters(), weight_decay=2.0**-11),
         ),
-        names=((r"^prelu\.weight$", "prelu._weight"),),
         title="small_net",
     )

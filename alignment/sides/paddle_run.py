@@ -11,8 +11,9 @@ import numpy as np
 import paddle
 
 from alignment.sides.pair import explained
+from alignment.sides.parameters import STATISTICS
 from alignment.sides.run import SLOTS, Run
-from alignment.sides.state import STATISTICS, named_layers
+from alignment.sides.state import named_layers
 
 
 class PaddleRun(Run):
@@ -50,7 +51,7 @@ class PaddleRun(Run):
                 full = f"{path}.{name}".lstrip(".")
                 # Paddle's BatchNorm counts its statistics among its parameters.
                 if not parameter.stop_gradient and name not in STATISTICS.values():
-                    found[self._rename.get(full, full)] = parameter
+                    found[full] = parameter
         return found
 
     def clear_gradients(self) -> None:
@@ -70,11 +71,12 @@ class PaddleRun(Run):
     def slots(self) -> dict[str, np.ndarray]:
         accumulators = self.optimization.optimizer._accumulators
         found = {}
-        for name, parameter in self.named_parameters().items():
+        for name, part in self.parameter_parts():
             for slot in SLOTS.values():
                 for key, tensors in accumulators.items():
-                    if key.startswith(slot) and parameter.name in tensors:
-                        found[f"{name} {slot}"] = self.array(tensors[parameter.name])
+                    array = self._in_layout(part, tensors.get(part.tensor.name)) if key.startswith(slot) else None
+                    if array is not None:
+                        found[f"{name} {slot}"] = array
         return found
 
     @contextlib.contextmanager

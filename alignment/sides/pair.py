@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from alignment.sides.parameters import Layers
 from alignment.sides.state import read_weights
 from runtime.errors import UserError
 
@@ -60,6 +61,7 @@ class Pair:
         optimizer: Functions model -> Optimization (or a bare optimizer); None where nothing is trained.
         metric: Functions (scores float64 [N, K], labels int64 [N], both NumPy) -> dict of figures.
         names: Pairs (pattern, replacement) for re.sub that turn a path of the reference into the candidate's.
+        layers: Classes of layers of either side -> what their parameters are, where `parameters.LAYERS` does not know.
         opaque: Patterns of the reference's paths of layers that both sides compute in different ways inside: their
             outputs are compared, those of the layers in them are not.
         carry: Whether the reference's weights are carried to the candidate first; if not, they must be equal already.
@@ -74,6 +76,7 @@ class Pair:
     optimizer: Sides | None = None
     metric: Sides | None = None
     names: tuple[tuple[str, str], ...] = ()
+    layers: Layers = field(default_factory=dict)
     opaque: tuple[str, ...] = ()
     carry: bool = True
     title: str = ""
@@ -91,7 +94,7 @@ class Pair:
             IncomparableError: Two names become one.
         """
         found: dict[str, np.ndarray] = {}
-        for name, array in read_weights(self.reference).items():
+        for name, array in read_weights(self.reference, self.layers).items():
             new = self.candidate_name(name)
             if new in found:
                 raise IncomparableError(f"the renaming rules turn {name} into {new}, which another weight has taken")

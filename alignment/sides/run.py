@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from alignment.sides.pair import OUTPUT, IncomparableError, Optimization, copied, explained, one_line, optimization_of
-from alignment.sides.state import assign, named_layers, read_weights
+from alignment.sides.parameters import NO_LAYERS, Layers, Part, parts, rules_of
+from alignment.sides.state import all_layers, assign, named_layers, read_weights
 
 # Called with the name and the value of a tensor; what it returns, if anything, takes the tensor's place.
 Listener = Callable[[str, np.ndarray], np.ndarray | None]
@@ -52,13 +53,21 @@ class Run(ABC):
     optimization: Optimization  # left by `build_optimizer`
 
     def __init__(
-        self, model: Any, precision: str, seed: int, rename: Mapping[str, str], opaque: Sequence[str] = ()
+        self,
+        model: Any,
+        precision: str,
+        seed: int,
+        rename: Mapping[str, str],
+        opaque: Sequence[str] = (),
+        layers: Layers = NO_LAYERS,
     ) -> None:
         self.precision = precision
         self.seed = seed
         self.model = copied(model, self.side)
         self._rename = rename
+        self._layers = layers
         self._cast()
+        self._rules = rules_of(all_layers(self.model), layers)
         self.layers = {rename.get(path, path): layer for path, layer in named_layers(self.model) if path}
         self.watched = {path: layer for path, layer in self.layers.items() if not _inside(path, opaque)}
         self.inputs_of = ""
@@ -69,7 +78,7 @@ class Run(ABC):
             if isinstance(layer, self.dropouts) and type(layer).__module__.partition(".")[0] in ("torch", "paddle"):
                 self._inject_masks(path, layer)
         self._initial = self.weights()
-        self._parameter_names = self.named_parameters().keys()
+        self._parameter_names = dict(self.parameter_parts()).keys()
         self._noise: np.random.Generator | None = None  # of the outputs of layers, see `perturb`
         self._halves = 0
         self._changed: set[str] = set()  # names of weights that may differ from the initial ones
@@ -87,7 +96,7 @@ class Run(ABC):
 
     @abstractmethod
     def named_parameters(self) -> dict[str, Any]:
-        """Trainable parameters by the reference's names in Paddle's form."""
+        """Trainable parameters by the model's own names."""
 
     @abstractmethod
     def clear_gradients(self) -> None:
@@ -104,10 +113,6 @@ class Run(ABC):
     def context(self) -> contextlib.AbstractContextManager:
         """What must hold around everything that the run computes."""
         return contextlib.nullcontext()
-
-    def _in_layout(self, name: str, tensor: Any) -> np.ndarray | None:
-        """A copy of what belongs to a parameter, in Paddle's layout; None of None."""
-        return None if tensor is None else self.array(tensor)
 
     # -----------------------------------------------------------------------------------------------------------------
     # What stages call
@@ -198,8 +203,17 @@ class Run(ABC):
             loss.backward()
 
     def gradients(self) -> dict[str, np.ndarray | None]:
-        """The gradients of `named_parameters` in Paddle's layout; None for one that received none."""
-        return {name: self._in_layout(name, parameter.grad) for name, parameter in self.named_parameters().items()}
+        """The gradients of trainable parameters in Paddle's layout; None for one that received none."""
+        return {name: self._in_layout(part, part.tensor.grad) for name, part in self.parameter_parts()}
+
+    def parameter_parts(self) -> Iterator[tuple[str, Part]]:
+        """Trainable parameters, or the parts of them, by the reference's names in Paddle's form."""
+        for part in parts(self.named_parameters(), self._rules):
+            yield self._rename.get(part.name, part.name), part
+
+    def _in_layout(self, part: Part, tensor: Any) -> np.ndarray | None:
+        """A copy of what belongs to a part of a parameter, in Paddle's layout; None of None."""
+        return None if tensor is None else np.ascontiguousarray(part.view(self.array(tensor)))
 
     def build_optimizer(self, factory: Callable) -> None:
         """Makes the run's optimizer from the caller's function of the model."""
@@ -208,14 +222,14 @@ class Run(ABC):
 
     def weights(self) -> dict[str, np.ndarray]:
         """Copies of parameters and statistics, by the reference's names in Paddle's form and layout."""
-        return {self._rename.get(name, name): array for name, array in read_weights(self.model).items()}
+        return {self._rename.get(name, name): array for name, array in read_weights(self.model, self._layers).items()}
 
     def set_weights(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Puts arrays by the reference's names into the model, until `reset`; weights that are not named stay."""
         back = {new: old for old, new in self._rename.items()}
         dtype = np.dtype(self.precision)
         cast = {back.get(name, name): a.astype(dtype) if a.dtype.kind == "f" else a for name, a in arrays.items()}
-        assign(self.model, cast)
+        assign(self.model, cast, self._layers)
         self._changed |= arrays.keys()
 
     def reset(self) -> None:
@@ -257,7 +271,8 @@ class Run(ABC):
         replaced = False
         shown = []
         for suffix, tensor in named:
-            key = f"{name} {suffix}".rstrip()
+            # A layer's first output is the layer's: PyTorch's attention returns its weights too, Paddle's does not.
+            key = f"{name} {suffix if name == OUTPUT else suffix.removeprefix('[0]')}".rstrip()
             answer = listener(key, self.array(tensor)) if listener else None
             if answer is not None:
                 tensor, replaced = self.tensor(answer), True

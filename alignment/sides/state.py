@@ -1,50 +1,42 @@
 """Carries the weights of a live model to its twin in the other framework, by name.
 
-The common form is a dict of arrays in Paddle's names and layouts. PyTorch differs from it in two points: its running
-statistics are called `running_mean` and `running_var`, and the weight of its Linear is [out, in].
+The common form is a dict of arrays in Paddle's names and layouts, fused weights in parts: see `parameters`.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-STATISTICS = {"running_mean": "_mean", "running_var": "_variance"}
-Layout = dict[str, tuple[tuple[int, ...], np.dtype]]  # shape and type of each array
-COUNTER = "num_batches_tracked"  # PyTorch counts batches for a rule that needs no momentum; Paddle has no such rule
+from alignment.sides.parameters import NO_LAYERS, Layers, Part, parts, rules_of
 
 
-def read_weights(model: Any) -> dict[str, np.ndarray]:
-    """Copies of a model's parameters and statistics, in Paddle's names and layouts."""
-    found = {}
-    for name, tensor, transposed in _entries(model):
-        array = tensor.detach().cpu().numpy()
-        found[name] = (array.T if transposed else array).copy()
-    return found
+def read_weights(model: Any, layers: Layers = NO_LAYERS) -> dict[str, np.ndarray]:
+    """Copies of a model's parameters and statistics, in Paddle's names and layouts.
+
+    Args:
+        model: torch.nn.Module or paddle.nn.Layer.
+        layers: Rules for layers that `parameters.LAYERS` does not know, here and below.
+    """
+    return {part.name: part.view(part.tensor.detach().cpu().numpy()).copy() for part in weight_parts(model, layers)}
 
 
-def write_weights(model: Any, arrays: dict[str, np.ndarray]) -> None:
+def write_weights(model: Any, arrays: dict[str, np.ndarray], layers: Layers = NO_LAYERS) -> None:
     """Puts arrays in Paddle's names and layouts into a model, all of them or none.
 
     Raises:
         ValueError: A tensor of either side has no twin, or its twin has another shape or a narrower type.
     """
-    layout = require_fit(model, arrays)
-    assign(model, {name: array.astype(layout[name][1], copy=False) for name, array in arrays.items()})
+    require_fit(model, arrays, layers)
+    assign(model, arrays, layers)
 
 
-def require_fit(model: Any, arrays: dict[str, np.ndarray]) -> Layout:
-    """The layout of a model, which has exactly these arrays.
-
-    Raises:
-        ValueError: As `write_weights`.
-    """
-    expected = {
-        name: (tuple(tensor.shape)[:: -1 if transposed else 1], np.dtype(str(tensor.dtype).rpartition(".")[2]))
-        for name, tensor, transposed in _entries(model)
-    }
+def require_fit(model: Any, arrays: dict[str, np.ndarray], layers: Layers = NO_LAYERS) -> None:
+    """Raises ValueError, as `write_weights`, unless a model has exactly these arrays."""
+    expected = {part.name: _layout(part) for part in weight_parts(model, layers)}
     problems = [f"{name} has no source" for name in expected.keys() - arrays.keys()]
     problems += [f"{name} has no target" for name in arrays.keys() - expected.keys()]
     for name in expected.keys() & arrays.keys():
@@ -56,13 +48,11 @@ def require_fit(model: Any, arrays: dict[str, np.ndarray]) -> Layout:
     if problems:
         shown = "; ".join(sorted(problems)[:5])
         raise ValueError(f"{len(problems)} weights do not fit, build both models with the same options: {shown}")
-    return expected
 
 
-def paddle_name(torch_name: str) -> str:
-    """`backbone.bn1.running_mean` -> `backbone.bn1._mean`; other names are the same."""
-    path, _, last = torch_name.rpartition(".")
-    return f"{path}.{STATISTICS.get(last, last)}".lstrip(".")
+def _layout(part: Part) -> tuple[tuple[int, ...], np.dtype]:
+    dtype = np.dtype(str(part.tensor.dtype).rpartition(".")[2])
+    return part.view(np.broadcast_to(np.zeros((), dtype), tuple(part.tensor.shape))).shape, dtype
 
 
 def is_torch(model: Any) -> bool:
@@ -75,32 +65,37 @@ def named_layers(model: Any) -> Iterator[tuple[str, Any]]:
     return model.named_modules() if is_torch(model) else model.named_sublayers(include_self=True)
 
 
+def all_layers(model: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The same, with a layer that is used in two places under both paths."""
+    yield path, model
+    children = model._modules if is_torch(model) else model._sub_layers
+    for name, child in children.items():
+        if child is not None:
+            yield from all_layers(child, f"{path}.{name}" if path else name)
+
+
 def is_of(model: Any, framework: str) -> bool:
     """Whether an object's class, or one that it inherits from, is of a framework."""
     return any(cls.__module__.partition(".")[0] == framework for cls in type(model).__mro__)
 
 
-def _entries(model: Any) -> Iterator[tuple[str, Any, bool]]:
-    """Paddle's name of each array of a model, its tensor, and whether Paddle stores it the other way round."""
-    if not is_torch(model):
-        yield from ((name, tensor, False) for name, tensor in model.state_dict().items())
-        return
-    from torch import nn
-
-    linear = {f"{path}.weight".lstrip(".") for path, module in model.named_modules() if isinstance(module, nn.Linear)}
-    for name, tensor in model.state_dict().items():
-        if not name.endswith(COUNTER):
-            yield paddle_name(name), tensor, name in linear
+def weight_parts(model: Any, layers: Layers = NO_LAYERS) -> Iterator[Part]:
+    """The parts of a model's parameters and statistics."""
+    return parts(model.state_dict(), rules_of(all_layers(model), layers))
 
 
-def assign(model: Any, arrays: dict[str, np.ndarray]) -> None:
+def assign(model: Any, arrays: dict[str, np.ndarray], layers: Layers = NO_LAYERS) -> None:
     """Puts arrays that are known to fit into a model; weights that are not among them stay."""
-    for name, tensor, transposed in _entries(model):
-        if name not in arrays:
-            continue
-        if not is_torch(model):
-            tensor.set_value(arrays[name])
-        else:
+    wanted = (part for part in weight_parts(model, layers) if part.name in arrays)
+    for _, group in itertools.groupby(wanted, key=lambda part: part.own):
+        pieces = list(group)
+        tensor = pieces[0].tensor
+        array = np.array(tensor.detach().cpu().numpy())
+        for part in pieces:
+            part.view(array)[...] = arrays[part.name]
+        if is_torch(model):
             import torch
 
-            tensor.copy_(torch.from_numpy(np.ascontiguousarray(arrays[name].T if transposed else arrays[name])))
+            tensor.copy_(torch.from_numpy(array))
+        else:
+            tensor.set_value(array)

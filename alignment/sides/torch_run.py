@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from alignment.sides.parameters import NO_LAYERS, Layers
 from alignment.sides.run import SLOTS, Run, single
 
 # Constants that Paddle hands to its kernels in float32, whatever the type of the tensors.
@@ -24,8 +25,16 @@ class TorchRun(Run):
     hook_after = "register_forward_hook"
     skips_repeats = True
 
-    def __init__(self, model: Any, precision: str, seed: int, opaque: Sequence[str] = (), biased: bool = True) -> None:
-        super().__init__(model, precision, seed, {}, opaque)
+    def __init__(
+        self,
+        model: Any,
+        precision: str,
+        seed: int,
+        opaque: Sequence[str] = (),
+        biased: bool = True,
+        layers: Layers = NO_LAYERS,
+    ) -> None:
+        super().__init__(model, precision, seed, {}, opaque, layers)
         if biased:
             for layer in self.model.modules():
                 if isinstance(layer, _BatchNorm) and layer.track_running_stats and layer.momentum is not None:
@@ -54,12 +63,6 @@ class TorchRun(Run):
     def named_parameters(self) -> dict[str, Any]:
         named = self.model.named_parameters(remove_duplicate=False)
         return {name: parameter for name, parameter in named if parameter.requires_grad}
-
-    def _in_layout(self, name: str, tensor: Any) -> np.ndarray | None:
-        array = super()._in_layout(name, tensor)
-        owner = self.model.get_submodule(name.rpartition(".")[0])
-        is_linear_weight = isinstance(owner, torch.nn.Linear) and name.endswith("weight")
-        return array if array is None or not is_linear_weight else np.ascontiguousarray(array.T)
 
     def clear_gradients(self) -> None:
         self.model.zero_grad(set_to_none=True)
@@ -92,9 +95,9 @@ class TorchRun(Run):
     def slots(self) -> dict[str, np.ndarray]:
         state = self.optimization.optimizer.state
         found = {}
-        for name, parameter in self.named_parameters().items():
+        for name, part in self.parameter_parts():
             for theirs, ours in SLOTS.items():
-                array = self._in_layout(name, state.get(parameter, {}).get(theirs))
+                array = self._in_layout(part, state.get(part.tensor, {}).get(theirs))
                 if array is not None:
                     found[f"{name} {ours}"] = array
         return found

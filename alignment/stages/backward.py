@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from alignment.sides.run import Listener, Run
@@ -84,15 +86,27 @@ def arbitrate(session: Session, name: str) -> str:
 
 
 def in_backward_order(activations: Judge, parameters: Judge) -> list[Record]:
-    """Each output's gradient followed by those of its layer's own parameters, as the backward pass makes them."""
+    """Each output's gradient followed by those of its layer's own parameters, as the backward pass makes them.
+
+    A parameter in a layer that is not called on both sides, as in an attention, belongs to the layer around that.
+    """
     left = dict(parameters.records)
+    shown = {layer_of(name) for name in activations.reference}
     ordered = []
     for name in activations.reference:
         if name in activations.records:
             ordered.append(activations.records[name])
-        for owned in [own for own in left if own.rpartition(".")[0] == layer_of(name)]:
+        for owned in [own for own in left if _owner(own, shown) == layer_of(name)]:
             ordered.append(left.pop(owned))
     return ordered + list(left.values())[::-1]
+
+
+def _owner(parameter: str, shown: Collection[str]) -> str:
+    """The innermost layer around a parameter whose output's gradient is shown."""
+    path = parameter.rpartition(".")[0]
+    while path and path not in shown:
+        path = path.rpartition(".")[0]
+    return path
 
 
 def _one_sided(untouched: dict[str, set[str]], parameters: Judge, activations: Judge) -> list[Record]:

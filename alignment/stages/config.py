@@ -21,11 +21,11 @@ def config(session: Session) -> Stage:
     )
     reference.train()
     candidate.train()
-    stage.records += compare_models(reference, candidate, pair.candidate_name)
+    stage.records += compare_models(reference, candidate, pair.candidate_name, pair.layers)
     if pair.optimizer is not None:
         left = optimization_of(pair.optimizer.reference, reference, "reference")
         right = optimization_of(pair.optimizer.candidate, candidate, "candidate")
-        stage.records += compare_optimizers(left, right, reference, candidate, pair.candidate_name)
+        stage.records += compare_optimizers(left, right, reference, candidate, pair.candidate_name, pair.layers)
     stage.notes = _alone(pair)
     stage.blame(lambda failure: f"The constant {failure.name} differs: {failure.reason}. Set it as in the reference.")
     return stage

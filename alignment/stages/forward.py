@@ -46,14 +46,20 @@ def forward(session: Session) -> Stage:
 def judge_alone(session: Session, judge: Judge, mode: str) -> Judge:
     """Judges each layer of the candidate on the reference's inputs.
 
-    Alone a layer rounds little, so that the float32 reference runs only where that is in doubt.
+    Alone a layer rounds little, so that the float32 or perturbed reference runs only where that is in doubt.
     """
     alone = Judge(f"{mode} activation alone", session.precision, judge.reference, largest=judge.largest)
     session.candidate.reset()
     run_isolated(session.candidate, session.pair.inputs, judge.reference, alone, mode)
-    if alone.doubtful and session.reference32:
-        session.reference32.reset()
-        run_isolated(session.reference32, session.pair.inputs, judge.reference, alone.calibrate, mode)
+    if alone.doubtful:
+        run = session.reference
+        run.reset()
+        if session.reference32:
+            run_isolated(run, session.pair.inputs, judge.reference, alone.calibrate, mode)
+        else:
+            run.perturb(0, halves=2)
+            run.forward(session.pair.inputs, alone.calibrate, train=mode == "train")
+            run.reset()
         alone.judge_again()
     return alone
 

@@ -38,7 +38,11 @@ def guards(session: Session) -> Stage:
 
 
 def _by_suffix(weights: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
-    """The float weights in groups in which no layer has two, as far as their names are usual."""
+    """The float weights in groups in which no layer has two, as far as their names are usual.
+
+    The projections of an attention are in one: by itself the bias of its keys changes nothing, as a softmax is the same
+    for scores that are all larger by one number.
+    """
     groups: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
     for name, array in weights.items():
         if array.dtype.kind == "f":
@@ -51,7 +55,19 @@ def _noticed(session: Session, reference: Mapping[str, np.ndarray], weights: Map
     rng = np.random.default_rng(session.seed)
     perturbed = {name: _perturbed(array, rng) for name, array in weights.items()}
     changed = _changed(session, reference, perturbed, alone=True)
-    return [_record(session, reference, name, array, changed) for name, array in perturbed.items()]
+    unseen: dict[str, dict[str, np.ndarray]] = defaultdict(dict)  # by owner, weights whose own layer is not observed
+    records = {}
+    for name, array in perturbed.items():
+        layers = list(session.around(name))
+        owner = next((layer for layer in layers if layer in changed), None)
+        if owner and (changed[owner] or owner == layers[0]):
+            records[name] = _record(name, changed[owner])
+        else:
+            unseen[owner or name][name] = array
+    for group in unseen.values():
+        noticed = _changed(session, reference, group, alone=False).get(OUTPUT, False)
+        records |= {name: _record(name, noticed) for name in group}
+    return [records[name] for name in perturbed]
 
 
 def _changed(
@@ -61,8 +77,9 @@ def _changed(
     found: dict[str, bool] = {}
 
     def notice(name: str, array: np.ndarray) -> None:
-        expected, layer = reference.get(name), layer_of(name)
-        found[layer] = found.get(layer, False) or (expected is not None and _differs(expected, array))
+        layer = layer_of(name)
+        if name in reference:
+            found[layer] = found.get(layer, False) or _differs(reference[name], array)
 
     session.candidate.reset()
     session.candidate.set_weights(weights)
@@ -74,12 +91,7 @@ def _changed(
     return found
 
 
-def _record(
-    session: Session, reference: Mapping[str, np.ndarray], name: str, array: np.ndarray, changed: Mapping[str, bool]
-) -> Record:
-    """Whether the nearest observed layer around a weight has noticed; without one, the weight is tried by itself."""
-    owner = next((layer for layer in session.around(name) if layer in changed), None)
-    noticed = changed[owner] if owner else _changed(session, reference, {name: array}, alone=False).get(OUTPUT, False)
+def _record(name: str, noticed: bool) -> Record:
     return Record(name, "guard", noticed, "" if noticed else "another value of it changes no output in evaluation")
 
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from alignment.sides.paddle_run import PaddleRun, paddle_variance_is_biased
 from alignment.sides.pair import OUTPUT, IncomparableError, Pair, Sides
+from alignment.sides.parameters import rules_of, shared_path
 from alignment.sides.run import Listener, Run
-from alignment.sides.state import COUNTER, paddle_name, read_weights
+from alignment.sides.state import all_layers, named_layers, read_weights
 from alignment.sides.torch_run import TorchRun
 from alignment.verdicts.difference import measure
 from alignment.verdicts.judge import RERUNS, Judge
@@ -47,7 +48,7 @@ class Session:
         self.activations: Judge | None = None  # in evaluation, left by the stage forward
         self._logits: Sides | None = None
         self._started = False
-        self.fresh = Sides(pair.reference_weights(), read_weights(pair.candidate))
+        self.fresh = Sides(pair.reference_weights(), read_weights(pair.candidate, pair.layers))
 
     def start(self) -> None:
         """Copies the models, once; comes after their weights have been brought together."""
@@ -55,11 +56,11 @@ class Session:
             return
         self._started = True
         pair, seed, biased = self.pair, self.seed, self.biased_variance
-        self.reference64 = TorchRun(pair.reference, "float64", seed, pair.opaque, biased)
+        self.reference64 = TorchRun(pair.reference, "float64", seed, pair.opaque, biased, pair.layers)
         self.reference32 = None
         if self.precision == "float32":
-            self.reference32 = TorchRun(pair.reference, "float32", seed, pair.opaque, biased)
-        self.candidate = PaddleRun(pair.candidate, self.precision, seed, self._names_back, pair.opaque)
+            self.reference32 = TorchRun(pair.reference, "float32", seed, pair.opaque, biased, pair.layers)
+        self.candidate = PaddleRun(pair.candidate, self.precision, seed, self._names_back, pair.opaque, pair.layers)
 
     @property
     def reference(self) -> TorchRun:
@@ -171,9 +172,10 @@ class Session:
     @functools.cached_property
     def _names_back(self) -> dict[str, str]:
         """From the candidate's names of layers and weights to the reference's, in Paddle's form."""
-        layers = [path for path, _ in self.pair.reference.named_modules()]
-        weights = [paddle_name(name) for name in self.pair.reference.state_dict() if not name.endswith(COUNTER)]
-        back = {self.pair.candidate_name(name): name for name in [*layers, *weights]}
+        pair = self.pair
+        rules = rules_of(all_layers(pair.reference), pair.layers)
+        back = {pair.candidate_name(shared_path(path, rules)): path for path, _ in named_layers(pair.reference)}
+        back |= {pair.candidate_name(name): name for name in read_weights(pair.reference, pair.layers)}
         return {new: old for new, old in back.items() if new != old}
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from alignment.sides.pair import IncomparableError, Optimization, Sides
+from alignment.sides.parameters import STATISTICS
 from alignment.sides.run import Listener, Run
-from alignment.sides.state import STATISTICS
 from alignment.stages.session import Session
 from alignment.verdicts.judge import REFERENCE_RUNS, Judge
 from alignment.verdicts.record import Record, Stage
@@ -45,7 +45,8 @@ def train(session: Session) -> Stage:
                 slots(f"{name}, step {index + 1}", array)
             for name, array in run.weights().items():
                 listener = buffers if name.endswith(tuple(STATISTICS.values())) else parameters
-                listener(f"{name}, step {index + 1}", array)
+                # An integer buffer, such as an index of offsets, must stay what it is on both sides.
+                listener(f"{name}, step {index + 1}", array if array.dtype.kind == "f" else array.astype(run.precision))
 
     judges = session.each(each, ["loss", "slot", "parameter", "buffer"], reference_runs=REFERENCE_RUNS)
     both = [Sides(*rates_of_step) for rates_of_step in zip(rates["reference"], rates["candidate"], strict=True)]

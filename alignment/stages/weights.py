@@ -22,10 +22,11 @@ def weights(session: Session) -> Stage:
     stage, pair = Stage("weights"), session.pair
     source = pair.reference_weights()
     try:
-        (write_weights if pair.carry else require_fit)(pair.candidate, source)
+        (write_weights if pair.carry else require_fit)(pair.candidate, source, pair.layers)
     except ValueError as error:
         raise IncomparableError(f"the weights of the two sides do not pair off: {error}") from error
-    stage.records = [exact(name, "weight", source[name], array) for name, array in read_weights(pair.candidate).items()]
+    held = read_weights(pair.candidate, pair.layers)
+    stage.records = [exact(name, "weight", source[name], array) for name, array in held.items()]
     if pair.carry:
         stage.records += _way_back(pair)
     stage.blame(
@@ -37,10 +38,11 @@ def weights(session: Session) -> Stage:
 
 def _way_back(pair: Pair) -> list[Record]:
     """The candidate's weights must go back into the reference as the same bits."""
-    before = read_weights(pair.reference)
+    before = read_weights(pair.reference, pair.layers)
     back = {pair.candidate_name(name): name for name in before}
-    write_weights(pair.reference, {back[name]: array for name, array in read_weights(pair.candidate).items()})
-    after = read_weights(pair.reference)
+    held = read_weights(pair.candidate, pair.layers)
+    write_weights(pair.reference, {back[name]: array for name, array in held.items()}, pair.layers)
+    after = read_weights(pair.reference, pair.layers)
     return [exact(name, "weight there and back", array, after[name]) for name, array in before.items()]
 
 
@@ -66,5 +68,5 @@ def confusable(arrays: Mapping[str, np.ndarray], pair: Pair) -> list[str]:
         )
     if square:
         notes.append(f"square matrices, whose transposition no shape shows: {', '.join(square[:5])}")
-    renamed_count = sum(pair.candidate_name(name) != name for name in read_weights(pair.reference))
+    renamed_count = sum(pair.candidate_name(name) != name for name in read_weights(pair.reference, pair.layers))
     return notes + ([f"{renamed_count} weights renamed by the caller's rules"] if renamed_count else [])

@@ -97,8 +97,15 @@ class Judge:
         return any(map(self._in_doubt, self.records.values()))
 
     def _in_doubt(self, record: Record) -> bool:
-        limit = ROUNDING_AT_MOST if self.precision == "float64" else np.inf
-        return not record.passed and record.required < limit
+        if record.passed or record.difference is None or record.difference.problem:
+            return False
+        # The second: where every true value is zero, as of a pooling after an InstanceNorm, all that there is is
+        # rounding of what went in.
+        return (
+            self.precision == "float32"
+            or record.required < ROUNDING_AT_MOST
+            or record.difference.max_abs <= EXACT * self.largest[0]
+        )
 
     def judge_again(self) -> None:
         """Gives the records that failed by a number their verdict anew, after further runs of `calibrate`."""

@@ -225,3 +225,33 @@ def test_arguments_that_make_no_comparison(change, message):
     pair = {**linear_pair(lambda s, x: s.fc(x), lambda s, x: s.fc(x)), "labels": LABELS, "loss": CROSS_ENTROPY}
     with pytest.raises(IncomparableError, match=message):
         align(**{**pair, **change})
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_a_pooling_of_nothing_but_rounding_is_no_difference(precision):
+    """After an InstanceNorm the mean of each map is zero: what is there is rounding, and the layer after it idles."""
+
+    def forward(extra):
+        return lambda self, x: self.fc(self.pool(self.norm(self.conv(x)) + extra).flatten(1))
+
+    def build(extra=0.0, epsilon=1e-5):
+        layers = {"conv": paddle.nn.Conv2D(3, 5, 3), "norm": paddle.nn.InstanceNorm2D(5, epsilon)}
+        torch_layers = {"conv": torch.nn.Conv2d(3, 5, 3), "norm": torch.nn.InstanceNorm2d(5, affine=True)}
+        return {
+            "reference": torch_model(
+                forward(0.0), pool=torch.nn.AdaptiveAvgPool2d(1), fc=torch.nn.Linear(5, 4), **torch_layers
+            ),
+            "candidate": paddle_model(
+                forward(extra), pool=paddle.nn.AdaptiveAvgPool2D(1), fc=paddle.nn.Linear(5, 4), **layers
+            ),
+            "inputs": np.random.default_rng(0).normal(size=(4, 3, 7, 7)).astype("float32"),
+        }
+
+    report = align(**build(), labels=LABELS, loss=CROSS_ENTROPY, precision=precision)
+    assert [(stage.name, stage.place) for stage in report.failed_stages] == [("guards", "fc.weight")]
+    assert "proves nothing about fc.weight" in report.first_divergence.sentence
+    forward_only = {"steps": ("forward",), "precision": precision}
+    assert (
+        align(**build(extra=1e-9 if precision == "float64" else 1e-3), **forward_only).first_divergence.place == "pool"
+    )
+    assert align(**build(epsilon=2e-5), **forward_only).first_divergence.place == "norm"

@@ -102,6 +102,14 @@ UPSAMPLE_SLIPS = {
     "mode": same(mode="bicubic"),
     "align_corners": same(align_corners=True),
 }
+RECURRENT = {"input_size": 4, "hidden_size": 6, "num_layers": 2, "batch_first": True}
+RECURRENT_PADDLE = {"input_size": 4, "hidden_size": 6, "num_layers": 2}
+RECURRENT_SLIPS = {
+    "input_size": same(input_size=3),
+    "hidden_size": same(hidden_size=5),
+    "dropout": same(dropout=0.25),
+    "batch_first": ({"batch_first": False}, {"time_major": True}),
+}
 P_SLIP = {"p": same(p=0.25)}
 PLAIN_ACTIVATIONS = (
     "Identity", "ReLU", "ReLU6", "SELU", "Mish", "Hardswish", "Hardsigmoid", "Sigmoid", "LogSigmoid", "Tanh",
@@ -224,6 +232,38 @@ TWINS = [
         {"in_features": same(in_features=3), "out_features": same(out_features=6), "bias": CONV_SLIPS["bias"]},
     ),
     Twins(tn.Embedding, pn.Embedding, {"num_embeddings": 6, "embedding_dim": 2}, EMBEDDING_SLIPS),
+    Twins(
+        tn.MultiheadAttention,
+        pn.MultiHeadAttention,
+        {"embed_dim": 8, "num_heads": 2, "kdim": 6, "vdim": 6},
+        {
+            "num_heads": same(num_heads=4),
+            "kdim": same(kdim=5),
+            "vdim": same(vdim=5),
+            "dropout": same(dropout=0.25),
+        },
+    ),
+    Twins(tn.GRU, pn.GRU, RECURRENT, RECURRENT_SLIPS, RECURRENT_PADDLE),
+    Twins(tn.LSTM, pn.LSTM, RECURRENT, RECURRENT_SLIPS, RECURRENT_PADDLE),
+    Twins(
+        tn.RNN,
+        pn.SimpleRNN,
+        RECURRENT,
+        {**RECURRENT_SLIPS, "nonlinearity": ({"nonlinearity": "relu"}, {"activation": "relu"})},
+        RECURRENT_PADDLE,
+    ),
+    *(
+        Twins(
+            getattr(tn, f"Transformer{part}Layer"),
+            getattr(pn, f"Transformer{part}Layer"),
+            {"d_model": 8, "nhead": 2, "dim_feedforward": 16},
+            {
+                "norm_first": ({"norm_first": True}, {"normalize_before": True}),
+                "activation": same(activation="gelu"),
+            },
+        )
+        for part in ("Encoder", "Decoder")
+    ),
     Twins(tn.Upsample, pn.Upsample, {"scale_factor": 2, "mode": "bilinear"}, UPSAMPLE_SLIPS),
     Twins(
         tn.UpsamplingNearest2d,
@@ -256,6 +296,10 @@ ONE_SIDED = {
     ("Dropout", "mode"),
     ("Dropout", "axis"),
     ("Upsample", "align_mode"),
+    ("MultiheadAttention", "add_zero_attn"),
+    ("MultiheadAttention", "embed_dim"),
+    ("LSTM", "proj_size"),
+    *((kind, constant) for kind in ("GRU", "LSTM", "RNN") for constant in ("num_layers", "bidirectional")),
     ("Container", "length"),
     *((kind, "training") for kind in ("Dropout", "ChannelDropout", "AlphaDropout", "FeatureAlphaDropout")),
 }
@@ -295,6 +339,25 @@ def test_every_constant_of_the_vocabulary_is_changed_by_some_test():
     everything = {(kind.name, constant) for kind in KINDS for constant in kind.constants}
     assert everything == changed | ONE_SIDED
     assert {kind.name for kind in KINDS} == {by_class[twins.torch.__name__] for twins in TWINS} | {"Container"}
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [(tn.GRU, pn.GRU), (tn.LSTM, pn.LSTM), (tn.RNN, pn.SimpleRNN)])
+def test_cells_that_the_other_side_lacks_are_told_by_their_number(theirs, ours):
+    plain, deep, both_ways = ({}, {"num_layers": 2}, {"bidirectional": True})
+    left = {name: theirs(4, 6, batch_first=True, **options) for name, options in (("2", deep), ("both", both_ways))}
+    assert failures(compare_models(left["2"], ours(4, 6, **plain))) == {"num_layers"}
+    assert failures(compare_models(left["both"], ours(4, 6, **plain))) == {"bidirectional"}
+    assert not failures(compare_models(left["both"], ours(4, 6, direction="bidirect")))
+    assert failures(compare_models(left["2"], ours(4, 6, num_layers=3))) == {"num_layers", "2.cell"}
+
+
+def test_constants_of_attention_and_of_projected_cells():
+    ours = pn.MultiHeadAttention(8, 2)
+    assert failures(compare_models(tn.MultiheadAttention(8, 2, add_zero_attn=True), ours)) == {"add_zero_attn"}
+    assert {"embed_dim", "out_proj.in_features"} < failures(compare_models(tn.MultiheadAttention(6, 2), ours))
+    theirs = tn.LSTM(4, 6, batch_first=True, proj_size=3)
+    assert failures(compare_models(theirs, pn.LSTM(4, 6))) == {"proj_size"}
+    assert not failures(compare_models(theirs, pn.LSTM(4, 6, proj_size=3)))
 
 
 class Frozen(pn.BatchNorm2D):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from alignment.certification.data.pipeline import ours
-from alignment.mutation import MUTANTS, PAIRS, PIPELINE, constants, network
+from alignment.mutation import MUTANTS, PAIRS, PIPELINE, attention, constants, network
 from alignment.mutation.mutant import override, rewrite
 from alignment.sides.state import write_weights
 from alignment.suite import align_pair
@@ -62,7 +62,7 @@ def test_a_mutant_is_found_and_its_place_is_named(name):
 def test_what_is_injected_into_a_model_is_copied_with_it(key):
     original = build(key)
     x = original.inputs[0][..., :32, :32]
-    injected = [mutant for mutant in (*constants.MUTANTS, *network.MUTANTS) if mutant.pair == key]
+    injected = [mutant for mutant in (*constants.MUTANTS, *network.MUTANTS, *attention.MUTANTS) if mutant.pair == key]
     assert injected
     for mutant in injected:
         pair = copy.copy(original)

@@ -12,7 +12,7 @@ from alignment.certification.twins import create_twin
 from alignment.reference.backbones import build_backbone
 from alignment.reference.multi_view_fusion import MultiViewFusion
 from alignment.reference.temporal_shift import insert_temporal_shift, shift
-from alignment.sides.state import paddle_name, read_weights, write_weights
+from alignment.sides.state import read_weights, weight_parts, write_weights
 from configs.networks import FAMILIES
 from runtime.errors import UserError
 
@@ -146,11 +146,9 @@ def test_full_size_models_have_the_same_names_and_shapes(name):
     mine = {key: tensor.shape for key, tensor in models.create_model(name, **settings).state_dict().items()}
     with torch.device("meta"):
         theirs = create_twin(name, **settings)
-    linear = {"cls_head.new_fc.weight"}
     shapes = {
-        paddle_name(key): list(tensor.shape)[:: -1 if key in linear else 1]
-        for key, tensor in theirs.state_dict().items()
-        if not key.endswith("num_batches_tracked")
+        part.name: list(part.view(np.broadcast_to(np.float32(0), tuple(part.tensor.shape))).shape)
+        for part in weight_parts(theirs)
     }
     assert mine == shapes
 

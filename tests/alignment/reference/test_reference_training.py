@@ -12,7 +12,6 @@ from alignment.certification.twins import create_twin
 from alignment.reference import metrics as reference_metrics
 from alignment.reference import objective as reference_objective
 from alignment.reference import optim as reference_optim
-from alignment.sides.state import paddle_name
 from configs import Recipe, get_preset
 from engine.optim import build_optimizer, learning_rate, parameter_groups
 from tasks import accuracy as metrics
@@ -132,8 +131,7 @@ def test_groups_of_the_models(name, partial_bn, changes):
     found = parameter_groups(ours, recipe)
     assert all(group["params"] for group in expected)
     expected = grouped(theirs.named_parameters(), expected, "factor")
-    renamed = {paddle_name(key): value for key, value in expected.items()}
-    assert grouped(ours.named_parameters(), found, "learning_rate") == renamed
+    assert grouped(ours.named_parameters(), found, "learning_rate") == expected
     trainable = sum(parameter.requires_grad for parameter in theirs.parameters())
     assert len(expected) == trainable
 
