@@ -18,6 +18,8 @@ PLACES = FRAMES * GRID * GRID
 class WindowAttention:
     """What both sides have in common of an attention with relative positions over a window of frames, rows, columns."""
 
+    index: Any  # a buffer
+
     def _build(self: Any, nn: Any, softmax: Any, index: Any, table: Any) -> None:
         """Makes the layers.
 

@@ -1,5 +1,6 @@
 """Nothing leaves the machine: no host is looked up, and nothing is written but the caches that README names."""
 
+import importlib.util
 import os
 import re
 import shutil
@@ -77,16 +78,7 @@ def watch(watcher, tmp_path, code, **variables):
     home, log = tmp_path / "home", tmp_path / "watched"
     home.mkdir()
     log.touch()
-    left_out = (
-        "CI",
-        "TF_BUILD",
-        "JENKINS_URL",
-        "ORT_DISABLE_TELEMETRY",
-        "XDG_CACHE_HOME",
-        "XDG_CONFIG_HOME",
-        "MPLCONFIGDIR",
-    )
-    env = {name: value for name, value in os.environ.items() if name not in left_out}
+    env = {name: value for name, value in os.environ.items() if name not in SWITCHES}
     env |= {"HOME": str(home), "LD_PRELOAD": str(watcher), "WATCHED": str(log), **variables}
     code = f"{code}\nimport time; time.sleep(0.5)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
@@ -97,6 +89,8 @@ def watch(watcher, tmp_path, code, **variables):
 
 @pytest.mark.parametrize("code", IMPORTS)
 def test_an_import_looks_up_no_host_and_writes_nothing_but_named_caches(watcher, tmp_path, code):
+    if "paddle2onnx" in code and importlib.util.find_spec("paddle2onnx") is None:
+        pytest.skip("paddle2onnx is not installed")
     looked_up, written = watch(watcher, tmp_path, code)
     assert not looked_up
     assert not [name for name in written if not name.startswith(tuple(CACHES))]
