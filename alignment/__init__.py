@@ -12,8 +12,7 @@ __all__ = ["IncomparableError", "Optimization", "Rule", "align", "write_report"]
 
 ROOMS = {
     "IncomparableError": "sides.pair", "Optimization": "sides.pair", "Rule": "sides.parameters",
-    "align": "suite",
-    "write_report": "reports.files",
+    "align": "suite", "write_report": "reports.files",
 }  # fmt: skip
 
 

@@ -81,7 +81,7 @@ def align(
         optimizer=_sides(optimizer, "optimizer") if optimizer else None,
         metric=_sides(metric, "metric") if metric else None,
         names=tuple(names),
-        layers=dict(layers),
+        layers=layers,
         opaque=tuple(opaque),
         carry=copy,
         title=title or type(candidate).__name__,
@@ -214,6 +214,8 @@ def _check_patterns(pair: Pair) -> None:
 
 def _check_layers(pair: Pair) -> None:
     """Raises IncomparableError for rules of layers that are none or do not fit what they are for."""
+    if not isinstance(pair.layers, Mapping):
+        raise IncomparableError(f"layers must be a dict of classes of layers, got {pair.layers!r}")
     for layer, rules in pair.layers.items():
         is_rules = isinstance(rules, Mapping) and all(isinstance(rule, Rule) for rule in rules.values())
         if not isinstance(layer, type) or not is_rules:

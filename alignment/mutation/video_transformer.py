@@ -36,7 +36,7 @@ class WindowAttention:
         self.drop = nn.Dropout(0.25)
         self.scale = 1 / math.sqrt(DIM // HEADS)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self: Any, x: Any) -> Any:
         """[N, places, C] to the same."""
         q, k, v = (
             layer(x).reshape([-1, PLACES, HEADS, DIM // HEADS]).moveaxis(1, 2)

@@ -232,6 +232,7 @@ def test_a_caller_says_how_a_fused_layer_is_made_of_three(reference, candidate, 
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
+        ([Fused], "layers must be a dict of classes of layers, got "),
         ({"Fused": SPLIT}, "layers must be classes, each with a dict of patterns and Rules, got 'Fused'"),
         ({Fused: {"qkv": ("q", "k", "v")}}, "layers must be classes"),
         ({Fused: {r"qkv\.(weight|bias)": Rule(tuple(rf"{i}.\1" for i in range(5)))}}, "layers does not fit .*of Net"),
