@@ -84,7 +84,7 @@ MUTANTS: tuple[Mutant, ...] = (
             ("heads of an attention", ("temporal",), setting("temporal", num_heads=4, head_dim=4),
              "4 heads for 2: all weights have the same shapes."),
             ("channels of the heads exchanged", ("temporal",), rewriting("temporal", heads_last),
-             "[C / heads, heads] in place of [heads, C / heads] where the heads are joined."),
+             "Heads are joined as [C / heads, heads] in place of [heads, C / heads]."),
             ("mask of ones and zeros", ("temporal",), overriding("", mask=mask_of_ones),
              "1 and 0 are added to the scores where 0 and -inf were meant."),
             ("causal mask off by one", ("temporal",), overriding("", mask=mask_with_one_frame_more),

@@ -158,8 +158,7 @@ class Run(ABC):
                 tensors = [self.tensor(array, gradient_listener is not None) for array in inputs]
                 if gradient_listener is not None:
                     for i, tensor in enumerate(tensors):
-                        if tensor.requires_grad:
-                            self._watch_gradient(f"input {i}", tensor, gradient_listener)
+                        self._watch_gradient(f"input {i}", tensor, gradient_listener)
                 output = self.model(*tensors)
                 self._last = None
                 replaced = self._visit(OUTPUT, output, listener, gradient_listener)
@@ -278,7 +277,7 @@ class Run(ABC):
                 tensor, replaced = self.tensor(answer), True
             elif self._noise is not None:
                 tensor, replaced = tensor * self.tensor(self._factors(tensor.shape, self._noise)), True
-            if gradients is not None and tensor.requires_grad:
+            if gradients is not None:
                 self._watch_gradient(key, tensor, gradients)
             shown.append(tensor)
         self._last = shown[0] if len(shown) == 1 else None
@@ -290,7 +289,9 @@ class Run(ABC):
         return 1 + step * (noise.integers(2, size=tuple(shape), dtype=np.int8) * 2 - 1)
 
     def _watch_gradient(self, name: str, tensor: Any, listener: Listener) -> None:
-        tensor.register_hook(lambda gradient: listener(name, self.array(gradient)) and None)
+        """Nothing if none flows there; Paddle's tensors have `requires_grad` since 3.1 only."""
+        if not tensor.stop_gradient if hasattr(tensor, "stop_gradient") else tensor.requires_grad:
+            tensor.register_hook(lambda gradient: listener(name, self.array(gradient)) and None)
 
     def _is_tensor(self, value: Any) -> bool:
         return isinstance(value, self.framework.Tensor) and value.is_floating_point()

@@ -71,7 +71,8 @@ def test_what_is_injected_into_a_model_is_copied_with_it(key):
         twin = copy.deepcopy(pair.candidate)
         assert np.array_equal(in_both_modes(pair.candidate, x), in_both_modes(twin, x)), mutant.name
     with paddle.no_grad(), torch.no_grad():
-        left, right = original.reference.eval()(torch.tensor(x)), original.candidate.eval()(paddle.to_tensor(x))
+        original.reference.eval(), original.candidate.eval()
+        left, right = original.reference(torch.tensor(x)), original.candidate(paddle.to_tensor(x))
     assert np.allclose(left.numpy(), right.numpy(), atol=1e-3)  # the pair that was copied has not been touched
 
 
