@@ -5,6 +5,9 @@ Suffixes are in lower case; names are compared whatever their case.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 # What the containers of `datasets.video` are called; not those that hold sound or one picture alone (.m4a, .heic).
 VIDEO_SUFFIXES = (
     ".264", ".265", ".3g2", ".3gp", ".apng", ".asf", ".avc", ".avi", ".dif", ".divx", ".dv", ".f4v", ".flv", ".gif",
@@ -18,3 +21,8 @@ PICTURE_SUFFIXES = (
     ".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff",
     ".webp",
 )  # fmt: skip
+
+
+def any_of(suffixes: Iterable[str]) -> str:
+    """A regular expression for one of them, in a group; to be compared without regard to case."""
+    return f"({'|'.join(map(re.escape, suffixes))})"

@@ -17,7 +17,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -355,15 +355,16 @@ def _read_tree(
         raise DataError(f"{source} has class {unknown}, which the weights do not know: test on their own data set")
     if unknown:
         raise DataError(f"{source} has class {unknown}, which the training set has not")
-    media = {name: _media_in(os.path.join(source, name)) for name in sorted(folders, key=labels.__getitem__)}
-    empty = _shortened([name for name, paths in media.items() if not paths])
+    found = {name: _media_in(source, name) for name in sorted(folders, key=labels.__getitem__)}
+    empty = _shortened([name for name, (media, _) in found.items() if not media])
     if empty:
         raise DataError(
             f"{source} has class folders without a video or a folder of frames: {empty}; fill or remove them "
             f"(a class without a folder stays a class if {root}/classes.txt, one name a line, names it)"
         )
-    entries = [Entry(path, labels[name]) for name, paths in media.items() for path in paths]
-    return entries, names, tuple(_left_out(source, folders))
+    entries = [Entry(path, labels[name]) for name, (media, _) in found.items() for path in media]
+    left_out = [path for name in folders for path in found[name][1]]
+    return entries, names, (*_files_in(source), *left_out)
 
 
 def _labels_of(folders: Sequence[str], names: Sequence[str], lenient: bool) -> dict[str, int]:
@@ -395,19 +396,18 @@ def _class_folders(root: str, subset: str) -> tuple[str, ...]:
         return tuple(sorted(item.name for item in items if item.is_dir() and not item.name.startswith(".")))
 
 
-def _media_in(folder: str) -> list[str]:
-    """Video files and folders of frames, sorted; hidden files and files of other kinds are not media."""
+def _media_in(source: str, name: str) -> tuple[list[str], list[str]]:
+    """Paths of the videos and folders of frames in a class folder, and `name/file` of the files of other kinds."""
+    with os.scandir(os.path.join(source, name)) as items:
+        shown = sorted((item for item in items if not is_hidden(item.name)), key=lambda item: item.name)
+    is_media = {item: item.is_dir() or item.name.lower().endswith(VIDEO_SUFFIXES) for item in shown}
+    return (
+        [item.path for item in shown if is_media[item]],
+        [os.path.join(name, item.name) for item in shown if not is_media[item]],
+    )
+
+
+def _files_in(folder: str) -> list[str]:
+    """Names of the files that are in no class folder."""
     with os.scandir(folder) as items:
-        return sorted(item.path for item in items if not is_hidden(item.name) and (item.is_dir() or _is_video(item)))
-
-
-def _is_video(item: os.DirEntry[str]) -> bool:
-    return item.name.lower().endswith(VIDEO_SUFFIXES)
-
-
-def _left_out(source: str, folders: Sequence[str]) -> Iterator[str]:
-    """Files in class folders that are no videos by their suffix, and files that are in no class folder."""
-    for folder in ("", *folders):
-        with os.scandir(os.path.join(source, folder)) as items:
-            files = [item for item in items if not is_hidden(item.name) and not item.is_dir()]
-        yield from sorted(os.path.join(folder, file.name) for file in files if not folder or not _is_video(file))
+        return sorted(item.name for item in items if not is_hidden(item.name) and not item.is_dir())

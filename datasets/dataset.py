@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from configs.recipe import Recipe
 from datasets.annotation import Annotation, DataError, Entry, unlabeled
 from datasets.decode import open_source
 from datasets.sampling import check_sampling, test_indices, train_indices, val_indices
-from datasets.source import places_of
+from datasets.source import FrameSource, places_of
 from datasets.targets import Labels, Targets, View
 from datasets.transforms import EvalTransform, TrainTransform
 
@@ -110,13 +111,10 @@ class VideoDataset:
     def _load_random(self, out: np.ndarray, entry: Entry, rng: np.random.Generator) -> View:
         with open_source(entry.path, entry.num_frames, self.limits) as source:
             indices = train_indices(source.num_frames, self.recipe, rng)
-            places, draw = places_of(indices), None
-            for index, frame in source.frames(indices):
-                draw = draw or self._train.draw(frame.shape[0], frame.shape[1], rng)
-                first, *others = places[index]
-                self._train.apply(frame[None], draw, out[0, first : first + 1])
-                for place in others:
-                    out[0, place] = out[0, first]
+            draw = None
+            for frame, target in _each_frame(source, indices, out):
+                draw = draw or self._train.draw(frame.shape[1], frame.shape[2], rng)
+                self._train.apply(frame, draw, target[0])
         assert draw is not None  # there is a frame
         return View(indices[None], draw.flip, functools.partial(self._train.warp, draw=draw))
 
@@ -126,14 +124,29 @@ class VideoDataset:
                 indices = test_indices(source.num_frames, self.recipe, self.num_clips)
             else:
                 indices = val_indices(source.num_frames, self.recipe)
-            places = places_of(indices)
             crops = out.reshape(self._eval.num_crops, indices.size, *out.shape[2:])  # [crops, clips*T, 3, H, W]
-            for index, frame in source.frames(indices):
-                first, *others = places[index]
-                self._eval.apply(frame[None], crops[:, first : first + 1])
-                for place in others:  # clips overlap
-                    crops[:, place] = crops[:, first]
+            for frame, target in _each_frame(source, indices, crops):
+                self._eval.apply(frame, target)
         return View(indices, False, self._eval.warp)
+
+
+def _each_frame(source: FrameSource, indices: np.ndarray, out: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Frames one by one, so that a video need not fit into memory, and where each belongs.
+
+    Args:
+        source: Has them.
+        indices: Which, in their order; clips may overlap.
+        out: [crops, indices, 3, H, W].
+
+    Yields:
+        A frame, uint8 [1, H, W, 3], and its part of `out`; what is written there goes wherever its index stands.
+    """
+    places = places_of(indices)
+    for index, frame in source.frames(indices):
+        first, *others = places[index]
+        yield frame[None], out[:, first : first + 1]
+        for place in others:
+            out[:, place] = out[:, first]
 
 
 def load_views(path: str, recipe: Recipe, mode: str = "test", limits: Limits | None = None) -> np.ndarray:

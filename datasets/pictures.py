@@ -20,11 +20,10 @@ import numpy as np
 import PIL.Image
 import simplejpeg
 
-from configs.suffixes import PICTURE_SUFFIXES
+from configs.suffixes import PICTURE_SUFFIXES, any_of
 
 FRAME_NAME = re.compile(
-    rf"(?P<prefix>.*?)(?P<number>\d+)(?P<suffix>{'|'.join(map(re.escape, PICTURE_SUFFIXES))})",
-    re.IGNORECASE | re.DOTALL,
+    rf"(?P<prefix>.*?)(?P<number>\d+)(?P<suffix>{any_of(PICTURE_SUFFIXES)})", re.IGNORECASE | re.DOTALL
 )
 FORMATS = ("PNG", "BMP", "WEBP", "TIFF", "PPM", "GIF")  # besides JPEG, by Pillow's names
 JPEG_MARK, GIF_MARK = b"\xff\xd8\xff", b"GIF8"

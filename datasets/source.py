@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import math
 import time
@@ -69,7 +70,6 @@ class Budget:
 
     def room_for(self, count: int, image: np.ndarray) -> np.ndarray:
         """Uninitialized uint8 [count, H, W, 3] for frames like an image; raises DecodeError if that is too much."""
-        self.take_frame(image.shape[1], image.shape[0])
         self._require("max_read_megabytes", math.ceil(count * image.nbytes / 2**20), f"MB for {count} frames")
         return np.empty((count, *image.shape), np.uint8)
 
@@ -85,7 +85,7 @@ class Budget:
             raise DecodeError(f"{self.path} has more than {limit} {what}: raise --{name} if it is your own")
 
 
-class FrameSource:
+class FrameSource(abc.ABC):
     """A video whose frames can be asked for; a context manager.
 
     Attributes:
@@ -136,15 +136,15 @@ class FrameSource:
         assert out is not None  # there is a frame
         return out
 
+    @abc.abstractmethod
     def _decoded(self, ordered: list[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """What `frames` yields, of rising indices."""
-        raise NotImplementedError
+        """What `frames` yields, of rising indices, each frame within the limits."""
 
     def _name(self, index: int) -> str:
         """What a frame is called in a message."""
         return f"{self.path}: frame {index}"
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  most hold nothing open
         """Gives back what the source holds open."""
 
     def __enter__(self) -> FrameSource:

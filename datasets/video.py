@@ -11,6 +11,7 @@ out with rising stamps, and none is damaged. Where one of that does not hold, th
 
 from __future__ import annotations
 
+import bisect
 import math
 import struct
 from collections.abc import Callable, Iterator
@@ -66,17 +67,14 @@ class VideoFile(FrameSource):
         self._packets: list[av.Packet] = []
         self._kept: list[av.VideoFrame] | None = None
         self._matrices: dict[int, tuple[float, float, float, float]] = {}
-        self._container = self._opened()
+        with errors_named(f"{path} is no readable video"):
+            self._container = av.open(f"file:{path}", options=_OPTIONS, **_OPEN)  # a path, whatever is in it
         try:
             with errors_named(f"{path} is truncated or damaged"):
                 self._start()
         except BaseException:
             self.close()
             raise
-
-    def _opened(self) -> av.container.InputContainer:
-        with errors_named(f"{self.path} is no readable video"):
-            return av.open(f"file:{self.path}", options=_OPTIONS, **_OPEN)  # a path, whatever is in it
 
     def _start(self) -> None:
         stream = self._best_stream()
@@ -89,9 +87,11 @@ class VideoFile(FrameSource):
         if not self._packets:
             raise DecodeError(f"{self.path} holds no frame")
         self._check_complete(stream.frames)
-        shown = [packet.pts for packet in self._packets if not packet.is_discard]
-        self._stamps = self._order()
-        self._is_reordered = self._stamps != shown
+        shown = [packet for packet in self._packets if not packet.is_discard]
+        self._stamps = self._order(shown)
+        self._is_reordered = self._stamps != [packet.pts for packet in shown]
+        codec = self._decoder.codec
+        self._tells = not codec.reorder or codec.canonical_name in MOVED  # whether a frame was moved
         self._keys = [i for i, packet in enumerate(self._packets) if packet.is_keyframe]
         self._position = {packet.pts: i for i, packet in enumerate(self._packets)}
         self.num_frames = len(self._stamps) if self._stamps else self._count()
@@ -128,9 +128,8 @@ class VideoFile(FrameSource):
         if frames_missing:
             raise DecodeError(f"{self.path} is truncated: {len(self._packets)} of {promised} frames are there")
 
-    def _order(self) -> list[int]:
+    def _order(self, shown: list[av.Packet]) -> list[int]:
         """Time stamps in the order of display, or [] when they do not tell which frame is the i-th."""
-        shown = [packet for packet in self._packets if not packet.is_discard]
         stamps = [packet.pts for packet in shown]
         if not shown or None in stamps or len(set(stamps)) < len(stamps):
             return []
@@ -148,7 +147,6 @@ class VideoFile(FrameSource):
         if keys != sorted(keys):
             return []
         is_moved = MOVED.get(codec.canonical_name)
-        self._tells = not codec.reorder or is_moved is not None
         if ordered == stamps and (
             self._decoder.has_b_frames or (is_moved and any(is_moved(memoryview(packet)[:512]) for packet in shown))
         ):
@@ -221,20 +219,20 @@ class VideoFile(FrameSource):
         Raises:
             _UntrustedError: The frames do not come out as their stamps say.
         """
-        missing = list(stamps)
-        while missing:
-            keys = [self._packets[i].pts for i in self._keys]
-            place = int(np.searchsorted(keys, missing[0], side="right"))
-            end = keys[place] if place < len(keys) else math.inf
-            group = [stamp for stamp in missing if stamp < end]
-            for frame in self._decode_group(self._keys[place - 1], group):
-                del missing[0]
+        keys = [self._packets[i].pts for i in self._keys]
+        begin = 0  # of the stamps, the first whose frame has not come
+        while begin < len(stamps):
+            place = bisect.bisect_right(keys, stamps[begin])
+            end = bisect.bisect_left(stamps, keys[place]) if place < len(keys) else len(stamps)
+            for frame in self._decode_group(self._keys[place - 1], stamps[begin:end]):
+                begin += 1
                 yield frame
-            if not missing or missing[0] >= end:
+            if begin == end:
                 continue
             if self._keys == [0]:
                 raise _UntrustedError
-            self._keys = [0]  # a key frame that is none, or is one by and by, as with gradual refresh
+            # A key frame that is none, or is one by and by, as with gradual refresh
+            self._keys, keys = [0], [self._packets[0].pts]
 
     def _decode_group(self, key: int, stamps: list[int]) -> Iterator[av.VideoFrame]:
         """The frames of stamps from a key frame on, as far as they come; none if the decoder does not call it one.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import paddle
 import torch
 
+from alignment.mutation.noise_pair import noise_pair
 from alignment.sides.pair import Pair, Sides
 
 CHANNELS, WIDTH, CLASSES, SIZE = 8, 32, 8, 16
@@ -71,22 +71,5 @@ class PaddleSmallNet(SmallNet, paddle.nn.Layer):
 
 
 def small_net_pair(seed: int = 0) -> Pair:
-    """The two networks with the same random weights, a batch of noise, cross entropy and plain momentum SGD."""
-    rng = np.random.default_rng(seed)
-    torch.manual_seed(seed)
-    theirs, ours = TorchSmallNet(), PaddleSmallNet()
-    with torch.no_grad():
-        for parameter in theirs.parameters():
-            parameter.add_(torch.from_numpy(0.25 * rng.normal(size=tuple(parameter.shape)).astype(np.float32)))
-    return Pair(
-        reference=theirs,
-        candidate=ours,
-        inputs=(rng.normal(size=(4, 3, SIZE, SIZE)).astype(np.float32),),
-        labels=rng.integers(CLASSES, size=4),
-        losses={"plain": Sides(torch.nn.functional.cross_entropy, paddle.nn.functional.cross_entropy)},
-        optimizer=Sides(
-            lambda model: torch.optim.SGD(model.parameters(), lr=2.0**-5, momentum=0.875, weight_decay=2.0**-11),
-            lambda model: paddle.optimizer.Momentum(2.0**-5, 0.875, model.parameters(), weight_decay=2.0**-11),
-        ),
-        title="small_net",
-    )
+    """The two networks with the same random weights and a batch of noise, see `noise_pair`."""
+    return noise_pair(Sides(TorchSmallNet, PaddleSmallNet), (4, 3, SIZE, SIZE), CLASSES, "small_net", seed)

@@ -9,6 +9,7 @@ import numpy as np
 import paddle
 import torch
 
+from alignment.mutation.noise_pair import noise_pair
 from alignment.sides.pair import Pair, Sides
 
 FRAMES, SIZE, GRID, DIM, HEADS, CLASSES = 4, 16, 2, 16, 2, 4
@@ -136,22 +137,6 @@ class PaddleVideoTransformer(VideoTransformer, paddle.nn.Layer):
 
 
 def video_transformer_pair(seed: int = 0) -> Pair:
-    """The two networks with the same random weights, clips of noise, cross entropy and momentum SGD."""
-    rng = np.random.default_rng(seed)
-    torch.manual_seed(seed)
-    theirs, ours = TorchVideoTransformer(), PaddleVideoTransformer()
-    with torch.no_grad():
-        for parameter in theirs.parameters():
-            parameter.add_(torch.from_numpy(0.25 * rng.normal(size=tuple(parameter.shape)).astype(np.float32)))
-    return Pair(
-        reference=theirs,
-        candidate=ours,
-        inputs=(rng.normal(size=(4, FRAMES, 3, SIZE, SIZE)).astype(np.float32),),
-        labels=rng.integers(CLASSES, size=4),
-        losses={"plain": Sides(torch.nn.functional.cross_entropy, paddle.nn.functional.cross_entropy)},
-        optimizer=Sides(
-            lambda model: torch.optim.SGD(model.parameters(), lr=2.0**-5, momentum=0.875, weight_decay=2.0**-11),
-            lambda model: paddle.optimizer.Momentum(2.0**-5, 0.875, model.parameters(), weight_decay=2.0**-11),
-        ),
-        title="video_transformer",
-    )
+    """The two networks with the same random weights and a batch of noise, see `noise_pair`."""
+    networks = Sides(TorchVideoTransformer, PaddleVideoTransformer)
+    return noise_pair(networks, (4, FRAMES, 3, SIZE, SIZE), CLASSES, "video_transformer", seed)

@@ -93,7 +93,7 @@ def test_frames_that_no_other_needs_are_not_decoded(tmp_path, monkeypatch):
 def test_without_time_stamps_the_video_is_decoded_from_the_start(tmp_path, monkeypatch, kept_bytes):
     path = write_video(tmp_path / "a.mp4", g="12", bf="2")
     monkeypatch.setattr(video, "KEPT_BYTES", kept_bytes)
-    monkeypatch.setattr(video.VideoFile, "_order", lambda self: [])
+    monkeypatch.setattr(video.VideoFile, "_order", lambda self, shown: [])
     expected = decode_in_order(path)
     with open_source(str(path)) as source:
         assert source.num_frames == 40

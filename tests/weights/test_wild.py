@@ -38,21 +38,19 @@ from weights import CheckpointError, assign, read, to_layout
 @pytest.fixture(scope="module")
 def arrays():
     """Of a small TSM, by our names."""
-    paddle.seed(0)
-    return {
-        name: value.numpy()
-        for name, value in create_model("tsm_tiny", num_classes=4, num_frames=4).state_dict().items()
-    }
+    return arrays_of("tsm_tiny", 0)
 
 
 @pytest.fixture(scope="module")
 def images():
     """Of a small image network, by our names."""
-    paddle.seed(1)
-    return {
-        name: value.numpy()
-        for name, value in create_model("tsn_tiny", num_classes=4, num_frames=4).state_dict().items()
-    }
+    return arrays_of("tsn_tiny", 1)
+
+
+def arrays_of(name, seed):
+    """The state of a network with random weights, NumPy arrays by name."""
+    paddle.seed(seed)
+    return {key: value.numpy() for key, value in create_model(name, num_classes=4, num_frames=4).state_dict().items()}
 
 
 def tensors(arrays, layout="mmaction2", prefix="", scale=1.0):

@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from configs.suffixes import PICTURE_SUFFIXES
+from configs.suffixes import PICTURE_SUFFIXES, any_of
 from runtime.errors import UserError
 from tools.prepare.release import VIDEO_FILE
 
-FRAME_FILE = re.compile(rf".*\d({'|'.join(map(re.escape, PICTURE_SUFFIXES))})", re.IGNORECASE | re.DOTALL)
+FRAME_FILE = re.compile(rf".*\d{any_of(PICTURE_SUFFIXES)}", re.IGNORECASE | re.DOTALL)
 
 
 def stem_of(path: str) -> str:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from configs.suffixes import VIDEO_SUFFIXES
+from configs.suffixes import VIDEO_SUFFIXES, any_of
 from runtime.errors import UserError
 from tools.prepare.settings import Lists
 
 TAR = r"(tar(\.(bz2|gz|xz))?|tgz)"  # endings of names; not .tar.md5
-VIDEO_FILE = rf".+({'|'.join(map(re.escape, VIDEO_SUFFIXES))})"
+VIDEO_FILE = f".+{any_of(VIDEO_SUFFIXES)}"
 
 
 @dataclass(frozen=True)
