@@ -27,7 +27,17 @@ class PaddleRun(Run):
 
     def _cast(self) -> None:
         others = {name: t.clone() for name, t in self.model.state_dict().items() if not t.is_floating_point()}
+        empty = [  # such as the state of the dropout in an LSTM, which Paddle 3.0 cannot convert
+            (layer, name, buffer)
+            for _, layer in named_layers(self.model)
+            for name, buffer in layer._buffers.items()
+            if buffer is not None and not buffer._is_initialized()
+        ]
+        for layer, name, _ in empty:
+            layer._buffers[name] = None
         self.model.to(dtype=self.precision)  # which would make floats of integers and booleans
+        for layer, name, buffer in empty:
+            layer._buffers[name] = buffer
         for path, layer in named_layers(self.model):
             for name in layer._buffers:
                 full = f"{path}.{name}".lstrip(".")
