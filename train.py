@@ -75,7 +75,7 @@ def train(args: argparse.Namespace, directory: Path, recipe: Recipe, notes: list
     from engine.plan import training_plan
     from engine.pretrained import adopt_network, read_pretrained
     from engine.trainer import Trainer
-    from models import from_recipe
+    from models import from_recipe, kernels
     from tasks import task_of
     from weights import PARTS, assign
 
@@ -111,8 +111,8 @@ def train(args: argparse.Namespace, directory: Path, recipe: Recipe, notes: list
             notes.append(f"weights   {args.pretrained}: {assign(model, start, partial=PARTS)}")
         if processes.is_rank_zero and not args.resume:
             checkpoint.write_run_files(directory, recipe, seen.class_names)
-        notes += ["step      as a static graph"] if args.to_static else []
-        notes += [*seen.remarks, *held_out.remarks, f"output    {directory}"]
+        operators = "Paddle's alone: the step is a static graph" if args.to_static else kernels.plan_line()
+        notes += [f"operators {operators}", *seen.remarks, *held_out.remarks, f"output    {directory}"]
         plan = training_plan(recipe, model, train_loader, val_loader, notes, processes)
         trainer = Trainer(
             recipe, model, train_loader, val_loader, directory, args.log_iters, args.checkpoint_iters,

@@ -97,7 +97,9 @@ def add_device_flags(parser: argparse.ArgumentParser) -> None:
         "--threads", type=command.count, default=0, help="threads of one operation; 0: OMP_NUM_THREADS, or all cores"
     )
     section.add_argument(
-        "--no_tune", action="store_true", help="leave the allocator and the MKL vector path as they come"
+        "--no_tune",
+        action="store_true",
+        help="leave the allocator and the MKL vector path as they come, and all operators to Paddle",
     )
 
 

@@ -91,7 +91,7 @@ def _convolutions_before_norms(model: nn.Layer, signature: Signature) -> list[tu
     for layer in model.sublayers():
         if isinstance(layer, _BatchNormBase):
             hooks.append(layer.register_forward_pre_hook(read))
-        elif type(layer) in (nn.Conv2D, MultiViewFusion):
+        elif isinstance(layer, nn.Conv2D | MultiViewFusion):
             hooks.append(layer.register_forward_post_hook(written))
     with paddle.no_grad():
         model(*(paddle.to_tensor(spec.zeros()) for spec in signature.inputs))

@@ -11,6 +11,10 @@ import math
 import paddle
 from paddle import nn
 
+from models.kernels import is_plain
+from models.kernels.batch_norm import BatchNorm2D, norm_relu6
+from models.kernels.depthwise_conv2d import DepthwiseConv2D
+
 # expansion, output channels, number of blocks, stride of the first block (table 2)
 GROUPS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 STEM_CHANNELS = 32
@@ -21,16 +25,29 @@ def _conv(
     in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1, same_padding: bool = False
 ) -> nn.Conv2D:
     std = math.sqrt(2.0 / (kernel * kernel * out_channels))  # Kaiming normal over fan_out
+    weight_attr = paddle.ParamAttr(initializer=nn.initializer.Normal(0.0, std))
+    same_padding = same_padding and stride > 1
+    if groups == in_channels == out_channels:
+        return DepthwiseConv2D(in_channels, kernel, stride, same_padding, weight_attr)
     return nn.Conv2D(
         in_channels,
         out_channels,
         kernel,
         stride=stride,
-        padding="SAME" if same_padding and stride > 1 else kernel // 2,
+        padding="SAME" if same_padding else kernel // 2,
         groups=groups,
-        weight_attr=paddle.ParamAttr(initializer=nn.initializer.Normal(0.0, std)),
+        weight_attr=weight_attr,
         bias_attr=False,
     )
+
+
+class ConvBNReLU6(nn.Sequential):
+    """A convolution, BatchNorm and ReLU6."""
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Maps [B, C, H, W] to [B, out_channels, H / stride, W / stride]."""
+        conv, norm, relu6 = (self[i] for i in range(3))
+        return norm_relu6(norm, conv(x)) if is_plain(relu6, nn.ReLU6) else super().forward(x)
 
 
 def _conv_bn_relu6(
@@ -41,9 +58,9 @@ def _conv_bn_relu6(
     groups: int = 1,
     same_padding: bool = False,
     norm_eps: float = 1e-5,
-) -> nn.Sequential:
+) -> ConvBNReLU6:
     conv = _conv(in_channels, out_channels, kernel, stride, groups, same_padding)
-    return nn.Sequential(conv, nn.BatchNorm2D(out_channels, epsilon=norm_eps), nn.ReLU6())
+    return ConvBNReLU6(conv, BatchNorm2D(out_channels, epsilon=norm_eps), nn.ReLU6())
 
 
 class InvertedResidual(nn.Layer):
@@ -68,7 +85,7 @@ class InvertedResidual(nn.Layer):
             *expand,
             _conv_bn_relu6(hidden, hidden, 3, stride, hidden, same_padding, norm_eps),
             _conv(hidden, out_channels, 1),
-            nn.BatchNorm2D(out_channels, epsilon=norm_eps),
+            BatchNorm2D(out_channels, epsilon=norm_eps),
         )
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:

@@ -18,6 +18,7 @@ from paddle import nn
 from configs.networks import MVF
 from models.backbones import backbone_of, build_backbone, stage_of
 from models.implementation import Arrays, Implementation, Recognition
+from models.kernels.batch_norm import BatchNorm3D
 from models.recognizer2d import Recognizer2D, with_head
 from models.temporal_module import TemporalModule, find_layer, gather_rows, replace_layer
 from runtime.errors import UserError
@@ -84,7 +85,7 @@ class MultiViewFusion(TemporalModule):
         self.shift_conv = self._view_conv((3, 1, 1))
         self.h_conv = self._view_conv((1, 3, 1)) if "H" in mode and not share else None
         self.w_conv = self._view_conv((1, 1, 3)) if "W" in mode and not share else None
-        self.bn = nn.BatchNorm3D(self.channels, epsilon=norm_eps) if use_hs else None
+        self.bn = BatchNorm3D(self.channels, epsilon=norm_eps) if use_hs else None
 
     def _view_conv(self, kernel: tuple[int, int, int]) -> nn.Conv3D:
         initializer = nn.initializer.Normal(0.0, math.sqrt(2.0 / (3 * self.channels)))

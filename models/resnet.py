@@ -13,6 +13,8 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from models.kernels.batch_norm import BatchNorm2D, norm_relu
+
 STRIDES = (1, 2, 2, 2)  # of the first block of each stage
 
 
@@ -34,7 +36,7 @@ def _downsample(in_channels: int, out_channels: int, stride: int, norm_eps: floa
     """The projection of the shortcut, or None where the identity fits."""
     if stride == 1 and in_channels == out_channels:
         return None
-    return nn.Sequential(_conv(in_channels, out_channels, 1, stride), nn.BatchNorm2D(out_channels, epsilon=norm_eps))
+    return nn.Sequential(_conv(in_channels, out_channels, 1, stride), BatchNorm2D(out_channels, epsilon=norm_eps))
 
 
 class BasicBlock(nn.Layer):
@@ -47,15 +49,15 @@ class BasicBlock(nn.Layer):
     def __init__(self, in_channels: int, width: int, stride: int, norm_eps: float = 1e-5) -> None:
         super().__init__()
         self.conv1 = _conv(in_channels, width, 3, stride)
-        self.bn1 = nn.BatchNorm2D(width, epsilon=norm_eps)
+        self.bn1 = BatchNorm2D(width, epsilon=norm_eps)
         self.conv2 = _conv(width, width, 3)
-        self.bn2 = nn.BatchNorm2D(width, epsilon=norm_eps)
+        self.bn2 = BatchNorm2D(width, epsilon=norm_eps)
         self.downsample = _downsample(in_channels, width, stride, norm_eps)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Maps [B, C, H, W] to [B, width, H / stride, W / stride]."""
         identity = x if self.downsample is None else self.downsample(x)
-        y = F.relu(self.bn1(self.conv1(x)))
+        y = norm_relu(self.bn1, self.conv1(x))
         y = self.bn2(self.conv2(y))
         return F.relu(y + identity)
 
@@ -70,18 +72,18 @@ class Bottleneck(nn.Layer):
     def __init__(self, in_channels: int, width: int, stride: int, norm_eps: float = 1e-5) -> None:
         super().__init__()
         self.conv1 = _conv(in_channels, width, 1)
-        self.bn1 = nn.BatchNorm2D(width, epsilon=norm_eps)
+        self.bn1 = BatchNorm2D(width, epsilon=norm_eps)
         self.conv2 = _conv(width, width, 3, stride)
-        self.bn2 = nn.BatchNorm2D(width, epsilon=norm_eps)
+        self.bn2 = BatchNorm2D(width, epsilon=norm_eps)
         self.conv3 = _conv(width, width * self.expansion, 1)
-        self.bn3 = nn.BatchNorm2D(width * self.expansion, epsilon=norm_eps)
+        self.bn3 = BatchNorm2D(width * self.expansion, epsilon=norm_eps)
         self.downsample = _downsample(in_channels, width * self.expansion, stride, norm_eps)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Maps [B, C, H, W] to [B, 4 * width, H / stride, W / stride]."""
         identity = x if self.downsample is None else self.downsample(x)
-        y = F.relu(self.bn1(self.conv1(x)))
-        y = F.relu(self.bn2(self.conv2(y)))
+        y = norm_relu(self.bn1, self.conv1(x))
+        y = norm_relu(self.bn2, self.conv2(y))
         y = self.bn3(self.conv3(y))
         return F.relu(y + identity)
 
@@ -107,7 +109,7 @@ class ResNet(nn.Layer):
     ) -> None:
         super().__init__()
         self.conv1 = _conv(3, width, 7, stride=2)
-        self.bn1 = nn.BatchNorm2D(width, epsilon=norm_eps)
+        self.bn1 = BatchNorm2D(width, epsilon=norm_eps)
         channels = width
         for i, (path, depth, stride) in enumerate(zip(self.stage_paths, depths, STRIDES, strict=True)):
             blocks = []
@@ -120,7 +122,7 @@ class ResNet(nn.Layer):
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Maps images float [B, 3, H, W] to features [B, out_channels, H / 32, W / 32]."""
-        x = F.relu(self.bn1(self.conv1(x)))
+        x = norm_relu(self.bn1, self.conv1(x))
         x = F.max_pool2d(x, kernel_size=3, stride=2, padding=1)
         for path in self.stage_paths:
             x = getattr(self, path)(x)

@@ -14,7 +14,7 @@ import os
 import warnings
 from typing import Any
 
-from runtime import command
+from runtime import command, native
 from runtime.cpu import mkl_vector_path, tune_malloc, tune_mkl
 from runtime.errors import UserError
 
@@ -28,7 +28,8 @@ def prepare(device: str = "auto", threads: int = 0, tune: bool = True) -> list[s
         device: `cpu`, `gpu`, `gpu:N` or `auto` (a GPU if this Paddle has one).
         threads: Threads of one operation; 0 takes OMP_NUM_THREADS, or else every core that this process may use,
             shared with the other processes of a run that has several.
-        tune: Set the allocator and, on AMD, the MKL vector path. An environment variable of the user's goes first.
+        tune: Set the allocator and, on AMD, the MKL vector path, and let operators of ours compute where they are
+            faster than Paddle's. An environment variable of the user's goes first.
 
     Returns:
         Lines for the plan: what was found and what was set.
@@ -41,6 +42,7 @@ def prepare(device: str = "auto", threads: int = 0, tune: bool = True) -> list[s
     count = str(threads or os.environ.get("OMP_NUM_THREADS") or share)
     os.environ["OMP_NUM_THREADS"] = count
     settings = [f"threads {count}"]
+    native.refuse("" if tune else "--no_tune")
     if tune:
         settings += [tune_mkl(), tune_malloc()]
     else:

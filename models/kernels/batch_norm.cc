@@ -1,0 +1,171 @@
+// BatchNorm in training, with or without a ReLU behind it, forward and backward, NCHW; sums are in double precision.
+//
+// A channel of a batch mostly fits into the second cache, so it is gone over as often as exactness asks for: for the
+// mean, for the variance around it, and for the output. The ReLU costs nothing then, neither time nor memory: its
+// gradient is masked by the output, which is computed again from the input.
+
+#include <cmath>
+#include <cstdint>
+
+#include "vectors.h"
+
+namespace {
+
+// As `models.kernels.batch_norm` packs it; `size` is H * W, or T * H * W.
+struct Shape {
+  int64_t images, channels, size;
+};
+
+// Sum of f over a plane, whole vectors first: f(i, vector) and f(i, scalar) say what is added.
+template <typename T, typename F, typename G>
+double plane_sum(int64_t size, F vector_at, G scalar_at) {
+  constexpr int64_t n = kLanes<T>;
+  Vector<T> a{}, b{}, c{}, d{};  // side by side, so that one addition need not wait for another
+  int64_t i = 0;
+  for (; i + 4 * n <= size; i += 4 * n) {
+    a += vector_at(i);
+    b += vector_at(i + n);
+    c += vector_at(i + 2 * n);
+    d += vector_at(i + 3 * n);
+  }
+  for (; i + n <= size; i += n) a += vector_at(i);
+  double total = sum_of<T>((a + b) + (c + d));
+  for (; i < size; ++i) total += scalar_at(i);
+  return total;
+}
+
+// What lies between 0 and the ceiling, which is infinite for a plain ReLU.
+template <typename V, typename T>
+inline V clamped(V y, T ceiling) {
+  y = y > T(0) ? y : V{};
+  return y < ceiling ? y : ceiling - V{};
+}
+
+template <typename V, typename T>
+inline V masked(V grad, V y, T ceiling) {
+  return (y > T(0)) & (y < ceiling) ? grad : V{};
+}
+
+// `statistics` gets the mean and 1 / sqrt(variance + eps) of each channel; the variance is the biased one.
+template <typename T, bool kRelu>
+void forward(const Shape& s, const T* x, const T* weight, const T* bias, double eps, double momentum, double ceiling,
+             T* out, double* statistics, T* running_mean, T* running_variance) {
+  const double count = double(s.images * s.size);
+  const T top = T(ceiling);
+#pragma omp parallel for
+  for (int64_t c = 0; c < s.channels; ++c) {
+    const auto plane = [&](int64_t n) { return x + (n * s.channels + c) * s.size; };
+    double mean = 0, variance = 0;
+    for (int64_t n = 0; n < s.images; ++n) {
+      const T* p = plane(n);
+      mean += plane_sum<T>(s.size, [p](int64_t i) { return load(p + i); }, [p](int64_t i) { return double(p[i]); });
+    }
+    mean /= count;
+    const T near = T(mean);
+    for (int64_t n = 0; n < s.images; ++n) {
+      const T* p = plane(n);
+      const auto square = [p, near](int64_t i) {
+        const Vector<T> d = load(p + i) - near;
+        return d * d;
+      };
+      variance += plane_sum<T>(s.size, square, [p, near](int64_t i) {
+        const double d = double(p[i]) - near;
+        return d * d;
+      });
+    }
+    variance = variance / count - (mean - near) * (mean - near);
+    const double inverse = 1 / std::sqrt(variance + eps);
+    statistics[2 * c] = mean;
+    statistics[2 * c + 1] = inverse;
+    running_mean[c] = T(momentum * running_mean[c] + (1 - momentum) * mean);
+    running_variance[c] = T(momentum * running_variance[c] + (1 - momentum) * variance);
+    const T slope = T(weight[c] * inverse), offset = T(bias[c] + (near - mean) * inverse * weight[c]);
+    for (int64_t n = 0; n < s.images; ++n) {
+      const T* p = plane(n);
+      T* to = out + (n * s.channels + c) * s.size;
+      int64_t i = 0;
+      for (; i + kLanes<T> <= s.size; i += kLanes<T>) {
+        const Vector<T> y = (load(p + i) - near) * slope + offset;
+        store(to + i, kRelu ? clamped(y, top) : y);
+      }
+      for (; i < s.size; ++i) {
+        const T y = (p[i] - near) * slope + offset;
+        to[i] = kRelu ? clamped(y, top) : y;
+      }
+    }
+  }
+}
+
+template <typename T, bool kRelu>
+void backward(const Shape& s, const T* x, const T* weight, const T* bias, const double* statistics, double ceiling,
+              const T* grad, T* x_grad, T* weight_grad, T* bias_grad) {
+  const double count = double(s.images * s.size);
+  const T top = T(ceiling);
+#pragma omp parallel for
+  for (int64_t c = 0; c < s.channels; ++c) {
+    const double mean = statistics[2 * c], inverse = statistics[2 * c + 1];
+    const T near = T(mean), slope = T(weight[c] * inverse), offset = T(bias[c] + (near - mean) * inverse * weight[c]);
+    double sum = 0, moment = 0;  // of the gradient, and of it times what the input is off the mean
+    for (int64_t n = 0; n < s.images; ++n) {
+      const T *p = x + (n * s.channels + c) * s.size, *q = grad + (n * s.channels + c) * s.size;
+      Vector<T> a{}, b{}, d{}, e{};
+      const auto add = [&](int64_t i, Vector<T>& to_sum, Vector<T>& to_moment) {
+        const Vector<T> value = load(p + i) - near;
+        const Vector<T> g = kRelu ? masked(load(q + i), value * slope + offset, top) : load(q + i);
+        to_sum += g;
+        to_moment += g * value;
+      };
+      int64_t i = 0;
+      for (; i + 2 * kLanes<T> <= s.size; i += 2 * kLanes<T>) {
+        add(i, a, b);
+        add(i + kLanes<T>, d, e);
+      }
+      for (; i + kLanes<T> <= s.size; i += kLanes<T>) add(i, a, b);
+      sum += sum_of<T>(a + d);
+      moment += sum_of<T>(b + e);
+      for (; i < s.size; ++i) {
+        const double g = kRelu ? masked(q[i], T((p[i] - near) * slope + offset), top) : q[i];
+        sum += g;
+        moment += g * (p[i] - near);
+      }
+    }
+    moment = (moment - sum * (mean - near)) * inverse;
+    bias_grad[c] = T(sum);
+    weight_grad[c] = T(moment);
+    const double scale = weight[c] * inverse, tilt = -scale * inverse * moment / count;
+    const T by_grad = T(scale), by_x = T(tilt), constant = T(-scale * sum / count - tilt * (mean - near));
+    for (int64_t n = 0; n < s.images; ++n) {
+      const T *p = x + (n * s.channels + c) * s.size, *q = grad + (n * s.channels + c) * s.size;
+      T* to = x_grad + (n * s.channels + c) * s.size;
+      int64_t i = 0;
+      for (; i + kLanes<T> <= s.size; i += kLanes<T>) {
+        const Vector<T> value = load(p + i) - near;
+        const Vector<T> g = kRelu ? masked(load(q + i), value * slope + offset, top) : load(q + i);
+        store(to + i, g * by_grad + (value * by_x + constant));
+      }
+      for (; i < s.size; ++i) {
+        const T g = kRelu ? masked(q[i], T((p[i] - near) * slope + offset), top) : q[i];
+        to[i] = g * by_grad + ((p[i] - near) * by_x + constant);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+// A negative ceiling means that no ReLU follows.
+#define DEFINE(T)                                                                                                    \
+  extern "C" void batch_norm_##T(const Shape* s, const T* x, const T* weight, const T* bias, double eps,             \
+                                 double momentum, double ceiling, T* out, double* statistics, T* running_mean,       \
+                                 T* running_variance) {                                                              \
+    (ceiling < 0 ? forward<T, false> : forward<T, true>)(*s, x, weight, bias, eps, momentum, ceiling, out,           \
+                                                         statistics, running_mean, running_variance);                \
+  }                                                                                                                  \
+  extern "C" void batch_norm_grad_##T(const Shape* s, const T* x, const T* weight, const T* bias,                    \
+                                      const double* statistics, double ceiling, const T* grad, T* x_grad,            \
+                                      T* weight_grad, T* bias_grad) {                                                \
+    (ceiling < 0 ? backward<T, false> : backward<T, true>)(*s, x, weight, bias, statistics, ceiling, grad, x_grad,   \
+                                                           weight_grad, bias_grad);                                  \
+  }
+DEFINE(float)
+DEFINE(double)

@@ -1,0 +1,237 @@
+// Depthwise 2-D convolution, forward and backward, NCHW; sums of a kernel's gradient are in double precision.
+//
+// A plane is copied into a padded one, cut into stride * stride phases: all pixels of one row and column modulo the
+// stride. Then every tap of the kernel is a plain shift of one phase, rows follow each other without a gap, and one
+// loop of whole vectors covers the plane, whatever its width. What the loop computes between the rows is left behind.
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "vectors.h"
+
+namespace {
+
+// As `models.kernels.depthwise_conv2d` packs it.
+struct Geometry {
+  int64_t images, channels, height, width, out_height, out_width, kernel_height, kernel_width, stride, top, left;
+};
+
+// out[i] = sum over k of weights[k] * in[offsets[k] + i], for i < count in whole vectors.
+template <typename T, int kTaps>
+void correlate(const T* in, const int64_t* offsets, const T* weights, T* out, int64_t count) {
+  const T* from[kTaps];
+  Vector<T> weight[kTaps];
+  for (int k = 0; k < kTaps; ++k) {
+    from[k] = in + offsets[k];
+    weight[k] = filled(weights[k]);
+  }
+  for (int64_t i = 0; i < count; i += kLanes<T>) {
+    Vector<T> total = weight[0] * load(from[0] + i);
+    for (int k = 1; k < kTaps; ++k) total += weight[k] * load(from[k] + i);
+    store(out + i, total);
+  }
+}
+
+template <typename T>
+void correlate(const T* in, const int64_t* offsets, const T* weights, int64_t taps, T* out, int64_t count) {
+  switch (taps) {  // of a kernel of 3 x 3, and of its phases with a stride of 2
+    case 1:
+      return correlate<T, 1>(in, offsets, weights, out, count);
+    case 2:
+      return correlate<T, 2>(in, offsets, weights, out, count);
+    case 4:
+      return correlate<T, 4>(in, offsets, weights, out, count);
+    case 9:
+      return correlate<T, 9>(in, offsets, weights, out, count);
+  }
+  for (int64_t i = 0; i < count; i += kLanes<T>) {
+    Vector<T> total{};
+    for (int64_t k = 0; k < taps; ++k) total += filled(weights[k]) * load(in + offsets[k] + i);
+    store(out + i, total);
+  }
+}
+
+// sums[k] += sum over i < count of grad[i] * in[offsets[k] + i].
+template <typename T, int kTaps>
+void correlate_grad(const T* in, const int64_t* offsets, const T* grad, double* sums, int64_t count) {
+  Vector<T> total[kTaps] = {};
+  for (int64_t i = 0; i < count; i += kLanes<T>) {
+    const Vector<T> g = load(grad + i);
+    for (int k = 0; k < kTaps; ++k) total[k] += g * load(in + offsets[k] + i);
+  }
+  for (int k = 0; k < kTaps; ++k) sums[k] += sum_of<T>(total[k]);
+}
+
+// One thread's room for a plane.
+template <typename T>
+class Plane {
+ public:
+  explicit Plane(const Geometry& geometry) : g_(geometry) {
+    const int64_t stride = g_.stride;
+    rows_ = ((g_.out_height - 1) * stride + g_.kernel_height + stride - 1) / stride;
+    row_ = ((g_.out_width - 1) * stride + g_.kernel_width + stride - 1) / stride;
+    count_ = in_vectors((g_.out_height - 1) * row_ + g_.out_width);
+    phase_count_ = in_vectors(rows_ * row_);
+    phase_size_ = phase_count_ + kLanes<T>;
+    taps_.resize(stride * stride);
+    for (int64_t i = 0; i < g_.kernel_height; ++i) {
+      for (int64_t j = 0; j < g_.kernel_width; ++j) {
+        const int64_t phase = i % stride * stride + j % stride, shift = i / stride * row_ + j / stride;
+        taps_[phase].push_back({i * g_.kernel_width + j, shift});
+        offsets_.push_back(phase * phase_size_ + shift);
+        lead_ = std::max(lead_, shift);
+      }
+    }
+    const int64_t size = stride * stride * phase_size_ + lead_ + kLanes<T>;
+    in_.assign(size, T(0));
+    in_grad_.assign(size, T(0));
+    out_.assign(count_, T(0));
+    grad_.assign(lead_ + std::max(count_, phase_count_) + kLanes<T>, T(0));
+  }
+
+  void forward(const T* in, const T* weights, T* out) {
+    read(in);
+    correlate(in_.data(), offsets_.data(), weights, taps(), out_.data(), count_);
+    for (int64_t y = 0; y < g_.out_height; ++y) {
+      for (int64_t x = 0; x < g_.out_width; ++x) out[y * g_.out_width + x] = out_[y * row_ + x];
+    }
+  }
+
+  void read_grad(const T* grad) {
+    for (int64_t y = 0; y < g_.out_height; ++y) {
+      for (int64_t x = 0; x < g_.out_width; ++x) grad_[lead_ + y * row_ + x] = grad[y * g_.out_width + x];
+    }
+  }
+
+  // Of the gradient that was read last; adds to `sums`.
+  void weights_grad(const T* in, double* sums) {
+    read(in);
+    const T* grad = grad_.data() + lead_;
+    int64_t k = 0;
+    for (; k + 9 <= taps(); k += 9) correlate_grad<T, 9>(in_.data(), &offsets_[k], grad, sums + k, count_);
+    for (; k < taps(); ++k) correlate_grad<T, 1>(in_.data(), &offsets_[k], grad, sums + k, count_);
+  }
+
+  // Of the gradient that was read last.
+  void in_grad(const T* weights, T* in_grad) {
+    for (size_t phase = 0; phase < taps_.size(); ++phase) {
+      phase_offsets_.clear();
+      phase_weights_.clear();
+      for (const Tap& tap : taps_[phase]) {
+        phase_offsets_.push_back(lead_ - tap.shift);
+        phase_weights_.push_back(weights[tap.index]);
+      }
+      correlate(grad_.data(), phase_offsets_.data(), phase_weights_.data(), int64_t(phase_weights_.size()),
+                in_grad_.data() + phase * phase_size_, phase_count_);
+    }
+    for (int64_t y = 0; y < g_.height; ++y) {
+      T* to = in_grad + y * g_.width;
+      const int64_t end = is_read(y) ? columns_read() : 0;
+      each_run(end, [&](int64_t first, int64_t step, int64_t at, int64_t n) {
+        const T* from = in_grad_.data() + row_of(y) + at;
+        for (int64_t i = 0; i < n; ++i) to[first + step * i] = from[i];
+      });
+      std::fill(to + end, to + g_.width, T(0));
+    }
+  }
+
+ private:
+  struct Tap {
+    int64_t index, shift;
+  };
+
+  static int64_t in_vectors(int64_t count) { return (count + kLanes<T> - 1) / kLanes<T> * kLanes<T>; }
+  int64_t taps() const { return int64_t(offsets_.size()); }
+
+  void read(const T* in) {
+    for (int64_t y = 0; y < g_.height; ++y) {
+      if (!is_read(y)) break;
+      const T* from = in + y * g_.width;
+      each_run(columns_read(), [&](int64_t first, int64_t step, int64_t at, int64_t n) {
+        T* to = in_.data() + row_of(y) + at;
+        for (int64_t i = 0; i < n; ++i) to[i] = from[first + step * i];
+      });
+    }
+  }
+
+  // The last rows and columns are read by no tap where the stride leaves them over.
+  bool is_read(int64_t y) const { return (y + g_.top) / g_.stride < rows_; }
+  int64_t columns_read() const { return std::clamp<int64_t>(row_ * g_.stride - g_.left, 0, g_.width); }
+
+  // Where the phases hold row y, as far as y decides it.
+  int64_t row_of(int64_t y) const {
+    return (y + g_.top) % g_.stride * g_.stride * phase_size_ + (y + g_.top) / g_.stride * row_;
+  }
+
+  // Calls f(first, step, at, n) for each phase of a row: its columns first + step * i lie at + i, for i < n.
+  template <typename F>
+  void each_run(int64_t end, F f) const {
+    if (g_.stride == 1) return f(0, 1, g_.left, end);
+    for (int64_t first = 0; first < std::min(g_.stride, end); ++first) {
+      const int64_t column = first + g_.left, n = (end - first + g_.stride - 1) / g_.stride;
+      const int64_t at = column % g_.stride * phase_size_ + column / g_.stride;
+      if (g_.stride == 2) {
+        f(first, 2, at, n);
+      } else {
+        f(first, g_.stride, at, n);
+      }
+    }
+  }
+
+  const Geometry& g_;
+  int64_t rows_, row_, count_, phase_count_, phase_size_, lead_ = 0;
+  std::vector<std::vector<Tap>> taps_;
+  std::vector<int64_t> offsets_, phase_offsets_;
+  std::vector<T> in_, in_grad_, out_, grad_, phase_weights_;
+};
+
+template <typename T>
+void forward(const Geometry& g, const T* x, const T* weights, T* out) {
+  const int64_t taps = g.kernel_height * g.kernel_width;
+#pragma omp parallel
+  {
+    Plane<T> plane(g);
+#pragma omp for
+    for (int64_t i = 0; i < g.images * g.channels; ++i) {
+      plane.forward(x + i * g.height * g.width, weights + i % g.channels * taps, out + i * g.out_height * g.out_width);
+    }
+  }
+}
+
+// A thread takes whole channels, so that the sums do not depend on the number of threads.
+template <typename T>
+void backward(const Geometry& g, const T* x, const T* weights, const T* grad, T* x_grad, T* weights_grad) {
+  const int64_t taps = g.kernel_height * g.kernel_width;
+#pragma omp parallel
+  {
+    Plane<T> plane(g);
+    std::vector<double> sums(taps);
+#pragma omp for
+    for (int64_t c = 0; c < g.channels; ++c) {
+      std::fill(sums.begin(), sums.end(), 0.0);
+      for (int64_t n = 0; n < g.images; ++n) {
+        const int64_t i = n * g.channels + c;
+        plane.read_grad(grad + i * g.out_height * g.out_width);
+        if (weights_grad) plane.weights_grad(x + i * g.height * g.width, sums.data());
+        if (x_grad) plane.in_grad(weights + c * taps, x_grad + i * g.height * g.width);
+      }
+      if (weights_grad) {
+        for (int64_t k = 0; k < taps; ++k) weights_grad[c * taps + k] = T(sums[k]);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+#define DEFINE(T)                                                                                        \
+  extern "C" void depthwise_conv2d_##T(const Geometry* g, const T* x, const T* weights, T* out) {        \
+    forward(*g, x, weights, out);                                                                        \
+  }                                                                                                      \
+  extern "C" void depthwise_conv2d_grad_##T(const Geometry* g, const T* x, const T* weights,             \
+                                            const T* grad, T* x_grad, T* weights_grad) {                 \
+    backward(*g, x, weights, grad, x_grad, weights_grad);                                                \
+  }
+DEFINE(float)
+DEFINE(double)

@@ -1,0 +1,109 @@
+"""C++ sources of ours, compiled for this machine when they are first used, and kept in the user's cache."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from runtime.cache import cached
+from runtime.errors import UserError, last_line
+
+COMPILERS = ("c++", "g++", "clang++")
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-fno-math-errno")
+LIBRARY = "library.so"
+LIMIT = 64 * 2**20  # bytes of all that was compiled; a library of ours has 0.1 MB
+PATIENCE = 300  # seconds
+_refusal = ""
+
+
+class _NativeError(UserError):
+    """There is no compiled library."""
+
+
+def refuse(reason: str) -> None:
+    """Lets this process do without compiled libraries, for this reason; an empty one lets it have them again."""
+    global _refusal
+    _refusal = reason
+
+
+def library(sources: tuple[Path, ...], openmp: Path | None = None) -> tuple[ctypes.CDLL | None, str]:
+    """A library, compiled if the cache has none from these sources, this compiler and this CPU.
+
+    Args:
+        sources: C++ files, and the headers that they include.
+        openmp: The OpenMP runtime that the process has already, to share its threads; without one, one thread works.
+
+    Returns:
+        The library and what has compiled it; or None, and why it is not there: what it would compute must be computed
+        otherwise. The process asks once.
+    """
+    return (None, _refusal) if _refusal else _library(sources, openmp)
+
+
+@functools.cache
+def _library(sources: tuple[Path, ...], openmp: Path | None) -> tuple[ctypes.CDLL | None, str]:
+    try:
+        return _compiled(sources, openmp)
+    except _NativeError as error:
+        return None, str(error)
+
+
+def _compiled(sources: Sequence[Path], openmp: Path | None) -> tuple[ctypes.CDLL, str]:
+    compiler, version = _compiler()
+    flags = [*FLAGS, *(["-fopenmp"] if openmp else [])]
+    code = [source.read_bytes() for source in sources]
+    parts: list[str | bytes] = [version, *flags, str(openmp), _cpu(), *code]
+
+    def make(folder: Path) -> None:
+        units = [str(source) for source in sources if source.suffix != ".h"]
+        if openmp:  # -fopenmp must not bring a second runtime along when the objects are linked
+            units = [_run([compiler, *flags, "-c", unit, "-o", f"{folder}/{i}.o"]) for i, unit in enumerate(units)]
+            units.append(str(openmp))
+        _run([compiler, *(flag for flag in flags if flag != "-fopenmp"), *units, "-o", f"{folder}/{LIBRARY}"])
+        for part in folder.glob("*.o"):
+            part.unlink()
+
+    try:
+        return ctypes.CDLL(str(cached("native", parts, make, LIMIT) / LIBRARY)), version
+    except OSError as error:
+        raise _NativeError(f"what was compiled cannot be kept or loaded: {last_line(error)}") from error
+
+
+def _run(command: Sequence[str]) -> str:
+    """Runs the compiler; returns what it has written, the last word of the command."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise _NativeError(f"{command[0]} does not run: {last_line(error)}") from error
+    if done.returncode:
+        errors = [line for line in done.stderr.splitlines() if "error" in line.lower()] or [f"code {done.returncode}"]
+        raise _NativeError(f"{command[0]} fails: {errors[0]}")
+    return command[-1]
+
+
+def _compiler() -> tuple[str, str]:
+    """Path and version of the C++ compiler: $CXX, or the first of COMPILERS."""
+    names = [os.environ["CXX"]] if os.environ.get("CXX") else COMPILERS
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        raise _NativeError(f"no C++ compiler is found ({', '.join(names)})")
+    try:
+        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=PATIENCE, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise _NativeError(f"{path} does not run: {last_line(error)}") from error
+    return path, done.stdout.partition("\n")[0]
+
+
+def _cpu() -> str:
+    """What -march=native depends on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    return "\n".join(line for line in lines if line.startswith(("vendor_id", "cpu family", "model", "flags", "CPU ")))
