@@ -8,11 +8,15 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import re
+import resource
 import sys
 from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc malloc.h
+_MADV_HUGEPAGE = 14  # Linux mman.h
 _CPUINFO = Path("/proc/cpuinfo")
+_is_kept = False  # what is freed in this process
 
 
 def mkl_vector_path(cpuinfo: str) -> str | None:
@@ -51,12 +55,53 @@ def tune_mkl() -> str:
 
 
 def tune_malloc() -> str:
-    """Lets malloc keep freed blocks, as page faults cost more than an element-wise operation.
+    """Lets malloc keep freed blocks, as page faults cost more than an element-wise operation, and in large pages.
 
     Returns a line for the plan.
     """
     if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
         return "allocator as it comes (no glibc)"
     libc = ctypes.CDLL("libc.so.6")
-    kept = [libc.mallopt(name, 2**31 - 1) for name in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD)]
-    return "malloc keeps freed blocks" if all(kept) else "malloc refused its settings"
+    kept = [libc.mallopt(name, value) for name, value in ((_M_MMAP_THRESHOLD, 2**31 - 1), (_M_TRIM_THRESHOLD, -1))]
+    if not all(kept):
+        return "malloc refused its settings"
+    global _is_kept
+    _is_kept = True
+    return "malloc keeps freed blocks" + ", in large pages" * _ask_for_large_pages(libc)
+
+
+def _ask_for_large_pages(libc: ctypes.CDLL) -> bool:
+    """Asks for pages of 2 MB for the heap, which a training step walks through faster, by a tenth to a sixth.
+
+    The kernel grants them to a range of addresses, where it must be asked at all. So the heap is given half of the
+    machine's memory as addresses beforehand; only what is written takes memory. Measured with TSM-MobileNetV2 on an
+    Intel Xeon, two clips in turns: 0.86 to 0.96 s a step against 1.01 to 1.17 s; MALLOC's own way, the variable
+    GLIBC_TUNABLES=glibc.malloc.hugetlb=1, must be there before the process is: 0.90 to 0.95 s.
+    """
+    try:
+        state = Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
+        limits = [resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
+        if "[madvise]" not in state or set(limits) != {resource.RLIM_INFINITY}:
+            return "[always]" in state
+        block = 2**30
+        libc.malloc.restype = ctypes.c_void_p
+        count = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // block // 2
+        blocks = [libc.malloc(ctypes.c_size_t(block)) for _ in range(count)]
+        for address in blocks:
+            libc.free(ctypes.c_void_p(address))
+        heap = re.search(r"^([0-9a-f]+)-([0-9a-f]+) .*\[heap\]$", Path("/proc/self/maps").read_text(), re.MULTILINE)
+        if heap is None:
+            return False
+        start, end = (int(place, 16) for place in heap.groups())
+        return not libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_HUGEPAGE)
+    except OSError:
+        return False
+
+
+def give_memory_back() -> None:
+    """Gives all that malloc keeps back to the system; what comes next is kept as before."""
+    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL("libc.so.6")
+        libc.malloc_trim(0)
+        if _is_kept:
+            _ask_for_large_pages(libc)

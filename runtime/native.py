@@ -13,9 +13,10 @@ from pathlib import Path
 
 from runtime.cache import cached
 from runtime.errors import UserError, last_line
+from runtime.owned import temporary_folder
 
 COMPILERS = ("c++", "g++", "clang++")
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-fno-math-errno")
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-fno-math-errno")
 LIBRARY = "library.so"
 LIMIT = 64 * 2**20  # bytes of all that was compiled; a library of ours has 0.1 MB
 PATIENCE = 300  # seconds
@@ -61,13 +62,11 @@ def _compiled(sources: Sequence[Path], openmp: Path | None) -> tuple[ctypes.CDLL
     parts: list[str | bytes] = [version, *flags, str(openmp), _cpu(), *code]
 
     def make(folder: Path) -> None:
-        units = [str(source) for source in sources if source.suffix != ".h"]
-        if openmp:  # -fopenmp must not bring a second runtime along when the objects are linked
-            units = [_run([compiler, *flags, "-c", unit, "-o", f"{folder}/{i}.o"]) for i, unit in enumerate(units)]
-            units.append(str(openmp))
-        _run([compiler, *(flag for flag in flags if flag != "-fopenmp"), *units, "-o", f"{folder}/{LIBRARY}"])
-        for part in folder.glob("*.o"):
-            part.unlink()
+        with temporary_folder() as objects:  # -fopenmp must not bring another runtime along when they are linked
+            units = [source for source in sources if source.suffix != ".h"]
+            made = [_run([compiler, *flags, "-c", str(unit), "-o", f"{objects}/{unit.stem}.o"]) for unit in units]
+            shared = [str(openmp)] if openmp else []
+            _run([compiler, "-shared", *made, *shared, "-o", f"{folder}/{LIBRARY}"])
 
     try:
         return ctypes.CDLL(str(cached("native", parts, make, LIMIT) / LIBRARY)), version

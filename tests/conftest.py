@@ -1,8 +1,6 @@
 """What several rooms' tests share: the embedded data set in small, and the commands as functions."""
 
-import ctypes
 import gc
-import platform
 import runpy
 import signal
 from pathlib import Path
@@ -12,6 +10,7 @@ import torch
 
 from datasets.demo import write_demo_dataset
 from runtime.command import clear_errors
+from runtime.cpu import give_memory_back
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -30,8 +29,7 @@ def memory_given_back():
     """Gives what a file of tests has freed back to the system: the commands tell malloc to keep it, of each test."""
     yield
     gc.collect()
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    give_memory_back()
 
 
 @pytest.fixture(scope="session")

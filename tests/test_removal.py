@@ -14,6 +14,7 @@ ANYWHERE = {"rmtree", "unlink", "rmdir", "removedirs", "rename", "renames", "mov
 OF_OS = {"remove", "replace"}
 ALLOWED = {
     "runtime/owned.py": "the room",
+    "runtime/cache.py": "entries of the user's cache that it has made itself, damaged or not used for longest",
     "engine/log.py": "cuts off what a killed run has logged after its checkpoint, of a file that it has checked",
 }
 

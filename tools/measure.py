@@ -7,7 +7,6 @@ machine does, and taking turns spreads what it does depend on (caches, clock) ov
 from __future__ import annotations
 
 import argparse
-import ctypes
 import datetime
 import json
 import math
@@ -31,6 +30,7 @@ from alignment.reports.environment import cpu
 from configs.presets import preset_for_model
 from deploy.engines import versions
 from runtime import command
+from runtime.cpu import give_memory_back
 from runtime.errors import UserError
 from runtime.fresh_process import in_fresh_process
 
@@ -91,7 +91,7 @@ class Engine:
     """
 
     label: str
-    open: Callable[[Job], Work]
+    open: Callable[[Any], Work]
     rounds: int = sys.maxsize
 
 
@@ -114,7 +114,7 @@ class Row:
 # One process for each engine
 
 
-def measure(job: Job, engines: dict[str, Engine], rounds: int) -> dict[str, Row]:
+def measure(job: Any, engines: dict[str, Engine], rounds: int) -> dict[str, Row]:
     """Runs all engines in turns.
 
     Raises:
@@ -161,7 +161,7 @@ def _quietly(function: Callable[..., Any], *arguments: Any) -> None:
     function(*arguments)
 
 
-def _serve(connection: Connection, engine: Engine, job: Job) -> None:
+def _serve(connection: Connection, engine: Engine, job: Any) -> None:
     """The process of an engine: prepares, then does one turn for each message."""
     try:
         work = engine.open(job)
@@ -172,7 +172,7 @@ def _serve(connection: Connection, engine: Engine, job: Job) -> None:
             start = time.process_time()
             second = work()
             seconds = time.process_time() - start
-            _give_memory_back()
+            give_memory_back()  # the next engine may have it
             peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             connection.send((seconds, peak_mb, np.stack([first, second])))
     except EOFError:
@@ -189,12 +189,6 @@ def _answer(connection: Connection) -> Any:
     if isinstance(answer, Exception):
         raise answer
     return answer
-
-
-def _give_memory_back() -> None:
-    """Lets the next engine have the memory that this one keeps for itself under the allocator setting."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -280,6 +274,13 @@ def _with_weights(model, job: Job):
 # Command and report
 
 
+def start_alike() -> None:
+    """Lets the processes that are measured start with one thread, and with no setting of the caller's shell."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    for name in SETTINGS:
+        os.environ.pop(name, None)
+
+
 def run(
     description: str,
     engines: dict[str, Engine],
@@ -304,9 +305,7 @@ def run(
         UserError: A flag is not possible, or an engine fails.
     """
     args = _parse(description, engines, argv)
-    os.environ["OMP_NUM_THREADS"] = "1"
-    for name in SETTINGS:  # "as it comes" must not depend on the caller's shell
-        os.environ.pop(name, None)
+    start_alike()
     chosen = {name: engines[name] for name in args.engines}
     report: dict[str, Any] = {"title": description, "machine": machine(), "rounds": args.rounds, "models": {}}
     peak = in_fresh_process(peak_gflops) if multiply_adds else 0.0

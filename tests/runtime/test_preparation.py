@@ -113,3 +113,36 @@ def test_a_static_graph_is_not_mixed(monkeypatch):
     preparation.check_precision("none", to_static=True)
     with pytest.raises(UserError, match="--to_static trains in float32: leave out --amp float16"):
         preparation.check_precision("float16", to_static=True)
+
+
+LARGE = """
+import re, resource
+{limit}
+from runtime import cpu
+word = cpu.tune_malloc()
+block = bytearray(64 * 2**20)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+del block
+block = bytearray(b"x") * (64 * 2**20)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+heap = open("/proc/self/smaps").read().partition("[heap]")[2]
+print(word, "|", re.search(r"AnonHugePages: *(\\d+) kB", heap).group(1))
+print(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read()).group(1))
+"""
+
+
+@pytest.mark.parametrize("limit", ["", "resource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32))"])
+def test_the_heap_is_in_large_pages_where_the_kernel_grants_them(limit):
+    """And takes no more memory for it; a process whose addresses are counted asks for none beforehand."""
+    state = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if sys.platform != "linux" or not state.is_file() or "[madvise]" not in state.read_text():
+        pytest.skip("this system does not leave it to the programs whether pages are large")
+    done = subprocess.run(
+        [sys.executable, "-c", LARGE.format(limit=limit)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    faults, word, peak = done.stdout.splitlines()
+    assert int(faults) < 500  # of 16384 pages that were there before
+    assert int(peak) < 200 * 1024
+    said, _, large = word.partition(" | ")
+    assert said == "malloc keeps freed blocks" + ", in large pages" * (not limit)
+    assert (int(large) >= 32 * 1024) == (not limit)
