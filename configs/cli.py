@@ -169,9 +169,12 @@ def add_engine_flags(parser: argparse.ArgumentParser, engines: Iterable[str], pr
     section = parser.add_argument_group("engine")
     section.add_argument(
         "--engine", choices=("auto", "dygraph", *engines), default="auto",
-        help="what computes: the model itself (dygraph), or an engine from its graph; auto (default): Paddle Inference "
-        "for many views on CPU, else dygraph",
+        help="what computes: the model itself (dygraph), or an engine from its graph; auto (default): on CPU the "
+        "fastest engine that is installed, else dygraph",
     )  # fmt: skip
+    section.add_argument(
+        "--no_cache", action="store_true", help="keep no graph in ~/.cache/actionalign, and take none from there"
+    )
     section.add_argument("--precision", choices=tuple(precisions), default="fp32", help="of the engine")
     section.add_argument(
         "--views_per_pass", type=command.count, default=0, help="views in one forward pass; 0: 64 frames"

@@ -1,9 +1,15 @@
-"""A recognizer whose logits an engine computes: what test.py and predict.py run where there is much to compute."""
+"""A recognizer whose logits an engine computes: what test.py and predict.py run on CPU.
+
+Making a graph takes 1 to 3 s, so graphs are kept in the user's cache, by a digest of all that decides them, and for
+each engine that has loaded one the certificate that its logits are the model's.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+import hashlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,42 +17,68 @@ import paddle
 from paddle import nn
 
 from deploy.artifact import ArtifactError
-from deploy.engines import ENGINES, check_settings, open_graph, with_precision
+from deploy.engines import ENGINES, check_settings, default_engine, open_graph, versions, with_precision
+from deploy.formats import Graph
 from deploy.interface import Engine, EngineError, Settings
 from deploy.parity import TOLERANCE
 from deploy.signature import Signature
 from deploy.writers import write_graph
+from runtime import cpu
+from runtime.cache import cached
 from runtime.command import say
 from runtime.owned import temporary_folder
 
-# Making and checking a graph takes 1 to 4 s, and saves 0.1 s (TSM) to 0.4 s (MVF) of a view of ResNet-50 at 224 pixels
-# on one core of an AMD EPYC (Zen 4).
+# Where no graph is kept, making and checking one pays for so many views: it saves 0.1 s (TSM) to 0.4 s (MVF) of a view
+# of ResNet-50 at 224 pixels on one core of an AMD EPYC (Zen 4).
 MANY_VIEWS = 16
+GRAPHS, CERTIFICATES = "graphs", "certificates"  # kinds in the cache
+LIMIT = 2 * 2**30  # bytes of each
+NOTE = "note.txt"  # of a certificate
+
+Parts = tuple[str, ...]  # what decides an entry of the cache
 
 
 class CompiledRecognizer(nn.Layer):
-    """Maps clips [N, T, 3, H, W] to logits [N, K] by an engine; its first clip is computed by the model as well.
+    """Maps clips [N, T, 3, H, W] to logits [N, K] by an engine; of the first clip the model computes them as well.
 
     Args:
         model: In eval mode.
         engine: Runs the graph of it.
+        parts: What decides whether the engine computes this graph right here; with them it is asked once, for the first
+            clip that ever comes, and without them once in each process.
     """
 
-    def __init__(self, model: nn.Layer, engine: Engine) -> None:
+    def __init__(self, model: nn.Layer, engine: Engine, parts: Parts = ()) -> None:
         super().__init__()
         self.model = model
         self.engine = engine
+        self.parts = parts
         self.checked = False
 
     def forward(self, clips: paddle.Tensor) -> paddle.Tensor:
         """Logits; raises EngineError if those of the very first clip are not the model's."""
         logits = self.engine(clips.numpy())
         if not self.checked:
-            self._check(logits[:1], self.model(clips[:1]).numpy())
+            say(f"note: {self._certified(lambda: self._note(logits[:1], self.model(clips[:1]).numpy()))}", error=True)
             self.checked = True
         return paddle.to_tensor(logits)
 
-    def _check(self, found: np.ndarray, expected: np.ndarray) -> None:
+    def _certified(self, note: Callable[[], str]) -> str:
+        """The note on how the logits of a clip agree, from the cache if it is there."""
+        if not self.parts:
+            return note()
+        kept = []
+
+        def make(folder: Path) -> None:
+            kept.append(note())
+            (folder / NOTE).write_text(kept[0], encoding="utf-8")
+
+        try:
+            return (cached(CERTIFICATES, self.parts, make, LIMIT) / NOTE).read_text(encoding="utf-8")
+        except OSError:  # the cache cannot be written, or was removed meanwhile
+            return kept[0] if kept else note()
+
+    def _note(self, found: np.ndarray, expected: np.ndarray) -> str:
         name, precision = self.engine.facts["engine"], self.engine.facts["precision"]
         difference, scale = float(np.abs(found - expected).max()), float(np.abs(expected).max())
         if precision == "fp32" and not difference <= TOLERANCE * max(scale, 1.0):
@@ -55,15 +87,19 @@ class CompiledRecognizer(nn.Layer):
                 "take --engine dygraph"
             )
         top1 = "the same class" if found.argmax() == expected.argmax() else "another class"
-        say(
-            f"note: computed by {name} in {precision}; logits of the first clip differ by {difference:.1e} "
-            f"({difference / max(scale, 1e-30):.1e} of the largest) from the model's own, {top1} comes first",
-            error=True,
+        return (
+            f"computed by {name} in {precision}; logits of the first clip differ by {difference:.1e} "
+            f"({difference / max(scale, 1e-30):.1e} of the largest) from the model's own, {top1} comes first"
         )
 
 
 def compiled(
-    model: nn.Layer, clip_shape: Sequence[int], num_views: int, engine: str = "auto", settings: Settings | None = None
+    model: nn.Layer,
+    clip_shape: Sequence[int],
+    num_views: int,
+    engine: str = "auto",
+    settings: Settings | None = None,
+    recipe: str = "",
 ) -> tuple[nn.Layer, str]:
     """The model as it is, or in an engine, and the name of what computes.
 
@@ -71,22 +107,25 @@ def compiled(
         model: Recognizer in eval mode.
         clip_shape: (T, 3, H, W) of the views.
         num_views: Views that are to be computed.
-        engine: A key of ENGINES, `dygraph`, or `auto` to choose by the views and the device.
+        engine: A key of ENGINES, `dygraph`, or `auto`: on CPU the first engine that is installed, unless its graph
+            would be made for a few views only and not be kept.
         settings: How an engine computes; the GPU is the one that Paddle uses here.
+        recipe: Of the model, as JSON; with it the graph is kept in the user's cache, or found there.
 
     Raises:
         EngineError: The engine is asked for by name and is not installed, or cannot run this model here.
     """
     settings = settings or Settings()
-    pays = paddle.get_device() == "cpu" and settings.tune and num_views >= MANY_VIEWS
-    chosen = "paddle" if pays or settings.precision != "fp32" else "dygraph"
-    name = chosen if engine == "auto" else engine
+    is_cpu = paddle.get_device() == "cpu"
+    pays = is_cpu and settings.tune and (bool(recipe) or num_views >= MANY_VIEWS)
+    chosen = default_engine(settings) if pays else "paddle" if settings.precision != "fp32" else None
+    name = (chosen or "dygraph") if engine == "auto" else engine
     if name == "dygraph":
         if (precision := settings.precision) != "fp32":
             raise EngineError(f"--precision {precision} is an engine's: {with_precision(precision)}")
         return model, name
     try:
-        return CompiledRecognizer(model, _engine_of(model, Signature.of_clips(clip_shape), name, settings)), name
+        return _recognizer(model, Signature.of_clips(clip_shape), name, settings, recipe), name
     except (ArtifactError, EngineError) as error:
         if engine != "auto" or settings.precision != "fp32":
             raise
@@ -94,11 +133,48 @@ def compiled(
         return model, "dygraph"
 
 
-def _engine_of(model: nn.Layer, signature: Signature, name: str, settings: Settings) -> Engine:
-    """An engine that has loaded the graph of a model; nothing is left on the disk."""
+def _recognizer(
+    model: nn.Layer, signature: Signature, name: str, settings: Settings, recipe: str
+) -> CompiledRecognizer:
+    """A model in an engine that has loaded its graph."""
     device, _, number = paddle.get_device().partition(":")
     if device == "gpu" and name in ENGINES and device in ENGINES[name].devices:
         settings = dataclasses.replace(settings, gpu=int(number or 0))
     check_settings(name, settings)
-    with temporary_folder() as folder:
-        return open_graph(name, write_graph(ENGINES[name].formats[0], model, signature, Path(folder)), settings)
+    form = ENGINES[name].formats[0]
+    if recipe:
+        made_by = [f"{package} {version}" for package, version in versions("numpy", "onnx", "paddle2onnx").items()]
+        parts = (form, recipe, str(signature.to_dict()), _weights_digest(model), _sources_digest(), *made_by)
+        try:
+            folder = cached(GRAPHS, parts, functools.partial(_write, form, model, signature), LIMIT)
+            engine = open_graph(name, Graph(form, folder, signature), settings)
+            certified_by = (name, str(settings), str(settings.num_threads), cpu.identity())
+            return CompiledRecognizer(model, engine, (*parts, *certified_by))
+        except OSError as error:
+            say(f"note: the graph is not kept: {error.strerror or error}", error=True)
+    with temporary_folder() as place:
+        _write(form, model, signature, Path(place))
+        return CompiledRecognizer(model, open_graph(name, Graph(form, Path(place), signature), settings))
+
+
+def _write(form: str, model: nn.Layer, signature: Signature, folder: Path) -> None:
+    write_graph(form, model, signature, folder)
+
+
+def _weights_digest(model: nn.Layer) -> str:
+    """SHA-256 of names, shapes, types and values of all that a model keeps."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        array = np.ascontiguousarray(tensor.numpy())
+        digest.update(f"{name} {array.shape} {array.dtype} ".encode())
+        digest.update(array.data)
+    return digest.hexdigest()
+
+
+@functools.cache
+def _sources_digest() -> str:
+    """SHA-256 of the code that builds a network and writes its graph."""
+    root, digest = Path(__file__).parents[1], hashlib.sha256()
+    for path in sorted([*(root / "models").rglob("*.py"), *(root / "deploy").rglob("*.py")]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

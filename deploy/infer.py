@@ -48,7 +48,9 @@ def add_graph_flags(parser: argparse.ArgumentParser) -> None:
     """Adds what chooses an engine and how it computes."""
     section = parser.add_argument_group("engine")
     section.add_argument(
-        "--engine", choices=tuple(ENGINES), help="what computes (default: the first one that reads what is there)"
+        "--engine",
+        choices=tuple(ENGINES),
+        help="what computes (default: the fastest that is installed and reads what is there)",
     )
     section.add_argument("--precision", choices=PRECISIONS, help="of the computation (default: the artifact's)")
     section.add_argument(

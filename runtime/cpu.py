@@ -38,6 +38,15 @@ def mkl_vector_path(cpuinfo: str) -> str | None:
     return "5" if {"avx2", "fma"} <= flags else None
 
 
+def identity() -> str:
+    """What code that was compiled for this CPU depends on."""
+    try:
+        lines = _CPUINFO.read_text().split("\n\n")[0].splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    return "\n".join(line for line in lines if line.startswith(("vendor_id", "cpu family", "model", "flags", "CPU ")))
+
+
 def has_bf16() -> bool:
     """Whether this CPU multiplies in bfloat16."""
     return _CPUINFO.is_file() and bool({"avx512_bf16", "amx_bf16"} & set(_CPUINFO.read_text().split()))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import platform
 import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from runtime import cpu
 from runtime.cache import cached
 from runtime.errors import UserError, last_line
 from runtime.owned import temporary_folder
@@ -59,7 +59,7 @@ def _compiled(sources: Sequence[Path], openmp: Path | None) -> tuple[ctypes.CDLL
     compiler, version = _compiler()
     flags = [*FLAGS, *(["-fopenmp"] if openmp else [])]
     code = [source.read_bytes() for source in sources]
-    parts: list[str | bytes] = [version, *flags, str(openmp), _cpu(), *code]
+    parts: list[str | bytes] = [version, *flags, str(openmp), cpu.identity(), *code]
 
     def make(folder: Path) -> None:
         with temporary_folder() as objects:  # -fopenmp must not bring another runtime along when they are linked
@@ -97,12 +97,3 @@ def _compiler() -> tuple[str, str]:
     except (OSError, subprocess.SubprocessError) as error:
         raise _NativeError(f"{path} does not run: {last_line(error)}") from error
     return path, done.stdout.partition("\n")[0]
-
-
-def _cpu() -> str:
-    """What -march=native depends on."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
-    except OSError:
-        return f"{platform.machine()} {platform.processor()}"
-    return "\n".join(line for line in lines if line.startswith(("vendor_id", "cpu family", "model", "flags", "CPU ")))

@@ -13,7 +13,7 @@ from configs import cli
 from datasets import VideoDataset, unlabeled
 from deploy import compiled as module
 from deploy.compiled import MANY_VIEWS, CompiledRecognizer, compiled
-from deploy.engines import COMPUTED, ENGINES
+from deploy.engines import COMPUTED, ENGINES, default_engine
 from deploy.interface import Engine, EngineError, Settings
 from deploy.signature import Signature
 from engine.evaluation import run_of
@@ -30,11 +30,12 @@ def flags(checkpoint, *more):
     return parser.parse_args(["--pretrained", str(checkpoint), *more])
 
 
-def compile_for(args, loaded, videos=MANY_VIEWS):
-    """The model that test.py would run on so many videos."""
+def compile_for(args, loaded, videos=MANY_VIEWS, kept=False):
+    """The model that test.py would run on so many videos, its graph kept or not."""
     num_views, *shape = VideoDataset(unlabeled(["absent.mp4"] * videos), loaded.recipe, "test").sample_shape
     settings = Settings(args.precision, args.threads, tune=not args.no_tune)
-    return compiled(loaded.model, shape, num_views * videos, args.engine, settings)
+    recipe = loaded.recipe.to_json() if kept else ""
+    return compiled(loaded.model, shape, num_views * videos, args.engine, settings, recipe)
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +86,85 @@ def test_auto_takes_an_engine_where_it_pays(more, videos, chosen, checkpoint):
     loaded = load_pretrained(args.pretrained, cli.asked(args))
     model, name = compile_for(args, loaded, videos)
     assert isinstance(model, CompiledRecognizer) == chosen
-    assert name == ("paddle" if chosen else "dygraph")
+    assert name == ((more or ("", default_engine(Settings())))[1] if chosen else "dygraph")
+
+
+@pytest.fixture
+def empty_cache(monkeypatch, tmp_path):
+    """A cache with nothing in it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "actionalign"
+
+
+def forbidden(*_, **__):
+    raise AssertionError("this was to come from the cache")
+
+
+@pytest.mark.parametrize("engine", ["paddle", "onnxruntime", "openvino", "auto"])
+def test_a_graph_that_was_made_is_used_again_without_the_model(
+    engine, checkpoint, clips, empty_cache, monkeypatch, capsys
+):
+    if engine != "auto":
+        pytest.importorskip("paddle2onnx")
+        pytest.importorskip(engine)
+    args = flags(checkpoint, "--engine", engine)
+    loaded = load_pretrained(args.pretrained, cli.asked(args))
+    first, name = compile_for(args, loaded, videos=1, kept=True)
+    assert name == (default_engine(Settings()) if engine == "auto" else engine)
+    before = first(paddle.to_tensor(clips)).numpy()
+    note = capsys.readouterr().err
+    loaded = load_pretrained(args.pretrained, cli.asked(args))
+    monkeypatch.setattr(module, "write_graph", forbidden)
+    monkeypatch.setattr(type(loaded.model), "forward", forbidden)
+    again, _ = compile_for(args, loaded, videos=1, kept=True)
+    assert np.array_equal(again(paddle.to_tensor(clips)).numpy(), before)
+    assert capsys.readouterr().err == note
+    assert sorted(kind.name for kind in empty_cache.iterdir()) == ["certificates", "graphs"]
+
+
+@pytest.mark.parametrize("change", ["weights", "recipe", "views", "source"])
+def test_what_decides_a_graph_decides_its_entry(change, checkpoint, empty_cache, monkeypatch):
+    args = flags(checkpoint, "--engine", "paddle")
+    loaded = load_pretrained(args.pretrained, cli.asked(args))
+    shape = [8, 3, 32, 32]
+    monkeypatch.setattr(module, "write_graph", lambda form, model, signature, folder: (folder / "graph").touch())
+    monkeypatch.setattr(module, "open_graph", lambda *_: None)
+    compiled(loaded.model, shape, 1, "paddle", Settings(), loaded.recipe.to_json())
+    recipe = loaded.recipe.to_json()
+    if change == "weights":
+        weight = loaded.model.parameters()[-1]
+        weight.set_value(weight + 2.0**-20)
+    if change == "recipe":
+        recipe = recipe.replace("8", "4")
+    if change == "views":
+        shape = [8, 3, 64, 64]
+    if change == "source":
+        monkeypatch.setattr(module, "_sources_digest", lambda: "another")
+    compiled(loaded.model, shape, 1, "paddle", Settings(), recipe)
+    compiled(loaded.model, shape, 1, "paddle", Settings(), recipe)
+    assert len(list((empty_cache / "graphs").iterdir())) == 2
+
+
+def test_a_certificate_is_not_written_for_other_logits(checkpoint, clips, empty_cache, monkeypatch):
+    args = flags(checkpoint, "--engine", "paddle")
+    loaded = load_pretrained(args.pretrained, cli.asked(args))
+    for _ in range(2):
+        model, _ = compile_for(args, loaded, kept=True)
+        run = model.engine.run
+        object.__setattr__(model.engine, "run", lambda arrays, run=run: {"logits": run(arrays)["logits"] + 1})
+        with pytest.raises(UserError, match="take --engine dygraph"):
+            model(paddle.to_tensor(clips))
+    assert not list((empty_cache / "certificates").iterdir())
+
+
+def test_a_cache_that_cannot_be_written_costs_a_note(checkpoint, clips, monkeypatch, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    args = flags(checkpoint, "--engine", "paddle")
+    loaded = load_pretrained(args.pretrained, cli.asked(args))
+    model, _ = compile_for(args, loaded, kept=True)
+    assert "note: the graph is not kept: Not a directory" in capsys.readouterr().err
+    assert model(paddle.to_tensor(clips)).shape == [5, 8]
 
 
 def test_auto_leaves_a_gpu_to_dygraph(checkpoint, monkeypatch):
@@ -105,7 +184,8 @@ def test_an_engine_that_does_not_open_is_told(engine, checkpoint, monkeypatch, c
     monkeypatch.setattr(module, "open_graph", absent)
     if engine == "auto":
         assert compile_for(args, loaded) == (loaded.model, "dygraph")
-        assert "computed in dygraph, as the engine paddle does not run here: no such engine" in capsys.readouterr().err
+        said = f"computed in dygraph, as the engine {default_engine(Settings())} does not run here: no such engine"
+        assert said in capsys.readouterr().err
     else:
         with pytest.raises(UserError, match="no such engine"):
             compile_for(args, loaded)
@@ -130,7 +210,7 @@ def test_bf16_where_there_is_none(engine, checkpoint):
     pytest.importorskip("paddle2onnx")
     args = flags(checkpoint, "--engine", engine, "--precision", "bf16")
     loaded = load_pretrained(args.pretrained, cli.asked(args))
-    with pytest.raises(UserError, match=r"bf16.*: take --engine paddle or openvino"):
+    with pytest.raises(UserError, match=r"bf16.*: take --engine openvino or paddle"):
         compile_for(args, loaded)
 
 

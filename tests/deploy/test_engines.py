@@ -132,7 +132,7 @@ def test_a_record_that_is_none(text, message, artifact):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"name": "tensorrt"}, "engine must be one of paddle, onnxruntime, openvino, got 'tensorrt'"),
+        ({"name": "tensorrt"}, "engine must be one of onnxruntime, openvino, paddle, got 'tensorrt'"),
         ({"precision": "fp64"}, "precision must be one of"),
         ({"name": "onnxruntime", "precision": "int8"}, "holds fp32 weights, asked for int8: make int8 with"),
         ({"precision": "int8"}, "paddle has no int8: take --engine onnxruntime"),

@@ -57,7 +57,7 @@ def test_commands_offer_it(checkpoint, motion_videos, command, tmp_path):
 
 
 def test_what_it_cannot_do_is_refused_by_its_data():
-    with pytest.raises(UserError, match="--engine toy has no bf16: take --engine paddle or openvino"):
+    with pytest.raises(UserError, match="--engine toy has no bf16: take --engine openvino or paddle"):
         check_settings("toy", Settings("bf16"))
     with pytest.raises(UserError, match="--engine toy computes on CPU: take --engine paddle for a GPU"):
         check_settings("toy", Settings(gpu=0))

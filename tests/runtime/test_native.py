@@ -53,7 +53,7 @@ def test_another_source_another_cpu_or_flag_is_compiled_anew(fresh, tmp_path, mo
     twice(fresh)
     fresh.write_text(SOURCE.replace("2 *", "3 *"))
     assert twice(fresh) == 63
-    monkeypatch.setattr(native, "_cpu", lambda: "another")
+    monkeypatch.setattr(native.cpu, "identity", lambda: "another")
     twice(fresh)
     monkeypatch.setattr(native, "FLAGS", (*native.FLAGS, "-g"))
     twice(fresh)
