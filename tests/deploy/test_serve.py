@@ -38,7 +38,7 @@ def server(exported):
     """A server of the artifact: the URL that it says."""
     process = start(exported, "--port", 0, "--max_megabytes", 1, "--patience", 2)
     line = process.stdout.readline()
-    yield re.fullmatch(r"serving tsm_tiny \(paddle, fp32\) on (http://127\.0\.0\.1:\d+)\n", line)[1]
+    yield re.fullmatch(r"serving tsm_tiny \(onnxruntime, fp32\) on (http://127\.0\.0\.1:\d+)\n", line)[1]
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=20)
     assert process.returncode == 0
@@ -221,7 +221,7 @@ def resident_mb(process):
 
 def test_many_requests_beside_slow_ones_are_all_answered_and_leave_no_memory(exported, videos):
     """Eight clients beside twenty that send a byte now and then; `ACTIONALIGN_FUZZ=25` lets each ask 1,000 times."""
-    process = start(exported, "--port", 0, "--patience", 600)
+    process = start(exported, "--port", 0, "--patience", 600, "--engine", "paddle")
     url = process.stdout.readline().rpartition(" ")[2].strip()
     host, port = url.removeprefix("http://").split(":")
     slow = [socket.create_connection((host, int(port))) for _ in range(20)]
