@@ -2,7 +2,9 @@
 
 import json
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import paddle
@@ -15,6 +17,8 @@ from deploy.interface import Settings
 from engine.pretrained import load_pretrained
 from runtime import cpu
 from runtime.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
@@ -175,3 +179,37 @@ def test_a_graph_that_the_engine_cannot_read_is_one_line(name, file, artifact):
     write_record(artifact, {key: value for key, value in record.items() if key not in ("version", "files")})
     with pytest.raises(UserError, match=rf"{file} does not load in {name}: "):
         open_engine(name, artifact)
+
+
+REMARK = """
+import tempfile
+from pathlib import Path
+from runtime import preparation
+preparation.prepare("cpu", threads=1)
+from paddle import nn
+from deploy.engines import open_graph
+from deploy.interface import Settings
+from deploy.signature import Signature
+from deploy.writers import write_graph
+class Mean(nn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3, 4)
+    def forward(self, x):
+        return self.fc(x.mean([1, 3, 4]))
+model = Mean()
+model.eval()
+signature = Signature.of_clips((4, 3, 8, 8))
+with tempfile.TemporaryDirectory() as folder:
+    engine = open_graph("paddle", write_graph("paddle", model, signature, Path(folder)), Settings(threads=1))
+print(engine(signature.inputs[0].zeros()).shape)
+"""
+
+
+def test_a_remark_of_paddles_core_is_no_output_of_ours(tmp_path):
+    (tmp_path / "remark.py").write_text(REMARK)  # a file, whose source Paddle can trace
+    done = subprocess.run(
+        [sys.executable, tmp_path / "remark.py"], env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "(1, 4)\n"
