@@ -146,19 +146,14 @@ def _recognizer(
         made_by = [f"{package} {version}" for package, version in versions("numpy", "onnx", "paddle2onnx").items()]
         parts = (form, recipe, str(signature.to_dict()), _weights_digest(model), _sources_digest(), *made_by)
         try:
-            folder = cached(GRAPHS, parts, functools.partial(_write, form, model, signature), LIMIT)
+            folder = cached(GRAPHS, parts, functools.partial(write_graph, form, model, signature), LIMIT)
             engine = open_graph(name, Graph(form, folder, signature), settings)
             certified_by = (name, str(settings), str(settings.num_threads), cpu.identity())
             return CompiledRecognizer(model, engine, (*parts, *certified_by))
         except OSError as error:
             say(f"note: the graph is not kept: {error.strerror or error}", error=True)
     with temporary_folder() as place:
-        _write(form, model, signature, Path(place))
-        return CompiledRecognizer(model, open_graph(name, Graph(form, Path(place), signature), settings))
-
-
-def _write(form: str, model: nn.Layer, signature: Signature, folder: Path) -> None:
-    write_graph(form, model, signature, folder)
+        return CompiledRecognizer(model, open_graph(name, write_graph(form, model, signature, Path(place)), settings))
 
 
 def _weights_digest(model: nn.Layer) -> str:

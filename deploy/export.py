@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -125,7 +124,7 @@ def _places(folder: Path, formats: Sequence[str]) -> dict[Path, list[str]]:
 
 def _checkers(form: str) -> list[str]:
     """Engines that check a format: those that read it and are installed, one at least."""
-    engines = [name for name in readers(form) if importlib.util.find_spec(ENGINES[name].package)]
+    engines = [name for name in readers(form) if ENGINES[name].is_installed]
     if not engines:
         names = " or ".join(readers(form))
         raise ArtifactError(f"--formats {form} needs {names} to check it: pip install -r requirements-deploy.txt")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -80,6 +81,11 @@ class EngineKind:
     same_version: bool = False
     threads_variable: str = ""
     refuse: Callable[[Settings], str] = lambda _: ""
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether its package is there to be imported."""
+        return importlib.util.find_spec(self.package) is not None
 
     @property
     def distribution(self) -> str:

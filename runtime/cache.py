@@ -21,7 +21,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "actionalign"
 
 
-def cached(kind: str, parts: Iterable[str | bytes], make: Callable[[Path], None], limit: int) -> Path:
+def cached(kind: str, parts: Iterable[str | bytes], make: Callable[[Path], object], limit: int) -> Path:
     """A folder of the cache; made if it is not there or damaged.
 
     Several processes may ask for one entry at once: each that finds none makes it, and the first one's stays.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import errno
 import os
 import signal
@@ -141,6 +142,25 @@ def signals_deferred() -> Iterator[None]:
         _deferring.pop()
         if len(_came) > known and not _deferring:
             raise StoppedError
+
+
+@contextlib.contextmanager
+def silenced(descriptor: int) -> Iterator[None]:
+    """Sends what a library writes to standard output, 1, or standard error, 2, to nowhere; signals wait meanwhile."""
+    libc = ctypes.CDLL(None)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    libc.fflush(None)
+    with signals_deferred():
+        terminal, nowhere = os.dup(descriptor), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, descriptor)
+        try:
+            yield
+        finally:
+            libc.fflush(None)
+            os.dup2(terminal, descriptor)
+            os.close(terminal)
+            os.close(nowhere)
 
 
 @contextlib.contextmanager

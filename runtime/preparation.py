@@ -73,8 +73,7 @@ def _import_paddle() -> Any:
             import paddle
     warnings.filterwarnings("ignore", message="When training, we now always track")  # of each BatchNorm that evaluates
     warnings.filterwarnings("ignore", message="(Tensor|Value) do not have 'place' interface")  # of each to_static
-    with command.signals_deferred():
-        _provoke_remark_on_addition(paddle)
+    _provoke_remark_on_addition(paddle)
     return paddle
 
 
@@ -83,18 +82,14 @@ def _provoke_remark_on_addition(paddle: Any) -> None:
 
     It says so on the first addition of a process in a static graph, whatever is added, and only then.
     """
-    terminal, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        paddle.enable_static()
-        with paddle.static.program_guard(paddle.static.Program()):
-            number = paddle.static.data("number", [1])
-            number + number
-    finally:
-        paddle.disable_static()
-        os.dup2(terminal, 2)
-        os.close(terminal)
-        os.close(nowhere)
+    with command.silenced(2):
+        try:
+            paddle.enable_static()
+            with paddle.static.program_guard(paddle.static.Program()):
+                number = paddle.static.data("number", [1])
+                number + number
+        finally:
+            paddle.disable_static()
 
 
 def _device_name(device: str) -> str:

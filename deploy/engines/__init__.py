@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.metadata
-import importlib.util
 import io
 import os
 import warnings
@@ -50,8 +49,7 @@ def default_engine(settings: Settings, formats: Collection[str] = ()) -> str | N
     """
     there = set(formats) or {name for name, form in FORMATS.items() if not form.lack}
     for name, kind in ENGINES.items():
-        is_installed = importlib.util.find_spec(kind.package) is not None
-        if is_installed and there & set(kind.formats[: None if formats else 1]) and not _refusal(name, settings):
+        if kind.is_installed and there & set(kind.formats[: None if formats else 1]) and not _refusal(name, settings):
             return name
     return None
 

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import os
-import sys
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -34,7 +30,7 @@ def load(paddle: ModuleType, graph: Graph, settings: Settings) -> tuple[Run, dic
     config.set_cpu_math_library_num_threads(settings.num_threads)
     _choose_kernels(paddle, config, settings)
     predictor = paddle.inference.create_predictor(config)
-    speaks = [True]  # once, in its first run
+    speaks = [True]  # in its first run: Paddle's core says the name of a check for each mean of a graph
     results = [predictor.get_output_handle(name) for name in predictor.get_output_names()]
 
     def run(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -42,30 +38,12 @@ def load(paddle: ModuleType, graph: Graph, settings: Settings) -> tuple[Run, dic
             handle = predictor.get_input_handle(name)
             handle.reshape(array.shape)
             handle.copy_from_cpu(array)
-        with _core_silent() if speaks else contextlib.nullcontext():
+        with command.silenced(1) if speaks else contextlib.nullcontext():
             predictor.run()
         speaks.clear()
         return graph.signature.named([handle.copy_to_cpu() for handle in results])
 
     return run, {"ir_optim": config.ir_optim(), "enable_mkldnn": config.mkldnn_enabled()}
-
-
-@contextlib.contextmanager
-def _core_silent() -> Iterator[None]:
-    """Keeps what Paddle's core says out of standard output, such as the name of a check for each mean of a graph."""
-    libc = ctypes.CDLL(None)
-    sys.stdout.flush()
-    libc.fflush(None)
-    with command.signals_deferred():
-        terminal, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)
-        try:
-            yield
-        finally:
-            libc.fflush(None)
-            os.dup2(terminal, 1)
-            os.close(terminal)
-            os.close(nowhere)
 
 
 def _choose_kernels(paddle: ModuleType, config: Any, settings: Settings) -> None:

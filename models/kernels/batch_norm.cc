@@ -16,7 +16,7 @@ struct Shape {
   int64_t images, channels, size;
 };
 
-// Sum of f over a plane, whole vectors first: f(i, vector) and f(i, scalar) say what is added.
+// Sum over a plane: `vector_at` says what is added for the vector that begins at i, `scalar_at` for what is left.
 template <typename T, typename F, typename G>
 double plane_sum(int64_t size, F vector_at, G scalar_at) {
   constexpr int64_t n = kLanes<T>;

@@ -1,6 +1,6 @@
-"""Depthwise 2-D convolution: 4 to 11 times as fast as Paddle's on CPU, forward and backward together.
+"""Depthwise 2-D convolution: 2.7 to 4.4 times as fast as Paddle's on CPU, forward and backward together.
 
-`python -m tools.bench_kernels` measures it.
+By `python -m tools.bench_kernels --rounds 2`, Intel Xeon, on the maps of MobileNetV2.
 """
 
 from __future__ import annotations
