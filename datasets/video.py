@@ -20,6 +20,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from configs.limits import Limits
 from datasets.source import Budget, DecodeError, FrameSource, errors_named
@@ -67,6 +68,7 @@ class VideoFile(FrameSource):
         self._packets: list[av.Packet] = []
         self._kept: list[av.VideoFrame] | None = None
         self._matrices: dict[int, tuple[float, float, float, float]] = {}
+        self._converter = VideoReformatter()  # of all frames, as making one takes as long as converting one
         with errors_named(f"{path} is no readable video"):
             self._container = av.open(f"file:{path}", options=_OPTIONS, **_OPEN)  # a path, whatever is in it
         try:
@@ -189,7 +191,7 @@ class VideoFile(FrameSource):
                 turn = frame.rotation
                 if turn not in self._matrices:  # one for a file: reading it takes longer than the angle in it
                     self._matrices[turn] = _display_matrix(frame)
-                image = _upright(frame, self._matrices[turn])
+                image = _upright(frame, self._matrices[turn], self._converter)
             yield index, image
 
     def _decode_all(self) -> Iterator[av.VideoFrame]:
@@ -311,18 +313,20 @@ def _ebml_size(head: bytes, at: int) -> tuple[int, int]:
     return (0 if number == unknown else number), at + length
 
 
-def _upright(frame: av.VideoFrame, matrix: tuple[float, float, float, float]) -> np.ndarray:
+def _upright(
+    frame: av.VideoFrame, matrix: tuple[float, float, float, float], converter: VideoReformatter
+) -> np.ndarray:
     """uint8 [H, W, 3] RGB, turned and mirrored as the display matrix says; a matrix of no area says nothing.
 
     Source: `-autorotate` of FFmpeg's command (fftools, configure_input_video_filter), libavutil's display.h.
     """
     a, b, c, d = matrix
     if a * d == b * c:
-        return frame.to_ndarray(format="rgb24")
+        return _rgb(frame, converter)
     turn = round(math.degrees(math.atan2(b / math.hypot(b, d), a / math.hypot(a, c)))) % 360  # clockwise
     if turn % 90 and turn > 1:
-        return _rotated(frame, turn).to_ndarray(format="rgb24")
-    image = frame.to_ndarray(format="rgb24")
+        return _rgb(_rotated(frame, turn), converter)
+    image = _rgb(frame, converter)
     if turn == 90:
         image = image.swapaxes(0, 1) if c > 0 else np.rot90(image, -1)
     elif turn == 270:
@@ -330,6 +334,11 @@ def _upright(frame: av.VideoFrame, matrix: tuple[float, float, float, float]) ->
     else:
         image = image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
     return np.ascontiguousarray(image)
+
+
+def _rgb(frame: av.VideoFrame, converter: VideoReformatter) -> np.ndarray:
+    """uint8 [H, W, 3] RGB, in this thread: to start others takes ten times as long as to convert a frame."""
+    return converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
 
 
 def _display_matrix(frame: av.VideoFrame) -> tuple[float, float, float, float]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from runtime import cpu
 from runtime.cache import cached
+from runtime.command import signals_deferred
 from runtime.errors import UserError, last_line
 from runtime.owned import temporary_folder
 
@@ -64,9 +67,11 @@ def _compiled(sources: Sequence[Path], openmp: Path | None) -> tuple[ctypes.CDLL
     def make(folder: Path) -> None:
         with temporary_folder() as objects:  # -fopenmp must not bring another runtime along when they are linked
             units = [source for source in sources if source.suffix != ".h"]
-            made = [_run([compiler, *flags, "-c", str(unit), "-o", f"{objects}/{unit.stem}.o"]) for unit in units]
+            made = [f"{objects}/{unit.stem}.o" for unit in units]
+            for unit, target in zip(units, made, strict=True):
+                _run([compiler, *flags, "-c", str(unit), "-o", target], objects)
             shared = [str(openmp)] if openmp else []
-            _run([compiler, "-shared", *made, *shared, "-o", f"{folder}/{LIBRARY}"])
+            _run([compiler, "-shared", *made, *shared, "-o", f"{folder}/{LIBRARY}"], objects)
 
     try:
         return ctypes.CDLL(str(cached("native", parts, make, LIMIT) / LIBRARY)), version
@@ -74,16 +79,31 @@ def _compiled(sources: Sequence[Path], openmp: Path | None) -> tuple[ctypes.CDLL
         raise _NativeError(f"what was compiled cannot be kept or loaded: {last_line(error)}") from error
 
 
-def _run(command: Sequence[str]) -> str:
-    """Runs the compiler; returns what it has written, the last word of the command."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise _NativeError(f"{command[0]} does not run: {last_line(error)}") from error
-    if done.returncode:
-        errors = [line for line in done.stderr.splitlines() if "error" in line.lower()] or [f"code {done.returncode}"]
-        raise _NativeError(f"{command[0]} fails: {errors[0]}")
-    return command[-1]
+def _run(command: Sequence[str], temporary: str | Path) -> None:
+    """Runs the compiler, whose own files go into the folder `temporary`; ends all of its processes if we end."""
+    with contextlib.ExitStack() as stack:
+        try:
+            with signals_deferred():
+                process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                    start_new_session=True, env={**os.environ, "TMPDIR": str(temporary)},
+                )  # fmt: skip
+                stack.callback(_end, process)
+            _, written = process.communicate(timeout=PATIENCE)
+        except OSError as error:
+            raise _NativeError(f"{command[0]} does not run: {last_line(error)}") from error
+        except subprocess.TimeoutExpired as error:
+            raise _NativeError(f"{command[0]} has not ended within {PATIENCE} s") from error
+    if process.returncode:
+        errors = [line for line in written.splitlines() if "error" in line.lower()]
+        raise _NativeError(f"{command[0]} fails: {errors[0] if errors else f'code {process.returncode}'}")
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Ends a process and those that it has started, which have its group."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 def _compiler() -> tuple[str, str]:

@@ -14,6 +14,7 @@ from datasets.decode import DecodeError, open_source
 from tests.datasets.media import decode_in_order, moving_frames, write_frames, write_video
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared/data"
+TASKS = Path("/proc/self/task")
 VIDEOS = {
     "h264.mp4": {"codec": "libx264", "g": "12", "bf": "3"},
     "h264.mkv": {"codec": "libx264", "g": "5", "bf": "2"},
@@ -66,6 +67,17 @@ def test_frames_are_rgb(tmp_path):
     frames = read(write_video(tmp_path / "a.mp4", count=3, crf="4"), [0, 1, 2]).astype(int)
     as_rgb, as_bgr = (np.abs(f - moving_frames(3)).mean() for f in (frames, frames[..., ::-1]))
     assert as_rgb < as_bgr / 4
+
+
+@pytest.mark.skipif(not TASKS.exists(), reason="Linux lists the threads of a process")
+def test_a_video_is_read_in_the_thread_that_asks(tmp_path):
+    """Threads of a decoder or a converter cost more than they bring, and many readers would multiply them."""
+    path = write_video(tmp_path / "a.mp4", size=(288, 512), count=10)
+    read(path, [0])
+    before = len(list(TASKS.iterdir()))
+    with open_source(str(path)) as source:
+        source.read([1, 5])
+        assert len(list(TASKS.iterdir())) == before
 
 
 def test_a_late_frame_costs_only_its_own_group_of_pictures(tmp_path, monkeypatch):

@@ -1,9 +1,12 @@
 """Compiling for this machine: from the cache when it can be, and a reason when it cannot."""
 
 import ctypes
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -147,3 +150,39 @@ def test_the_operators_are_the_same_on_other_cpus(fresh, cpu):
     assert done.returncode == 0, done.stdout[-2000:]
     assert "passed" in done.stdout
     assert "skipped" not in done.stdout
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes end as Linux ends them")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_compiler_and_leaves_nothing(fresh, tmp_path, number):
+    """A compiler that takes long, through a process of its own, and has begun a file."""
+    compiler, temporary, started = tmp_path / "slow", tmp_path / "temporary", tmp_path / "started"
+    body = f'[ "$1" = --version ] && echo slow && exit\ntouch $TMPDIR/ccA.s\nsleep 300 &\necho $! > {started}\nwait\n'
+    compiler.write_text(f"#!/bin/sh\n{body}")
+    compiler.chmod(0o755)
+    temporary.mkdir()
+    program = f"""
+from pathlib import Path
+from runtime import command, native
+with command.clear_errors():
+    native.library((Path({str(fresh)!r}),))
+"""
+    environment = {**os.environ, "CXX": str(compiler), "TMPDIR": str(temporary)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    wait_for(lambda: started.exists() and started.read_text())
+    process.send_signal(number)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 128 + number, error
+    assert not list(temporary.iterdir())
+    wait_for(lambda: not Path(f"/proc/{started.read_text().strip()}").exists())
+
+
+def wait_for(condition):
+    for _ in range(1200):
+        if condition():
+            return
+        time.sleep(0.1)
+    raise AssertionError("not within two minutes")
