@@ -13,6 +13,7 @@ from paddle import nn
 
 from models.kernels import is_plain
 from models.kernels.batch_norm import BatchNorm2D, norm_relu6
+from models.kernels.conv2d import Conv2D
 from models.kernels.depthwise_conv2d import DepthwiseConv2D
 
 # expansion, output channels, number of blocks, stride of the first block (table 2)
@@ -29,7 +30,7 @@ def _conv(
     same_padding = same_padding and stride > 1
     if groups == in_channels == out_channels:
         return DepthwiseConv2D(in_channels, kernel, stride, same_padding, weight_attr)
-    return nn.Conv2D(
+    return Conv2D(
         in_channels,
         out_channels,
         kernel,

@@ -13,15 +13,16 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from models.kernels.batch_norm import BatchNorm2D, norm_relu
+from models.kernels.batch_norm import BatchNorm2D, norm_add_relu, norm_relu
+from models.kernels.conv2d import Conv2D
 
 STRIDES = (1, 2, 2, 2)  # of the first block of each stage
 
 
-def _conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Conv2D:
+def _conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> Conv2D:
     # Kaiming normal over fan_out: the variance that keeps gradients level through ReLU layers.
     std = math.sqrt(2.0 / (kernel * kernel * out_channels))
-    return nn.Conv2D(
+    return Conv2D(
         in_channels,
         out_channels,
         kernel,
@@ -58,8 +59,7 @@ class BasicBlock(nn.Layer):
         """Maps [B, C, H, W] to [B, width, H / stride, W / stride]."""
         identity = x if self.downsample is None else self.downsample(x)
         y = norm_relu(self.bn1, self.conv1(x))
-        y = self.bn2(self.conv2(y))
-        return F.relu(y + identity)
+        return norm_add_relu(self.bn2, self.conv2(y), identity)
 
 
 class Bottleneck(nn.Layer):
@@ -84,8 +84,7 @@ class Bottleneck(nn.Layer):
         identity = x if self.downsample is None else self.downsample(x)
         y = norm_relu(self.bn1, self.conv1(x))
         y = norm_relu(self.bn2, self.conv2(y))
-        y = self.bn3(self.conv3(y))
-        return F.relu(y + identity)
+        return norm_add_relu(self.bn3, self.conv3(y), identity)
 
 
 class ResNet(nn.Layer):

@@ -26,16 +26,28 @@ class Case:
     """An operator on maps [16, C, H, H].
 
     Attributes:
-        operator: `depthwise`, a 3 x 3 convolution; `norm`, a BatchNorm in training; `norm_relu`, with the ReLU behind.
+        operator: `depthwise`, a 3 x 3 convolution; `conv`, a dense one; `norm`, a BatchNorm in training; `norm_relu`,
+            with the ReLU behind; `norm_add_relu`, with the input added before it.
         channels: C.
         size: H.
         stride: Of the convolution.
+        kernel: Of the convolution.
+        out_channels: Of the dense convolution.
     """
 
     operator: str
     channels: int
     size: int
     stride: int = 1
+    kernel: int = 3
+    out_channels: int = 0
+
+    @property
+    def title(self) -> str:
+        """The first column."""
+        dense = f" -> {self.out_channels}, {self.kernel} x {self.kernel}," if self.out_channels else ""
+        stride = f", stride {self.stride}" * (self.stride > 1)
+        return f"{self.operator} {self.channels}{dense} on {self.size}²{stride}"
 
     def noise(self, *shape: int) -> np.ndarray:
         """float32, always the same."""
@@ -50,8 +62,12 @@ class Case:
 CASES = (
     Case("depthwise", 32, 112), Case("depthwise", 96, 112, 2), Case("depthwise", 144, 56),
     Case("depthwise", 144, 56, 2), Case("depthwise", 192, 28), Case("depthwise", 384, 14), Case("depthwise", 576, 14),
-    Case("depthwise", 960, 7), Case("norm", 64, 56), Case("norm_relu", 64, 112), Case("norm_relu", 256, 56),
-    Case("norm_relu", 960, 7),
+    Case("depthwise", 960, 7), Case("conv", 3, 224, 2, 7, 64), Case("conv", 64, 56, 1, 3, 64),
+    Case("conv", 64, 56, 1, 1, 256), Case("conv", 256, 56, 1, 1, 64), Case("conv", 128, 56, 2, 3, 128),
+    Case("conv", 128, 28, 1, 3, 128), Case("conv", 256, 14, 1, 3, 256), Case("conv", 1024, 14, 1, 1, 256),
+    Case("conv", 512, 7, 1, 3, 512), Case("conv", 512, 7, 1, 1, 2048), Case("norm", 64, 56), Case("norm_relu", 64, 112),
+    Case("norm_relu", 256, 56), Case("norm_relu", 960, 7), Case("norm_add_relu", 256, 56),
+    Case("norm_add_relu", 2048, 7),
 )  # fmt: skip
 
 
@@ -73,7 +89,8 @@ def _in_paddle(case: Case, tune: bool) -> Work:
     import paddle
 
     from models import kernels
-    from models.kernels.batch_norm import BatchNorm2D, norm_relu
+    from models.kernels.batch_norm import BatchNorm2D, norm_add_relu, norm_relu
+    from models.kernels.conv2d import Conv2D
     from models.kernels.depthwise_conv2d import DepthwiseConv2D
 
     if tune and not kernels.serve(paddle.ones([1])):
@@ -82,9 +99,18 @@ def _in_paddle(case: Case, tune: bool) -> Work:
     if case.operator == "depthwise":
         run = layer = DepthwiseConv2D(case.channels, 3, case.stride)
         layer.weight.set_value(case.noise(case.channels, 1, 3, 3))
+    elif case.operator == "conv":
+        run = layer = Conv2D(
+            case.channels, case.out_channels, case.kernel, case.stride, case.kernel // 2, bias_attr=False
+        )
+        layer.weight.set_value(case.noise(*layer.weight.shape))
     else:
-        layer = BatchNorm2D(case.channels)
-        run = functools.partial(norm_relu, layer) if case.operator == "norm_relu" else layer
+        norm = layer = BatchNorm2D(case.channels)
+        runs: dict[str, Callable[[Any], Any]] = {
+            "norm": norm, "norm_relu": functools.partial(norm_relu, norm),
+            "norm_add_relu": lambda x: norm_add_relu(norm, x, x),
+        }  # fmt: skip
+        run = runs[case.operator]
     x = paddle.to_tensor(case.noise(), stop_gradient=False)
     grad = paddle.to_tensor(case.noise(*run(x).shape))
 
@@ -120,9 +146,18 @@ def _in_torch(case: Case, channels_last: bool) -> Work:
         channels = case.channels
         layer = torch.nn.Conv2d(channels, channels, 3, case.stride, padding=1, groups=channels, bias=False)
         layer.weight.data = torch.from_numpy(case.noise(channels, 1, 3, 3)).to(memory_format=order)
+    elif case.operator == "conv":
+        layer = torch.nn.Conv2d(
+            case.channels, case.out_channels, case.kernel, case.stride, case.kernel // 2, bias=False
+        )
+        layer.weight.data = torch.from_numpy(case.noise(*layer.weight.shape)).to(memory_format=order)
     else:
         layer = torch.nn.BatchNorm2d(case.channels)
-    run = torch.nn.Sequential(layer, torch.nn.ReLU()) if case.operator == "norm_relu" else layer
+    run: Callable[[Any], Any] = layer
+    if case.operator == "norm_relu":
+        run = torch.nn.Sequential(layer, torch.nn.ReLU())
+    elif case.operator == "norm_add_relu":
+        run = lambda x: torch.relu(layer(x) + x)  # noqa: E731
     x = torch.from_numpy(case.noise()).to(memory_format=order).requires_grad_()
     grad = torch.from_numpy(case.noise(*run(x).shape)).to(memory_format=order)
 
@@ -160,9 +195,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         report["cases"].append({"case": vars(case), **{name: row.seconds for name, row in rows.items()}})
         values = [row.values[0] for name, row in rows.items() if name != "torch_channels_last"]
         worst = max(np.abs(value - values[0]).max() / np.abs(values[0]).max() for value in values)
-        name = f"{case.operator} {case.channels} x {case.size}²" + f", stride {case.stride}" * (case.stride > 1)
         times = " | ".join(f"{1000 * min(row.seconds):.1f}" for row in rows.values())
-        command.say(f"| {name} | {times} | {worst:.0e} |")
+        command.say(f"| {case.title} | {times} | {worst:.0e} |")
     if args.json:
         args.json.write_text(json.dumps(report, indent=2) + "\n")
 

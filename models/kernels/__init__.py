@@ -16,6 +16,8 @@ from runtime import native
 
 SOURCES = tuple(sorted(Path(__file__).parent.glob("*.[ch]*")))
 OPENMP = next((Path(paddle.__file__).parent / "libs").glob("libiomp5.*"), None)
+# The library of Paddle's matrix products, where it has this one; with another, dense convolutions are Paddle's.
+MKL = next((Path(paddle.__file__).parent / "libs").glob("libmklml_intel.so"), None)
 TYPES = {paddle.float32: "float", paddle.float64: "double"}
 
 
@@ -24,9 +26,10 @@ def _library() -> tuple[ctypes.CDLL | None, str]:
 
 
 def plan_line() -> str:
-    """What computes depthwise convolutions and BatchNorm, for the plan of a run."""
+    """What computes convolutions and BatchNorm, for the plan of a run."""
     library, word = _library() if paddle.get_device() == "cpu" else (None, "this is no CPU")
-    return f"our own for depthwise convolution and BatchNorm, by {word}" if library else f"Paddle's alone: {word}"
+    convolution = "convolution" if MKL else "depthwise convolution"
+    return f"our own for {convolution} and BatchNorm, by {word}" if library else f"Paddle's alone: {word}"
 
 
 def serve(x: paddle.Tensor, *parameters: paddle.Tensor | None) -> bool:

@@ -1,4 +1,4 @@
-"""BatchNorm in training, and the ReLU behind it in the same pass.
+"""BatchNorm in training, and the ReLU behind it, or a shortcut and the ReLU behind that, in the same pass.
 
 `python -m tools.bench_kernels` measures it.
 """
@@ -23,37 +23,32 @@ NO_RELU = -1.0
 class _BatchNorm(PyLayer):
     @staticmethod
     def forward(
-        ctx: Any, x: paddle.Tensor, weight: paddle.Tensor, bias: paddle.Tensor, norm: nn.Layer, ceiling: float
-    ) -> paddle.Tensor:
+        ctx: Any, x: paddle.Tensor, weight: paddle.Tensor, bias: paddle.Tensor, shortcut: paddle.Tensor | None,
+        norm: nn.Layer, ceiling: float,
+    ) -> paddle.Tensor:  # fmt: skip
         x = x.contiguous()
         images, channels, *sides = x.shape
         ctx.shape, ctx.ceiling = kernels.integers(images, channels, math.prod(sides)), ceiling
         ctx.statistics = (ctypes.c_double * (2 * channels))()
         out = paddle.empty_like(x)
         kernels.call(
-            "batch_norm", x.dtype, ctx.shape, x, weight, bias, _single(norm._epsilon), _single(norm._momentum), ceiling,
-            out, ctx.statistics, norm._mean, norm._variance,
+            "batch_norm", x.dtype, ctx.shape, x, weight, bias, None if shortcut is None else shortcut.contiguous(),
+            _single(norm._epsilon), _single(norm._momentum), ceiling, out, ctx.statistics, norm._mean, norm._variance,
         )  # fmt: skip
-        ctx.save_for_backward(x, weight, bias)
+        ctx.save_for_backward(x, weight, bias, None if shortcut is None else out.detach())
+        ctx.needed = [t is not None and not t.stop_gradient for t in (x, weight, bias, shortcut)]
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: paddle.Tensor) -> tuple[paddle.Tensor | None, ...]:
-        x, weight, bias = ctx.saved_tensor()
-        grads = [paddle.empty_like(t) for t in (x, weight, bias)]
+        x, weight, bias, out = ctx.saved_tensor()
+        grads = [None if t is None else paddle.empty_like(t) for t in (x, weight, bias, out)]
         kernels.call(
-            "batch_norm_grad",
-            x.dtype,
-            ctx.shape,
-            x,
-            weight,
-            bias,
-            ctx.statistics,
-            ctx.ceiling,
-            grad.contiguous(),
-            *grads,
-        )
-        return tuple(None if t.stop_gradient else g for t, g in zip((x, weight, bias), grads, strict=True))
+            "batch_norm_grad", x.dtype, ctx.shape, x, weight, bias, out, ctx.statistics, ctx.ceiling,
+            grad.contiguous(), *grads,
+        )  # fmt: skip
+        found = [g if is_needed else None for g, is_needed in zip(grads, ctx.needed, strict=True)]
+        return tuple(found if out is not None else found[:3])
 
 
 class BatchNorm2D(nn.BatchNorm2D):
@@ -61,7 +56,9 @@ class BatchNorm2D(nn.BatchNorm2D):
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Maps [B, C, H, W] to the same."""
-        return _BatchNorm.apply(x, self.weight, self.bias, self, NO_RELU) if _serve(self, x) else super().forward(x)
+        return (
+            _BatchNorm.apply(x, self.weight, self.bias, None, self, NO_RELU) if _serve(self, x) else super().forward(x)
+        )
 
 
 class BatchNorm3D(nn.BatchNorm3D):
@@ -69,7 +66,9 @@ class BatchNorm3D(nn.BatchNorm3D):
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Maps [B, C, T, H, W] to the same."""
-        return _BatchNorm.apply(x, self.weight, self.bias, self, NO_RELU) if _serve(self, x) else super().forward(x)
+        return (
+            _BatchNorm.apply(x, self.weight, self.bias, None, self, NO_RELU) if _serve(self, x) else super().forward(x)
+        )
 
 
 def norm_relu(norm: nn.Layer, x: paddle.Tensor) -> paddle.Tensor:
@@ -82,11 +81,19 @@ def norm_relu6(norm: nn.Layer, x: paddle.Tensor) -> paddle.Tensor:
     return _norm_and(F.relu6, 6.0, norm, x)
 
 
+def norm_add_relu(norm: nn.Layer, x: paddle.Tensor, shortcut: paddle.Tensor) -> paddle.Tensor:
+    """F.relu(norm(x) + shortcut), see `norm_relu`; the two are of one shape."""
+    if kernels.is_plain(norm, BatchNorm2D) and _serve(norm, x) and shortcut.dtype == x.dtype:
+        assert shortcut.shape == x.shape
+        return _BatchNorm.apply(x, norm.weight, norm.bias, shortcut, norm, math.inf)
+    return F.relu(norm(x) + shortcut)
+
+
 def _norm_and(
     relu: Callable[[paddle.Tensor], paddle.Tensor], ceiling: float, norm: nn.Layer, x: paddle.Tensor
 ) -> paddle.Tensor:
     if kernels.is_plain(norm, BatchNorm2D) and _serve(norm, x):
-        return _BatchNorm.apply(x, norm.weight, norm.bias, norm, ceiling)
+        return _BatchNorm.apply(x, norm.weight, norm.bias, None, norm, ceiling)
     return relu(norm(x))
 
 

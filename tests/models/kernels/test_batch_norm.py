@@ -1,5 +1,7 @@
 """The operator for BatchNorm in training against Paddle's own, with and without the ReLU behind it."""
 
+import gc
+
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -7,7 +9,7 @@ import pytest
 from paddle import nn
 
 from models import kernels
-from models.kernels.batch_norm import BatchNorm2D, BatchNorm3D, norm_relu, norm_relu6
+from models.kernels.batch_norm import BatchNorm2D, BatchNorm3D, norm_add_relu, norm_relu, norm_relu6
 from runtime import native
 
 pytestmark = pytest.mark.skipif(not kernels.serve(paddle.ones([1])), reason=kernels.plan_line())
@@ -60,6 +62,50 @@ def test_it_computes_what_paddle_computes(dtype, after, shape):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_shortcut_is_added_and_gets_its_gradient(dtype, shape):
+    x, shortcut = np.random.default_rng(2).normal(size=(2, *shape)).astype(dtype)
+    norm, other = layer(BatchNorm2D, shape[1], dtype), layer(nn.BatchNorm2D, shape[1], dtype)
+    sides = [paddle.to_tensor(shortcut, stop_gradient=False) for _ in range(2)]
+    found = values(lambda t: norm_add_relu(norm, t, sides[0]), norm, x)
+    expected = values(lambda t: F.relu(other(t) + sides[1]), other, x)
+    agree([*found, sides[0].grad.numpy()], [*expected, sides[1].grad.numpy()], dtype)
+
+
+def test_an_input_may_be_its_own_shortcut():
+    norm, other = layer(BatchNorm2D, 3, "float64"), layer(nn.BatchNorm2D, 3, "float64")
+    x = np.random.default_rng(2).normal(size=(2, 3, 4, 5))
+    found = values(lambda t: norm_add_relu(norm, t, t), norm, x)
+    agree(found, values(lambda t: F.relu(other(t) + t), other, x), "float64")
+
+
+def test_who_watches_a_norm_before_a_shortcut_gets_the_layer_itself():
+    x, shortcut = paddle.randn([2, 2, 2, 4, 4])
+    norm, seen = layer(BatchNorm2D, 2, "float32"), []
+    expected = norm_add_relu(norm, x, shortcut)
+    hook = norm.register_forward_post_hook(lambda layer, given, out: seen.append(out))
+    found = norm_add_relu(norm, x, shortcut)
+    hook.remove()
+    assert len(seen) == 1
+    np.testing.assert_allclose(found.numpy(), F.relu(seen[0] + shortcut).numpy())
+    np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-6)
+
+
+def test_what_was_computed_is_let_go_without_a_gradient():
+    """What comes out of an operator must not keep what made it, which would keep it."""
+    norm, x = layer(BatchNorm2D, 2, "float32"), paddle.randn([2, 2, 4, 4])
+    gc.collect()
+    gc.disable()
+    try:
+        before = sum(type(one).__name__.startswith("_BatchNorm") for one in gc.get_objects())
+        for _ in range(5):
+            norm_add_relu(norm, x, x)
+        assert sum(type(one).__name__.startswith("_BatchNorm") for one in gc.get_objects()) == before
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_videos_are_normalized_alike(dtype):
     x = np.random.default_rng(2).normal(size=(2, 3, 4, 5, 6)).astype(dtype)
     norm, other = layer(BatchNorm3D, 3, dtype), layer(nn.BatchNorm3D, 3, dtype)
@@ -84,7 +130,9 @@ def test_what_is_not_a_number_does_not_hide():
 
 def test_who_evaluates_or_watches_gets_the_layers_themselves(monkeypatch):
     called = []
-    monkeypatch.setattr(kernels, "call", lambda name, dtype, shape, x, w, b, e, m, ceiling, *_: called.append(ceiling))
+    monkeypatch.setattr(
+        kernels, "call", lambda name, dtype, shape, x, w, b, side, e, m, ceiling, *_: called.append(ceiling)
+    )
     x, norm = paddle.randn([2, 2, 4, 4]), layer(BatchNorm2D, 2, "float32")
     norm_relu6(norm, x)
     assert called == [6.0]
@@ -111,11 +159,11 @@ def test_who_evaluates_or_watches_gets_the_layers_themselves(monkeypatch):
     assert called == [6.0, -1.0]
 
 
-@pytest.mark.parametrize("frozen", ["input", "weight", "bias"])
+@pytest.mark.parametrize("frozen", ["input", "weight", "bias", "shortcut"])
 def test_what_needs_no_gradient_gets_none(frozen):
-    norm, x = layer(BatchNorm2D, 2, "float32"), paddle.randn([2, 2, 4, 4])
-    x.stop_gradient = False
-    tensors = {"input": x, "weight": norm.weight, "bias": norm.bias}
-    tensors[frozen].stop_gradient = True
-    (norm(x) ** 3).sum().backward()
+    norm, (x, shortcut) = layer(BatchNorm2D, 2, "float32"), paddle.randn([2, 2, 2, 4, 4]).unbind(0)
+    tensors = {"input": x, "weight": norm.weight, "bias": norm.bias, "shortcut": shortcut}
+    for name, tensor in tensors.items():
+        tensor.stop_gradient = name == frozen
+    (norm_add_relu(norm, x, shortcut) ** 3).sum().backward()
     assert [name for name, tensor in tensors.items() if tensor.grad is None] == [frozen]

@@ -1,0 +1,40 @@
+// The matrix product of the library that Paddle computes with, and memory for what goes into it.
+#pragma once
+
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+
+// A convolution, as `models.kernels.conv2d` packs it; `gemm` is the address of cblas_sgemm or cblas_dgemm.
+struct Convolution {
+  int64_t images, in_channels, out_channels, height, width, out_height, out_width, kernel_height, kernel_width, stride,
+      top, left, gemm;
+};
+
+constexpr bool kTransposed = true, kAsItIs = false;
+
+// c [m][n] = beta * c + a [m][k] * b [k][n], where a or b may lie transposed; distances are between rows in memory.
+template <typename T>
+void multiply(const Convolution& g, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* a,
+              int64_t a_distance, const T* b, int64_t b_distance, bool adds, T* c, int64_t c_distance) {
+  using Gemm = void (*)(int order, int trans_a, int trans_b, int m, int n, int k, T alpha, const T* a, int lda,
+                        const T* b, int ldb, T beta, T* c, int ldc);
+  constexpr int kRowMajor = 101, kNoTrans = 111, kTrans = 112;
+  reinterpret_cast<Gemm>(g.gemm)(kRowMajor, trans_a ? kTrans : kNoTrans, trans_b ? kTrans : kNoTrans, int(m), int(n),
+                                 int(k), T(1), a, int(a_distance), b, int(b_distance), T(adds), c, int(c_distance));
+}
+
+template <typename T>
+struct Free {
+  void operator()(T* memory) const { std::free(memory); }
+};
+
+template <typename T>
+using Memory = std::unique_ptr<T[], Free<T>>;
+
+// Memory that nothing was written into.
+template <typename T>
+Memory<T> memory_of(int64_t count) {
+  const size_t bytes = (count * sizeof(T) + 63) / 64 * 64;
+  return Memory<T>(static_cast<T*>(std::aligned_alloc(64, bytes)));
+}

@@ -1,0 +1,141 @@
+"""The operators for dense convolutions against Paddle's own, in value and in gradients."""
+
+import numpy as np
+import paddle
+import pytest
+from paddle import nn
+
+from models import kernels
+from models.kernels import conv2d
+from models.kernels.conv2d import Conv2D
+from runtime import native
+from tests.models.kernels.convolutions import agree, grads_agree, values
+
+pytestmark = pytest.mark.skipif(
+    not kernels.serve(paddle.ones([1])) or kernels.MKL is None, reason=f"{kernels.plan_line()}; MKL: {kernels.MKL}"
+)
+
+
+def pair(dtype, *arguments, **options):
+    """A layer of ours and one of Paddle's with its weights."""
+    paddle.seed(0)
+    layer, plain = (kind(*arguments, bias_attr=False, **options).to(dtype=dtype) for kind in (Conv2D, nn.Conv2D))
+    plain.weight.set_value(layer.weight)
+    return layer, plain
+
+
+@pytest.fixture
+def called(monkeypatch):
+    """Names of the operators that are called from now on."""
+    names = []
+    plain = kernels.call
+
+    def counting(name, *arguments):
+        names.append(name)
+        plain(name, *arguments)
+
+    monkeypatch.setattr(kernels, "call", counting)
+    return names
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("channels", [(1, 1), (3, 8), (33, 17), (64, 64)], ids=str)
+@pytest.mark.parametrize("size", [(1, 1), (1, 8), (2, 9), (7, 7), (14, 33), (56, 17)], ids=str)
+@pytest.mark.parametrize("images", [1, 5])
+def test_3x3_computes_what_paddle_computes(called, dtype, channels, size, images):
+    layer, plain = pair(dtype, *channels, 3, padding=1)
+    x = np.random.default_rng(0).normal(size=(images, channels[0], *size)).astype(dtype)
+    agree(values(layer, x), values(plain, x), dtype)
+    assert called == ["conv2d_winograd", "conv2d_winograd_grad"]
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3, (3, 5), 7], ids=str)
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("padding", [0, 1, 3])
+def test_others_compute_what_paddle_computes(called, kernel, stride, padding):
+    name = "conv2d_winograd" if (kernel, stride, padding) == (3, 1, 1) else "conv2d_im2col"
+    for dtype in ("float32", "float64"):
+        layer, plain = pair(dtype, 5, 6, kernel, stride, padding)
+        for shape in ((1, 5, 7, 9), (2, 5, 40, 33), (90, 5, 8, 7)):
+            x = np.random.default_rng(0).normal(size=shape).astype(dtype)
+            agree(values(layer, x), values(plain, x), dtype)
+    assert called == [name, f"{name}_grad"] * 6
+
+
+@pytest.mark.parametrize("options", [{"padding": 1}, {"padding": 1, "stride": 2}, {"padding": 0}], ids=str)
+def test_maps_that_are_taken_apart_make_one_image(called, options):
+    """More than is kept at a time, so that gradients of kernels are sums over several times."""
+    layer, plain = pair("float64", 160, 96, 3, **options)
+    x = np.random.default_rng(0).normal(size=(3, 160, 60, 30))
+    agree(values(layer, x), values(plain, x), "float64")
+    assert len(called) == 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"padding": [1, 2]}, {"padding": "SAME"}, {"padding": 1, "stride": (1, 2)}, {"padding": 1, "dilation": 2},
+     {"padding": 1, "groups": 2}, {"padding": 1, "padding_mode": "circular"}, {"padding": 1, "data_format": "NHWC"}],
+    ids=str,
+)  # fmt: skip
+def test_other_convolutions_are_paddles(called, options):
+    layer, plain = pair("float32", 6, 6, **{"kernel_size": 3, **options})
+    x = paddle.randn([2, 6, 6, 6])
+    assert np.array_equal(layer(x).numpy(), plain(x).numpy())
+    assert called == []
+
+
+def test_a_kernel_larger_than_the_map_is_left_to_paddle():
+    layer, _ = pair("float32", 6, 6, 7, padding=1)
+    assert layer._is_served(paddle.randn([1, 6, 5, 9]))
+    assert not layer._is_served(paddle.randn([1, 6, 4, 9]))  # of which Paddle crashes
+
+
+def test_a_bias_is_added():
+    layer, plain = Conv2D(4, 5, 3, padding=1), nn.Conv2D(4, 5, 3, padding=1)
+    plain.set_state_dict(layer.state_dict())
+    layer.bias.set_value(paddle.arange(5, dtype="float32"))
+    plain.bias.set_value(layer.bias)
+    x = paddle.randn([2, 4, 6, 6])
+    np.testing.assert_allclose(layer(x).numpy(), plain(x).numpy(), atol=1e-6)
+
+
+def test_without_a_compiler_or_its_library_paddle_computes(called, monkeypatch):
+    layer, plain = pair("float32", 4, 4, 3, padding=1)
+    x = paddle.randn([1, 4, 6, 6])
+    try:
+        native.refuse("for a test")
+        assert np.array_equal(layer(x).numpy(), plain(x).numpy())
+    finally:
+        native.refuse("")
+    conv2d._gemm.cache_clear()
+    monkeypatch.setattr(kernels, "MKL", None)
+    try:
+        assert np.array_equal(layer(x).numpy(), plain(x).numpy())
+    finally:
+        conv2d._gemm.cache_clear()
+    assert called == []
+
+
+def test_a_graph_is_traced_with_paddles_operator():
+    layer, plain = pair("float32", 4, 4, 3, padding=1)
+    x = paddle.randn([1, 4, 6, 6])
+    traced = paddle.jit.to_static(layer, input_spec=[paddle.static.InputSpec([None, 4, 6, 6])], full_graph=True)
+    np.testing.assert_allclose(traced(x).numpy(), plain(x).numpy(), atol=1e-6)
+
+
+def test_what_is_not_a_number_stays_near(called):
+    """It reaches the pixels around it, as far as its tile does, and no other image."""
+    layer, _ = pair("float32", 2, 2, 3, padding=1)
+    x = paddle.randn([2, 2, 12, 12])
+    x[0, 0, 5, 5] = float("nan")
+    found = np.isnan(layer(x).numpy())
+    assert found[0, :, 4:7, 4:7].all()
+    assert not found[1].any()
+    assert found[0].sum() <= 2 * 8 * 8
+
+
+@pytest.mark.parametrize("frozen", ["input", "weight"])
+def test_what_needs_no_gradient_gets_none(called, frozen):
+    for kernel in (1, 3, 5):
+        grads_agree(*pair("float32", 4, 4, kernel, padding=kernel // 2), frozen)
+    assert len(called) == 6
