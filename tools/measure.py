@@ -172,13 +172,24 @@ def _serve(connection: Connection, engine: Engine, job: Any) -> None:
             start = time.process_time()
             second = work()
             seconds = time.process_time() - start
-            give_memory_back()  # the next engine may have it
+            if _is_scarce():
+                give_memory_back()  # the next engine may have it
             peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             connection.send((seconds, peak_mb, np.stack([first, second])))
     except EOFError:
         return
     except Exception as error:
         connection.send(error if isinstance(error, UserError) else UserError(f"{engine.label}: {error!r}"))
+
+
+def _is_scarce() -> bool:
+    """Whether less than a third of the memory is left; what a process keeps is worth time to it."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return True
+    sizes = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
+    return sizes["MemAvailable"] < sizes["MemTotal"] // 3
 
 
 def _answer(connection: Connection) -> Any:

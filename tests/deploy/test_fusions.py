@@ -76,11 +76,14 @@ def test_graph_of_every_option_gives_the_same_logits(case, tmp_path):
 
 
 QUICK = ("mvf_r18", "tsm_r50", "mvf_mobilenet_v2")
+DEEPER = ("r34", "r101")  # of the blocks of r18 and r50
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in model_names()]
-)
+def mark_of(name):
+    return () if name in QUICK else pytest.mark.whole if name.endswith(DEEPER) else pytest.mark.slow
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=mark_of(name)) for name in model_names()])
 def test_graph_of_each_model_gives_the_same_logits(name, tmp_path):
     check_graph(build(name), noise(2), tmp_path)
 
