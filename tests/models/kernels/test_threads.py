@@ -26,8 +26,8 @@ conv, depthwise = Conv2D(7, 7, 3, padding=1, bias_attr=False), DepthwiseConv2D(7
 first, second = BatchNorm2D(7), BatchNorm2D(7)
 y = norm_relu6(second, depthwise(norm_add_relu(first, conv(x), x)))
 (y * y).sum().backward()
-parts = [y, x.grad, *(p.grad for one in (conv, depthwise, first, second) for p in one.parameters() if not p.stop_gradient)]
-parts += [first._variance]
+parameters = [p for one in (conv, depthwise, first, second) for p in one.parameters() if not p.stop_gradient]
+parts = [y, x.grad, first._variance, *(p.grad for p in parameters)]
 print(hashlib.sha256(b"".join(part.numpy().tobytes() for part in parts)).hexdigest())
 """
 
