@@ -73,6 +73,8 @@ bench: $(VENV)/.ready-dev ## speed of inference, training and reading, against t
 	$(RUN) -m tools.bench_infer
 	$(RUN) -m tools.bench_train
 	$(RUN) -m tools.bench_data
+	$(RUN) -m tools.bench_kernels
+	$(RUN) -m tools.bench_growth
 
 $(VENV)/.ready: requirements.txt constraints.txt
 	$(TESTED) -m tools.environment $(VENV) requirements.txt

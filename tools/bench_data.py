@@ -65,12 +65,17 @@ def main(argv: list[str] | None = None) -> None:
 def write_media(folder: Path) -> list[Path]:
     """Writes the three kinds of media and returns their paths."""
     h264, mpeg4, jpeg = folder / "h264.mp4", folder / "mpeg4.avi", folder / "jpeg"
-    _encode(h264, "libx264", {"crf": "23", "g": "250"})
+    write_h264(h264)
     _encode(mpeg4, "mpeg4", {"g": "25", "qscale": "4"})
     jpeg.mkdir()
     for index, frame in enumerate(_frames(), start=1):
         cv2.imwrite(str(jpeg / f"img_{index:05}.jpg"), frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
     return [h264, mpeg4, jpeg]
+
+
+def write_h264(path: Path) -> None:
+    """Writes the video of one group of pictures."""
+    _encode(path, "libx264", {"crf": "23", "g": "250"})
 
 
 def _encode(path: Path, codec: str, options: dict[str, str]) -> None:
