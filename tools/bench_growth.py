@@ -27,7 +27,7 @@ from tools.measure import Engine, Job
 
 WORKS = {"forward": Engine("forward pass", bench_infer.ours), "step": Engine("training step", bench_train.ours)}
 FRAMES, SIDES, ENTRIES = (4, 8, 16, 32, 64), (96, 128, 192, 256, 384), (100, 1_000, 10_000, 100_000)
-QUICK = {"frames": (2, 4), "sides": (32, 64), "entries": (50, 100)}
+QUICK: dict[str, tuple[int, ...]] = {"frames": (2, 4), "sides": (32, 64), "entries": (50, 100)}
 USUAL_FRAMES, USUAL_SIDE = 8, 224
 SAMPLES = 64  # of a list, of which each is read
 
@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="tiny models and lists: shows that it runs")
     args = parser.parse_args(argv)
     model = args.model or ("tsm_tiny" if args.quick else "tsm_mobilenet_v2")
-    sizes: dict[str, Sequence[int]] = QUICK if args.quick else {"frames": FRAMES, "sides": SIDES, "entries": ENTRIES}
+    sizes = QUICK if args.quick else {"frames": FRAMES, "sides": SIDES, "entries": ENTRIES}
     usual_frames, usual_side = (2, 32) if args.quick else (USUAL_FRAMES, USUAL_SIDE)
     measure.start_alike()
     report: dict[str, Any] = {"title": f"Growth: {model}", "machine": measure.machine(), "rounds": args.rounds}
