@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     usual_frames, usual_side = (2, 32) if args.quick else (USUAL_FRAMES, USUAL_SIDE)
     measure.start_alike()
     report: dict[str, Any] = {"title": f"Growth: {model}", "machine": measure.machine(), "rounds": args.rounds}
-    report |= {"peak_gflops": 0.0, "frames": {}, "pixels": {}, "entries": {}}
+    report |= {"frames": {}, "pixels": {}, "entries": {}}
     command.say(*measure.header(report))
     with tempfile.TemporaryDirectory() as folder:
         video = Path(folder) / "clip.mp4"

@@ -186,7 +186,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     measure.start_alike()
     report: dict[str, Any] = {"title": "Operators, forward and gradients", "machine": measure.machine()}
-    report |= {"rounds": args.rounds, "peak_gflops": 0.0, "cases": []}
+    report |= {"rounds": args.rounds, "cases": []}
     labels = [engine.label for engine in ENGINES.values()]
     command.say(*measure.header(report), "", f"| CPU ms of 16 maps | {' | '.join(labels)} | largest difference |")
     command.say("|---" * (len(labels) + 2) + "|")

@@ -390,7 +390,7 @@ def machine() -> dict[str, Any]:
 
 def header(report: dict[str, Any]) -> list[str]:
     """What the numbers hold for, as Markdown."""
-    found = report["machine"]
+    found, peak = report["machine"], report.get("peak_gflops", 0.0)
     packages = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     return [
         f"## {report['title']}",
@@ -398,10 +398,7 @@ def header(report: dict[str, Any]) -> list[str]:
         f"{found['date']}, {found['processor']} ({', '.join(found['flags'])}), {found['cores']} cores, one thread "
         f"used, load average {found['load']} at the start. Python {found['python']}, {packages}.",
         f"Smallest process CPU time of {report['rounds']} runs, the engines taking turns."
-        + (
-            f" Peak: {report['peak_gflops']:.0f} GFLOP/s, the fastest product or convolution in float32."
-            * bool(report["peak_gflops"])
-        ),
+        + f" Peak: {peak:.0f} GFLOP/s, the fastest product or convolution in float32." * bool(peak),
     ]
 
 

@@ -1,5 +1,7 @@
 """The data benchmark: it compares routes that read the same frames, and says so of one that does not."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -45,3 +47,12 @@ def test_the_transform_is_timed_in_both_ways():
     times = bench_data.augment_times(rounds=1)
     assert times.keys() == {"exact", "fused"}
     assert min(times.values()) > 0
+
+
+def test_the_command_prints_what_it_measured(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(bench_data, "loader_rates", lambda path, rounds: {"ours, 0 workers": 12.25})
+    bench_data.main(["--rounds", "1", "--json", str(tmp_path / "report.json")])
+    out = capsys.readouterr().out
+    assert "| ours, 0 workers | 12.2 |" in out
+    assert out.count("CPU ms per clip | ratio") == 3
+    assert set(json.loads((tmp_path / "report.json").read_text())["decode"]) == {"h264.mp4", "mpeg4.avi", "jpeg"}
