@@ -46,7 +46,10 @@ def decode_in_order(path: Path) -> np.ndarray:
     """All frames by plain sequential decoding: what `decode` must agree with. uint8 [count, H, W, 3]."""
     with av.open(f"file:{path}") as file:
         stream = file.streams.best("video") or file.streams.video[0]
+        decoder = stream.codec_context
+        if decoder is None:
+            raise ValueError(f"{path} is in a codec that FFmpeg writes and does not read")
         stream.thread_type = "NONE"
         packets = [packet for packet in file.demux(stream) if packet.size]
-        frames = (frame for packet in [*packets, None] for frame in stream.codec_context.decode(packet))
+        frames = (frame for packet in [*packets, None] for frame in decoder.decode(packet))
         return np.stack([frame.to_ndarray(format="rgb24") for frame in frames])
