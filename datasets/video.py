@@ -133,7 +133,7 @@ class VideoFile(FrameSource):
     def _order(self, shown: list[av.Packet]) -> list[int]:
         """Time stamps in the order of display, or [] when they do not tell which frame is the i-th."""
         stamps = [packet.pts for packet in shown]
-        if not shown or None in stamps or len(set(stamps)) < len(stamps):
+        if not shown or None in stamps or len(set(stamps)) < len(stamps) or any(p.is_corrupt for p in shown):
             return []
         codec, ordered = self._decoder.codec, sorted(stamps)
         if not codec.reorder and ordered != stamps:
