@@ -7,7 +7,6 @@ not to depend on the list that it stands in.
 from __future__ import annotations
 
 import json
-import math
 import os
 import pickle
 import tempfile
@@ -53,7 +52,7 @@ def read_time(video: Path, frames: int, side: int, rounds: int) -> float:
     dataset = VideoDataset(
         load_annotation(str(folder), "train", list_file=_list(folder, [video.name])), recipe, "train"
     )
-    return _least(lambda: dataset.load(0), 4 * rounds)
+    return _least_seconds(lambda: dataset.load(0), 4 * rounds)
 
 
 def list_times(video: Path, entries: int, rounds: int) -> dict[str, float]:
@@ -72,7 +71,7 @@ def list_times(video: Path, entries: int, rounds: int) -> dict[str, float]:
         dataset = VideoDataset(annotation, _recipe(USUAL_FRAMES), "train")
         batch = min(SAMPLES, entries)
         with ClipLoader(dataset, batch, shuffle=True) as loader:
-            sample = _least(lambda: next(iter(loader.epoch(0))), rounds) / batch
+            sample = _least_seconds(lambda: next(iter(loader.epoch(0))), rounds) / batch
         sent = len(pickle.dumps(dataset)) / 1e6
     return {"list": listed, "sample": sample, "sent_mb": sent}
 
@@ -87,14 +86,9 @@ def _list(folder: Path, names: Sequence[str]) -> str:
     return str(path)
 
 
-def _least(work: Callable[[], object], rounds: int) -> float:
+def _least_seconds(work: Callable[[], object], rounds: int) -> float:
     work()
-    best = math.inf
-    for _ in range(rounds):
-        started = time.process_time()
-        work()
-        best = min(best, time.process_time() - started)
-    return best
+    return bench_data.in_turns({"work": work}, rounds)["work"] / 1000
 
 
 def main(argv: Sequence[str] | None = None) -> None:

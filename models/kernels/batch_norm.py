@@ -56,9 +56,7 @@ class BatchNorm2D(nn.BatchNorm2D):
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Maps [B, C, H, W] to the same."""
-        return (
-            _BatchNorm.apply(x, self.weight, self.bias, None, self, NO_RELU) if _serve(self, x) else super().forward(x)
-        )
+        return _run(self, x, NO_RELU) if _serve(self, x) else super().forward(x)
 
 
 class BatchNorm3D(nn.BatchNorm3D):
@@ -66,9 +64,7 @@ class BatchNorm3D(nn.BatchNorm3D):
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Maps [B, C, T, H, W] to the same."""
-        return (
-            _BatchNorm.apply(x, self.weight, self.bias, None, self, NO_RELU) if _serve(self, x) else super().forward(x)
-        )
+        return _run(self, x, NO_RELU) if _serve(self, x) else super().forward(x)
 
 
 def norm_relu(norm: nn.Layer, x: paddle.Tensor) -> paddle.Tensor:
@@ -85,7 +81,7 @@ def norm_add_relu(norm: nn.Layer, x: paddle.Tensor, shortcut: paddle.Tensor) -> 
     """F.relu(norm(x) + shortcut), see `norm_relu`; the two are of one shape."""
     if kernels.is_plain(norm, BatchNorm2D) and _serve(norm, x) and shortcut.dtype == x.dtype:
         assert shortcut.shape == x.shape
-        return _BatchNorm.apply(x, norm.weight, norm.bias, shortcut, norm, math.inf)
+        return _run(norm, x, math.inf, shortcut)
     return F.relu(norm(x) + shortcut)
 
 
@@ -93,8 +89,12 @@ def _norm_and(
     relu: Callable[[paddle.Tensor], paddle.Tensor], ceiling: float, norm: nn.Layer, x: paddle.Tensor
 ) -> paddle.Tensor:
     if kernels.is_plain(norm, BatchNorm2D) and _serve(norm, x):
-        return _BatchNorm.apply(x, norm.weight, norm.bias, None, norm, ceiling)
+        return _run(norm, x, ceiling)
     return relu(norm(x))
+
+
+def _run(norm: nn.Layer, x: paddle.Tensor, ceiling: float, shortcut: paddle.Tensor | None = None) -> paddle.Tensor:
+    return _BatchNorm.apply(x, norm.weight, norm.bias, shortcut, norm, ceiling)
 
 
 def _single(value: float) -> float:

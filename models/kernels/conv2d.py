@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from typing import Any
 
 import paddle
 from paddle import nn
-from paddle.autograd import PyLayer
 
 from models import kernels
+from models.kernels.convolution import convolve
 
 GEMM = {paddle.float32: "cblas_sgemm", paddle.float64: "cblas_dgemm"}
 
@@ -26,39 +25,22 @@ def _gemm(dtype: paddle.dtype) -> int:
     return ctypes.cast(getattr(ctypes.CDLL(str(kernels.MKL)), GEMM[dtype]), ctypes.c_void_p).value or 0
 
 
-class _Conv2D(PyLayer):
-    @staticmethod
-    def forward(ctx: Any, x: paddle.Tensor, weight: paddle.Tensor, stride: int, padding: int) -> paddle.Tensor:
-        x = x.contiguous()
-        images, in_channels, *sides = x.shape
-        out_channels, _, *kernel = weight.shape
-        outs = [(side + 2 * padding - one) // stride + 1 for side, one in zip(sides, kernel, strict=True)]
-        ctx.operator = "conv2d_winograd" if (*kernel, stride, padding) == (3, 3, 1, 1) else "conv2d_im2col"
-        ctx.convolution = kernels.integers(
-            images, in_channels, out_channels, *sides, *outs, *kernel, stride, padding, padding, _gemm(x.dtype)
-        )
-        out = paddle.empty([images, out_channels, *outs], x.dtype)
-        kernels.call(ctx.operator, x.dtype, ctx.convolution, x, weight, out)
-        ctx.save_for_backward(x, weight)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, grad: paddle.Tensor) -> tuple[paddle.Tensor | None, ...]:
-        x, weight = ctx.saved_tensor()
-        x_grad, weight_grad = (None if t.stop_gradient else paddle.empty_like(t) for t in (x, weight))
-        tensors = (x, weight, grad.contiguous(), x_grad, weight_grad)
-        kernels.call(f"{ctx.operator}_grad", x.dtype, ctx.convolution, *tensors)
-        return x_grad, weight_grad
-
-
 class Conv2D(nn.Conv2D):
     """nn.Conv2D, which is computed here where that is possible: dense, without a bias, padded by zeros alike."""
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Maps [B, C, H, W] to [B, C', H', W']."""
-        if kernels.serve(x, self.weight) and self._is_served(x) and _gemm(x.dtype):
-            return _Conv2D.apply(x, self.weight, self._stride[0], self._padding)
-        return super().forward(x)
+        if not (kernels.serve(x, self.weight) and self._is_served(x) and _gemm(x.dtype)):
+            return super().forward(x)
+        images, in_channels, *sides = x.shape
+        out_channels, _, *kernel = self.weight.shape
+        stride, padding = self._stride[0], self._padding
+        outs = [(side + 2 * padding - one) // stride + 1 for side, one in zip(sides, kernel, strict=True)]
+        geometry = kernels.integers(
+            images, in_channels, out_channels, *sides, *outs, *kernel, stride, padding, padding, _gemm(x.dtype)
+        )
+        operator = "conv2d_winograd" if (*kernel, stride, padding) == (3, 3, 1, 1) else "conv2d_im2col"
+        return convolve(operator, x, self.weight, geometry, [images, out_channels, *outs])
 
     def _is_served(self, x: paddle.Tensor) -> bool:
         return (

@@ -112,8 +112,8 @@ class Columns {
     return packed_.get();
   }
 
-  // Calls f(column, pixel, width, from, to) for each row of each tap of a channel: the columns [from, to) of `width`
-  // see the pixels that begin at `pixel` and lie a stride apart; the others see what is beyond the image.
+  // Calls f(column, pixel, from, to) for each row of each tap of a channel: of its columns, those in [from, to) see the
+  // pixels that begin at `pixel` and lie a stride apart, the others what is beyond the image.
   template <typename F>
   void each_run(const Strip& strip, int64_t channel, int64_t count, F f) const {
     for (int64_t tap = 0; tap < taps_; ++tap) {

@@ -5,34 +5,13 @@ By `python -m tools.bench_kernels --rounds 2`, Intel Xeon, on the maps of Mobile
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any
 
 import paddle
 from paddle import nn
-from paddle.autograd import PyLayer
 
 from models import kernels
-
-
-class _DepthwiseConv2D(PyLayer):
-    @staticmethod
-    def forward(ctx: Any, x: paddle.Tensor, weight: paddle.Tensor, geometry: ctypes.Array[Any]) -> paddle.Tensor:
-        x = x.contiguous()
-        images, channels, _, _, height, width, *_ = geometry
-        out = paddle.empty([images, channels, height, width], x.dtype)
-        kernels.call("depthwise_conv2d", x.dtype, geometry, x, weight, out)
-        ctx.save_for_backward(x, weight)
-        ctx.geometry = geometry
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, grad: paddle.Tensor) -> tuple[paddle.Tensor | None, ...]:
-        x, weight = ctx.saved_tensor()
-        x_grad, weight_grad = (None if t.stop_gradient else paddle.empty_like(t) for t in (x, weight))
-        tensors = (x, weight, grad.contiguous(), x_grad, weight_grad)
-        kernels.call("depthwise_conv2d_grad", x.dtype, ctx.geometry, *tensors)
-        return x_grad, weight_grad
+from models.kernels.convolution import convolve
 
 
 class DepthwiseConv2D(nn.Conv2D):
@@ -68,4 +47,4 @@ class DepthwiseConv2D(nn.Conv2D):
             outs = [(side + 2 * (kernel // 2) - kernel) // stride + 1 for side in sides]
             before = [kernel // 2] * 2
         geometry = kernels.integers(images, channels, *sides, *outs, kernel, kernel, stride, *before)
-        return _DepthwiseConv2D.apply(x, self.weight, geometry)
+        return convolve("depthwise_conv2d", x, self.weight, geometry, [images, channels, *outs])
