@@ -6,12 +6,15 @@ on, and passes over frames that nothing else refers to. Frame i is the frame tha
 
 What a file says of itself is believed as far as what comes out of the decoder bears it out: stamps that rise in the
 order of the packets prove nothing if the decoder reorders, a key frame is one if the decoder calls it one, frames come
-out with rising stamps, and none is damaged. Where one of that does not hold, the file is decoded from its start.
+out with rising stamps, each that is due, and none is damaged. Where one of that does not hold, the file is decoded from
+its start, by a decoder that has seen nothing else: what it puts in the place of damage depends on that.
 """
 
 from __future__ import annotations
 
 import bisect
+import contextlib
+import itertools
 import math
 import struct
 from collections.abc import Callable, Iterator
@@ -38,6 +41,7 @@ CONTAINERS = (
 # each packet that is not HIDDEN; tests/datasets/test_random_access.py proves it. So do those of key frames only.
 SEEKABLE = ("av1", "h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vp8", "vp9")
 SKIPPING = ("h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4")  # decoders that pass over one frame as they are told
+REMEMBERING = ("vp8",)  # decoders in which a flush leaves something of a damaged stream
 # Codec -> whether a packet shows nothing: frames for reference only, and MPEG-4's for "as before".
 HIDDEN: dict[str, Callable[[memoryview], bool]] = {
     "mpeg4": lambda data: len(data) < 16,
@@ -69,8 +73,6 @@ class VideoFile(FrameSource):
         self._kept: list[av.VideoFrame] | None = None
         self._matrices: dict[int, tuple[float, float, float, float]] = {}
         self._converter = VideoReformatter()  # of all frames, as making one takes as long as converting one
-        with errors_named(f"{path} is no readable video"):
-            self._container = av.open(f"file:{path}", options=_OPTIONS, **_OPEN)  # a path, whatever is in it
         try:
             with errors_named(f"{path} is truncated or damaged"):
                 self._start()
@@ -79,32 +81,39 @@ class VideoFile(FrameSource):
             raise
 
     def _start(self) -> None:
-        stream = self._best_stream()
-        self.average_rate = stream.average_rate
-        self._decoder = self._decoder_of(stream)
-        for packet in self._container.demux(stream):
-            if packet.size:
-                self._packets.append(packet)
-                self._budget.take_packet(packet.size)
+        with self._opened() as stream:
+            self.average_rate = stream.average_rate
+            self._decoder, promised = self._decoder_of(stream), stream.frames
+            for packet in stream.container.demux(stream):
+                if packet.size:
+                    self._packets.append(packet)
+                    self._budget.take_packet(packet.size)
         if not self._packets:
             raise DecodeError(f"{self.path} holds no frame")
-        self._check_complete(stream.frames)
+        self._check_complete(promised)
         shown = [packet for packet in self._packets if not packet.is_discard]
         self._stamps = self._order(shown)
+        gaps = [after - stamp for stamp, after in itertools.pairwise(self._stamps)]
+        self._is_even = bool(gaps) and max(gaps) < 2 * min(gaps)  # no packet is lost
         self._is_reordered = self._stamps != [packet.pts for packet in shown]
         codec = self._decoder.codec
         self._tells = not codec.reorder or codec.canonical_name in MOVED  # whether a frame was moved
         self._keys = [i for i, packet in enumerate(self._packets) if packet.is_keyframe]
         self._position = {packet.pts: i for i, packet in enumerate(self._packets)}
-        self.num_frames = len(self._stamps) if self._stamps else self._count()
+        self.num_frames = self._num_decoded = len(self._stamps) if self._stamps else self._count()
 
-    def _best_stream(self) -> av.VideoStream:
-        streams = self._container.streams.video
-        moving = [stream for stream in streams if not stream.disposition & PICTURES]
-        if not moving:
-            raise DecodeError(f"{self.path} has no video stream" + ", only a cover picture" * bool(streams))
-        best = self._container.streams.best("video")
-        return best if best in moving else moving[0]
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[av.VideoStream]:
+        """The stream to be read; its packets and its decoder outlive the file being open."""
+        with errors_named(f"{self.path} is no readable video"):
+            container = av.open(f"file:{self.path}", options=_OPTIONS, **_OPEN)  # a path, whatever is in it
+        with container:
+            streams = container.streams.video
+            moving = [stream for stream in streams if not stream.disposition & PICTURES]
+            if not moving:
+                raise DecodeError(f"{self.path} has no video stream" + ", only a cover picture" * bool(streams))
+            best = container.streams.best("video")
+            yield best if best in moving else moving[0]
 
     def _decoder_of(self, stream: av.VideoStream) -> av.VideoCodecContext:
         stream.thread_type = "NONE"  # one thread: frames are skipped packet by packet
@@ -112,9 +121,21 @@ class VideoFile(FrameSource):
         if decoder is None:
             raise DecodeError(f"{self.path} is in a codec that is not known here")
         self._budget.take_frame(decoder.width, decoder.height)
-        strict = {"err_detect": "explode"} if decoder.codec.intra_only else {}  # nothing else says that it is damaged
-        decoder.options = {"max_pixels": str(self._budget.limits.max_frame_pixels), **strict}
         return decoder
+
+    def _prepare(self, is_strict: bool) -> None:
+        """A decoder for what comes: strict, it makes an error of damage; otherwise a new one, which bridges it.
+
+        Where frames stand alone, it is always strict: nothing else says that they are damaged.
+        """
+        if self._decoder.is_open and is_strict and self._decoder.name not in REMEMBERING:
+            self._decoder.flush_buffers()
+        elif self._decoder.is_open:
+            with self._opened() as stream:
+                self._decoder = self._decoder_of(stream)
+        if not self._decoder.is_open:
+            strict = {"err_detect": "explode"} if is_strict or self._decoder.codec.intra_only else {}
+            self._decoder.options = {"max_pixels": str(self._budget.limits.max_frame_pixels), **strict}
 
     def _check_complete(self, promised: int) -> None:
         """Compares the packets with the `promised` frames, and the file's size with the size in its header.
@@ -134,6 +155,9 @@ class VideoFile(FrameSource):
         """Time stamps in the order of display, or [] when they do not tell which frame is the i-th."""
         stamps = [packet.pts for packet in shown]
         if not shown or None in stamps or len(set(stamps)) < len(stamps) or any(p.is_corrupt for p in shown):
+            return []
+        decoding = [packet.dts for packet in shown if packet.dts is not None]
+        if decoding != sorted(set(decoding)):
             return []
         codec, ordered = self._decoder.codec, sorted(stamps)
         if not codec.reorder and ordered != stamps:
@@ -178,10 +202,9 @@ class VideoFile(FrameSource):
                 yield from self._images(ordered, self._decode_wanted([self._stamps[index] for index in ordered]))
                 return
             except _UntrustedError:
-                self._stamps = []
-                count = self._count()
-                if count != self.num_frames:
-                    raise DecodeError(f"{self.path} has {self.num_frames} frames, of which {count} decode") from None
+                self._stamps, self._num_decoded = [], self._count()
+        if self._num_decoded != self.num_frames:
+            raise DecodeError(f"{self.path} has {self.num_frames} frames, of which {self._num_decoded} decode")
         yield from self._images(ordered, self._decode_counted(set(ordered)))
 
     def _images(self, ordered: list[int], frames: Iterator[av.VideoFrame]) -> Iterator[tuple[int, np.ndarray]]:
@@ -195,8 +218,7 @@ class VideoFile(FrameSource):
             yield index, image
 
     def _decode_all(self) -> Iterator[av.VideoFrame]:
-        self._decoder.flush_buffers()
-        self._decoder.skip_frame = "DEFAULT"
+        self._prepare(is_strict=False)
         for packet in [*self._packets, None]:
             yield from self._decode(packet)
 
@@ -237,40 +259,64 @@ class VideoFile(FrameSource):
             self._keys, keys = [0], [self._packets[0].pts]
 
     def _decode_group(self, key: int, stamps: list[int]) -> Iterator[av.VideoFrame]:
-        """The frames of stamps from a key frame on, as far as they come; none if the decoder does not call it one.
+        """The frames of stamps from a key frame on, as far as they come; none if the decoder does not call it one."""
+        left, start, is_proved = set(stamps), self._packets[key].pts, key == 0
+        for frame in self._decode_from(key, left):
+            is_proved = is_proved or (frame.key_frame and frame.pts == start)
+            if not is_proved and frame.pts >= start:
+                return
+            if frame.pts in left:
+                left.remove(frame.pts)
+                yield frame
+
+    def _decode_from(self, key: int, wanted: set[int]) -> Iterator[av.VideoFrame]:
+        """Frames of rising stamps from a key frame on, `wanted` ones among them, until somebody has emptied that set.
 
         A packet whose stamp lies before that of an earlier one is a frame that was moved. Those that no other frame
-        refers to are passed over, which leaves no trace in the others. Where nothing seems to be moved, no frame is
-        passed over, nor the one after the last: if the stamps are those of decoding, it comes out before it.
+        refers to are passed over, which leaves no trace in the others, unless one is lost, whose place they may take.
+        Where nothing seems to be moved, no frame is passed over, nor the one after the last: if the stamps are those of
+        decoding, it comes out before it.
+
+        Raises:
+            _UntrustedError: A frame is damaged, is missing, or comes out of order.
         """
-        wanted, last = set(stamps), max(self._position[stamp] for stamp in stamps)
+        last = max(self._position[stamp] for stamp in wanted)
         packets, end = self._packets[key : last + 1], self._packets[last].pts
         after = self._packets[last + 1 : last + 2]
         is_moved = any(packet.pts > end for packet in packets) or any(packet.pts < end for packet in after)
         is_sure = is_moved or self._tells
         if not is_sure:
             packets += after
-        left, before, highest, is_proved = len(stamps), -math.inf, -math.inf, key == 0
-        self._decoder.flush_buffers()
+        before = highest = -math.inf
+        due: set[int] = set()  # stamps of what the decoder has got and must give
+        self._prepare(is_strict=True)
+        may_skip = self._is_even and self._decoder.name in SKIPPING
         for packet in [*packets, None]:
             if packet is not None:
-                skips = packet.pts < highest and packet.pts not in wanted and self._decoder.name in SKIPPING
+                skips = may_skip and packet.pts < highest and packet.pts not in wanted
                 self._decoder.skip_frame = "NONREF" if skips else "DEFAULT"
                 highest = max(highest, packet.pts)
-            for frame in self._decode(packet):
-                if frame.pts is None or frame.pts <= before or frame.is_corrupt:
+                if not (skips or packet.is_discard or packet.pts < self._packets[key].pts):
+                    due.add(packet.pts)
+            for frame in self._decode_strictly(packet):
+                due.discard(frame.pts)
+                if frame.pts <= before or any(stamp < frame.pts for stamp in due):
                     raise _UntrustedError
                 before = frame.pts
-                is_proved = is_proved or (frame.key_frame and frame.pts == self._packets[key].pts)
-                if not is_proved and frame.pts >= self._packets[key].pts:
-                    return
-                if frame.pts in wanted:
-                    left -= 1
-                    yield frame
-            if not left and is_sure:
+                yield frame
+            if not wanted and is_sure:
                 return
         if self._decoder.has_b_frames and not self._is_reordered:
             raise _UntrustedError
+
+    def _decode_strictly(self, packet: av.Packet | None) -> list[av.VideoFrame]:
+        try:
+            frames = self._decode(packet)
+        except DecodeError:
+            raise _UntrustedError from None
+        if any(frame.pts is None or frame.is_corrupt for frame in frames):
+            raise _UntrustedError
+        return frames
 
     def _decode(self, packet: av.Packet | None) -> list[av.VideoFrame]:
         self._budget.check_time()
@@ -278,9 +324,8 @@ class VideoFile(FrameSource):
             return self._decoder.decode(packet)
 
     def close(self) -> None:
-        """Closes the file."""
+        """Lets go of what is in memory; nothing is open."""
         self._packets, self._kept = [], None
-        self._container.close()
 
 
 def _vop_type(data: bytes) -> str:

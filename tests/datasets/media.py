@@ -42,8 +42,11 @@ def write_frames(
     return folder
 
 
-def decode_in_order(path: Path) -> np.ndarray:
-    """All frames by plain sequential decoding: what `decode` must agree with. uint8 [count, H, W, 3]."""
+def decode_in_order(path: Path, *, is_kept: bool = False) -> np.ndarray:
+    """All frames by plain sequential decoding: what `decode` must agree with. uint8 [count, H, W, 3].
+
+    `is_kept`: no frame's memory is used again for the next, which only shows in what a decoder has left as it was.
+    """
     with av.open(f"file:{path}") as file:
         stream = file.streams.best("video") or file.streams.video[0]
         decoder = stream.codec_context
@@ -52,4 +55,6 @@ def decode_in_order(path: Path) -> np.ndarray:
         stream.thread_type = "NONE"
         packets = [packet for packet in file.demux(stream) if packet.size]
         frames = (frame for packet in [*packets, None] for frame in decoder.decode(packet))
+        if is_kept:
+            frames = iter(list(frames))
         return np.stack([frame.to_ndarray(format="rgb24") for frame in frames])

@@ -158,3 +158,56 @@ def test_key_frames_that_are_none(codec, b_frames, tmp_path):
                     packet.is_keyframe = True
                     file.mux(packet)
         check(path, 40)
+
+
+# Of a damaged frame of HEVC, FFmpeg leaves parts as the memory was, and does not say so.
+@pytest.mark.parametrize(
+    ("codec", "change"),
+    [
+        *itertools.product(["libx264", "mpeg2video", "mpeg4", "libvpx", "libvpx-vp9"], ["lost", "overwritten", "cut"]),
+        ("libx265", "lost"),
+    ],
+)
+def test_a_packet_that_is_damaged(codec, change, tmp_path):
+    """Each frame alone is that of decoding from the start, or damaged; no other frame takes its place."""
+    write(tmp_path / "a.mkv", "matroska", codec, 12, 2, 20)
+    with av.open(str(tmp_path / "a.mkv")) as source:
+        packets = [(packet.pts, packet.dts, packet.is_keyframe, bytes(packet)) for packet in source.demux(video=0)][:-1]
+    right = 0
+    for place in range(1, len(packets)):
+        path, rng = tmp_path / f"{place}.mkv", np.random.default_rng(place)
+        with av.open(str(tmp_path / "a.mkv")) as source, av.open(str(path), "w") as target:
+            stream = target.add_stream_from_template(source.streams.video[0])
+            for number, (pts, dts, is_key, data) in enumerate(packets):
+                if number == place:
+                    half = len(data) // 2
+                    data = {"lost": b"", "cut": data[:half], "overwritten": data[:half] + rng.bytes(half)}[change]
+                if data:
+                    packet = av.Packet(data)
+                    packet.pts, packet.dts, packet.is_keyframe, packet.stream = pts, dts, is_key, stream
+                    packet.time_base = source.streams.video[0].time_base
+                    target.mux(packet)
+        right += check_damaged(path, decode_in_order(tmp_path / "a.mkv"))
+    assert right > len(packets)
+
+
+def check_damaged(path: Path, whole: np.ndarray) -> int:
+    """Frames that are right, of those of a damaged file one by one."""
+    right = 0
+    try:
+        expected, kept = decode_in_order(path), decode_in_order(path, is_kept=True)
+    except av.FFmpegError:
+        expected = kept = None
+    with open_source(str(path)) as source:
+        for index in range(source.num_frames):
+            try:
+                image = source.read([index])[0]
+            except DecodeError:
+                continue
+            if expected is None:  # nobody gets over the damage: what is there was reached on another way
+                assert np.array_equal(image, whole[index]), f"{path}: frame {index}"
+            else:
+                is_left = not np.array_equal(expected[index], kept[index])  # the decoder leaves what the memory held
+                assert is_left or np.array_equal(image, expected[index]), f"{path}: frame {index}"
+            right += 1
+    return right

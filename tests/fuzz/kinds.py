@@ -60,7 +60,10 @@ def read_video(path: Path) -> None:
             assert index < len(expected), f"there are {len(expected)} frames, not {index + 1}"
             others = [number for number, other in enumerate(expected) if np.array_equal(image, other)]
             # A damaged table of a frame that is not asked for does not reach those that stand alone.
-            assert index in others or (stands_alone and not others), f"frame {index} of {len(expected)} is {others}"
+            if index not in others and not (stands_alone and not others):
+                # Some decoders leave parts of a damaged frame as the memory was
+                is_left = not others and not np.array_equal(decode_in_order(path, is_kept=True)[index], expected[index])
+                assert is_left, f"frame {index} of {len(expected)} is {others}"
 
 
 def pictures(folder: Path) -> Examples:
