@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,10 @@ from engine import runs
 from runtime import command
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from paddle import nn
+
     from engine.processes import Processes
 
 
@@ -117,8 +122,17 @@ def train(args: argparse.Namespace, directory: Path, recipe: Recipe, notes: list
         trainer = Trainer(
             recipe, model, train_loader, val_loader, directory, args.log_iters, args.checkpoint_iters,
             provenance, processes, args.to_static, args.max_iters,
+            evaluator(args),
         )  # fmt: skip
         return trainer.fit(plan, resume=args.resume)
+
+
+def evaluator(args: argparse.Namespace) -> Callable[..., tuple[nn.Layer, str]]:
+    """What evaluates the network after each epoch: an engine, where that pays."""
+    from deploy.compiled import compiled
+    from deploy.interface import Settings
+
+    return functools.partial(compiled, settings=Settings(threads=args.threads, tune=not args.no_tune))
 
 
 def run_directory_and_recipe(args: argparse.Namespace) -> tuple[Path, Recipe]:

@@ -28,9 +28,8 @@ from runtime.cache import cached
 from runtime.command import say
 from runtime.owned import temporary_folder
 
-# Where no graph is kept, making and checking one pays for so many views: it saves 0.1 s (TSM) to 0.4 s (MVF) of a view
-# of ResNet-50 at 224 pixels on one core of an AMD EPYC (Zen 4).
-MANY_VIEWS = 16
+# Where no graph is kept, making and checking one pays for so many views.
+MANY_VIEWS = 64
 GRAPHS, CERTIFICATES = "graphs", "certificates"  # kinds in the cache
 LIMIT = 2 * 2**30  # bytes of each
 NOTE = "note.txt"  # of a certificate

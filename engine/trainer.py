@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,8 @@ class Trainer:
         processes: Of the run; `recipe.training.batch_size` is what each of them takes.
         to_static: Run the step as a static graph: the same numbers, but for rounding.
         max_iters: Stop after so many batches and only say how fast they were; 0 trains to the end.
+        compiled: Gives for the network, the shape (T, 3, H, W) of a clip and the number of views what evaluates them,
+            and its name; None: the network itself.
     """
 
     recipe: Recipe
@@ -58,6 +60,7 @@ class Trainer:
     processes: Processes = field(default_factory=Processes)
     to_static: bool = False
     max_iters: int = 0
+    compiled: Callable[[nn.Layer, Sequence[int], int], tuple[nn.Layer, str]] | None = None
 
     def __post_init__(self) -> None:
         if not len(self.train_loader):
@@ -190,8 +193,13 @@ class Trainer:
 
     def _evaluate(self) -> None:
         recipe, done = self.recipe, self.epoch + 1
-        metrics = evaluation.evaluate(self.model, self.val_loader, self.task, title="eval").summary()
-        self.log.line(f"[EVAL] epoch={done}")
+        model, engine = self.model, "dygraph"
+        if self.compiled:
+            num_views, *clip_shape = self.val_loader.dataset.sample_shape
+            self.model.eval()
+            model, engine = self.compiled(model, clip_shape, num_views * len(self.val_loader.dataset))
+        metrics = evaluation.evaluate(model, self.val_loader, self.task, title="eval").summary()
+        self.log.line(f"[EVAL] epoch={done}" + f" engine={engine}" * (model is not self.model))
         for line in self.task.metric_lines(metrics):
             self.log.line(line)
         self.log.event(

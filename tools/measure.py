@@ -395,8 +395,9 @@ def header(report: dict[str, Any]) -> list[str]:
     return [
         f"## {report['title']}",
         "",
-        f"{found['date']}, {found['processor']} ({', '.join(found['flags'])}), {found['cores']} cores, one thread "
-        f"used, load average {found['load']} at the start. Python {found['python']}, {packages}.",
+        f"{found['date']}, {found['processor']} ({', '.join(found['flags'])}), {found['cores']} cores, "
+        f"{report.get('threads', 'one thread')} used, load average {found['load']} at the start. "
+        f"Python {found['python']}, {packages}.",
         f"Smallest process CPU time of {report['rounds']} runs, the engines taking turns."
         + f" Peak: {peak:.0f} GFLOP/s, the fastest product or convolution in float32." * bool(peak),
     ]

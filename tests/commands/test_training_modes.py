@@ -1,6 +1,7 @@
 """Ways to run one training: as a static graph, in several processes, for a few batches to see how fast it is."""
 
 import hashlib
+import json
 import os
 import pickle
 import re
@@ -13,6 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deploy import compiled
+from deploy.engines import default_engine
+from deploy.interface import Settings
 from tests.commands.small_runs import ROOT, train_flags
 
 
@@ -73,6 +77,32 @@ def test_a_run_goes_on_as_a_static_graph(motion_videos, command, tmp_path):
     assert code == 0
     assert command("train.py", *train_flags(motion_videos, whole, *more))[0] == 0
     assert losses(killed)[-8:] == pytest.approx(losses(whole)[-8:], rel=1e-5)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Evaluation by an engine
+
+
+def test_an_engine_evaluates_many_views_and_leaves_no_trace(motion_videos, command, monkeypatch, tmp_path):
+    runs = {}
+    for name, many_views in (("engine", 1), ("dygraph", 10**6)):
+        monkeypatch.setattr(compiled, "MANY_VIEWS", many_views)
+        runs[name] = tmp_path / name
+        assert command("train.py", *train_flags(motion_videos, runs[name], "--max_epochs", 2))[0] == 0
+    log = (runs["engine"] / "train.log").read_text()
+    assert f"[EVAL] epoch=2 engine={default_engine(Settings())}" in log
+    assert "engine=" not in (runs["dygraph"] / "train.log").read_text()
+    events = {
+        name: [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        for name, run in runs.items()
+    }
+    assert len(events["engine"]) == 2
+    for by_engine, by_network in zip(events["engine"], events["dygraph"], strict=True):
+        assert by_engine == pytest.approx(by_network, rel=1e-4)
+    for file in ("last.pdparams", "last.pdopt"):
+        expected = arrays_of(runs["dygraph"] / file)
+        for key, array in arrays_of(runs["engine"] / file).items():
+            assert np.array_equal(array, expected[key]), key
 
 
 # ---------------------------------------------------------------------------------------------------------------------
