@@ -1,14 +1,14 @@
-"""Whole commands on all cores, by the clock: `python -m tools.bench_machine [--mmaction2 CHECKOUT]`.
+"""Whole commands on all cores, by the clock: `python -m tools.bench_machine`.
 
 Each program does each work with N and with 2 N videos, taking turns. The difference of the two wall times is what N
 videos take, with reading, copying and computing as they overlap; the rest is the start. The videos are names of one
-file, which the system keeps in memory. mmaction2 1.x is measured where its checkout is given and `mmengine`, `mmcv` and
-`decord` are installed (`--mmaction2_python` names another Python for it).
+file, which the system keeps in memory. mmaction2 is measured where requirements-third-party.txt is installed.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import math
 import os
@@ -48,8 +48,6 @@ class Setup:
         recipe: The preset's, with 30 views in a test.
         batch: Videos in a batch of training.
         threads: Cores of this machine.
-        mmaction2: Checkout, if there is one.
-        python: That runs it.
     """
 
     folder: Path
@@ -57,8 +55,6 @@ class Setup:
     recipe: Recipe
     batch: int
     threads: int
-    mmaction2: Path | None
-    python: str
 
     def videos(self, count: int) -> Path:
         """A folder of so many videos."""
@@ -182,14 +178,18 @@ def torch_loop(setup: Setup, count: int, mode: str) -> list[str]:
 
 def mmaction2(setup: Setup, count: int, mode: str, is_best: bool) -> list[str] | None:
     """tools/peers/mmaction2.py; its batch in a test with one view is that of training, which is faster there."""
-    if setup.mmaction2 is None or setup.preset not in CONFIGS:
+    if not _has_mmaction2(setup):
         return None
     return [
-        setup.python, str(ROOT / "tools/peers/mmaction2.py"), mode, *_data(setup, count), "--config",
-        str(setup.mmaction2 / "configs/recognition" / CONFIGS[setup.preset]), "--pretrained",
+        sys.executable, "-m", "tools.peers.mmaction2", mode, *_data(setup, count), "--config", CONFIGS[setup.preset],
+        "--pretrained",
         str(setup.folder / "mmaction2.pth"), "--batch_size", str(1 if mode == "test" else setup.batch), "--threads",
         str(setup.threads), *["--best"] * is_best,
     ]  # fmt: skip
+
+
+def _has_mmaction2(setup: Setup) -> bool:
+    return setup.preset in CONFIGS and importlib.util.find_spec("mmaction") is not None
 
 
 def _data(setup: Setup, count: int) -> list[str]:
@@ -244,7 +244,7 @@ def prepare(setup: Setup, counts: Sequence[int]) -> None:
         sys.executable, "-m", "deploy.export", "--pretrained", weights, "--output", str(folder / "artifact"), "--views",
         "quick",
     ])  # fmt: skip
-    if setup.mmaction2 and setup.preset in CONFIGS:
+    if _has_mmaction2(setup):
         _run([
             sys.executable, "-m", "tools.convert", weights, str(folder / "mmaction2.pth"), "--target", "mmaction2",
         ])  # fmt: skip
@@ -275,22 +275,20 @@ def measure_work(setup: Setup, work: Work, count: int, rounds: int) -> dict[str,
                 argv = program.argv(setup, number)
                 if argv is None:
                     continue
-                wall, cpu = _run(argv, setup)
+                wall, cpu = _run(argv, setup.threads)
                 row = times.setdefault(program.label, Times())
                 row.wall.setdefault(number, []).append(wall)
                 row.cpu.setdefault(number, []).append(cpu)
     return times
 
 
-def _run(argv: list[str], setup: Setup | None = None) -> tuple[float, float]:
+def _run(argv: list[str], threads: int = 1) -> tuple[float, float]:
     """Wall and CPU seconds of a program.
 
     Raises:
         UserError: It fails.
     """
-    path = [str(ROOT), *([str(setup.mmaction2)] if setup and setup.mmaction2 else [])]
-    cores = str(setup.threads) if setup else "1"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": cores}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(threads)}
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -330,7 +328,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             recipe = get_preset(preset).with_(num_classes=CLASSES, sampling="dense", test_clips=10, test_crops="three")
             if args.quick:
                 recipe = recipe.with_(short_side=40, crop_size=32, test_size=32, test_clips=2)
-            setup = Setup(Path(folder), preset, recipe, args.batch_size, threads, args.mmaction2, args.mmaction2_python)
+            setup = Setup(Path(folder), preset, recipe, args.batch_size, threads)
             counts = {name: args.videos or WORKS[name].videos for name in args.works}
             prepare(setup, [number for count in counts.values() for number in (count, 2 * count)])
             command.say("", f"### {preset}")
@@ -351,8 +349,6 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--videos", type=command.positive, help="N, a multiple of the batch (default: by the work)")
     parser.add_argument("--batch_size", type=command.positive, default=8, help="clips of a batch of training")
     parser.add_argument("--rounds", type=command.positive, default=2, help="turns of each program")
-    parser.add_argument("--mmaction2", type=Path, help="checkout of mmaction2 1.x")
-    parser.add_argument("--mmaction2_python", default=sys.executable, help="Python that has what it needs")
     parser.add_argument("--json", type=Path, help="write every measured number to this file")
     parser.add_argument("--quick", action="store_true", help="tiny models and clips: shows that it runs, not how fast")
     args = parser.parse_args(argv)

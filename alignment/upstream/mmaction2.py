@@ -22,7 +22,7 @@ INIT_STD = {"tsn": 0.01, "tsm": 0.001}
 
 def build(name: str, settings: Settings, path: str) -> nn.Module:
     """Its Recognizer2D."""
-    _supply_what_the_wheel_lacks()
+    supply_what_the_wheel_lacks()
     recognizers = installed("mmaction.models.recognizers")
     family, _, backbone = name.partition("_")
     channels = {"mobilenet_v2": 1280, "r18": 512, "r34": 512}.get(backbone, 2048)
@@ -60,7 +60,7 @@ def _backbone(family: str, backbone: str, settings: Settings) -> dict[str, Any]:
     return config
 
 
-def _supply_what_the_wheel_lacks() -> None:
+def supply_what_the_wheel_lacks() -> None:
     """The wheel of 1.2.0 leaves out the folder of a localizer that `mmaction.models` imports."""
     spec = importlib.util.find_spec("mmaction")
     folders = spec.submodule_search_locations if spec and spec.submodule_search_locations else ()

@@ -1,8 +1,7 @@
-"""mmaction2's own runner: `PYTHONPATH=<checkout> python tools/peers/mmaction2.py WORK --config FILE ...`.
+"""mmaction2's own runner: `python -m tools.peers.mmaction2 WORK --config NAME ...`, of requirements-third-party.txt.
 
-Runs in whatever Python has mmaction2 1.x, mmengine, mmcv and decord. Configuration, pipelines and loops are its own;
-the data, the batch, the workers and the threads are the benchmark's. `--best` sets what makes PyTorch fast on CPU:
-kernels and images channels last, and our allocator settings.
+Configuration, pipelines and loops are its own; the data, the batch, the workers and the threads are the benchmark's.
+`--best` sets what makes PyTorch fast on CPU: kernels and images channels last, and our allocator settings.
 """
 
 from __future__ import annotations
@@ -11,7 +10,10 @@ import argparse
 import os
 import sys
 import tempfile
+from pathlib import Path
 
+from alignment.upstream.mmaction2 import supply_what_the_wheel_lacks
+from alignment.upstream.torchvision import torchvision
 from runtime import cpu
 
 CROPS = {"type": "ThreeCrop", "crop_size": 256}
@@ -28,25 +30,28 @@ def main() -> None:
     """Trains for one epoch, tests with one view or with 30, or predicts a folder of videos."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("mode", choices=("train", "val", "test", "predict"))
-    parser.add_argument("--config", required=True)
-    parser.add_argument("--dataset_root", required=True)
-    parser.add_argument("--list", required=True)
-    parser.add_argument("--pretrained", required=True)
-    parser.add_argument("--batch_size", type=int, default=1)
-    parser.add_argument("--num_workers", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--best", action="store_true")
+    parser.add_argument("--config", required=True, help="name in mmaction2's configs/recognition")
+    parser.add_argument("--dataset_root", required=True, help="folder of the videos")
+    parser.add_argument("--list", required=True, help="list file")
+    parser.add_argument("--pretrained", required=True, help="weights in mmaction2's layout")
+    parser.add_argument("--batch_size", type=int, default=1, help="videos in a pass")
+    parser.add_argument("--num_workers", type=int, default=2, help="processes that read")
+    parser.add_argument("--threads", type=int, default=1, help="threads of an operation")
+    parser.add_argument("--best", action="store_true", help="channels last, and our allocator settings")
     args = parser.parse_args()
     if args.best:
         cpu.tune_malloc()
 
     import torch
+
+    torchvision()  # mmengine imports it, in whatever build it is
+    supply_what_the_wheel_lacks()
+    import mmaction
     from mmengine.config import Config
 
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    config = Config.fromfile(args.config)
-    config.model.backbone.pretrained = None
+    torch.set_num_threads(args.threads)
+    config = Config.fromfile(str(Path(mmaction.__file__).parent / ".mim/configs/recognition" / args.config))
+    config.model.backbone.update(pretrained=None, pretrained2d=False)
     if args.mode == "predict":
         _predict(config, args)
         return
@@ -76,7 +81,8 @@ def _set_data(config, args: argparse.Namespace) -> None:
         loader = config[name]
         loader.update(batch_size=args.batch_size, num_workers=args.num_workers, persistent_workers=args.num_workers > 0)
         loader.dataset.update(data)
-    config.train_cfg.update(max_epochs=1, val_begin=2)
+    config.train_cfg.max_epochs = 1
+    config.val_cfg = config.val_dataloader = config.val_evaluator = None
     config.optim_wrapper.optimizer.lr = 1e-4
     config.auto_scale_lr = None
     config.default_hooks.checkpoint = {"type": "CheckpointHook", "interval": 1000, "save_last": False}
