@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "alignment": {"tasks", "runtime", "configs", "datasets", "models", "weights", "engine"},
     "test_tipc": {"tasks", "runtime", "configs", "datasets", "alignment", "deploy"},
     "tools": OURS,
-    "train": {"tasks", "runtime", "configs", "datasets", "models", "weights", "engine"},
+    "train": {"tasks", "runtime", "configs", "datasets", "models", "weights", "engine", "deploy"},
     "test": {"tasks", "runtime", "configs", "datasets", "models", "weights", "engine", "deploy"},
     "predict": {"tasks", "runtime", "configs", "datasets", "models", "weights", "engine", "deploy"},
 }
