@@ -37,6 +37,7 @@ from runtime.fresh_process import in_fresh_process
 SETTINGS = ("MKL_DEBUG_CPU_TYPE", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile")
 REFERENCE = "torch"
+MODELS = ("tsn_r50", "tsm_r50", "mvf_r50", "tsm_mobilenet_v2", "mvf_mobilenet_v2")  # those that the presets name
 
 
 @dataclass(frozen=True)
@@ -362,7 +363,7 @@ def peak_gflops(size: int = 2048, rounds: int = 5) -> float:
 
 def _parse(description: str, engines: dict[str, Engine], argv: Sequence[str] | None) -> argparse.Namespace:
     parser = command.parser(description)
-    parser.add_argument("--models", nargs="+", help="names of models (default: tsn_r50 tsm_r50 mvf_r50)")
+    parser.add_argument("--models", nargs="+", help=f"names of models (default: {' '.join(MODELS)})")
     parser.add_argument("--engines", nargs="+", default=list(engines), choices=list(engines), metavar="NAME",
                         help=f"rows to measure: {', '.join(engines)} (default: all)")  # fmt: skip
     parser.add_argument("--rounds", type=command.positive, default=3, help="turns of each engine")
@@ -370,7 +371,7 @@ def _parse(description: str, engines: dict[str, Engine], argv: Sequence[str] | N
     parser.add_argument("--quick", action="store_true", help="tiny models and clips: shows that it runs, not how fast")
     args = parser.parse_args(argv)
     if args.models is None:
-        args.models = [f"{family}_{'tiny' if args.quick else 'r50'}" for family in ("tsn", "tsm", "mvf")]
+        args.models = ["tsn_tiny", "tsm_tiny", "mvf_tiny"] if args.quick else list(MODELS)
     return args
 
 
