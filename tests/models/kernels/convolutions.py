@@ -5,7 +5,8 @@ import paddle
 
 
 def rounding(dtype):
-    return {"float32": 2e-6, "float64": 2e-15}[dtype]
+    """Of sums of some thousand products, whose order depends on the width of the vectors of this CPU."""
+    return {"float32": 2e-6, "float64": 1e-14}[dtype]
 
 
 def values(layer, x, seed=1):
