@@ -85,6 +85,7 @@ def inject(path, before, after):
 # From end to end
 
 
+@pytest.mark.whole
 def test_the_two_commands_of_paddlemvf(tmp_path):
     tree = copy_repository(tmp_path / "clone")
     argv = ("test_tipc/configs/mvf/train_infer_python.txt", "lite_train_lite_infer")

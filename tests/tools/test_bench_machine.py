@@ -33,6 +33,7 @@ def test_a_program_that_fails_is_named():
         bench_machine._run([sys.executable, "-c", "raise SystemExit('no way')"])
 
 
+@pytest.mark.whole
 def test_every_program_runs(tmp_path):
     recipe = get_preset("demo_tsm").with_(
         num_classes=bench_machine.CLASSES, sampling="dense", test_clips=2, short_side=40, crop_size=32, test_size=32

@@ -83,6 +83,7 @@ def test_ours_equals_theirs(name, model, options, steps):
     assert constants.count("groups") == sum(isinstance(layer, _ConvNd) for layer in layers)
 
 
+@pytest.mark.whole
 def test_ours_equals_theirs_in_float32():
     report = align_pair(built("torchvision", "tsn_r18"), precision="float32", train_steps=1)
     assert report.passed, report.text()
