@@ -71,8 +71,8 @@ def _frame_names(folder: str) -> list[str]:
     for name in os.listdir(folder):
         match = FRAME_NAME.fullmatch(name)
         if match and not name.startswith("."):
-            numbers = series.setdefault((match["prefix"], match["suffix"]), {})
-            number = int(match["number"])
+            prefix, digits, suffix = match.group("prefix", "number", "suffix")
+            numbers, number = series.setdefault((prefix, suffix), {}), int(digits)
             if number in numbers:
                 raise DecodeError(f"{folder} has two frames {number}: {numbers[number]} and {name}")
             numbers[number] = name
