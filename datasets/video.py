@@ -128,14 +128,14 @@ class VideoFile(FrameSource):
 
         Where frames stand alone, it is always strict: nothing else says that they are damaged.
         """
-        if self._decoder.is_open and is_strict and self._decoder.name not in REMEMBERING:
-            self._decoder.flush_buffers()
-        elif self._decoder.is_open:
+        if self._decoder.is_open:
+            if is_strict and self._decoder.name not in REMEMBERING:
+                self._decoder.flush_buffers()
+                return
             with self._opened() as stream:
                 self._decoder = self._decoder_of(stream)
-        if not self._decoder.is_open:
-            strict = {"err_detect": "explode"} if is_strict or self._decoder.codec.intra_only else {}
-            self._decoder.options = {"max_pixels": str(self._budget.limits.max_frame_pixels), **strict}
+        strict = {"err_detect": "explode"} if is_strict or self._decoder.codec.intra_only else {}
+        self._decoder.options = {"max_pixels": str(self._budget.limits.max_frame_pixels), **strict}
 
     def _check_complete(self, promised: int) -> None:
         """Compares the packets with the `promised` frames, and the file's size with the size in its header.

@@ -13,6 +13,7 @@ import numpy as np
 
 from deploy.formats import Graph
 from deploy.signature import Signature
+from runtime.cpu import usable_cores
 from runtime.errors import UserError
 
 Run = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]  # named inputs -> named outputs
@@ -49,7 +50,7 @@ class Settings:
     @property
     def num_threads(self) -> int:
         """Threads, where 0 has been replaced by what the process may use."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = usable_cores()
         given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
         return self.threads or (int(given) if given.isdigit() else 0) or cores
 

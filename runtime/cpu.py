@@ -19,6 +19,11 @@ _CPUINFO = Path("/proc/cpuinfo")
 _is_kept = False  # what is freed in this process
 
 
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def mkl_vector_path(cpuinfo: str) -> str | None:
     """The value of `MKL_DEBUG_CPU_TYPE` for this CPU, or None where the default is right.
 

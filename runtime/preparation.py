@@ -15,7 +15,7 @@ import warnings
 from typing import Any
 
 from runtime import command, native
-from runtime.cpu import mkl_vector_path, tune_malloc, tune_mkl
+from runtime.cpu import mkl_vector_path, tune_malloc, tune_mkl, usable_cores
 from runtime.errors import UserError
 
 __all__ = ["check_precision", "mkl_vector_path", "prepare", "tune_malloc", "tune_mkl"]
@@ -37,7 +37,7 @@ def prepare(device: str = "auto", threads: int = 0, tune: bool = True) -> list[s
     Raises:
         UserError: The device does not exist here.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     share = max(1, cores // int(os.environ.get("PADDLE_LOCAL_SIZE", "1")))
     count = str(threads or os.environ.get("OMP_NUM_THREADS") or share)
     os.environ["OMP_NUM_THREADS"] = count

@@ -203,7 +203,7 @@ def loader_rates(path: Path, rounds: int, samples: int = 32, batch: int = 8) -> 
     for workers in (0, 1, 2):
         with ClipLoader(dataset, batch, num_workers=workers) as ours:
             theirs = torch.utils.data.DataLoader(
-                _Samples(dataset), batch, num_workers=workers, persistent_workers=workers > 0
+                Samples(dataset), batch, num_workers=workers, persistent_workers=workers > 0
             )
             epochs: dict[str, Callable[[], Iterable]] = {
                 f"ours, {workers} workers": functools.partial(ours.epoch, 0),
@@ -219,7 +219,7 @@ def loader_rates(path: Path, rounds: int, samples: int = 32, batch: int = 8) -> 
     return rates
 
 
-class _Samples:
+class Samples:
     """A dataset as PyTorch's loader wants it."""
 
     def __init__(self, dataset: VideoDataset) -> None:

@@ -28,6 +28,7 @@ import numpy as np
 from configs import Recipe
 from configs.presets import get_preset
 from runtime import command
+from runtime.cpu import usable_cores
 from runtime.errors import UserError
 from tools import bench_data, measure
 
@@ -116,21 +117,16 @@ class Times:
 # The programs
 
 
-def _ours(*script: str, processes: int = 1) -> list[str]:
-    launcher = ["-m", "paddle.distributed.launch", "--nproc_per_node", str(processes)] if processes > 1 else []
-    return [sys.executable, *launcher, *script]
-
-
 def train(setup: Setup, count: int, processes: int = 1) -> list[str]:
     """One epoch of train.py, without evaluation."""
     run = tempfile.mkdtemp(dir=setup.folder)
     threads, batch = max(1, setup.threads // processes), setup.batch // processes
-    launcher = ["--log_dir", run] if processes > 1 else []
-    argv = _ours(*launcher, str(ROOT / "train.py"), processes=processes)
+    launcher = ["-m", "paddle.distributed.launch", "--nproc_per_node", str(processes), "--log_dir", run]
     pixels = setup.recipe.pixels
     return [
-        *argv, "--preset", setup.preset, "--num_classes", str(CLASSES), "--short_side",
-        str(pixels.short_side), "--crop_size", str(pixels.crop_size), "--test_size", str(pixels.test_size),
+        sys.executable, *(launcher if processes > 1 else []), str(ROOT / "train.py"), "--preset", setup.preset,
+        "--num_classes", str(CLASSES), "--short_side", str(pixels.short_side),
+        "--crop_size", str(pixels.crop_size), "--test_size", str(pixels.test_size),
         "--dataset_root", str(setup.videos(count)), "--train_list", setup.list_of(count), "--val_list",
         setup.list_of(count), "--pretrained", str(setup.folder / "ours.pdparams"), "--output_dir", f"{run}/run",
         "--batch_size", str(batch), "--threads", str(threads), "--num_workers", str(max(1, 2 // processes)), "--lr",
@@ -145,27 +141,27 @@ def train_in_processes(setup: Setup, count: int) -> list[str] | None:
 
 def evaluate(setup: Setup, count: int, views: str) -> list[str]:
     """test.py."""
-    return _ours(
-        str(ROOT / "test.py"), "--dataset_root", str(setup.videos(count)), "--val_list", setup.list_of(count),
-        "--pretrained", str(setup.folder / "ours.pdparams"), "--output_dir", tempfile.mkdtemp(dir=setup.folder),
-        "--views", views, "--threads", str(setup.threads),
-    )  # fmt: skip
+    return [
+        sys.executable, str(ROOT / "test.py"), "--dataset_root", str(setup.videos(count)), "--val_list",
+        setup.list_of(count), "--pretrained", str(setup.folder / "ours.pdparams"), "--output_dir",
+        tempfile.mkdtemp(dir=setup.folder), "--views", views, "--threads", str(setup.threads),
+    ]  # fmt: skip
 
 
 def predict(setup: Setup, count: int) -> list[str]:
     """predict.py."""
-    return _ours(
-        str(ROOT / "predict.py"), "--video", str(setup.videos(count)), "--pretrained",
+    return [
+        sys.executable, str(ROOT / "predict.py"), "--video", str(setup.videos(count)), "--pretrained",
         str(setup.folder / "ours.pdparams"), "--views", "quick", "--threads", str(setup.threads),
-    )  # fmt: skip
+    ]  # fmt: skip
 
 
 def infer(setup: Setup, count: int) -> list[str]:
     """deploy.infer."""
-    return _ours(
-        "-m", "deploy.infer", "--model_dir", str(setup.folder / "artifact"), "--video", str(setup.videos(count)),
-        "--views", "quick", "--threads", str(setup.threads),
-    )  # fmt: skip
+    return [
+        sys.executable, "-m", "deploy.infer", "--model_dir", str(setup.folder / "artifact"), "--video",
+        str(setup.videos(count)), "--views", "quick", "--threads", str(setup.threads),
+    ]  # fmt: skip
 
 
 def torch_loop(setup: Setup, count: int, mode: str) -> list[str]:
@@ -317,9 +313,8 @@ def table(title: str, times: dict[str, Times]) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Prints a table for each network and work."""
     args = _parse(argv)
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    for name in measure.SETTINGS:
-        os.environ.pop(name, None)
+    threads = usable_cores()
+    measure.start_alike()
     report: dict[str, Any] = {"title": "Whole commands", "machine": measure.machine(), "rounds": args.rounds}
     report |= {"threads": f"{threads} threads", "presets": {}}
     command.say(*measure.header(report)[:3])

@@ -61,6 +61,11 @@ class Job:
     directory: str
 
     @property
+    def weights(self) -> Path:
+        """The file of the weights."""
+        return Path(self.directory) / "weights.npz"
+
+    @property
     def options(self) -> dict[str, Any]:
         """Arguments of `create_model` and `create_twin`; without dropout, so that two engines can agree."""
         return {"num_classes": self.num_classes, "num_frames": self.num_frames, "dropout": 0.0}
@@ -225,7 +230,7 @@ def make_weights(job: Job) -> None:
     with paddle.no_grad():
         model(paddle.to_tensor(job.clips[:1]))
     arrays: dict[str, Any] = read_weights(model)
-    np.savez(Path(job.directory) / "weights.npz", **arrays)
+    np.savez(job.weights, **arrays)
 
 
 def paddle_model(job: Job, tune: bool):
@@ -235,7 +240,7 @@ def paddle_model(job: Job, tune: bool):
     preparation.prepare("cpu", threads=1, tune=tune)
     from models import create_model
 
-    return _with_weights(create_model(job.model, **job.options), job)
+    return with_weights(create_model(job.model, **job.options), job.weights)
 
 
 def torch_model(job: Job, keep_memory: bool = False, channels_last: bool = False):
@@ -255,12 +260,8 @@ def torch_model(job: Job, keep_memory: bool = False, channels_last: bool = False
     from alignment.certification.twins import create_twin
 
     torch.set_num_threads(1)
-    model = _with_weights(create_twin(job.model, **job.options), job)
-    if channels_last:
-        for module in model.modules():
-            if isinstance(module, torch.nn.Conv2d):
-                module.to(memory_format=torch.channels_last)
-    return model
+    model = with_weights(create_twin(job.model, **job.options), job.weights)
+    return kernels_last(model) if channels_last else model
 
 
 def torch_clips(job: Job, channels_last: bool = False):
@@ -268,16 +269,31 @@ def torch_clips(job: Job, channels_last: bool = False):
     import torch
 
     clips = torch.from_numpy(job.clips)
-    if channels_last:
-        images = clips.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        clips = images.unflatten(0, clips.shape[:2])
-    return clips
+    return images_last(clips) if channels_last else clips
 
 
-def _with_weights(model, job: Job):
+def kernels_last(model):
+    """A model of PyTorch with the kernels of its convolutions channels last, which makes their outputs so too."""
+    import torch
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.to(memory_format=torch.channels_last)
+    return model
+
+
+def images_last(clips):
+    """A tensor of clips, [N, T, 3, H, W], with its images channels last."""
+    import torch
+
+    return clips.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, clips.shape[:2])
+
+
+def with_weights(model, file: Path):
+    """A model of either framework with the weights of an .npz file, in the names of `alignment.weights`."""
     from alignment.sides.state import write_weights
 
-    with np.load(Path(job.directory) / "weights.npz") as arrays:
+    with np.load(file) as arrays:
         write_weights(model, dict(arrays))
     return model
 

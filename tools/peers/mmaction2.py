@@ -15,6 +15,8 @@ from pathlib import Path
 from alignment.upstream.mmaction2 import supply_what_the_wheel_lacks
 from alignment.upstream.torchvision import torchvision
 from runtime import cpu
+from tools import measure
+from tools.peers import add_flags
 
 CROPS = {"type": "ThreeCrop", "crop_size": 256}
 VIEWS = {  # step of a pipeline -> what takes its place for 10 x 3 views
@@ -29,14 +31,8 @@ VIEWS = {  # step of a pipeline -> what takes its place for 10 x 3 views
 def main() -> None:
     """Trains for one epoch, tests with one view or with 30, or predicts a folder of videos."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("mode", choices=("train", "val", "test", "predict"))
+    add_flags(parser, "train", "val", "test", "predict")
     parser.add_argument("--config", required=True, help="name in mmaction2's configs/recognition")
-    parser.add_argument("--dataset_root", required=True, help="folder of the videos")
-    parser.add_argument("--list", required=True, help="list file")
-    parser.add_argument("--pretrained", required=True, help="weights in mmaction2's layout")
-    parser.add_argument("--batch_size", type=int, default=1, help="videos in a pass")
-    parser.add_argument("--num_workers", type=int, default=2, help="processes that read")
-    parser.add_argument("--threads", type=int, default=1, help="threads of an operation")
     parser.add_argument("--best", action="store_true", help="channels last, and our allocator settings")
     args = parser.parse_args()
     if args.best:
@@ -61,7 +57,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         config.work_dir, config.load_from = folder, args.pretrained
         runner = Runner.from_cfg(config)
-        _arrange(runner.model, args.best)
+        if args.best:
+            measure.kernels_last(runner.model)
         if args.mode == "train":
             runner.train()
         else:
@@ -88,21 +85,13 @@ def _set_data(config, args: argparse.Namespace) -> None:
     config.default_hooks.checkpoint = {"type": "CheckpointHook", "interval": 1000, "save_last": False}
 
 
-def _arrange(model, is_best: bool) -> None:
-    """Channels last for every convolution, which makes its output so too."""
-    import torch
-
-    for module in model.modules() if is_best else ():
-        if isinstance(module, torch.nn.Conv2d):
-            module.to(memory_format=torch.channels_last)
-
-
 def _predict(config, args: argparse.Namespace) -> None:
     """As its tutorial does it: one video after the other."""
     from mmaction.apis import inference_recognizer, init_recognizer
 
     model = init_recognizer(config, args.pretrained, device="cpu")
-    _arrange(model, args.best)
+    if args.best:
+        measure.kernels_last(model)
     with open(args.list, encoding="utf-8") as lines:
         names = [line.rpartition(" ")[0] for line in lines]
     for name in names:

@@ -11,42 +11,23 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from alignment.certification.twins import create_twin
-from alignment.sides.state import write_weights
 from configs import Recipe
 from datasets import VideoDataset, load_annotation
 from runtime import command, preparation
-
-
-class Clips(Dataset):
-    """Samples of ours: views, float32 [V, T, 3, H, W], and the label."""
-
-    def __init__(self, dataset: VideoDataset) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return self.dataset.load(index)
+from tools import bench_data, measure
+from tools.peers import add_flags
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Trains for one epoch, or tests."""
     parser = command.parser(__doc__)
-    parser.add_argument("mode", choices=("train", "val", "test"), help="train, or test with one view or all")
+    add_flags(parser, "train", "val", "test")
     parser.add_argument("--recipe", type=Path, required=True, help="recipe.json")
-    parser.add_argument("--dataset_root", required=True, help="folder of the videos")
-    parser.add_argument("--list", required=True, help="list file")
-    parser.add_argument("--pretrained", required=True, help="weights in the twin's names, .npz")
-    parser.add_argument("--batch_size", type=int, default=1, help="videos in a pass")
-    parser.add_argument("--num_workers", type=int, default=2, help="processes that read")
-    parser.add_argument("--threads", type=int, default=1, help="threads of an operation")
     args = parser.parse_args(argv)
     preparation.tune_malloc()
     torch.set_num_threads(args.threads)
@@ -56,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.dataset_root, "train" if is_training else "val", 1, recipe.network.num_classes, args.list
     )
     loader = DataLoader(
-        Clips(VideoDataset(annotation, recipe, args.mode)), args.batch_size, shuffle=is_training,
+        bench_data.Samples(VideoDataset(annotation, recipe, args.mode)), args.batch_size, shuffle=is_training,
         num_workers=args.num_workers, drop_last=is_training,
     )  # fmt: skip
     (_train if is_training else _test)(_model(recipe, args), loader, recipe)
@@ -66,17 +47,7 @@ def _model(recipe: Recipe, args: argparse.Namespace) -> torch.nn.Module:
     frames = recipe.clip.num_segments * recipe.clip.frames_per_segment
     network = recipe.network
     model = create_twin(network.model, num_classes=network.num_classes, num_frames=frames, dropout=network.dropout)
-    with np.load(args.pretrained) as arrays:
-        write_weights(model, dict(arrays))
-    for module in model.modules():
-        if isinstance(module, torch.nn.Conv2d):
-            module.to(memory_format=torch.channels_last)
-    return model
-
-
-def _images_last(clips: torch.Tensor) -> torch.Tensor:
-    """Clips [N, T, 3, H, W] whose images are channels last."""
-    return clips.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, clips.shape[:2])
+    return measure.kernels_last(measure.with_weights(model, Path(args.pretrained)))
 
 
 def _train(model: torch.nn.Module, loader: DataLoader, recipe: Recipe) -> None:
@@ -86,7 +57,7 @@ def _train(model: torch.nn.Module, loader: DataLoader, recipe: Recipe) -> None:
     )
     model.train()
     for clips, labels in loader:
-        loss = F.cross_entropy(model(_images_last(clips.flatten(0, 1))), labels)
+        loss = F.cross_entropy(model(measure.images_last(clips.flatten(0, 1))), labels)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm)
         optimizer.step()
@@ -98,7 +69,7 @@ def _test(model: torch.nn.Module, loader: DataLoader, recipe: Recipe) -> None:
     right = 0
     with torch.inference_mode():
         for clips, labels in loader:
-            logits = model(_images_last(clips.flatten(0, 1)))
+            logits = model(measure.images_last(clips.flatten(0, 1)))
             scores = logits.softmax(-1).unflatten(0, clips.shape[:2]).mean(1)
             right += int((scores.argmax(-1) == labels).sum())
     command.say(f"top 1: {right / len(loader.dataset):.4f}")
