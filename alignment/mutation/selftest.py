@@ -91,7 +91,7 @@ def try_mutant(index: int, seed: int = 0) -> tuple[Divergence | None, Divergence
     """Injects MUTANTS[index]; what the whole suite says up to the first difference, and what its numbers say alone."""
     mutant = MUTANTS[index]
     if mutant.pair == PIPELINE:
-        stage = compare_data(candidate=mutant.apply(ours()))
+        stage = compare_data(candidate=mutant.apply(ours()), until_failure=True)
         blamed = None if stage.passed else stage.divergence
         return blamed, blamed
     pair = mutated_pair(mutant, seed)

@@ -51,7 +51,9 @@ def losses(run):
     return [float(loss) for loss in re.findall(r" loss: ([\d.]+)", (run / "train.log").read_text())]
 
 
-@pytest.mark.parametrize("model", ["tsn_tiny", "tsm_tiny", "mvf_tiny"])
+@pytest.mark.parametrize(
+    "model", ["tsm_tiny", *(pytest.param(name, marks=pytest.mark.whole) for name in ("tsn_tiny", "mvf_tiny"))]
+)
 def test_a_static_graph_begins_with_the_losses_of_dygraph(motion_videos, command, tmp_path, model):
     """With dropout: the masks of both are the same. The rate is small, as rounding grows with each step."""
     more = ("--model", model, "--max_epochs", 2, "--warmup_epochs", 1, "--lr", 0.001, "--log_iters", 1)
@@ -170,7 +172,7 @@ def damaged_videos(tmp_path_factory):
     return data
 
 
-@pytest.mark.parametrize("norms", ["frozen", "training"])
+@pytest.mark.parametrize("norms", ["training", pytest.param("frozen", marks=pytest.mark.whole)])
 def test_two_processes_are_one_with_twice_the_batch(damaged_videos, tmp_path, norms):
     """With frozen BatchNorm; statistics of a batch are those of one process, so else only the processes are equal."""
     script = tmp_path / "training.py"

@@ -29,7 +29,7 @@ def commands(folder, data, checkpoint, exported):
     artifact = ["--model_dir", exported, "--threads", 1]
     return {
         "export": (["-m", "deploy.export", "--pretrained", checkpoint, "--output", folder / "artifact", "--threads", 1,
-                    "--formats", "paddle", "legacy", "onnx"], (1000, 400_000)),
+                    "--formats", "paddle", "onnx"], (1000, 400_000)),
         "quantize": (["-m", "deploy.quantize", *artifact, "--output", folder / "int8", "--dataset_root", data,
                       "--clips", 4], (1000, 100_000)),
         "demo": (["-m", "datasets.demo", folder / "set"], (1000, 3000)),

@@ -75,15 +75,12 @@ def test_graph_of_every_option_gives_the_same_logits(case, tmp_path):
     check_graph(build(name, **options), noise(2), tmp_path)
 
 
-QUICK = ("mvf_r18", "tsm_r50", "mvf_mobilenet_v2")
-DEEPER = ("r34", "r101")  # of the blocks of r18 and r50
+QUICK = ("mvf_r18", "tsm_r50", "tsn_mobilenet_v2")  # each kind of block, and each module
 
 
-def mark_of(name):
-    return () if name in QUICK else pytest.mark.whole if name.endswith(DEEPER) else pytest.mark.slow
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=mark_of(name)) for name in model_names()])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.whole) for name in model_names()]
+)
 def test_graph_of_each_model_gives_the_same_logits(name, tmp_path):
     check_graph(build(name), noise(2), tmp_path)
 
@@ -112,12 +109,19 @@ def looks(model):
     return layers, {name: tensor.numpy().tobytes() for name, tensor in model.state_dict().items()}
 
 
-def test_a_writer_leaves_the_model_as_it_is_for_the_next(tmp_path):
-    """So that formats may share one fused copy; here each one is written after each other one."""
+@pytest.mark.parametrize(
+    "forms",
+    [
+        ("paddle", "legacy", "onnx"),
+        pytest.param(("paddle", "onnx", "legacy", "paddle"), marks=pytest.mark.whole),  # the other orders of two
+    ],
+)
+def test_a_writer_leaves_the_model_as_it_is_for_the_next(forms, tmp_path):
+    """So that formats may share one fused copy."""
     pytest.importorskip("paddle2onnx")
     model, clips, copies = build("tsm_tiny"), noise(2), {}
     wanted, fresh = dygraph_logits(model, clips), fused(model, SIGNATURE, FUSIONS["paddle"])
-    for number, form in enumerate(["paddle", "legacy", "onnx", "paddle", "onnx", "legacy", "paddle"]):
+    for number, form in enumerate(forms):
         folder = tmp_path / str(number)
         folder.mkdir()
         graph = write_graph(form, model, SIGNATURE, folder, copies)

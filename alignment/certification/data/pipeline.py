@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import tempfile
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -141,8 +142,13 @@ def _tensor(frames: np.ndarray) -> torch.Tensor:
 
 
 def _options(recipe: Recipe, *names: str) -> dict[str, Any]:
-    values = recipe.options()
+    values = _values(recipe)
     return {name: values[name] for name in names}
+
+
+@functools.lru_cache(maxsize=256)
+def _values(recipe: Recipe) -> dict[str, Any]:
+    return recipe.options()
 
 
 def _reference_train_indices(num_frames: int, recipe: Recipe, draws: Any) -> np.ndarray:
@@ -204,6 +210,7 @@ def compare_data(
     videos: Sequence[Path] = (),
     seed: int = 0,
     only: Collection[str] = (),
+    until_failure: bool = False,
 ) -> Stage:
     """Compares two data pipelines: indices exactly, then decoding, then each transform, then whole clips.
 
@@ -213,6 +220,7 @@ def compare_data(
         videos: Video files or folders of frames to decode; none renders three small ones of the embedded data set.
         seed: Of the random draws and of the frames that transforms are tried on.
         only: Functions of Pipeline to compare; none compares all.
+        until_failure: End with the first difference.
 
     Returns:
         The stage `data`.
@@ -237,6 +245,8 @@ def compare_data(
             if not record.passed and not stage.sentence:
                 stage.place = record.name
                 stage.sentence = f"{record.name} is the first to differ: {record.reason}. {case.hint}"
+                if until_failure:
+                    break
     stage.seconds = time.perf_counter() - started
     return stage
 
