@@ -87,15 +87,23 @@ def run_selftest(only: str = "", seeds: int = 20, workers: int = 1, show: Callab
     return all(trial.caught for trial in trials) and named and not alarms
 
 
-def try_mutant(index: int, seed: int = 0) -> tuple[Divergence | None, Divergence | None]:
-    """Injects MUTANTS[index]; what the whole suite says up to the first difference, and what its numbers say alone."""
+def try_mutant(
+    index: int, seed: int = 0, until_caught: bool = False
+) -> tuple[Divergence | None, Divergence | None]:
+    """Injects MUTANTS[index].
+
+    Returns:
+        What the whole suite says up to the first difference, and what its numbers say alone, which are left out with
+        `until_caught` where the constants have said it.
+    """
     mutant = MUTANTS[index]
     if mutant.pair == PIPELINE:
         stage = compare_data(candidate=mutant.apply(ours()), until_failure=True)
         blamed = None if stage.passed else stage.divergence
         return blamed, blamed
     pair = mutated_pair(mutant, seed)
-    constants, numbers = blame_of(pair, ("config",), seed), blame_of(pair, NUMBERS, seed)
+    constants = blame_of(pair, ("config",), seed)
+    numbers = None if constants and until_caught else blame_of(pair, NUMBERS, seed)
     return constants or numbers, numbers
 
 

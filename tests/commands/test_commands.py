@@ -177,7 +177,7 @@ def test_fine_tuning_starts_from_the_weights(trained, motion_videos, command, tm
             np.testing.assert_allclose(after[name], value, atol=1e-6, err_msg=name)
 
 
-@pytest.mark.parametrize(("checkpoint_iters", "kept"), [(0, 0), (2, 3)])
+@pytest.mark.parametrize(("checkpoint_iters", "kept"), [pytest.param(0, 0, marks=pytest.mark.whole), (2, 3)])
 def test_a_killed_run_resumes_to_the_same_bits(motion_videos, tmp_path, checkpoint_iters, kept):
     """SIGKILL in the middle of the second epoch; weights, momentum and metrics equal the run that was not killed."""
     more = (

@@ -42,7 +42,14 @@ def real_clips():
     return clips_in(REAL)
 
 
-@pytest.fixture(scope="module", params=MODELS)
+# A network of each module in `make test`, and the blocks of MobileNetV2 with one of them.
+QUICK = ("mvf_tiny", "tsm_mobilenet_v2")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=() if name in QUICK else pytest.mark.whole) for name in MODELS],
+)
 def model_and_artifact(request, make_checkpoint, tmp_path_factory):
     """A model, and the folder of its graphs."""
     pytest.importorskip("paddle2onnx")

@@ -40,7 +40,9 @@ def commands(folder, data, checkpoint, exported):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["export", "quantize", "demo", "test", "infer", "convert"])
+@pytest.mark.parametrize(
+    "name", ["export", "quantize", pytest.param("demo", marks=pytest.mark.whole), "test", "infer", "convert"]
+)
 def test_a_full_disk_is_one_line_and_nothing_is_left(name, tmp_path, motion_videos, of_the_demo_set):
     argv, sizes = commands(tmp_path, motion_videos, *of_the_demo_set)[name]
     for size in sizes:

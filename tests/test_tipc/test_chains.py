@@ -123,7 +123,10 @@ def test_the_two_commands_of_paddlemvf(tmp_path):
         ("test_train_inference_python", "train_infer_python", "klquant_whole_infer", "quantization"),
         ("test_train_dy2static_python", "train_infer_python", "lite_train_lite_infer", "the first losses are equal"),
         ("benchmark_train", "train_infer_python", "benchmark_train", "benchmark, batch 8, fp32, 1 process"),
-        ("test_paddle2onnx", "paddle2onnx_infer_python", "paddle2onnx_infer", "inference, onnxruntime"),
+        pytest.param(
+            *("test_paddle2onnx", "paddle2onnx_infer_python", "paddle2onnx_infer", "inference, onnxruntime"),
+            marks=pytest.mark.whole,
+        ),
         ("test_serving_infer_python", "serving_infer_python", "serving_infer", "server"),
     ],
 )

@@ -51,6 +51,7 @@ def test_torchvision_equals_paddle_vision(name, precision):
     assert report.passed, report.text()
 
 
+@pytest.mark.whole
 def test_timm_equals_paddle_vision_once_the_comparison_can_see():
     """timm starts the last norm of each branch at zero: the guards say that such a comparison proves little."""
     timm = imported("timm")

@@ -102,7 +102,9 @@ def test_fresh_weights_are_same_initialization(name, model):
     ("name", "model", "options", "place"),
     [
         ("mmaction2", "tsm_r18", {"shift_direction": "paddle"}, "backbone.layer1.0.conv1.conv.net"),
-        ("torchvision", "tsn_mobilenet_v2", {"consensus": "features"}, "classifier.0"),
+        pytest.param(
+            *("torchvision", "tsn_mobilenet_v2", {"consensus": "features"}, "classifier.0"), marks=pytest.mark.whole
+        ),
     ],
 )
 def test_a_difference_is_found(name, model, options, place):
