@@ -87,9 +87,7 @@ def run_selftest(only: str = "", seeds: int = 20, workers: int = 1, show: Callab
     return all(trial.caught for trial in trials) and named and not alarms
 
 
-def try_mutant(
-    index: int, seed: int = 0, until_caught: bool = False
-) -> tuple[Divergence | None, Divergence | None]:
+def try_mutant(index: int, seed: int = 0, until_caught: bool = False) -> tuple[Divergence | None, Divergence | None]:
     """Injects MUTANTS[index].
 
     Returns:
