@@ -29,7 +29,7 @@ WORKS = {"forward": Engine("forward pass", bench_infer.ours), "step": Engine("tr
 FRAMES, SIDES, ENTRIES = (4, 8, 16, 32, 64), (96, 128, 192, 256, 384), (100, 1_000, 10_000, 100_000)
 QUICK: dict[str, tuple[int, ...]] = {"frames": (2, 4), "sides": (32, 64), "entries": (50, 100)}
 USUAL_FRAMES, USUAL_SIDE = 8, 224
-NAMES_OF_A_FILE = 10_000
+NAMES_OF_A_FILE = 10_000  # of a list; ext4 lets a file have 65,000
 SAMPLES = 64  # of a list, of which each is read
 
 
@@ -60,7 +60,7 @@ def read_time(video: Path, frames: int, side: int, rounds: int) -> float:
 def list_times(video: Path, entries: int, rounds: int) -> dict[str, float]:
     """CPU seconds of reading a list of so many videos and of one sample of it, and what a worker is sent, in MB.
 
-    The videos are names of copies of one file, of which a file system lets each have so many (65,000 on ext4).
+    The videos are names of copies of one file.
     """
     with tempfile.TemporaryDirectory(dir=video.parent) as folder:
         names = [f"{index}.mp4" for index in range(entries)]

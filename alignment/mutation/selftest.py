@@ -87,12 +87,12 @@ def run_selftest(only: str = "", seeds: int = 20, workers: int = 1, show: Callab
     return all(trial.caught for trial in trials) and named and not alarms
 
 
-def try_mutant(index: int, seed: int = 0, until_caught: bool = False) -> tuple[Divergence | None, Divergence | None]:
+def try_mutant(index: int, seed: int = 0, until_failure: bool = False) -> tuple[Divergence | None, Divergence | None]:
     """Injects MUTANTS[index].
 
     Returns:
         What the whole suite says up to the first difference, and what its numbers say alone, which are left out with
-        `until_caught` where the constants have said it.
+        `until_failure` where the constants have said it.
     """
     mutant = MUTANTS[index]
     if mutant.pair == PIPELINE:
@@ -101,7 +101,7 @@ def try_mutant(index: int, seed: int = 0, until_caught: bool = False) -> tuple[D
         return blamed, blamed
     pair = mutated_pair(mutant, seed)
     constants = blame_of(pair, ("config",), seed)
-    numbers = None if constants and until_caught else blame_of(pair, NUMBERS, seed)
+    numbers = None if constants and until_failure else blame_of(pair, NUMBERS, seed)
     return constants or numbers, numbers
 
 

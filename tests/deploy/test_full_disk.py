@@ -27,9 +27,10 @@ def commands(folder, data, checkpoint, exported):
     """Name -> a command that writes into `folder`, and a size that its files exceed sooner or later."""
     video = next((data / "val").rglob("*.mp4"))
     artifact = ["--model_dir", exported, "--threads", 1]
+    export = ["-m", "deploy.export", "--pretrained", checkpoint, "--output", folder / "artifact", "--threads", 1]
     return {
-        "export": (["-m", "deploy.export", "--pretrained", checkpoint, "--output", folder / "artifact", "--threads", 1,
-                    "--formats", "paddle", "onnx"], (1000, 400_000)),
+        "export": ([*export, "--formats", "paddle", "onnx"], (1000, 400_000)),
+        "export of every format": ([*export, "--formats", "paddle", "legacy", "onnx"], (1000, 400_000)),
         "quantize": (["-m", "deploy.quantize", *artifact, "--output", folder / "int8", "--dataset_root", data,
                       "--clips", 4], (1000, 100_000)),
         "demo": (["-m", "datasets.demo", folder / "set"], (1000, 3000)),
@@ -40,9 +41,14 @@ def commands(folder, data, checkpoint, exported):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "name", ["export", "quantize", pytest.param("demo", marks=pytest.mark.whole), "test", "infer", "convert"]
-)
+LONG = ("export of every format", "demo")
+NAMES = [
+    *("export", "quantize", "test", "infer", "convert"),
+    *(pytest.param(name, marks=pytest.mark.whole) for name in LONG),
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_full_disk_is_one_line_and_nothing_is_left(name, tmp_path, motion_videos, of_the_demo_set):
     argv, sizes = commands(tmp_path, motion_videos, *of_the_demo_set)[name]
     for size in sizes:
@@ -54,7 +60,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_left(name, tmp_path, motion_vide
         assert not [path for path in left if ".actionalign" not in path.parts], left
     done = run(argv)
     assert done.returncode == 0, done.stderr
-    if name in ("export", "quantize"):
+    if name.startswith(("export", "quantize")):
         before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
         assert run(argv, sizes[0]).returncode == 1
         assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

@@ -113,7 +113,7 @@ def looks(model):
     "forms",
     [
         ("paddle", "legacy", "onnx"),
-        pytest.param(("paddle", "onnx", "legacy", "paddle"), marks=pytest.mark.whole),  # the other orders of two
+        pytest.param(("onnx", "paddle", "onnx", "legacy", "paddle"), marks=pytest.mark.whole),  # other orders of two
     ],
 )
 def test_a_writer_leaves_the_model_as_it_is_for_the_next(forms, tmp_path):

@@ -10,8 +10,7 @@ from alignment.verdicts.record import Divergence
 
 @pytest.mark.parametrize("index", range(len(MUTANTS)), ids=lambda i: re.sub(r"\W+", "-", MUTANTS[i].name))
 def test_a_mutant_is_caught_and_named(index):
-    whole, numbers = selftest.try_mutant(index, until_caught=True)
-    trial = selftest.Trial(MUTANTS[index], whole, numbers)
+    trial = selftest.Trial(MUTANTS[index], *selftest.try_mutant(index, until_failure=True))
     assert trial.caught
     assert trial.named, trial.whole
 
