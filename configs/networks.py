@@ -128,6 +128,131 @@ class MVF(ImageNetwork):
 
 
 @dataclass(frozen=True)
+class ClipNetwork(Network):
+    """Options of the networks that convolve over frames too."""
+
+    places: str = option(
+        "all",
+        "3-D networks: average over all places before the classifier, or classify each window of a training crop's "
+        "size in a larger frame and average logits or probabilities",
+        choices=("all", "logits", "probabilities"),
+    )
+    place_window: int = option(7, "side of such a window: 7 places for crops of 224", at_least=1)
+
+
+@dataclass(frozen=True)
+class I3D(ClipNetwork):
+    """Inflated ResNet."""
+
+    model: str = option("i3d_r50", MODEL_HELP)
+
+    i3d_stem_stride: int = option(
+        2, "I3D: temporal stride of the stem and of the pooling behind it; mmaction2's 2, PySlowFast's 1",
+        of_weights=True, at_least=1, at_most=2,
+    )  # fmt: skip
+
+    def check(self) -> None:
+        """Raises RecipeError as `Network.check` does, and for a stem of the heavy network that strides."""
+        super().check()
+        fits = self.i3d_stem_stride == 1 or not self.variant.endswith("_heavy")
+        self.require("i3d_stem_stride", fits, f"1 for {self.model}")
+
+    def check_frames(self, num_frames: int) -> None:
+        """Raises RecipeError for so few frames that none is left behind the pooling that halves them."""
+        least = 5 if self.i3d_stem_stride == 2 else 2
+        self.require("i3d_stem_stride", num_frames >= least, f"for {least} frames or more; the clip has {num_frames}")
+
+
+@dataclass(frozen=True)
+class SlowOnly(ClipNetwork):
+    """The slow pathway of SlowFast."""
+
+    model: str = option("slowonly_r50", MODEL_HELP)
+
+
+@dataclass(frozen=True)
+class SlowFast(ClipNetwork):
+    """Two pathways."""
+
+    model: str = option("slowfast_r50", MODEL_HELP)
+
+    slowfast_alpha: int = option(4, "SlowFast: fast frames for each slow one", of_weights=True, at_least=2)
+    lateral_kernel: int = option(7, "SlowFast: frames that a lateral connection reaches over", at_least=1)
+    lateral_norm: bool = option(True, "SlowFast: BatchNorm and ReLU behind a lateral connection")
+    slow_frames: str = option(
+        "linspace",
+        "SlowFast: slow frames from the first to the last (PySlowFast), or at a stride of alpha (mmaction2)",
+        choices=("linspace", "stride"),
+        of_weights=True,
+    )
+
+    def check(self) -> None:
+        """Raises RecipeError as `Network.check` does, and for a lateral kernel without a middle."""
+        super().check()
+        self.require("lateral_kernel", self.lateral_kernel % 2 == 1, "odd")
+
+    def check_frames(self, num_frames: int) -> None:
+        """Raises RecipeError for frames that alpha does not divide."""
+        fits = num_frames % self.slowfast_alpha == 0
+        self.require("slowfast_alpha", fits, f"a divisor of the clip's frames ({num_frames})")
+
+
+@dataclass(frozen=True)
+class InceptionI3D(Network):
+    """Inflated Inception-v1."""
+
+    model: str = option("i3d_inception", MODEL_HELP)
+    norm_eps: float = option(1e-3, "epsilon of every BatchNorm", of_weights=True, above=0)
+
+    i3d_norm_weight: bool = option(False, "I3D of Inception: train the norms' weights, which the published has not")
+
+
+@dataclass(frozen=True)
+class X3D(ClipNetwork):
+    """X3D."""
+
+    model: str = option("x3d_m", MODEL_HELP)
+
+    x3d_shortcut_norm: bool = option(
+        True, "X3D: BatchNorm in the first stage's shortcut, which PyTorchVideo's has not", of_weights=True
+    )
+
+
+@dataclass(frozen=True)
+class C3D(Network):
+    """C3D."""
+
+    model: str = option("c3d", MODEL_HELP)
+
+    c3d_norm: bool = option(False, "C3D: the norms and poolings of Efficient-3DCNNs")
+
+    def check_frames(self, num_frames: int) -> None:
+        """Raises RecipeError for clips of other than 16 frames."""
+        self.require("model", num_frames == 16, f"another for clips of {num_frames} frames, as c3d takes 16")
+
+
+@dataclass(frozen=True)
+class R2Plus1D(ClipNetwork):
+    """R(2+1)D."""
+
+    model: str = option("r2plus1d_r18", MODEL_HELP)
+
+
+@dataclass(frozen=True)
+class R3D(ClipNetwork):
+    """R3D."""
+
+    model: str = option("r3d_r18", MODEL_HELP)
+
+
+@dataclass(frozen=True)
+class MC3(ClipNetwork):
+    """MC3."""
+
+    model: str = option("mc3_r18", MODEL_HELP)
+
+
+@dataclass(frozen=True)
 class Family:
     """What everybody needs to know of a family of networks.
 
@@ -150,10 +275,14 @@ class Family:
     tensors: str = r"(?:backbone|cls_head)\..+"
     task: str = "classification"
 
+    def model(self, variant: str) -> str:
+        """Name of a variant's model; the only one of a family may have none of its own."""
+        return f"{self.name}_{variant}" if variant else self.name
+
     @property
     def models(self) -> dict[str, str]:
         """Model name -> variant."""
-        return {f"{self.name}_{variant}": variant for variant in self.variants}
+        return {self.model(variant): variant for variant in self.variants}
 
     def may_have(self, option_name: str) -> bool:
         """Whether an option is not one of other families only."""
@@ -174,12 +303,38 @@ def _image_family(name: str, options: type[Network], module: str) -> Family:
     return Family(name, options, _BACKBONES, module, presets, _IMAGE_TENSORS)
 
 
+_RESNET3D = r"(?:conv1|bn1|layer[1-4]\.\d+\.(?:conv\d|bn\d|downsample\.\d))\.(?:weight|bias|_mean|_variance)"
+_CLIP_HEAD = r"cls_head\.new_fc\.\w+"
+_CLIP_TENSORS = rf"backbone\.{_RESNET3D}|{_CLIP_HEAD}"
+_SLOWFAST_TENSORS = (
+    rf"backbone\.(?:(?:slow|fast)_path\.{_RESNET3D}|lateral\.\d\.(?:conv|bn)\.\w+)|{_CLIP_HEAD}"
+)
+_R2PLUS1D_TENSORS = (
+    r"backbone\.(?:conv1|bn1|layer[1-4]\.\d+\.(?:conv\d|bn\d|downsample\.\d))\.(?:conv_[st]\.|bn_s\.)?"
+    rf"(?:weight|bias|_mean|_variance)|{_CLIP_HEAD}"
+)
+_INCEPTION_TENSORS = rf"backbone\.(?:Conv3d|Mixed)_\w+\.(?:b\d[ab]?\.)?(?:conv3d|bn)\.\w+|{_CLIP_HEAD}"
+_X3D_TENSORS = (
+    r"backbone\.(?:conv1_[st]|bn1|conv5|bn5|layer[1-4]\.\d+\.(?:conv\d|bn\d|se\.fc[12]|downsample\.\d))"
+    rf"\.(?:weight|bias|_mean|_variance)|cls_head\.fc1\.weight|{_CLIP_HEAD}"
+)
+_C3D_TENSORS = rf"backbone\.(?:(?:conv|bn)\d[ab]|fc[67])\.(?:weight|bias|_mean|_variance)|{_CLIP_HEAD}"
+
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
         _image_family("tsn", TSN, "models.recognizer2d"),
         _image_family("tsm", TSM, "models.temporal_shift"),
         _image_family("mvf", MVF, "models.multi_view_fusion"),
+        Family("i3d", I3D, ("r50", "r101", "r50_heavy"), "models.i3d", tensors=_CLIP_TENSORS),
+        Family("slowonly", SlowOnly, ("r50", "r101"), "models.slowonly", tensors=_CLIP_TENSORS),
+        Family("i3d_inception", InceptionI3D, ("",), "models.inception_i3d", tensors=_INCEPTION_TENSORS),
+        Family("r2plus1d", R2Plus1D, ("r18", "r34"), "models.r2plus1d", tensors=_R2PLUS1D_TENSORS),
+        Family("r3d", R3D, ("r18",), "models.r3d", tensors=_CLIP_TENSORS),
+        Family("mc3", MC3, ("r18",), "models.mc3", tensors=_CLIP_TENSORS),
+        Family("x3d", X3D, ("xs", "s", "m", "l", "tiny"), "models.x3d", tensors=_X3D_TENSORS),
+        Family("c3d", C3D, ("",), "models.c3d", tensors=_C3D_TENSORS),
+        Family("slowfast", SlowFast, ("r50", "r101", "r101_50_50"), "models.slowfast", tensors=_SLOWFAST_TENSORS),
     )
 }
 

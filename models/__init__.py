@@ -6,7 +6,8 @@ A new family is its file here, with an IMPLEMENTATION, and its entry in `configs
 from models.backbones import BACKBONES
 from models.families import compute_as_published, create_model, from_recipe, recognize
 from models.implementation import Recognition
-from models.recognizer2d import Recognizer2D, freeze_batch_norm
+from models.recognizer import freeze_batch_norm
+from models.recognizer2d import Recognizer2D
 
 __all__ = [
     "BACKBONES",

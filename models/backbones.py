@@ -24,6 +24,7 @@ BACKBONES: dict[str, Callable[..., nn.Layer]] = {
 # Depths of the stages -> name of the ResNet; with three convolutions in a block, and with two.
 _BOTTLENECKS = {(3, 4, 6, 3): "r50", (3, 4, 23, 3): "r101"}
 _BASIC_BLOCKS = {(2, 2, 2, 2): "r18", (3, 4, 6, 3): "r34"}
+_BLOCK = r"backbone\.layer([1-4])(?:\.net)?\.(\d+)\."
 _TINY_WIDTH = 16
 # The blocks of MobileNetV2 that stand for the four stages of a ResNet, see `mobilenet_v2.MobileNetV2`.
 _MOBILENET_STAGES = (range(2, 4), range(4, 7), range(7, 14), range(14, 18))
@@ -39,12 +40,14 @@ def backbone_of(arrays: Arrays) -> str:
     """Name of the backbone whose tensors these are, such as `r50`; empty if it is none of BACKBONES."""
     if any(name.startswith("backbone.features.") for name in arrays):
         return "mobilenet_v2"
-    blocks = {match.groups() for name in arrays if (match := re.search(r"layer([1-4])(?:\.net)?\.(\d+)\.", name))}
+    stem = arrays.get("backbone.conv1.weight")
+    if stem is None or stem.ndim != 4:
+        return ""  # it may convolve over frames
+    blocks = {match.groups() for name in arrays if (match := re.match(_BLOCK, name))}
     depths = tuple(sum(stage == str(number) for stage, _ in blocks) for number in range(1, 5))
     if any(re.search(r"layer1\.0\.(net\.)?conv3\.", name) for name in arrays):
         return _BOTTLENECKS.get(depths, "")
-    stem = arrays.get("backbone.conv1.weight")
-    if stem is not None and len(stem) == _TINY_WIDTH:
+    if len(stem) == _TINY_WIDTH:
         return "tiny" if depths == (2, 2, 2, 2) else ""
     return _BASIC_BLOCKS.get(depths, "")
 

@@ -72,7 +72,7 @@ def recognize(arrays: Arrays, modules_hidden: bool = False) -> dict[str, Recogni
     for family in FAMILIES.values():
         recognition = implementation(family).recognize(arrays, modules_hidden)
         if recognition:
-            found[f"{family.name}_{recognition.variant}"] = recognition
+            found |= {family.model(variant): recognition for variant in (recognition.variant, *recognition.alike)}
     return found
 
 

@@ -20,12 +20,14 @@ class Recognition(NamedTuple):
         options: Options that the tensors show.
         open_question: What the tensors leave open, as the end of a sentence that begins with them; empty if nothing.
         answers: Options with a value, any of which answers the open question.
+        alike: Other variants whose tensors are the same, for other clips.
     """
 
     variant: str
     options: Mapping[str, Any]
     open_question: str = ""
     answers: Mapping[str, Any] = {}
+    alike: tuple[str, ...] = ()
 
 
 def _nothing_recognized(arrays: Arrays, modules_hidden: bool) -> Recognition | None:

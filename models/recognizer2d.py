@@ -7,36 +7,30 @@ from __future__ import annotations
 
 import paddle
 from paddle import nn
-from paddle.nn.layer.norm import _BatchNormBase
 
 from configs.networks import TSN, ImageNetwork
 from models.backbones import backbone_of, build_backbone, shows_fusion, shows_shift
 from models.heads import CONSENSUS
 from models.implementation import Arrays, Implementation, Recognition
+from models.recognizer import Recognizer, check_axes
 from models.temporal_module import TemporalModule
-from runtime.errors import UserError
 
 
-class Recognizer2D(nn.Layer):
+class Recognizer2D(Recognizer):
     """Classifies clips frame by frame, the frames of one video meeting in temporal modules and in the head.
 
     Args:
         backbone: Maps images [B, 3, H, W] to features [B, C, h, w]; may hold temporal modules.
         cls_head: Called with the features and the number of frames of each video.
         frame_divisor: 2 if the backbone halves the frames.
-        partial_bn: Keep every BatchNorm but the first frozen while training.
+        partial_bn: See Recognizer.
     """
 
     def __init__(
         self, backbone: nn.Layer, cls_head: nn.Layer, frame_divisor: int = 1, partial_bn: bool = False
     ) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.cls_head = cls_head
+        super().__init__(backbone, cls_head, partial_bn)
         self.frame_divisor = frame_divisor
-        self.partial_bn = partial_bn
-        if partial_bn:
-            freeze_batch_norm(self)
 
     def forward(self, clips: paddle.Tensor) -> paddle.Tensor:
         """Maps normalized clips float32 [N, T, 3, H, W] to logits [N, K]; T may differ from call to call.
@@ -49,40 +43,13 @@ class Recognizer2D(nn.Layer):
 
     def extract(self, clips: paddle.Tensor) -> tuple[paddle.Tensor, int]:
         """The backbone's features [N*T', C, h, w] of the clips [N, T, 3, H, W], and T'."""
-        if len(clips.shape) != 5:
-            raise UserError(f"clips must be [N, T, 3, H, W], got {list(clips.shape)}; add the missing axis")
+        check_axes(clips)
         num_frames, channels, height, width = clips.shape[1:]
         for layer in self.backbone.sublayers():
             if isinstance(layer, TemporalModule):
                 layer.set_num_frames(num_frames)
         images = clips.reshape([-1, channels, height, width])  # [N*T, 3, H, W]
         return self.backbone(images), num_frames // self.frame_divisor
-
-    def train(self) -> Recognizer2D:
-        """Switches to training; BatchNorms frozen by `partial_bn` stay frozen."""
-        super().train()
-        if self.partial_bn:
-            freeze_batch_norm(self)
-        return self
-
-
-def batch_norms(model: nn.Layer) -> list[_BatchNormBase]:
-    """The BatchNorm layers of a network, in its order."""
-    return [layer for layer in model.sublayers() if isinstance(layer, _BatchNormBase)]
-
-
-def freeze_batch_norm(model: nn.Layer, keep_first: bool = True) -> None:
-    """Makes BatchNorm layers use their running statistics and stop learning, until `model.train()`.
-
-    Args:
-        model: Any network.
-        keep_first: Leave the first one as it is: the statistics of pixels differ most between data sets
-            (Wang et al., TSN, section 3.2, "partial BN").
-    """
-    for norm in batch_norms(model)[1 if keep_first else 0 :]:
-        norm.eval()
-        norm.weight.stop_gradient = True
-        norm.bias.stop_gradient = True
 
 
 def with_head(

@@ -79,7 +79,7 @@ def norm_relu6(norm: nn.Layer, x: paddle.Tensor) -> paddle.Tensor:
 
 def norm_add_relu(norm: nn.Layer, x: paddle.Tensor, shortcut: paddle.Tensor) -> paddle.Tensor:
     """F.relu(norm(x) + shortcut), see `norm_relu`; the two are of one shape."""
-    if kernels.is_plain(norm, BatchNorm2D) and _serve(norm, x) and shortcut.dtype == x.dtype:
+    if _is_plain(norm) and _serve(norm, x) and shortcut.dtype == x.dtype:
         assert shortcut.shape == x.shape
         return _run(norm, x, math.inf, shortcut)
     return F.relu(norm(x) + shortcut)
@@ -88,9 +88,13 @@ def norm_add_relu(norm: nn.Layer, x: paddle.Tensor, shortcut: paddle.Tensor) -> 
 def _norm_and(
     relu: Callable[[paddle.Tensor], paddle.Tensor], ceiling: float, norm: nn.Layer, x: paddle.Tensor
 ) -> paddle.Tensor:
-    if kernels.is_plain(norm, BatchNorm2D) and _serve(norm, x):
+    if _is_plain(norm) and _serve(norm, x):
         return _run(norm, x, ceiling)
     return relu(norm(x))
+
+
+def _is_plain(norm: nn.Layer) -> bool:
+    return kernels.is_plain(norm, BatchNorm2D) or kernels.is_plain(norm, BatchNorm3D)
 
 
 def _run(norm: nn.Layer, x: paddle.Tensor, ceiling: float, shortcut: paddle.Tensor | None = None) -> paddle.Tensor:

@@ -11,7 +11,7 @@ from datasets.demo import CLASS_NAMES
 from deploy import export
 from engine.checkpoint import pickled
 from models import from_recipe
-from models.recognizer2d import batch_norms
+from models.recognizer import batch_norms
 
 
 def settle(model, recipe):

@@ -13,7 +13,7 @@ from deploy.interface import Settings
 from deploy.signature import Signature
 from deploy.writers import WRITERS, write_graph
 from models import create_model
-from models.recognizer2d import batch_norms
+from models.recognizer import batch_norms
 from models.temporal_shift import TemporalShift
 
 SIGNATURE = Signature.of_clips((4, 3, 32, 32))

@@ -1,0 +1,32 @@
+"""I3D on a ResNet, in PyTorch.
+
+Source: mmaction2's `configs/_base_/models/i3d_r50.py`; PySlowFast's `configs/Kinetics/I3D_8x8_R50.yaml`.
+"""
+
+from __future__ import annotations
+
+from alignment.reference.recognizer3d import ClipHead, Recognizer3D
+from alignment.reference.resnet3d import DEPTHS, ResNet3D
+
+
+def build(
+    variant: str,
+    num_classes: int,
+    num_frames: int,
+    *,
+    i3d_stem_stride: int,
+    norm_eps: float,
+    dropout: float,
+    partial_bn: bool,
+    places: str,
+    place_window: int,
+) -> Recognizer3D:
+    """An I3D: mmaction2's where the stem strides over frames, PySlowFast's where it does not."""
+    depth, _, heavy = variant.partition("_")
+    inflated, flat = (3, 1), (1, 1)
+    stages = [[inflated]] * 4 if heavy else [[inflated], [inflated, flat], [inflated, flat], [flat, inflated]]
+    backbone = ResNet3D(
+        DEPTHS[depth], 5, i3d_stem_stride, stages, halves=True, norm_eps=norm_eps, zero_init=False
+    )
+    head = ClipHead(backbone.out_channels, num_classes, dropout, places, place_window)
+    return Recognizer3D(backbone, head, partial_bn)

@@ -1,0 +1,80 @@
+"""A video recognizer of a backbone over clips and a head, in PyTorch.
+
+Source: PySlowFast's `models/head_helper.py` and PyTorchVideo's `models/head.py` for windows of larger frames.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from alignment.reference.recognizer2d import freeze_batch_norm
+
+
+class Recognizer3D(nn.Module):
+    """Classifies clips by features of space and time.
+
+    Args:
+        backbone: Maps [N, 3, T, H, W] to features [N, C, t, h, w], or to several of these.
+        cls_head: Called with what the backbone returns.
+        partial_bn: Keep every BatchNorm but the first frozen while training.
+
+    Attributes:
+        residual_ends: Ends of the names of the norms that may close a residual branch.
+    """
+
+    residual_ends = ("bn3.weight",)
+
+    def __init__(self, backbone: nn.Module, cls_head: nn.Module, partial_bn: bool = False) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.cls_head = cls_head
+        self.partial_bn = partial_bn
+        if partial_bn:
+            freeze_batch_norm(self)
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        """Maps normalized clips float [N, T, 3, H, W] to logits [N, K]."""
+        return self.cls_head(self.backbone(clips.transpose(1, 2)))
+
+    def train(self, mode: bool = True) -> Recognizer3D:
+        """Switches to training or evaluation; BatchNorms frozen by `partial_bn` stay frozen."""
+        super().train(mode)
+        if mode and self.partial_bn:
+            freeze_batch_norm(self)
+        return self
+
+
+class ClipHead(nn.Module):
+    """Pool, dropout, classifier.
+
+    Args:
+        in_channels: Channels of all pathways.
+        num_classes: Classes K.
+        dropout: Dropout before the classifier.
+        places: `all`: one global average; `logits` or `probabilities`: of each window, whose results are averaged.
+        window: Side of a window.
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, dropout: float, places: str, window: int) -> None:
+        super().__init__()
+        self.places = places
+        self.window = window
+        self.dropout = nn.Dropout(dropout)
+        self.new_fc = nn.Linear(in_channels, num_classes)
+        nn.init.normal_(self.new_fc.weight, std=0.01)
+        nn.init.zeros_(self.new_fc.bias)
+
+    def forward(self, features: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """Maps features [N, C, t, h, w] of one pathway or several to logits [N, K]."""
+        pathways = (features,) if isinstance(features, torch.Tensor) else features
+        if self.places == "all":
+            x = torch.cat([pathway.mean(dim=(2, 3, 4), keepdim=True) for pathway in pathways], dim=1)
+        else:
+            window = (self.window, self.window)
+            x = torch.cat([F.avg_pool3d(p, (p.shape[2], *window), stride=1) for p in pathways], dim=1)
+        x = self.new_fc(self.dropout(x.permute(0, 2, 3, 4, 1)))  # [N, 1, p, q, K]
+        if self.places == "probabilities":
+            return x.softmax(dim=-1).mean(dim=(1, 2, 3)).log()
+        return x.mean(dim=(1, 2, 3))
