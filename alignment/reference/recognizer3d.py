@@ -46,8 +46,23 @@ class Recognizer3D(nn.Module):
         return self
 
 
-class ClipHead(nn.Module):
-    """Pool, dropout, classifier.
+class Classifier(nn.Module):
+    """Dropout, and a linear layer."""
+
+    def __init__(self, in_channels: int, num_classes: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.new_fc = nn.Linear(in_channels, num_classes)
+        nn.init.normal_(self.new_fc.weight, std=0.01)
+        nn.init.zeros_(self.new_fc.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps features [..., C] to logits [..., K]."""
+        return self.new_fc(self.dropout(x))
+
+
+class ClipHead(Classifier):
+    """Pool and classifier.
 
     Args:
         in_channels: Channels of all pathways.
@@ -58,13 +73,9 @@ class ClipHead(nn.Module):
     """
 
     def __init__(self, in_channels: int, num_classes: int, dropout: float, places: str, window: int) -> None:
-        super().__init__()
+        super().__init__(in_channels, num_classes, dropout)
         self.places = places
         self.window = window
-        self.dropout = nn.Dropout(dropout)
-        self.new_fc = nn.Linear(in_channels, num_classes)
-        nn.init.normal_(self.new_fc.weight, std=0.01)
-        nn.init.zeros_(self.new_fc.bias)
 
     def forward(self, features: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
         """Maps features [N, C, t, h, w] of one pathway or several to logits [N, K]."""
@@ -74,7 +85,11 @@ class ClipHead(nn.Module):
         else:
             window = (self.window, self.window)
             x = torch.cat([F.avg_pool3d(p, (p.shape[2], *window), stride=1) for p in pathways], dim=1)
-        x = self.new_fc(self.dropout(x.permute(0, 2, 3, 4, 1)))  # [N, 1, p, q, K]
+        x = self.classify(x.permute(0, 2, 3, 4, 1))  # [N, 1, p, q, K]
         if self.places == "probabilities":
             return x.softmax(dim=-1).mean(dim=(1, 2, 3)).log()
         return x.mean(dim=(1, 2, 3))
+
+    def classify(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps pooled features [..., C] to logits [..., K]."""
+        return super().forward(x)

@@ -6,6 +6,7 @@ mmaction2's `models/backbones/resnet3d.py`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -15,11 +16,13 @@ from torch import nn
 DEPTHS = {"r50": (3, 4, 6, 3), "r101": (3, 4, 23, 3)}
 
 
-def conv3d(in_channels: int, out_channels: int, kernel: tuple[int, ...], stride: tuple[int, ...] = (1, 1, 1)) -> nn.Conv3d:
+def conv3d(
+    in_channels: int, out_channels: int, kernel: tuple[int, ...], stride: tuple[int, ...] = (1, 1, 1), groups: int = 1
+) -> nn.Conv3d:
     """A convolution without bias, padded by half of its kernel."""
     padding = tuple(side // 2 for side in kernel)
-    conv = nn.Conv3d(in_channels, out_channels, kernel, stride, padding, bias=False)
-    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    conv = nn.Conv3d(in_channels, out_channels, kernel, stride, padding, groups=groups, bias=False)
+    nn.init.normal_(conv.weight, std=math.sqrt(2 / (math.prod(kernel) * out_channels)))
     return conv
 
 

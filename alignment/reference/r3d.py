@@ -1,0 +1,28 @@
+"""R3D, in PyTorch.
+
+Source: Tran et al., "A Closer Look at Spatiotemporal Convolutions", CVPR 2018; torchvision's `r3d_18`.
+"""
+
+from __future__ import annotations
+
+from alignment.reference.recognizer3d import ClipHead, Recognizer3D
+from alignment.reference.resnet3d import conv3d
+from alignment.reference.video_resnet import DEPTHS, VideoResNet, simple
+
+
+def build(
+    variant: str,
+    num_classes: int,
+    num_frames: int,
+    *,
+    norm_eps: float,
+    dropout: float,
+    partial_bn: bool,
+    places: str,
+    place_window: int,
+) -> Recognizer3D:
+    """An R3D."""
+    stem = conv3d(3, 64, (3, 7, 7), (1, 2, 2))
+    strides = [(1, 1), (2, 2), (2, 2), (2, 2)]
+    backbone = VideoResNet(stem, DEPTHS[variant], [simple(3)] * 4, strides, pool=False, norm_eps=norm_eps)
+    return Recognizer3D(backbone, ClipHead(512, num_classes, dropout, places, place_window), partial_bn)
