@@ -185,6 +185,12 @@ class SlowFast(ClipNetwork):
         choices=("linspace", "stride"),
         of_weights=True,
     )
+    joined_order: str = option(
+        "slow_fast",
+        "SlowFast: order of the pathways' features before the classifier; mmaction2's is fast_slow",
+        choices=("slow_fast", "fast_slow"),
+        of_weights=True,
+    )
 
     def check(self) -> None:
         """Raises RecipeError as `Network.check` does, and for a lateral kernel without a middle."""

@@ -58,6 +58,7 @@ class SlowFastBackbone(nn.Layer):
     def __init__(self, network: SlowFast) -> None:
         super().__init__()
         self.alpha, self.slow_frames = network.slowfast_alpha, network.slow_frames
+        self.slow_first = network.joined_order == "slow_fast"
         depths, norm_eps = DEPTHS[network.variant.partition("_")[0]], network.norm_eps
         slow_reach, fast_reach = SLOW, FAST
         if network.variant.endswith(_AS_R50):
@@ -73,12 +74,12 @@ class SlowFastBackbone(nn.Layer):
         self.out_channels = self.slow_path.out_channels + fast.out_channels
 
     def forward(self, x: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
-        """Maps clips [N, 3, T, H, W] to features [N, C, T / alpha, h, w] and [N, C / 8, T, h, w]."""
+        """Maps clips [N, 3, T, H, W] to features [N, C, T / alpha, h, w] and [N, C / 8, T, h, w], in the wanted order."""
         slow, fast = self.slow_path.stem(self._slow(x)), self.fast_path.stem(x)
         for i in range(len(STRIDES)):
             slow = paddle.concat([slow, self.lateral[i](fast)], axis=1)
             slow, fast = self.slow_path.stage(i, slow), self.fast_path.stage(i, fast)
-        return slow, fast
+        return (slow, fast) if self.slow_first else (fast, slow)
 
     def _slow(self, x: paddle.Tensor) -> paddle.Tensor:
         """The slow pathway's frames of [N, 3, T, H, W]."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,6 +49,18 @@ def _transpose_matrix(name: str, array: np.ndarray) -> np.ndarray:
     return array.T if array.ndim == 2 else array  # of these networks' weights only the classifier's is a matrix
 
 
+def torch_with_pointwise(pattern: str) -> Kind:
+    """PyTorch's, where classifiers whose names match are convolutions of 1x1x1 and not matrices."""
+
+    def to_ours(name: str, array: np.ndarray) -> np.ndarray:
+        return array.reshape(array.shape[:2]).T if re.fullmatch(pattern, name) else _transpose_matrix(name, array)
+
+    def to_theirs(name: str, array: np.ndarray) -> np.ndarray:
+        return array.T[..., None, None, None] if re.fullmatch(pattern, name) else _transpose_matrix(name, array)
+
+    return dataclasses.replace(TORCH, to_ours=to_ours, to_theirs=to_theirs)
+
+
 _WORDS = {"_mean": "running_mean", "_variance": "running_var"}
 PADDLE = Kind({}, lambda _, array: array, lambda _, array: array, "", "._mean")
 TORCH = Kind(_WORDS, _transpose_matrix, _transpose_matrix, "[out, in] to [in, out]", ".running_mean", COUNTER)
@@ -77,6 +91,7 @@ class Layout:
         follows: Fields of a recipe -> fields of the network that the source's code derives from them.
         built_in: Fields of a recipe -> fields that the source's code leaves no choice of, beyond epsilon and padding.
         refuses: Fields of a recipe -> why the source's code cannot compute the same network; empty if it can.
+        implied: Our arrays -> further ones, which its network has as constants and its files leave out.
         refuses_file: Name of a file -> why the network is none of ours although its tensors fit; empty if it may be.
         unused: (our name of a tensor that the model lacks, unmarked names of the model) -> why the network does not use
             it; empty if it does.
@@ -100,5 +115,6 @@ class Layout:
     follows: Callable[[Fields], Fields] = lambda _: {}
     built_in: Callable[[Fields], Fields] = lambda _: {}
     refuses: Callable[[Fields], str] = lambda _: ""
+    implied: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]] = lambda _: {}
     refuses_file: Callable[[str], str] = lambda _: ""
     unused: Callable[[str, Collection[str]], str] = lambda *_: ""

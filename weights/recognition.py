@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import accumulate, islice, takewhile
 from typing import NamedTuple, NoReturn
 
@@ -142,7 +142,7 @@ def _knows(layout: str, table: Table, spelling: Spelling) -> bool:
     """Whether a reading would leave no name unknown; it ends at the first that is."""
     form = LAYOUTS[layout]
     rest = [name for name in spelling.names if name not in spelling.left_out]
-    if not any(form.kind.spelled(name).endswith(form.kind.mark) for name in rest):
+    if not _is_of_kind(form, rest):
         return False
     return all(
         _to_ours(name, form, table) or any(re.fullmatch(pattern, name) for pattern in form.left_out) for name in rest
@@ -156,10 +156,16 @@ def _read_by(layout: str, table: Table, spelling: Spelling) -> Reading:
     }
     dropped = spelling.left_out | of_layout
     found = {name: _to_ours(name, form, table) for name in spelling.names if name not in dropped}
-    is_of_kind = any(form.kind.spelled(name).endswith(form.kind.mark) for name in found)
-    return Reading(
-        layout, spelling, found, dropped, sum(not ours for ours in found.values()) if is_of_kind else len(found)
-    )
+    unknown = sum(not ours for ours in found.values()) if _is_of_kind(form, found) else len(found)
+    return Reading(layout, spelling, found, dropped, unknown)
+
+
+def _is_of_kind(form: Layout, names: Collection[str]) -> bool:
+    """Whether names are of a layout's framework; those of a network without statistics may be of any."""
+    if any(form.kind.spelled(name).endswith(form.kind.mark) for name in names):
+        return True
+    marks = tuple(other.kind.mark for other in LAYOUTS.values())
+    return not any(name.endswith(marks) for name in names)
 
 
 def _to_ours(name: str, form: Layout, table: Table) -> str:

@@ -25,6 +25,11 @@ FIELDS = {
     "net": r"(?:net\.)?",
     "first": rf"weight|{_WRAPPED}",  # of a convolution that a module may wrap
     "block": _BLOCK,
+    "mixed": r"Mixed_[345][a-f]",
+    "unit": r"Conv3d_[12][abc]_\dx\d",
+    "inception": r"(?:Conv3d_[12][abc]_\dx\d|Mixed_[345][a-f]\.b\d[ab]?)\.(?:conv3d|bn)\.\w+",
+    "factor": r"conv_[st]\.weight|bn_s\.\w+",
+    "c3d": r"[1-5][ab]",
     "image": r"(?:conv1|bn1|layer[1-4]\.\d+\.(?:conv\d|bn\d|downsample\.\d))\.\w+",
     "nested": r"features\.(?:\d+\.(?:\d+|conv\.(?:[01]\.[01]|[23]))|1\.conv\.1)\.\w+",  # MobileNetV2, blocks as ours
     "shifted": rf"(?:conv1|bn1|{_BLOCK}\.(?:conv\d|bn\d|downsample\.\d))\.(?:net\.)?\w+",
@@ -104,6 +109,26 @@ def flat_mobilenet(stem: str, last: str = "features.18", first: str = "{net}weig
             for ours, theirs in names.items()
         ),
     )
+
+
+def bottlenecks3d(ours: str, theirs: Callable[[int], str], parts: Callable[[str], Names]) -> Table:
+    """The blocks of a pathway of a ResNet over clips, whose source counts its stages in its own way.
+
+    Args:
+        ours: What stands before our names of the stages.
+        theirs: Number of a stage from 1 -> their name of a block of it, with the field j for the block's number.
+        parts: `conv1`, `conv2`, `conv3` or `downsample` -> their names inside of a block.
+    """
+
+    def rules(stage: int, part: str) -> Table:
+        block, conv, norm = f"{ours}layer{stage}.{{j}}.", part, part.replace("conv", "bn")
+        if part == "downsample":
+            conv, norm = f"{part}.0", f"{part}.1"
+        names = (f"{theirs(stage)}{name}" for name in parts(part))
+        return layer(block + conv, block + norm, *names)
+
+    every = ("conv1", "conv2", "conv3", "downsample")
+    return tuple(rule for stage in range(1, 5) for part in every for rule in rules(stage, part))
 
 
 # A ResNet of single frames with the names that ours has, too.

@@ -107,6 +107,8 @@ def translate(arrays: Mapping[str, np.ndarray], origin: str, source: str = "auto
         if found[ours] is not arrays[theirs]:
             reshaped[ours] = kind.moved
     names = {ours: theirs for theirs, ours in reading.names.items()}
+    for ours, array in LAYOUTS[reading.layout].implied(found).items():
+        found[ours], names[ours], reshaped[ours] = array, "none", "a constant of the source's network"
     return Translation(
         origin, reading.layout, found, names, reshaped, reading.dropped, taken=reading.spelling.taken_off
     )
@@ -121,7 +123,10 @@ def to_layout(arrays: Arrays, layout: str) -> Arrays:
     tables = ({name: renamed(name, form, table, False) for name in ours} for table in form.tables)
     names = min(tables, key=lambda names: sum(not theirs for theirs in names.values()))
     found = {}
+    implied = form.implied(arrays)
     for name, array in zip(ours, arrays.values(), strict=True):
+        if not names[name] and name in implied and np.array_equal(array, implied[name]):
+            continue
         if not names[name]:
             raise CheckpointError(f"the layout {layout} has no name for {name}: choose another --target")
         theirs = form.prefix + in_words(names[name], kind.words)

