@@ -147,20 +147,20 @@ class I3D(ClipNetwork):
     model: str = option("i3d_r50", MODEL_HELP)
 
     i3d_stem_stride: int = option(
-        2, "I3D: temporal stride of the stem and of the pooling behind it; mmaction2's 2, PySlowFast's 1",
-        of_weights=True, at_least=1, at_most=2,
+        0, "I3D: temporal stride of the stem and of the pooling behind it: 2 in mmaction2, 1 in PySlowFast, and in the "
+        "heavy network; 0: 2, or 1 for the heavy one", of_weights=True, at_least=0, at_most=2,
     )  # fmt: skip
 
-    def check(self) -> None:
-        """Raises RecipeError as `Network.check` does, and for a stem of the heavy network that strides."""
-        super().check()
-        fits = self.i3d_stem_stride == 1 or not self.variant.endswith("_heavy")
-        self.require("i3d_stem_stride", fits, f"1 for {self.model}")
+    @property
+    def stem_stride(self) -> int:
+        """The temporal stride of the stem."""
+        return self.i3d_stem_stride or (1 if self.variant.endswith("_heavy") else 2)
 
     def check_frames(self, num_frames: int) -> None:
         """Raises RecipeError for so few frames that none is left behind the pooling that halves them."""
-        least = 5 if self.i3d_stem_stride == 2 else 2
-        self.require("i3d_stem_stride", num_frames >= least, f"for {least} frames or more; the clip has {num_frames}")
+        least = 5 if self.stem_stride == 2 else 2
+        rule = f"another, or clip_len {least} or more: of {num_frames} frames it leaves none"
+        self.require("i3d_stem_stride", num_frames >= least, rule)
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,9 @@ class SlowFast(ClipNetwork):
 
     model: str = option("slowfast_r50", MODEL_HELP)
 
-    slowfast_alpha: int = option(4, "SlowFast: fast frames for each slow one", of_weights=True, at_least=2)
+    slowfast_alpha: int = option(
+        0, "SlowFast: fast frames for each slow one: 8 in 4x16, 4 in 8x8 and 16x8; 0: 4", of_weights=True, at_least=0
+    )
     lateral_kernel: int = option(7, "SlowFast: frames that a lateral connection reaches over", at_least=1)
     lateral_norm: bool = option(True, "SlowFast: BatchNorm and ReLU behind a lateral connection")
     slow_frames: str = option(
@@ -197,10 +199,15 @@ class SlowFast(ClipNetwork):
         super().check()
         self.require("lateral_kernel", self.lateral_kernel % 2 == 1, "odd")
 
+    @property
+    def alpha(self) -> int:
+        """Fast frames for each slow one."""
+        return self.slowfast_alpha or 4
+
     def check_frames(self, num_frames: int) -> None:
         """Raises RecipeError for frames that alpha does not divide."""
-        fits = num_frames % self.slowfast_alpha == 0
-        self.require("slowfast_alpha", fits, f"a divisor of the clip's frames ({num_frames})")
+        fits = num_frames % self.alpha == 0
+        self.require("slowfast_alpha", fits, f"a divisor of the clip's {num_frames} frames")
 
 
 @dataclass(frozen=True)
@@ -234,7 +241,7 @@ class C3D(Network):
 
     def check_frames(self, num_frames: int) -> None:
         """Raises RecipeError for clips of other than 16 frames."""
-        self.require("model", num_frames == 16, f"another for clips of {num_frames} frames, as c3d takes 16")
+        self.require("model", num_frames == 16, f"another for clips of {num_frames} frames, or clip_len 16")
 
 
 @dataclass(frozen=True)
@@ -326,21 +333,39 @@ _X3D_TENSORS = (
 )
 _C3D_TENSORS = rf"backbone\.(?:(?:conv|bn)\d[ab]|fc[67])\.(?:weight|bias|_mean|_variance)|{_CLIP_HEAD}"
 
+
+def _clip_family(
+    name: str,
+    options: type[Network],
+    module: str,
+    variants: tuple[str, ...],
+    own: bool = False,
+    tensors: str = _CLIP_TENSORS,
+) -> Family:
+    """A family of networks over clips with a preset of Kinetics-400 for the first variant, or for each its own."""
+    preset = f"kinetics400_{name}"
+    presets = {variant: f"{preset}_{variant}" for variant in variants if own and variant != "tiny"}
+    nearest = f"{preset}_{variants[0]}" if variants[0] else preset
+    return Family(name, options, variants, module, presets | {"": nearest}, tensors)
+
+
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
         _image_family("tsn", TSN, "models.recognizer2d"),
         _image_family("tsm", TSM, "models.temporal_shift"),
         _image_family("mvf", MVF, "models.multi_view_fusion"),
-        Family("i3d", I3D, ("r50", "r101", "r50_heavy"), "models.i3d", tensors=_CLIP_TENSORS),
-        Family("slowonly", SlowOnly, ("r50", "r101"), "models.slowonly", tensors=_CLIP_TENSORS),
-        Family("i3d_inception", InceptionI3D, ("",), "models.inception_i3d", tensors=_INCEPTION_TENSORS),
-        Family("r2plus1d", R2Plus1D, ("r18", "r34"), "models.r2plus1d", tensors=_R2PLUS1D_TENSORS),
-        Family("r3d", R3D, ("r18",), "models.r3d", tensors=_CLIP_TENSORS),
-        Family("mc3", MC3, ("r18",), "models.mc3", tensors=_CLIP_TENSORS),
-        Family("x3d", X3D, ("xs", "s", "m", "l", "tiny"), "models.x3d", tensors=_X3D_TENSORS),
-        Family("c3d", C3D, ("",), "models.c3d", tensors=_C3D_TENSORS),
-        Family("slowfast", SlowFast, ("r50", "r101", "r101_50_50"), "models.slowfast", tensors=_SLOWFAST_TENSORS),
+        _clip_family("i3d", I3D, "models.i3d", ("r50", "r101", "r50_heavy", "tiny")),
+        _clip_family("i3d_inception", InceptionI3D, "models.inception_i3d", ("",), tensors=_INCEPTION_TENSORS),
+        _clip_family("slowonly", SlowOnly, "models.slowonly", ("r50", "r101", "tiny")),
+        _clip_family(
+            "slowfast", SlowFast, "models.slowfast", ("r50", "r101", "r101_50_50", "tiny"), tensors=_SLOWFAST_TENSORS
+        ),
+        _clip_family("r2plus1d", R2Plus1D, "models.r2plus1d", ("r18", "r34"), own=True, tensors=_R2PLUS1D_TENSORS),
+        _clip_family("r3d", R3D, "models.r3d", ("r18",)),
+        _clip_family("mc3", MC3, "models.mc3", ("r18",)),
+        _clip_family("x3d", X3D, "models.x3d", ("m", "xs", "s", "l", "tiny"), own=True, tensors=_X3D_TENSORS),
+        Family("c3d", C3D, ("",), "models.c3d", {"": "ucf101_c3d"}, _C3D_TENSORS),
     )
 }
 

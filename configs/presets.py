@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from configs import clip_presets
 from configs.networks import family_of
 from configs.options import RecipeError
 from configs.recipe import Recipe
@@ -244,6 +245,20 @@ PRESETS: dict[str, Callable[[], Recipe]] = {
     "sthv1_tsm_r50": sthv1_tsm_r50,
     "sthv2_tsm_r50": sthv2_tsm_r50,
     "jester_tsm_r50": jester_tsm_r50,
+    "kinetics400_i3d_r50": clip_presets.kinetics400_i3d_r50,
+    "kinetics400_i3d_inception": clip_presets.kinetics400_i3d_inception,
+    "kinetics400_slowonly_r50": clip_presets.kinetics400_slowonly_r50,
+    "kinetics400_slowfast_r50": clip_presets.kinetics400_slowfast_r50,
+    "kinetics400_r2plus1d_r34": clip_presets.kinetics400_r2plus1d_r34,
+    "kinetics400_r2plus1d_r18": clip_presets.kinetics400_r2plus1d_r18,
+    "kinetics400_r3d_r18": clip_presets.kinetics400_r3d_r18,
+    "kinetics400_mc3_r18": clip_presets.kinetics400_mc3_r18,
+    "kinetics400_x3d_xs": clip_presets.kinetics400_x3d_xs,
+    "kinetics400_x3d_s": clip_presets.kinetics400_x3d_s,
+    "kinetics400_x3d_m": clip_presets.kinetics400_x3d_m,
+    "kinetics400_x3d_l": clip_presets.kinetics400_x3d_l,
+    "ucf101_c3d": clip_presets.ucf101_c3d,
+    "finetune_i3d_inception": clip_presets.finetune_i3d_inception,
     "finetune_mvf_mobilenet_v2": finetune_mvf_mobilenet_v2,
     "finetune_tsm_mobilenet_v2": finetune_tsm_mobilenet_v2,
     "finetune_tsn_mobilenet_v2": finetune_tsn_mobilenet_v2,

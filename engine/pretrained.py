@@ -125,9 +125,9 @@ def _recognized(found: Translation) -> dict[str, Recognition]:
 
 
 def recognition_as(found: Translation, model: str) -> Recognition | None:
-    """What the tensors show of a model; None if they may be of another."""
+    """What the tensors show of a model; None if they may be of one that they show something else of."""
     recognized = _recognized(found)
-    return recognized[model] if list(recognized) == [model] else None
+    return recognized[model] if model in recognized and len({id(one) for one in recognized.values()}) == 1 else None
 
 
 def _recipe_for(found: Translation) -> Recipe:
@@ -166,8 +166,8 @@ def _network_of(found: Translation, recipe: Recipe) -> dict[str, Any]:
     recognition = recognition_as(found, network.model)
     if recognition:
         options |= found.options_of(recognition.options)
-        values = recipe.options()
-        answered = any(values[name] == value for name, value in recognition.answers.items())
+        values = {**recipe.options(), **options}
+        answered = any(values[name] in answers for name, answers in recognition.answers.items())
         if recognition.open_question and not beside and not answered:
             raise CheckpointError(f"the tensors of {found.origin} {recognition.open_question}")
     if network.model in _recognized(found):

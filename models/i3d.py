@@ -11,7 +11,7 @@ from __future__ import annotations
 from configs.networks import I3D
 from models.implementation import Arrays, Implementation, Recognition
 from models.recognizer3d import Recognizer3D, with_clip_head
-from models.resnet3d import DEPTHS, ResNet3D, Temporal, depth_of, frames_of
+from models.resnet3d import ResNet3D, Temporal, depth_of, frames_of
 
 _ONE, _THREE = (1, 1), (3, 1)
 _STEM = 5
@@ -23,9 +23,9 @@ def build(network: I3D, num_classes: int, num_frames: int) -> Recognizer3D:
     """The network of the options."""
     heavy = network.variant.endswith(_HEAVY)
     stages = ((_THREE,),) * len(_STAGES) if heavy else _STAGES
-    temporal = Temporal(_STEM, network.i3d_stem_stride, stages, halves=True)
-    depths = DEPTHS[network.variant.removesuffix(_HEAVY)]
-    backbone = ResNet3D(depths, temporal, norm_eps=network.norm_eps, zero_init=False)
+    temporal = Temporal(_STEM, network.stem_stride, stages, halves=True)
+    variant = network.variant.removesuffix(_HEAVY)
+    backbone = ResNet3D(variant, temporal, norm_eps=network.norm_eps, zero_init=False)
     return with_clip_head(backbone, network, num_classes)
 
 
@@ -37,12 +37,9 @@ def recognize(arrays: Arrays, modules_hidden: bool) -> Recognition | None:
     heavy = frames.get("layer2.1.conv1") == _THREE[0]
     if heavy:
         return Recognition(depth + _HEAVY, {"i3d_stem_stride": 1}) if depth == "r50" else None
-    return Recognition(
-        depth,
-        {},
-        "do not say whether its stem halves the frames, as mmaction2's does (2), or not, as PySlowFast's (1)",
-        {"i3d_stem_stride": (1, 2)},
-    )
+    question = "fit an I3D whose stem halves the frames and one whose stem does not: add --i3d_stem_stride 2 (mmaction2) "
+    question += "or 1 (PySlowFast, PyTorchVideo)"
+    return Recognition(depth, {}, question, {"i3d_stem_stride": (1, 2)})
 
 
 IMPLEMENTATION = Implementation(build, recognize)

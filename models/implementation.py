@@ -19,14 +19,14 @@ class Recognition(NamedTuple):
         variant: Variant of the family, such as `r50`.
         options: Options that the tensors show.
         open_question: What the tensors leave open, as the end of a sentence that begins with them; empty if nothing.
-        answers: Options with a value, any of which answers the open question.
+        answers: Options with their values, any of which answers the open question.
         alike: Other variants whose tensors are the same, for other clips.
     """
 
     variant: str
     options: Mapping[str, Any]
     open_question: str = ""
-    answers: Mapping[str, Any] = {}
+    answers: Mapping[str, tuple[Any, ...]] = {}
     alike: tuple[str, ...] = ()
 
 

@@ -224,7 +224,7 @@ def recognize(arrays: Arrays, modules_hidden: bool) -> Recognition | None:
     }
     if not any(".h_conv." in name for name in arrays):  # only time is fused, or one kernel serves all views
         question = "fit --mvf_mode T and --mvf_share alike: add one of them"
-        return Recognition(variant, options, question, answers={"mvf_mode": "T", "mvf_share": True})
+        return Recognition(variant, options, question, answers={"mvf_mode": ("T",), "mvf_share": (True,)})
     wide = any(".w_conv." in name for name in arrays)
     return Recognition(variant, options | {"mvf_mode": "THW" if wide else "TH", "mvf_share": False})
 

@@ -100,7 +100,9 @@ class ClipHead(Classifier):
         return x.flatten(2).transpose([0, 2, 1])
 
 
-def with_clip_head(backbone: nn.Layer, network: ClipNetwork, num_classes: int) -> Recognizer3D:
+def with_clip_head(
+    backbone: nn.Layer, network: ClipNetwork, num_classes: int, head: type[ClipHead] = ClipHead
+) -> Recognizer3D:
     """A recognizer of a backbone, whose `out_channels` are said, and a new head."""
-    head = ClipHead(backbone.out_channels, num_classes, network.dropout, network.places, network.place_window)
-    return Recognizer3D(backbone, head, network.partial_bn)
+    cls_head = head(backbone.out_channels, num_classes, network.dropout, network.places, network.place_window)
+    return Recognizer3D(backbone, cls_head, network.partial_bn)

@@ -21,7 +21,8 @@ from models.kernels.batch_norm import BatchNorm3D, norm_add_relu, norm_relu
 Triple = tuple[int, int, int]
 
 # blocks of the four stages
-DEPTHS = {"r50": (3, 4, 6, 3), "r101": (3, 4, 23, 3)}
+DEPTHS = {"r50": (3, 4, 6, 3), "r101": (3, 4, 23, 3), "tiny": (1, 2, 2, 2)}
+WIDTHS = {"tiny": 16}  # channels of the stem, where they are not 64
 STRIDES = (1, 2, 2, 2)  # of rows and columns, in the first block of each stage
 EXPANSION = 4
 
@@ -112,9 +113,9 @@ class ResNet3D(nn.Layer):
     """The convolutional part of a ResNet over clips: stem and four stages.
 
     Args:
-        depths: Blocks of each stage.
+        variant: A key of DEPTHS.
         temporal: How it reaches over time.
-        width: Channels of the stem and of the first stage; each later stage doubles them.
+        divisor: Of the channels of the stem and of the first stage; each later stage doubles them.
         joined: Channels of another pathway that are joined to the input of each stage.
         norm_eps: Epsilon of every BatchNorm.
         zero_init: See Bottleneck3D.
@@ -122,20 +123,21 @@ class ResNet3D(nn.Layer):
 
     def __init__(
         self,
-        depths: Sequence[int],
+        variant: str,
         temporal: Temporal,
         *,
-        width: int = 64,
+        divisor: int = 1,
         joined: Sequence[int] = (0, 0, 0, 0),
         norm_eps: float = 1e-5,
         zero_init: bool = True,
     ) -> None:
         super().__init__()
         self.temporal = temporal
+        width = WIDTHS.get(variant, 64) // divisor
         self.conv1 = conv3d(3, width, (temporal.stem, 7, 7), (temporal.stem_stride, 2, 2))
         self.bn1 = BatchNorm3D(width, epsilon=norm_eps)
         self.widths = [width]  # channels of the stem's output and of each stage's
-        for i, (depth, stride, frames) in enumerate(zip(depths, STRIDES, temporal.stages, strict=True)):
+        for i, (depth, stride, frames) in enumerate(zip(DEPTHS[variant], STRIDES, temporal.stages, strict=True)):
             blocks, channels = [], self.widths[-1] + joined[i]
             for j in range(depth):
                 reach = frames[j % len(frames)]

@@ -16,12 +16,12 @@ from paddle import nn
 from configs.networks import SlowFast
 from models.implementation import Arrays, Implementation, Recognition
 from models.kernels.batch_norm import BatchNorm3D, norm_relu
-from models.recognizer3d import Recognizer3D, with_clip_head
+from models.recognizer3d import ClipHead, Recognizer3D, with_clip_head
 from models.resnet3d import DEPTHS, STRIDES, ResNet3D, Temporal, conv3d, depth_of
 from models.slowonly import TEMPORAL as SLOW
 
 FAST = Temporal(5, 1, (((3, 1),),) * 4, halves=False)
-WIDTH, BETA = 64, 8  # channels of the slow stem; the fast pathway has one for so many of the slow one
+BETA = 8  # channels of the slow pathway for one of the fast one
 _AS_R50 = "_50_50"  # a ResNet-101 that reaches over frames in as many blocks as a ResNet-50 has
 _LAST = "layer3.22.conv1"  # the last such block's first convolution
 LATERAL_WIDTH = 2  # a lateral connection makes so many channels of one
@@ -57,15 +57,14 @@ class SlowFastBackbone(nn.Layer):
 
     def __init__(self, network: SlowFast) -> None:
         super().__init__()
-        self.alpha, self.slow_frames = network.slowfast_alpha, network.slow_frames
-        self.slow_first = network.joined_order == "slow_fast"
-        depths, norm_eps = DEPTHS[network.variant.partition("_")[0]], network.norm_eps
+        self.alpha, self.slow_frames = network.alpha, network.slow_frames
+        variant, norm_eps = network.variant.partition("_")[0], network.norm_eps
         slow_reach, fast_reach = SLOW, FAST
         if network.variant.endswith(_AS_R50):
             slow_reach, fast_reach = (temporal._replace(stages=_as_r50(temporal.stages)) for temporal in (SLOW, FAST))
-        fast = ResNet3D(depths, fast_reach, width=WIDTH // BETA, norm_eps=norm_eps)
+        fast = ResNet3D(variant, fast_reach, divisor=BETA, norm_eps=norm_eps)
         joined = [LATERAL_WIDTH * channels for channels in fast.widths[:-1]]
-        self.slow_path = ResNet3D(depths, slow_reach, width=WIDTH, joined=joined, norm_eps=norm_eps)
+        self.slow_path = ResNet3D(variant, slow_reach, joined=joined, norm_eps=norm_eps)
         self.fast_path = fast
         eps = norm_eps if network.lateral_norm else None
         self.lateral = nn.LayerList(
@@ -74,12 +73,12 @@ class SlowFastBackbone(nn.Layer):
         self.out_channels = self.slow_path.out_channels + fast.out_channels
 
     def forward(self, x: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
-        """Maps clips [N, 3, T, H, W] to features [N, C, T / alpha, h, w] and [N, C / 8, T, h, w], in the wanted order."""
+        """Maps clips [N, 3, T, H, W] to features [N, C, T / alpha, h, w] and [N, C / 8, T, h, w]."""
         slow, fast = self.slow_path.stem(self._slow(x)), self.fast_path.stem(x)
         for i in range(len(STRIDES)):
             slow = paddle.concat([slow, self.lateral[i](fast)], axis=1)
             slow, fast = self.slow_path.stage(i, slow), self.fast_path.stage(i, fast)
-        return (slow, fast) if self.slow_first else (fast, slow)
+        return slow, fast
 
     def _slow(self, x: paddle.Tensor) -> paddle.Tensor:
         """The slow pathway's frames of [N, 3, T, H, W]."""
@@ -103,9 +102,18 @@ def spread(frames: int, count: int) -> np.ndarray:
     return np.where(i < count // 2, step * i, from_the_end if count > 1 else i).astype(np.int64)
 
 
+class FastFirstHead(ClipHead):
+    """Joins the channels of the pathways the other way round, as mmaction2 does."""
+
+    def forward(self, features: Sequence[paddle.Tensor]) -> paddle.Tensor:
+        """Maps the features of the slow and the fast pathway to logits [N, K]."""
+        return super().forward(features[::-1])
+
+
 def build(network: SlowFast, num_classes: int, num_frames: int) -> Recognizer3D:
     """The network of the options."""
-    return with_clip_head(SlowFastBackbone(network), network, num_classes)
+    head = FastFirstHead if network.joined_order == "fast_slow" else ClipHead
+    return with_clip_head(SlowFastBackbone(network), network, num_classes, head)
 
 
 def recognize(arrays: Arrays, modules_hidden: bool) -> Recognition | None:
@@ -117,7 +125,8 @@ def recognize(arrays: Arrays, modules_hidden: bool) -> Recognition | None:
     options = {"lateral_kernel": lateral.shape[2], "lateral_norm": "backbone.lateral.0.bn.weight" in arrays}
     if last is not None and last.shape[2] == 1:
         slow += _AS_R50
-    return Recognition(slow, options)
+    question = "fit any number of fast frames for a slow one: add --slowfast_alpha 8 (4x16) or 4 (8x8, 16x8)"
+    return Recognition(slow, options, question, {"slowfast_alpha": (2, 4, 8, 16)})
 
 
 IMPLEMENTATION = Implementation(build, recognize)

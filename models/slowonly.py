@@ -8,14 +8,14 @@ from __future__ import annotations
 from configs.networks import SlowOnly
 from models.implementation import Arrays, Implementation, Recognition
 from models.recognizer3d import Recognizer3D, with_clip_head
-from models.resnet3d import DEPTHS, ResNet3D, Temporal, depth_of, frames_of
+from models.resnet3d import ResNet3D, Temporal, depth_of, frames_of
 
 TEMPORAL = Temporal(1, 1, (((1, 1),), ((1, 1),), ((3, 1),), ((3, 1),)), halves=False)
 
 
 def build(network: SlowOnly, num_classes: int, num_frames: int) -> Recognizer3D:
     """The network of the options."""
-    backbone = ResNet3D(DEPTHS[network.variant], TEMPORAL, norm_eps=network.norm_eps)
+    backbone = ResNet3D(network.variant, TEMPORAL, norm_eps=network.norm_eps)
     return with_clip_head(backbone, network, num_classes)
 
 

@@ -16,7 +16,7 @@ from paddle import nn
 from configs.networks import X3D
 from models.implementation import Arrays, Implementation, Recognition
 from models.kernels.batch_norm import BatchNorm3D, norm_add_relu, norm_relu
-from models.recognizer3d import ClipHead, Recognizer3D
+from models.recognizer3d import ClipHead, Recognizer3D, with_clip_head
 from models.resnet3d import conv3d, depthwise_conv3d
 
 # blocks of the four stages
@@ -138,8 +138,7 @@ class X3DHead(ClipHead):
 def build(network: X3D, num_classes: int, num_frames: int) -> Recognizer3D:
     """The network of the options."""
     backbone = X3DBackbone(DEPTHS[network.variant], network.x3d_shortcut_norm, network.norm_eps)
-    head = X3DHead(backbone.out_channels, num_classes, network.dropout, network.places, network.place_window)
-    return Recognizer3D(backbone, head, network.partial_bn)
+    return with_clip_head(backbone, network, num_classes, X3DHead)
 
 
 def recognize(arrays: Arrays, modules_hidden: bool) -> Recognition | None:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-DEPTHS = {"r50": (3, 4, 6, 3), "r101": (3, 4, 23, 3)}
+DEPTHS = {"r50": (3, 4, 6, 3), "r101": (3, 4, 23, 3), "tiny": (1, 2, 2, 2)}
 
 
 def conv3d(

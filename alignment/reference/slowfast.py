@@ -38,11 +38,9 @@ class SlowFastBackbone(nn.Module):
         lateral_kernel: int,
         lateral_norm: bool,
         slow_frames: str,
-        joined_order: str,
         norm_eps: float,
     ) -> None:
         super().__init__()
-        self.joined_order = joined_order.split("_")
         self.alpha, self.slow_frames = alpha, slow_frames
         depth, _, few = variant.partition("_")
         depths = DEPTHS[depth]
@@ -51,10 +49,11 @@ class SlowFastBackbone(nn.Module):
             [[(kernel, 1)] * many + [(1, 1)] * (depths[i] - many) for i, (kernel, many) in enumerate(zip(kernels, reaching, strict=True))]
             for kernels in ((1, 1, 3, 3), (3, 3, 3, 3))
         )
-        channels = [8, 32, 64, 128]  # of the fast pathway, behind its stem and its first three stages
+        width = 2 if variant == "tiny" else 8  # of the fast pathway
+        channels = [width, 4 * width, 8 * width, 16 * width]  # behind its stem and its first three stages
         joined = [2 * c for c in channels]
-        self.slow_path = ResNet3D(depths, 1, 1, slow, halves=False, joined=joined, norm_eps=norm_eps)
-        self.fast_path = ResNet3D(depths, 5, 1, fast, halves=False, width=8, norm_eps=norm_eps)
+        self.slow_path = ResNet3D(depths, 1, 1, slow, halves=False, width=8 * width, joined=joined, norm_eps=norm_eps)
+        self.fast_path = ResNet3D(depths, 5, 1, fast, halves=False, width=width, norm_eps=norm_eps)
         eps = norm_eps if lateral_norm else None
         self.lateral = nn.ModuleList([Lateral(c, lateral_kernel, alpha, eps) for c in channels])
         self.out_channels = self.slow_path.out_channels + self.fast_path.out_channels
@@ -71,8 +70,16 @@ class SlowFastBackbone(nn.Module):
             slow = torch.cat([slow, self.lateral[i](fast)], dim=1)
             slow = getattr(self.slow_path, f"layer{i + 1}")(slow)
             fast = getattr(self.fast_path, f"layer{i + 1}")(fast)
-        features = {"slow": slow, "fast": fast}
-        return features[self.joined_order[0]], features[self.joined_order[1]]
+        return slow, fast
+
+
+class FastFirstHead(ClipHead):
+    """The fast pathway's channels stand first."""
+
+    def forward(self, features: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        """Maps slow and fast features to logits [N, K]."""
+        slow, fast = features
+        return super().forward((fast, slow))
 
 
 def build(
@@ -92,8 +99,8 @@ def build(
     place_window: int,
 ) -> Recognizer3D:
     """A SlowFast network."""
-    backbone = SlowFastBackbone(
-        variant, slowfast_alpha, lateral_kernel, lateral_norm, slow_frames, joined_order, norm_eps
+    backbone = SlowFastBackbone(variant, slowfast_alpha or 4, lateral_kernel, lateral_norm, slow_frames, norm_eps)
+    head = {"slow_fast": ClipHead, "fast_slow": FastFirstHead}[joined_order](
+        backbone.out_channels, num_classes, dropout, places, place_window
     )
-    head = ClipHead(backbone.out_channels, num_classes, dropout, places, place_window)
     return Recognizer3D(backbone, head, partial_bn)

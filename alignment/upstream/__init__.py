@@ -23,6 +23,7 @@ from alignment.sides.state import read_weights, write_weights
 from alignment.upstream import mit_tsm, mmaction2, mvfnet, timm, torchvision
 from alignment.upstream.source import Settings, Source
 from configs import Recipe
+from configs.networks import network_of
 
 __all__ = ["SOURCES", "find_source", "find_upstream", "third_party_pair"]
 
@@ -73,8 +74,7 @@ def third_party_pair(
     Args:
         reference: See `find_source`.
         model: A key of `models.MODELS` that the source has.
-        recipe, clips, labels, seed, options: See `recognizer_pair`; options that the source does not know go to ours
-            alone.
+        recipe, clips, labels, seed, options: See `recognizer_pair`.
         randomize: Give the foreign model the weights of our PyTorch twin, which are nowhere 0 or 1. Without it both
             keep their own initial weights, for the stage `init`.
 
@@ -86,9 +86,8 @@ def third_party_pair(
         raise IncomparableError(f"--model must be one that {name} has: {', '.join(source.models)}, got {model}")
     chosen = {"num_classes": CLASSES, "num_frames": clips.shape[1], "dropout": DROPOUT, **source.options(model)}
     chosen |= options or {}
-    settings = Settings(
-        **{field.name: chosen[field.name] for field in dataclasses.fields(Settings) if field.name in chosen}
-    )
+    network = network_of(model, **{key: chosen[key] for key in chosen if key not in ("num_classes", "num_frames")})
+    settings = Settings(chosen["num_classes"], chosen["num_frames"], network)
     twins = recognizer_pair(model, recipe, clips, labels, seed=seed, randomize=randomize, options=chosen)
     pair = dataclasses.replace(
         twins,

@@ -28,16 +28,16 @@ def build(name: str, settings: Settings, path: str) -> nn.Module:
             settings.num_frames,
             "RGB",
             base_model=NETWORKS[backbone],
-            dropout=settings.dropout,
+            dropout=settings.network.dropout,
             partial_bn=False,
             print_spec=False,
             pretrain="",
             is_shift=family == "tsm",
-            shift_div=settings.shift_div,
-            shift_place=settings.shift_place,
-            temporal_pool=settings.temporal_pool,
+            shift_div=settings.network.shift_div,
+            shift_place=settings.network.shift_place,
+            temporal_pool=settings.network.temporal_pool,
         )
-        if settings.temporal_pool:  # as its test_models.py does, after the shift
+        if settings.network.temporal_pool:  # as its test_models.py does, after the shift
             importlib.import_module("ops.temporal_shift").make_temporal_pool(model.base_model, settings.num_frames)
     return model
 

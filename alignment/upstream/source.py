@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -22,21 +22,18 @@ MOBILENET_STAGES = (1, 2, 3, 4, 3, 3, 1)  # blocks of each stage of a MobileNetV
 Names = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What a foreign model is built with, in the words of `models.create_model`."""
+class Settings(NamedTuple):
+    """What a foreign model is built with.
+
+    Attributes:
+        num_classes: Classes K.
+        num_frames: Frames T.
+        network: The options of our model.
+    """
 
     num_classes: int
     num_frames: int
-    dropout: float
-    shift_div: int = 8
-    shift_place: str = "blockres"
-    temporal_pool: bool = False
-    mvf_mode: str = "THW"
-    mvf_alpha: float = 0.125
-    mvf_share: bool = False
-    mvf_use_hs: bool = True
-    mvf_stages: tuple[int, ...] = (0, 0, 1, 1)
+    network: Any
 
 
 @dataclass(frozen=True)

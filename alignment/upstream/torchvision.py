@@ -44,7 +44,7 @@ def torchvision() -> Any:
 
 def build(name: str, settings: Settings, path: str) -> nn.Module:
     """Its image network."""
-    dropout = {"dropout": settings.dropout} if name.endswith("mobilenet_v2") else {}
+    dropout = {"dropout": settings.network.dropout} if name.endswith("mobilenet_v2") else {}
     model = getattr(torchvision().models, NETWORKS[name])(weights=None, num_classes=settings.num_classes, **dropout)
     return called_by(model, averaged_over_frames)
 

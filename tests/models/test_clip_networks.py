@@ -1,0 +1,138 @@
+"""Networks over clips: sizes as published, outputs of their twins, what their tensors tell."""
+
+import numpy as np
+import paddle
+import pytest
+import torch
+
+from alignment.certification.recognizers import randomize_weights
+from alignment.certification.twins import create_twin
+from configs.networks import network_of
+from configs.options import RecipeError
+from models import create_model, recognize
+from models.slowfast import spread
+from runtime.errors import UserError
+from weights.translation import translate
+
+# model, options, classes, parameters without statistics, tensors: published figures, see each family's sources
+SIZES = [
+    ("i3d_r50", {}, 400, 28_043_472, 267),
+    ("i3d_r50_heavy", {}, 400, 33_024_208, 267),
+    ("i3d_inception", {}, 400, 12_697_264, 287),
+    ("slowonly_r50", {}, 400, 32_454_096, 267),
+    ("slowonly_r101", {}, 400, 60_359_120, 522),
+    ("slowfast_r50", {"lateral_kernel": 5, "lateral_norm": False}, 400, 34_479_288, 536),
+    ("slowfast_r50", {"lateral_kernel": 5}, 400, 34_480_216, 552),
+    ("slowfast_r50", {"lateral_norm": False}, 400, 34_565_560, 536),
+    ("slowfast_r50", {}, 400, 34_566_488, 552),
+    ("slowfast_r101", {"lateral_norm": False}, 400, 62_912_312, 1046),
+    ("slowfast_r101", {"lateral_kernel": 5}, 400, 62_826_968, 1062),
+    ("slowfast_r101_50_50", {"lateral_kernel": 5}, 400, 53_774_808, 1062),
+    ("r2plus1d_r34", {}, 400, 63_759_281, 362),
+    ("r2plus1d_r18", {}, 400, 31_505_325, 187),
+    ("r3d_r18", {}, 400, 33_371_472, 102),
+    ("mc3_r18", {}, 400, 11_695_440, 102),
+    ("x3d_m", {}, 400, 3_794_322, 484),
+    ("x3d_m", {"x3d_shortcut_norm": False}, 400, 3_794_274, 480),
+    ("x3d_l", {}, 400, 6_153_432, 975),
+    ("x3d_l", {"x3d_shortcut_norm": False}, 400, 6_153_384, 971),
+    ("c3d", {}, 101, 78_409_573, 22),
+    ("c3d", {"c3d_norm": True}, 101, 78_415_077, 54),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "classes", "parameters", "tensors"), SIZES)
+def test_sizes_are_those_published_and_the_tensors_tell_the_network(name, options, classes, parameters, tensors):
+    arrays = {
+        key: tensor.numpy()
+        for key, tensor in create_model(name, num_classes=classes, num_frames=16, **options).state_dict().items()
+    }
+    learned = [array.size for key, array in arrays.items() if not key.endswith(("._mean", "._variance"))]
+    assert (sum(learned), len(arrays)) == (parameters, tensors)
+    found = recognize(arrays, modules_hidden=False)
+    assert set(found) == ({"x3d_xs", "x3d_s", "x3d_m"} if name == "x3d_m" else {name})
+    assert options.items() <= found[name].options.items()
+
+
+# model, frames, side, options; every option of a family has its turn
+CASES = [
+    ("i3d_tiny", 8, 48, {}),
+    ("i3d_tiny", 5, 33, {"i3d_stem_stride": 1}),
+    ("slowonly_tiny", 3, 48, {}),
+    ("slowonly_tiny", 3, 96, {"places": "logits", "place_window": 2}),
+    ("slowonly_tiny", 3, 96, {"places": "probabilities", "place_window": 2}),
+    ("slowfast_tiny", 8, 48, {}),
+    ("slowfast_tiny", 16, 40, {"slowfast_alpha": 8, "lateral_kernel": 5, "lateral_norm": False}),
+    ("slowfast_tiny", 8, 40, {"slow_frames": "stride", "joined_order": "fast_slow"}),
+    ("slowfast_tiny", 8, 96, {"places": "probabilities", "place_window": 2, "joined_order": "fast_slow"}),
+    ("r2plus1d_r18", 4, 33, {}),
+    ("r2plus1d_r34", 4, 33, {"norm_eps": 2**-10}),
+    ("r3d_r18", 4, 32, {}),
+    ("mc3_r18", 4, 32, {}),
+    ("x3d_tiny", 4, 48, {}),
+    ("x3d_tiny", 5, 97, {"x3d_shortcut_norm": False, "places": "probabilities", "place_window": 2}),
+    ("i3d_inception", 9, 65, {"norm_eps": 2**-10}),
+    ("i3d_inception", 8, 225, {"norm_eps": 2**-10}),
+]
+
+
+@pytest.mark.parametrize(("name", "frames", "side", "options"), CASES)
+def test_a_network_computes_what_its_twin_computes(name, frames, side, options):
+    check_twin(name, frames, side, options)
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("norm", [False, True])
+def test_c3d_computes_what_its_twin_computes(norm):
+    check_twin("c3d", 16, 112, {"c3d_norm": norm})
+
+
+def check_twin(name, frames, side, options):
+    settings = {"num_classes": 11, "num_frames": frames, **options}
+    model, twin = create_model(name, **settings), create_twin(name, **settings).double()
+    randomize_weights(twin, 0)
+    found = translate({key: tensor.numpy() for key, tensor in twin.state_dict().items()}, "the twin", "pytorch")
+    model.to(dtype="float64")
+    for key, tensor in model.state_dict().items():
+        tensor.set_value(found.arrays[key])
+    model.eval()
+    twin.eval()
+    clips = np.random.default_rng(0).normal(size=(2, frames, 3, side, side))
+    with paddle.no_grad(), torch.no_grad():
+        ours, theirs = model(paddle.to_tensor(clips)).numpy(), twin(torch.from_numpy(clips)).numpy()
+    assert np.ptp(theirs, axis=0).max() > 1e-3 * np.abs(theirs).max()  # the clips are told apart
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-10 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize(("frames", "alpha"), [(32, 4), (32, 8), (64, 4), (160, 4), (8, 8), (16, 2)])
+def test_slow_frames_are_those_of_torch_linspace(frames, alpha):
+    count = frames // alpha
+    assert spread(frames, count).tolist() == torch.linspace(0, frames - 1, count).long().tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "frames", "options", "message"),
+    [
+        ("i3d_tiny", 4, {}, "i3d_stem_stride must be another, or clip_len 5 or more: of 4 frames it leaves none"),
+        ("slowfast_tiny", 6, {}, "slowfast_alpha must be a divisor of the clip's 6 frames"),
+        ("c3d", 8, {}, "model must be another for clips of 8 frames"),
+    ],
+)
+def test_clips_that_a_network_cannot_take(name, frames, options, message):
+    with pytest.raises(RecipeError, match=message):
+        create_model(network_of(name, **options), num_classes=2, num_frames=frames)
+
+
+def test_clips_of_another_size_are_one_line():
+    model = create_model("c3d", num_classes=2, num_frames=16)
+    with pytest.raises(UserError, match="c3d takes clips of 16 frames of 112 x 112, got 16 x 32 x 32"):
+        model(paddle.zeros([1, 16, 3, 32, 32]))
+    with pytest.raises(UserError, match="clips must be"):
+        model(paddle.zeros([1, 3, 32, 32]))
+
+
+def test_only_weights_of_norms_that_the_published_network_has_are_trained():
+    frozen = create_model("i3d_inception", num_classes=2, num_frames=8)
+    learned = create_model("i3d_inception", num_classes=2, num_frames=8, i3d_norm_weight=True)
+    trained = [sum(int(np.prod(p.shape)) for p in m.parameters() if not p.stop_gradient) for m in (frozen, learned)]
+    assert trained[1] - trained[0] == 12_697_264 - 12_689_984
