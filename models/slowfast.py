@@ -53,7 +53,12 @@ class SlowFastBackbone(nn.Layer):
 
     Args:
         network: Options.
+
+    Attributes:
+        image_prefix: What stands before the names that an image network's backbone has.
     """
+
+    image_prefix = "slow_path."
 
     def __init__(self, network: SlowFast) -> None:
         super().__init__()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from weights.layouts import LAYOUTS
 from weights.pickles import CheckpointError
@@ -14,7 +16,12 @@ if TYPE_CHECKING:
     from paddle import nn
 
 # What may be left as initialized, by the name under which a caller allows it.
-PARTS = {"head": "the classifier", "modules": "the temporal modules", "marks": "the marks of wrapped layers (.net)"}
+PARTS = {
+    "head": "the classifier",
+    "modules": "the temporal modules",
+    "frames": "what a network over clips has beyond one of images",
+    "marks": "the marks of wrapped layers (.net)",
+}
 
 
 @dataclass
@@ -74,8 +81,9 @@ def assign(model: nn.Layer, found: Translation, partial: Collection[str] = ()) -
         model: A recognizer whose parts are `backbone` and `cls_head`.
         found: As `translate` gives it.
         partial: Keys of PARTS. `head`: the file may lack the classifier, or have one of another size; `modules`: it may
-            lack the tensors of temporal modules; `marks`: it may be silent about which layers they wrap. What is left
-            out is named in the result.
+            lack the tensors of temporal modules; `frames`: it may be of an image network, whose kernels are inflated
+            (Carreira and Zisserman, CVPR 2017, section 2.4.2); `marks`: it may be silent about which layers temporal
+            modules wrap. What is left out is named in the result.
 
     Raises:
         CheckpointError: A tensor of the model is absent from the file, one of the file is unknown to the model, a
@@ -83,6 +91,9 @@ def assign(model: nn.Layer, found: Translation, partial: Collection[str] = ()) -
     """
     target = {folded(name): (name, tensor) for name, tensor in model.state_dict().items()}
     source = {folded(name): (name, array) for name, array in found.arrays.items()}
+    inflated: dict[str, str] = {}
+    if "frames" in partial:
+        source, inflated = _inflated(source, {key: tensor.shape for key, (_, tensor) in target.items()}, model)
     coverage = Coverage(found.layout, found.taken, skipped=dict(found.dropped))
     for key, (name, tensor) in target.items():
         theirs, array = source.get(key, ("", None))
@@ -94,8 +105,9 @@ def assign(model: nn.Layer, found: Translation, partial: Collection[str] = ()) -
             part = _left_out(found, model, name, why, partial)
             coverage.new[name] = coverage.skipped[found.names[theirs]] = f"{part} of another size: {why}"
         else:
-            _check_marks(coverage, found, theirs, name, partial)
-            coverage.loaded[name] = found.reshaped.get(theirs, "as they are")
+            if key not in inflated:
+                _check_marks(coverage, found, theirs, name, partial)
+            coverage.loaded[name] = inflated.get(key) or found.reshaped.get(theirs, "as they are")
     for key, (theirs, _) in source.items():
         if key in target:
             continue
@@ -109,9 +121,37 @@ def assign(model: nn.Layer, found: Translation, partial: Collection[str] = ()) -
     return coverage
 
 
+def _inflated(
+    source: Mapping[str, tuple[str, np.ndarray]], shapes: Mapping[str, Sequence[int]], model: nn.Layer
+) -> tuple[dict[str, tuple[str, np.ndarray]], dict[str, str]]:
+    """The tensors of an image network as those of a network over clips, which sees a still picture as the first did.
+
+    A kernel is repeated over the frames, each with its share; channels that are joined to its input from elsewhere get
+    zeros. A network that has the image network as one of its pathways says so by `image_prefix` of its backbone.
+
+    Returns:
+        Key -> name and array, and key -> what was done, for those that are not as they were.
+    """
+    prefix = "backbone." + getattr(model.backbone, "image_prefix", "")
+    result, done = {}, {}
+    for key, (name, array) in source.items():
+        renamed = prefix + key.removeprefix("backbone.") if key.startswith("backbone.") and key not in shapes else key
+        shape = list(shapes.get(renamed, ()))
+        if renamed != key:
+            done[renamed] = "as they are"
+        if array.ndim == 4 and len(shape) == 5 and array.shape[0] == shape[0] and array.shape[1] <= shape[1]:
+            kernel = np.zeros(shape, array.dtype)
+            kernel[:, : array.shape[1]] = array[:, :, None] / shape[2]
+            array, done[renamed] = kernel, f"inflated over frames, a share of 1 / {shape[2]} each"
+        result[renamed] = (name, array)
+    return result, done
+
+
 def _left_out(found: Translation, model: nn.Layer, name: str, why: str, partial: Collection[str]) -> str:
     """What a tensor belongs to that stays as initialized; raises CheckpointError if it must not."""
     part = "head" if name.startswith("cls_head.") else "modules" if _is_of_module(name, model) else ""
+    if not part and getattr(model.backbone, "image_prefix", "") not in name.partition(".")[2]:
+        part = "frames"  # of another pathway than that of the image network
     if part not in partial:
         raise _misfit(found, why, part)
     return PARTS[part]

@@ -12,7 +12,7 @@ from configs.options import RecipeError
 from models import create_model, recognize
 from models.slowfast import spread
 from runtime.errors import UserError
-from weights.translation import translate
+from weights import CheckpointError, assign, to_layout, translate
 
 # model, options, classes, parameters without statistics, tensors: published figures, see each family's sources
 SIZES = [
@@ -136,3 +136,63 @@ def test_only_weights_of_norms_that_the_published_network_has_are_trained():
     learned = create_model("i3d_inception", num_classes=2, num_frames=8, i3d_norm_weight=True)
     trained = [sum(int(np.prod(p.shape)) for p in m.parameters() if not p.stop_gradient) for m in (frozen, learned)]
     assert trained[1] - trained[0] == 12_697_264 - 12_689_984
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Weights of images
+
+
+def image_file(variant):
+    """The tensors of an image network in torchvision's layout."""
+    arrays = {key: tensor.numpy() for key, tensor in create_model(f"tsn_{variant}", num_classes=9, num_frames=1)
+              .state_dict().items()}  # fmt: skip
+    rng = np.random.default_rng(0)
+    for key, array in arrays.items():
+        std = (2 / np.prod(array.shape[1:])) ** 0.5
+        drawn = rng.normal(0, std, array.shape) if array.ndim == 4 else 0.5 + rng.random(array.shape)
+        arrays[key] = drawn.astype(np.float32)
+    return to_layout(arrays, "torchvision")
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "pathway"),
+    [
+        ("i3d_r50", "r50", ""),
+        ("i3d_r50_heavy", "r50", ""),
+        ("slowonly_r50", "r50", ""),
+        ("slowfast_r50", "r50", "slow_path."),
+        ("r3d_r18", "r18", ""),
+        ("mc3_r18", "r18", ""),
+    ],
+)
+def test_weights_of_images_are_inflated_so_that_a_still_picture_is_seen_as_before(name, variant, pathway):
+    model, file = create_model(name, num_classes=3, num_frames=8), image_file(variant)
+    with pytest.raises(CheckpointError, match="does not fit the model"):
+        assign(model, translate(file, "the file"), ["head"])
+    coverage = assign(model, translate(file, "the file"), ["head", "frames"])
+    state = {key: tensor.numpy() for key, tensor in model.state_dict().items()}
+    for key, array in file.items():
+        if key.startswith(("layer", "conv1", "bn1")) and not key.endswith(("tracked", "running_mean", "running_var")):
+            found = state[f"backbone.{pathway}{key}"]
+            if array.ndim == 4:
+                np.testing.assert_allclose(found.sum(axis=2)[:, : array.shape[1]], array, rtol=1e-6)
+                assert not found[:, array.shape[1] :].any()
+                array = found[:, :, :1].repeat(found.shape[2], axis=2)
+            np.testing.assert_array_equal(found, array)
+    fresh = {key for key in state if key not in coverage.loaded}
+    assert {key.split(".")[1] for key in fresh} == {"new_fc"} | ({"fast_path", "lateral"} if pathway else set())
+
+
+def test_an_inflated_stage_computes_on_a_still_video_what_it_computes_on_the_picture():
+    clips, image = create_model("slowonly_r50", num_classes=3, num_frames=9), create_model(
+        "tsn_r50", num_classes=3, num_frames=1
+    )
+    assign(clips, translate(image_file("r50"), "the file"), ["head", "frames"])
+    assign(image, translate(image_file("r50"), "the file"), ["head"])
+    clips.eval()
+    image.eval()
+    picture = paddle.rand([1, 3, 64, 64])
+    with paddle.no_grad():
+        features = clips.backbone(picture.unsqueeze(2).tile([1, 1, 19, 1, 1]))[:, :, 9]  # far from both ends
+        wanted = image.backbone(picture)
+    np.testing.assert_allclose(features.numpy(), wanted.numpy(), rtol=1e-3)
