@@ -14,7 +14,7 @@ from paddle import nn
 from models.kernels import is_plain
 from models.kernels.batch_norm import BatchNorm2D, norm_relu6
 from models.kernels.conv2d import Conv2D
-from models.kernels.depthwise_conv2d import DepthwiseConv2D
+from models.kernels.depthwise_conv import DepthwiseConv2D
 
 # expansion, output channels, number of blocks, stride of the first block (table 2)
 GROUPS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))

@@ -17,6 +17,7 @@ from paddle import nn
 
 from models.implementation import Arrays
 from models.kernels.batch_norm import BatchNorm3D, norm_add_relu, norm_relu
+from models.kernels.depthwise_conv import DepthwiseConv3D
 
 Triple = tuple[int, int, int]
 
@@ -41,19 +42,11 @@ def conv3d(in_channels: int, out_channels: int, kernel: Triple, stride: Triple =
     )
 
 
-def depthwise_conv3d(channels: int, kernel: Triple, stride: Triple = (1, 1, 1)) -> nn.Conv3D:
-    """A convolution of each channel by itself, see `conv3d`."""
+def depthwise_conv3d(channels: int, kernel: Triple, stride: int = 1) -> DepthwiseConv3D:
+    """A convolution of each channel by itself with a stride of rows and columns, see `conv3d`."""
     std = math.sqrt(2.0 / (math.prod(kernel) * channels))
-    return nn.Conv3D(
-        channels,
-        channels,
-        kernel,
-        stride=stride,
-        padding=[side // 2 for side in kernel],
-        groups=channels,
-        weight_attr=paddle.ParamAttr(initializer=nn.initializer.Normal(0.0, std)),
-        bias_attr=False,
-    )
+    weight_attr = paddle.ParamAttr(initializer=nn.initializer.Normal(0.0, std))
+    return DepthwiseConv3D(channels, kernel, stride, weight_attr)
 
 
 class Bottleneck3D(nn.Layer):

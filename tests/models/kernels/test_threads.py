@@ -19,7 +19,7 @@ preparation.prepare("cpu", threads={threads})
 import paddle
 from models.kernels.batch_norm import BatchNorm2D, norm_add_relu, norm_relu6
 from models.kernels.conv2d import Conv2D
-from models.kernels.depthwise_conv2d import DepthwiseConv2D
+from models.kernels.depthwise_conv import DepthwiseConv2D
 paddle.seed(0)
 x = paddle.to_tensor(np.random.default_rng(0).normal(size=(5, 7, 13, 11)).astype("float32"), stop_gradient=False)
 conv, depthwise = Conv2D(7, 7, 3, padding=1, bias_attr=False), DepthwiseConv2D(7, 3, 2)

@@ -7,7 +7,7 @@ import pytest
 from paddle import nn
 
 from models import kernels
-from models.kernels.depthwise_conv2d import DepthwiseConv2D
+from models.kernels.depthwise_conv import DepthwiseConv2D, DepthwiseConv3D
 from runtime import native
 from tests.models.kernels.convolutions import agree, grads_agree, values
 
@@ -29,19 +29,34 @@ def test_it_computes_what_paddle_computes(dtype, same_padding, kernel, stride, s
     agree(found, values(plain, x), dtype)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kernel", [(3, 3, 3), (5, 1, 1), (1, 3, 3), (3, 5, 1)])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("size", [(1, 1, 1), (4, 5, 5), (2, 7, 6), (5, 14, 33), (13, 10, 10)])
+def test_over_clips_it_computes_what_paddle_computes(dtype, kernel, stride, size):
+    paddle.seed(0)
+    layer = DepthwiseConv3D(3, kernel, stride).to(dtype=dtype)
+    x = np.random.default_rng(0).normal(size=(2, 3, *size)).astype(dtype)
+    found = values(layer, x)
+    padding = [side // 2 for side in kernel]
+    plain = nn.Conv3D(3, 3, kernel, [1, stride, stride], padding, groups=3, bias_attr=False)
+    plain.to(dtype=dtype).weight.set_value(layer.weight)
+    agree(found, values(plain, x), dtype)
+
+
 def test_without_the_operator_paddle_computes(monkeypatch):
     layer = DepthwiseConv2D(4, 3)
     x = paddle.randn([1, 4, 6, 6])
     called = []
     monkeypatch.setattr(kernels, "call", lambda name, *_: called.append(name))
     layer(x)
-    assert called == ["depthwise_conv2d"]
+    assert called == ["depthwise_conv"]
     try:
         native.refuse("for a test")
         y = layer(x)
     finally:
         native.refuse("")
-    assert called == ["depthwise_conv2d"]
+    assert called == ["depthwise_conv"]
     assert np.array_equal(y.numpy(), F.conv2d(x, layer.weight, padding=1, groups=4).numpy())
 
 
