@@ -13,7 +13,7 @@ from paddle import nn
 
 from models.kernels import is_plain
 from models.kernels.batch_norm import BatchNorm2D, norm_relu6
-from models.kernels.conv2d import Conv2D
+from models.kernels.conv import Conv2D
 from models.kernels.depthwise_conv import DepthwiseConv2D
 
 # expansion, output channels, number of blocks, stride of the first block (table 2)

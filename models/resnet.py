@@ -14,7 +14,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from models.kernels.batch_norm import BatchNorm2D, norm_add_relu, norm_relu
-from models.kernels.conv2d import Conv2D
+from models.kernels.conv import Conv2D
 
 STRIDES = (1, 2, 2, 2)  # of the first block of each stage
 

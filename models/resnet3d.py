@@ -17,6 +17,7 @@ from paddle import nn
 
 from models.implementation import Arrays
 from models.kernels.batch_norm import BatchNorm3D, norm_add_relu, norm_relu
+from models.kernels.conv import Conv3D
 from models.kernels.depthwise_conv import DepthwiseConv3D
 
 Triple = tuple[int, int, int]
@@ -28,10 +29,10 @@ STRIDES = (1, 2, 2, 2)  # of rows and columns, in the first block of each stage
 EXPANSION = 4
 
 
-def conv3d(in_channels: int, out_channels: int, kernel: Triple, stride: Triple = (1, 1, 1)) -> nn.Conv3D:
+def conv3d(in_channels: int, out_channels: int, kernel: Triple, stride: Triple = (1, 1, 1)) -> Conv3D:
     """A convolution without a bias that keeps the size but for its stride; Kaiming normal over fan_out."""
     std = math.sqrt(2.0 / (math.prod(kernel) * out_channels))
-    return nn.Conv3D(
+    return Conv3D(
         in_channels,
         out_channels,
         kernel,

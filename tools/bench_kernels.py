@@ -90,7 +90,7 @@ def _in_paddle(case: Case, tune: bool) -> Work:
 
     from models import kernels
     from models.kernels.batch_norm import BatchNorm2D, norm_add_relu, norm_relu
-    from models.kernels.conv2d import Conv2D
+    from models.kernels.conv import Conv2D
     from models.kernels.depthwise_conv import DepthwiseConv2D
 
     if tune and not kernels.serve(paddle.ones([1])):

@@ -38,7 +38,7 @@ class Columns {
     each_strip([&](const Strip& strip, int64_t count) {
       const auto [columns, distance] = columns_of(x, strip, count);
       T* to = is_direct(strip) ? out + place(strip) : packed_.get();
-      const int64_t to_distance = is_direct(strip) ? out_size_ : count;
+      const int64_t to_distance = is_direct(strip) ? g_.frames * out_size_ : count;
       multiply(g_, kAsItIs, kAsItIs, g_.out_channels, count, depth(), weights, depth(), columns, distance, false, to,
                to_distance);
       if (is_direct(strip)) return;
@@ -46,7 +46,7 @@ class Columns {
       for (int64_t c = 0; c < g_.out_channels; ++c) {
         for (int64_t n = 0; n < strip.images; ++n) {
           std::copy_n(to + c * count + n * out_size_, out_size_,
-                      out + ((strip.image + n) * g_.out_channels + c) * out_size_);
+                      out + g_.place(strip.image + n, c, g_.out_channels) * out_size_);
         }
       }
     });
@@ -60,7 +60,7 @@ class Columns {
     }
     each_strip([&](const Strip& strip, int64_t count) {
       const T* from = is_direct(strip) ? grad + place(strip) : pack(grad, strip, count);
-      const int64_t from_distance = is_direct(strip) ? out_size_ : count;
+      const int64_t from_distance = is_direct(strip) ? g_.frames * out_size_ : count;
       if (weights_grad) {
         const auto [columns, distance] = columns_of(x, strip, count);
         multiply(g_, kAsItIs, kTransposed, g_.out_channels, depth(), count, from, from_distance, columns, distance,
@@ -69,9 +69,9 @@ class Columns {
       }
       if (!x_grad) return;
       const bool is_whole = is_pointwise_ && is_direct(strip);
-      T* to = is_whole ? x_grad + strip.image * g_.in_channels * size_ : columns_.get();
+      T* to = is_whole ? x_grad + g_.place(strip.image, 0, g_.in_channels) * size_ : columns_.get();
       multiply(g_, kTransposed, kAsItIs, depth(), count, g_.out_channels, weights, depth(), from, from_distance, false,
-               to, is_whole ? size_ : count);
+               to, is_whole ? g_.frames * size_ : count);
       if (!is_whole) add_columns(strip, count, x_grad);
     });
   }
@@ -87,7 +87,7 @@ class Columns {
 
   // Where the first channel of a strip lies in the output.
   int64_t place(const Strip& strip) const {
-    return strip.image * g_.out_channels * out_size_ + strip.row * g_.out_width;
+    return g_.place(strip.image, 0, g_.out_channels) * out_size_ + strip.row * g_.out_width;
   }
 
   template <typename F>
@@ -105,7 +105,7 @@ class Columns {
 #pragma omp parallel for
     for (int64_t c = 0; c < g_.out_channels; ++c) {
       for (int64_t n = 0; n < strip.images; ++n) {
-        std::copy_n(grad + ((strip.image + n) * g_.out_channels + c) * out_size_, out_size_,
+        std::copy_n(grad + g_.place(strip.image + n, c, g_.out_channels) * out_size_, out_size_,
                     packed_.get() + c * count + n * out_size_);
       }
     }
@@ -123,7 +123,7 @@ class Columns {
       const int64_t to = std::clamp<int64_t>(seen > 0 ? (seen + g_.stride - 1) / g_.stride : 0, from, g_.out_width);
       T* column = columns_.get() + (channel * taps_ + tap) * count;
       for (int64_t n = 0; n < strip.images; ++n) {
-        const int64_t image = ((strip.image + n) * g_.in_channels + channel) * size_;
+        const int64_t image = g_.place(strip.image + n, channel, g_.in_channels) * size_;
         for (int64_t y = strip.row; y < strip.row + strip.rows; ++y, column += g_.out_width) {
           const int64_t in_row = y * g_.stride + down;
           const bool is_there = 0 <= in_row && in_row < g_.height;
@@ -134,7 +134,9 @@ class Columns {
   }
 
   Matrix columns_of(const T* x, const Strip& strip, int64_t count) {
-    if (is_pointwise_ && is_direct(strip)) return {x + strip.image * g_.in_channels * size_, size_};
+    if (is_pointwise_ && is_direct(strip)) {
+      return {x + g_.place(strip.image, 0, g_.in_channels) * size_, g_.frames * size_};
+    }
 #pragma omp parallel for
     for (int64_t c = 0; c < g_.in_channels; ++c) {
       each_run(strip, c, count, [&](T* column, int64_t pixel, int64_t from, int64_t to) {

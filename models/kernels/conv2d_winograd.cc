@@ -212,7 +212,7 @@ void convolve(const Convolution& g, int64_t ins, int64_t outs, const T* in, cons
 #pragma omp for
       for (int64_t c = 0; c < ins; ++c) {
         for (int64_t r = begin; r < begin + rows; ++r) {
-          const T* image = in + (r / tiles.down * ins + c) * tiles.size();
+          const T* image = in + g.place(r / tiles.down, c, ins) * tiles.size();
           T* planes = inputs.get() + c * columns + (r - begin) * tiles.across;
           strip.of_inputs(image, r % tiles.down, planes, in_distance);
         }
@@ -226,7 +226,7 @@ void convolve(const Convolution& g, int64_t ins, int64_t outs, const T* in, cons
       for (int64_t c = 0; c < outs; ++c) {
         for (int64_t r = begin; r < begin + rows; ++r) {
           const T* planes = products.get() + c * columns + (r - begin) * tiles.across;
-          strip.to_outputs(planes, out_distance, out + (r / tiles.down * outs + c) * tiles.size(), r % tiles.down);
+          strip.to_outputs(planes, out_distance, out + g.place(r / tiles.down, c, outs) * tiles.size(), r % tiles.down);
         }
       }
     }
@@ -252,10 +252,10 @@ void weights_grad(const Convolution& g, const T* x, const T* grad, T* weights) {
         for (int64_t r = begin; r < begin + rows; ++r) {
           const int64_t n = r / tiles.down, at = (r - begin) * tiles.across, o = c - ins;
           if (c < ins) {
-            strip.of_inputs(x + (n * ins + c) * tiles.size(), r % tiles.down, inputs.get() + c * columns + at,
+            strip.of_inputs(x + g.place(n, c, ins) * tiles.size(), r % tiles.down, inputs.get() + c * columns + at,
                             in_distance);
           } else {
-            strip.of_grads(grad + (n * outs + o) * tiles.size(), r % tiles.down, grads.get() + o * columns + at,
+            strip.of_grads(grad + g.place(n, o, outs) * tiles.size(), r % tiles.down, grads.get() + o * columns + at,
                            grad_distance);
           }
         }

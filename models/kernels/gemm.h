@@ -5,10 +5,16 @@
 #include <cstdlib>
 #include <memory>
 
-// A convolution, as `models.kernels.conv2d` packs it; `gemm` is the address of cblas_sgemm or cblas_dgemm.
+// A convolution of images, as `models.kernels.conv2d` packs it; `gemm` is the address of cblas_sgemm or cblas_dgemm.
+// The frames of clips are images, too: clips / channels / frames is how they lie in memory. Of images there is one frame.
 struct Convolution {
   int64_t images, in_channels, out_channels, height, width, out_height, out_width, kernel_height, kernel_width, stride,
-      top, left, gemm;
+      top, left, frames, gemm;
+
+  // Where a channel of an image lies, in images.
+  int64_t place(int64_t image, int64_t channel, int64_t channels) const {
+    return (image / frames * channels + channel) * frames + image % frames;
+  }
 };
 
 constexpr bool kTransposed = true, kAsItIs = false;

@@ -18,7 +18,7 @@ from runtime import preparation
 preparation.prepare("cpu", threads={threads})
 import paddle
 from models.kernels.batch_norm import BatchNorm2D, norm_add_relu, norm_relu6
-from models.kernels.conv2d import Conv2D
+from models.kernels.conv import Conv2D
 from models.kernels.depthwise_conv import DepthwiseConv2D
 paddle.seed(0)
 x = paddle.to_tensor(np.random.default_rng(0).normal(size=(5, 7, 13, 11)).astype("float32"), stop_gradient=False)

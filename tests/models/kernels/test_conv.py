@@ -6,8 +6,8 @@ import pytest
 from paddle import nn
 
 from models import kernels
-from models.kernels import conv2d
-from models.kernels.conv2d import Conv2D
+from models.kernels import conv
+from models.kernels.conv import Conv2D, Conv3D
 from runtime import native
 from tests.models.kernels.convolutions import agree, grads_agree, values
 
@@ -60,6 +60,42 @@ def test_others_compute_what_paddle_computes(called, kernel, stride, padding):
             x = np.random.default_rng(0).normal(size=shape).astype(dtype)
             agree(values(layer, x), values(plain, x), dtype)
     assert called == [name, f"{name}_grad"] * 6
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [(1, 1, 1), (3, 7, 9), (8, 14, 5), (5, 40, 33)], ids=str)
+@pytest.mark.parametrize(
+    ("kernel", "stride", "name"),
+    [
+        ((1, 1, 1), 1, "conv2d_im2col"),
+        ((1, 1, 1), 2, "conv2d_im2col"),
+        ((3, 1, 1), 1, "conv2d_im2col"),
+        ((7, 1, 1), 1, "conv2d_im2col"),
+        ((1, 3, 3), 1, "conv2d_winograd"),
+        ((1, 3, 3), 2, "conv2d_im2col"),
+        ((1, 7, 7), 2, "conv2d_im2col"),
+    ],
+    ids=str,
+)
+def test_over_clips_they_compute_what_paddle_computes(called, dtype, size, kernel, stride, name):
+    options = {"stride": [1, stride, stride], "padding": [side // 2 for side in kernel], "bias_attr": False}
+    paddle.seed(0)
+    layer, plain = (kind(5, 6, kernel, **options).to(dtype=dtype) for kind in (Conv3D, nn.Conv3D))
+    plain.weight.set_value(layer.weight)
+    for clips in (1, 3):
+        x = np.random.default_rng(0).normal(size=(clips, 5, *size)).astype(dtype)
+        agree(values(layer, x), values(plain, x), dtype)
+    assert called == [name, f"{name}_grad"] * 2
+
+
+@pytest.mark.parametrize(
+    "options", [{"kernel_size": (3, 3, 3), "padding": 1}, {"kernel_size": (3, 1, 1), "padding": (1, 0, 0), "stride": (2, 1, 1)}],
+    ids=str,
+)
+def test_other_convolutions_over_clips_are_paddles(called, options):
+    layer = Conv3D(3, 4, bias_attr=False, **options)
+    assert layer(paddle.randn([1, 3, 4, 5, 5])).shape[1] == 4
+    assert called == []
 
 
 @pytest.mark.parametrize("options", [{"padding": 1}, {"padding": 1, "stride": 2}, {"padding": 0}], ids=str)
