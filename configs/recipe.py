@@ -35,7 +35,10 @@ class Clip(Options):
     sampling: str = option(
         "mmaction0",
         "rule that places the frames",
-        choices=("mmaction0", "mmaction1", "mit", "paddlevideo", "dense", "uniform"),
+        choices=("mmaction0", "mmaction1", "mit", "paddlevideo", "dense", "uniform", "pyslowfast"),
+    )
+    fps: float = option(
+        0.0, "pyslowfast: frames a second that frame_interval is meant for; 0 counts frames as they come", at_least=0
     )
     out_of_bound: str = option(
         "loop", "frames past the end: start again or repeat the last", choices=("loop", "repeat_last")

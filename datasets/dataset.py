@@ -110,7 +110,7 @@ class VideoDataset:
 
     def _load_random(self, out: np.ndarray, entry: Entry, rng: np.random.Generator) -> View:
         with open_source(entry.path, entry.num_frames, self.limits) as source:
-            indices = train_indices(source.num_frames, self.recipe, rng)
+            indices = train_indices(source.num_frames, self.recipe, rng, source.fps)
             draw = None
             for frame, target in _each_frame(source, indices, out):
                 draw = draw or self._train.draw(frame.shape[1], frame.shape[2], rng)
@@ -121,9 +121,9 @@ class VideoDataset:
     def _load_views(self, out: np.ndarray, entry: Entry) -> View:
         with open_source(entry.path, entry.num_frames, self.limits) as source:
             if self.mode == "test":
-                indices = test_indices(source.num_frames, self.recipe, self.num_clips)
+                indices = test_indices(source.num_frames, self.recipe, self.num_clips, source.fps)
             else:
-                indices = val_indices(source.num_frames, self.recipe)
+                indices = val_indices(source.num_frames, self.recipe, source.fps)
             crops = out.reshape(self._eval.num_crops, indices.size, *out.shape[2:])  # [crops, clips*T, 3, H, W]
             for frame, target in _each_frame(source, indices, crops):
                 self._eval.apply(frame, target)

@@ -3,7 +3,7 @@
 A view is k segments of `length` frames, `step` frames apart, out of n frames. A random generator is an argument
 wherever there is chance.
 
-Source: mmaction2 0.x and 1.x `SampleFrames`, `DenseSampleFrames`, `UniformSample`; MIT temporal-shift-module
+Source: PySlowFast `datasets/decoder.py`; mmaction2 0.x and 1.x `SampleFrames`, `DenseSampleFrames`, `UniformSample`; MIT temporal-shift-module
 `ops/dataset.py`; PaddleMVF, which samples as mmaction2 0.x; PaddleVideo `loader/pipelines/sample.py`, whose `Sampler`
 is the rule `paddlevideo` as it comes, and `mit` with select_left.
 """
@@ -36,6 +36,10 @@ def check_sampling(recipe: Recipe) -> None:
         raise RecipeError(
             f"sampling mit places single frames: clip_len must be 1, got {recipe.clip.frames_per_segment}"
         )
+    if rule == "pyslowfast" and (segments > 1 or recipe.clip.frames_per_segment == 1):
+        raise RecipeError("sampling pyslowfast takes one segment of several frames, got " + _shape(recipe))
+    if rule != "pyslowfast" and recipe.clip.fps:
+        raise RecipeError(f"fps must be 0 for sampling {rule}, got {recipe.clip.fps:g}: it belongs to pyslowfast")
     if rule == "dense" and segments > DENSE_RANGE:
         raise RecipeError(f"sampling dense takes {DENSE_RANGE} segments at most, got num_segments {segments}")
     if rule == "uniform" and recipe.clip.frames_per_segment > 1 and segments > 1:
@@ -57,8 +61,8 @@ def _shape(recipe: Recipe) -> str:
     return f"num_segments {clip.num_segments}, clip_len {clip.frames_per_segment}, test_clips {clip.test_clips}"
 
 
-def train_indices(num_frames: int, recipe: Recipe, rng: np.random.Generator) -> np.ndarray:
-    """Frame indices of one training view, int64 [T], T = num_segments * clip_len.
+def train_indices(num_frames: int, recipe: Recipe, rng: np.random.Generator, fps: float = 0.0) -> np.ndarray:
+    """Frame indices of one training view, int64 [T], T = num_segments * clip_len; `fps` as for `test_indices`.
 
     Raises:
         DataError: The video has no frame.
@@ -72,6 +76,9 @@ def train_indices(num_frames: int, recipe: Recipe, rng: np.random.Generator) -> 
     )
     if recipe.clip.sampling == "uniform":
         return uniform_train(n, k * length, rng)
+    if recipe.clip.sampling == "pyslowfast":
+        span = pyslowfast_span(recipe, fps)
+        return pyslowfast_clip(n, rng.uniform(0, max(n - span, 0)), span, length)
     if recipe.clip.sampling == "dense":
         offsets = dense_offsets(n, k, dense_start(n, rng))
     elif recipe.clip.sampling == "mit":
@@ -83,8 +90,10 @@ def train_indices(num_frames: int, recipe: Recipe, rng: np.random.Generator) -> 
     return expand_segments(offsets, length, step, n, recipe.clip.out_of_bound).reshape(-1)  # [T]
 
 
-def val_indices(num_frames: int, recipe: Recipe) -> np.ndarray:
+def val_indices(num_frames: int, recipe: Recipe, fps: float = 0.0) -> np.ndarray:
     """Frame indices of the one view that validation takes, int64 [1, T], T = num_segments * clip_len.
+
+    With `pyslowfast` it is the clip in the middle; `fps` as for `test_indices`.
 
     Raises:
         DataError: The video has no frame.
@@ -92,16 +101,29 @@ def val_indices(num_frames: int, recipe: Recipe) -> np.ndarray:
     _check_frames(num_frames)
     if recipe.clip.sampling == "mit":
         return expand_segments(mit_val(num_frames, recipe.clip.num_segments), 1, 1, num_frames, "loop").reshape(1, -1)
+    if recipe.clip.sampling == "pyslowfast":
+        # Deviation: the source draws a random clip here; the middle one makes it repeatable.
+        span = pyslowfast_span(recipe, fps)
+        start = max(num_frames - span, 0) / 2
+        return pyslowfast_clip(num_frames, start, span, recipe.clip.frames_per_segment)[None]
     return _views(num_frames, recipe, num_clips=1, num_segments=recipe.clip.num_segments)
 
 
-def test_indices(num_frames: int, recipe: Recipe, num_clips: int) -> np.ndarray:
+def test_indices(num_frames: int, recipe: Recipe, num_clips: int, fps: float = 0.0) -> np.ndarray:
     """Frame indices of the temporal views of a test, int64 [num_clips, T], T = test_num_segments * clip_len.
+
+    Args:
+        num_frames: Frames of the video.
+        recipe: Read for how a view is made.
+        num_clips: Views.
+        fps: Frames a second of the video, 0 if unknown; only `pyslowfast` asks for it.
 
     Raises:
         DataError: The video has no frame.
     """
     _check_frames(num_frames)
+    if recipe.clip.sampling == "pyslowfast":
+        return pyslowfast_test(num_frames, num_clips, pyslowfast_span(recipe, fps), recipe.clip.frames_per_segment)
     return _views(num_frames, recipe, num_clips, recipe.clip.test_num_segments)
 
 
@@ -242,6 +264,31 @@ def dense_test_starts(n: int, num_clips: int) -> np.ndarray:
         # Deviation: the sources draw a random window here (validation); the middle one makes it repeatable.
         return np.array([last // 2], np.int64)
     return np.linspace(0, last, num_clips, dtype=np.int64)
+
+
+def pyslowfast_span(recipe: Recipe, fps: float) -> float:
+    """Frames that a clip lasts in a video of so many frames a second."""
+    rate = fps / recipe.clip.fps if fps and recipe.clip.fps else 1.0
+    return recipe.clip.frames_per_segment * recipe.clip.frame_interval * rate
+
+
+def pyslowfast_clip(n: int, start: float, span: float, length: int) -> np.ndarray:
+    """PySlowFast: `length` frames evenly from `start` to the last of the span, cut down, inside the video, int64.
+
+    The steps are a little longer than the interval: the last frame is the span's last, and not an interval before its
+    end. They are computed in float32 from both ends, as PyTorch's linspace does.
+    """
+    first, last = np.float32(start), np.float32(start + span - 1)
+    step = (last - first) / np.float32(length - 1)
+    i = np.arange(length, dtype=np.float32)
+    places = np.where(i < length // 2, first + step * i, last - step * (length - 1 - i))
+    return np.clip(places, 0, n - 1).astype(np.int64)
+
+
+def pyslowfast_test(n: int, num_clips: int, span: float, length: int) -> np.ndarray:
+    """PySlowFast: clip k of K starts at the fraction k / K of the room, so that the last one stops short of the end."""
+    room = max(n - span, 0)
+    return np.stack([pyslowfast_clip(n, room * k / num_clips, span, length) for k in range(num_clips)])
 
 
 def uniform_train(n: int, length: int, rng: np.random.Generator) -> np.ndarray:

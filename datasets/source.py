@@ -99,6 +99,11 @@ class FrameSource(abc.ABC):
     average_rate: Fraction | None = None
     _budget: Budget
 
+    @property
+    def fps(self) -> float:
+        """Frames a second; 0 where nothing says."""
+        return float(self.average_rate or 0)
+
     def frames(self, indices: Sequence[int] | np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Decodes frames one after the other, so that a caller need not hold them all.
 

@@ -3,7 +3,7 @@
 Wherever chance decides, `draw(low, high)` gives a whole number from low up to but without high; it is called once for
 each number, in the order of the frames.
 
-Source: mmaction2 0.x and 1.x `SampleFrames`, `DenseSampleFrames` and `UniformSample`; MIT temporal-shift-module
+Source: PySlowFast `datasets/decoder.py`; mmaction2 0.x and 1.x `SampleFrames`, `DenseSampleFrames` and `UniformSample`; MIT temporal-shift-module
 `ops/dataset.py`; PaddleVideo `loader/pipelines/sample.py`.
 """
 
@@ -12,12 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 Draw = Callable[[int, int], int]
 
 
 def train_indices(
     num_frames: int,
     draw: Draw,
+    uniform: Callable[[float, float], float],
     *,
     sampling: str,
     num_segments: int,
@@ -29,8 +32,8 @@ def train_indices(
 
     Args:
         num_frames: Frames of the video.
-        draw: The source of chance.
-        sampling: `mmaction0`, `mmaction1`, `mit`, `paddlevideo`, `dense` or `uniform`.
+        draw, uniform: The sources of chance, of whole numbers and of others.
+        sampling: `mmaction0`, `mmaction1`, `mit`, `paddlevideo`, `dense`, `uniform` or `pyslowfast`.
         num_segments: Clips of the view.
         clip_len: Frames of a clip.
         frame_interval: Step between them.
@@ -38,6 +41,9 @@ def train_indices(
     """
     if sampling == "uniform":
         return _uniform_train(num_frames, num_segments * clip_len, draw)
+    if sampling == "pyslowfast":
+        room = max(num_frames - clip_len * frame_interval, 0)
+        return _pyslowfast(num_frames, uniform(0, room), clip_len, clip_len * frame_interval)
     if sampling == "dense":
         positions = max(1, 1 + num_frames - 64)
         start = 0 if positions == 1 else draw(0, positions - 1)
@@ -55,6 +61,9 @@ def val_indices(num_frames: int, *, sampling: str, num_segments: int, **options:
     """The one view of validation: that of a test, but MIT's rule asks for more frames than segments."""
     if sampling == "mit" and num_frames <= num_segments:
         return [[0] * num_segments]
+    if sampling == "pyslowfast":  # the clip in the middle
+        clip_len, span = options["clip_len"], options["clip_len"] * options["frame_interval"]
+        return [_pyslowfast(num_frames, max(num_frames - span, 0) / 2, clip_len, span)]
     return test_indices(num_frames, 1, sampling=sampling, num_segments=num_segments, **options)
 
 
@@ -75,6 +84,10 @@ def test_indices(
     """
     if sampling == "uniform":
         return _uniform_test(num_frames, num_segments * clip_len, num_clips)
+    if sampling == "pyslowfast":
+        span = clip_len * frame_interval
+        room = max(num_frames - span, 0)
+        return [_pyslowfast(num_frames, room * k / num_clips, clip_len, span) for k in range(num_clips)]
     if sampling == "dense":
         views = [_dense_starts(num_frames, num_segments, start) for start in _dense_windows(num_frames, num_clips)]
     elif sampling == "paddlevideo":
@@ -89,6 +102,11 @@ def test_indices(
 
 
 test_indices.__test__ = False  # type: ignore[attr-defined]  # pytest would take the name for a test
+
+
+def _pyslowfast(num_frames: int, start: float, clip_len: int, span: float) -> list[int]:
+    """Frames evenly from the first to the last of a span."""
+    return torch.linspace(start, start + span - 1, clip_len).clamp(0, num_frames - 1).long().tolist()
 
 
 def _frames_of(starts: list[int], clip_len: int, frame_interval: int, num_frames: int, out_of_bound: str) -> list[int]:

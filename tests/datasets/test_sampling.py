@@ -199,3 +199,47 @@ def test_a_video_without_frames_is_refused():
 def test_what_no_source_defines_is_refused(recipe, message):
     with pytest.raises(RecipeError, match=message):
         check_sampling(recipe)
+
+
+def test_pyslowfast_spreads_a_clip_to_the_last_frame_of_its_span():
+    recipe = clip_recipe("pyslowfast", 8, 8)
+    assert val_indices(64, recipe).tolist() == [[0, 9, 18, 27, 36, 45, 54, 63]]  # steps of 63/7, not of 8
+    fast = val_indices(64, clip_recipe("pyslowfast", 32, 2))[0]
+    assert fast.tolist() == [i * 63 // 31 for i in range(32)]
+    assert val_indices(100, recipe)[0, [0, -1]].tolist() == [18, 81]  # the middle of 36 frames of room
+
+
+def test_pyslowfast_stops_short_of_the_end_of_the_video():
+    starts = sampling.test_indices(100, clip_recipe("pyslowfast", 8, 8), 3)[:, 0]
+    assert starts.tolist() == [0, 12, 24]  # of 36 frames of room: k/3 of it
+    assert sampling.test_indices(100, clip_recipe("pyslowfast", 8, 8), 10)[-1].max() == 95
+
+
+def test_pyslowfast_repeats_the_last_frame_of_a_short_video():
+    assert val_indices(20, clip_recipe("pyslowfast", 8, 8)).tolist() == [[0, 9, 18, 19, 19, 19, 19, 19]]
+
+
+def test_a_clip_of_pyslowfast_lasts_as_long_in_every_rate():
+    recipe = clip_recipe("pyslowfast", 8, 8, fps=30.0)
+    slow = sampling.test_indices(100, recipe, 1, fps=15.0)
+    assert slow.tolist() == [[0, 4, 8, 13, 17, 22, 26, 31]]  # 32 frames of 15 a second
+    assert sampling.test_indices(100, recipe, 1).tolist() == sampling.test_indices(100, recipe, 1, fps=30.0).tolist()
+    assert sampling.test_indices(200, recipe, 2, fps=60.0)[1, [0, -1]].tolist() == [36, 163]
+
+
+def test_training_clips_of_pyslowfast_cover_the_video():
+    views = draws(300, 100, clip_recipe("pyslowfast", 8, 8))
+    assert (views.min(), views.max()) == (0, 98)  # a clip begins before the last frame of room, 36
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        (clip_recipe("pyslowfast", 8, 8, num_segments=2), "pyslowfast takes one segment of several frames"),
+        (frames_recipe("pyslowfast", 1), "pyslowfast takes one segment of several frames"),
+        (clip_recipe("dense", 8, 8, fps=30.0), "fps must be 0 for sampling dense, got 30"),
+    ],
+)
+def test_combinations_that_pyslowfast_does_not_define(recipe, message):
+    with pytest.raises(RecipeError, match=message):
+        check_sampling(recipe)

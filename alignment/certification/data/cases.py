@@ -127,6 +127,9 @@ def sampling_recipes() -> list[Recipe]:
                 recipes.append(Recipe.of(sampling=rule, out_of_bound=end).with_(**clips))
     for segments, length in ((1, 1), (8, 1), (1, 16), (3, 5), (25, 2)):
         recipes.append(frames.with_(sampling="paddlevideo", num_segments=segments, clip_len=length))
+    for length, interval, views in ((8, 8, 10), (32, 2, 1), (13, 6, 3), (4, 16, 10)):
+        clips = {"clip_len": length, "frame_interval": interval, "test_clips": views}
+        recipes.append(Recipe.of(sampling="pyslowfast", **clips))
     for views in (1, 2, 10):
         recipes.append(frames.with_(sampling="dense", num_segments=8, test_clips=views))
         recipes.append(Recipe.of(sampling="dense", clip_len=32, frame_interval=2, test_clips=views))

@@ -143,12 +143,12 @@ def test_without_a_compiler_or_its_library_paddle_computes(called, monkeypatch):
         assert np.array_equal(layer(x).numpy(), plain(x).numpy())
     finally:
         native.refuse("")
-    conv2d._gemm.cache_clear()
+    conv._gemm.cache_clear()
     monkeypatch.setattr(kernels, "MKL", None)
     try:
         assert np.array_equal(layer(x).numpy(), plain(x).numpy())
     finally:
-        conv2d._gemm.cache_clear()
+        conv._gemm.cache_clear()
     assert called == []
 
 
