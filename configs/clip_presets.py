@@ -1,7 +1,7 @@
 """Named recipes of the networks that convolve over frames, see `configs.presets` for what each docstring says.
 
-Sources: "mm" is mmaction2 1.x (configs/recognition and its tables), "FAIR" PySlowFast (configs/Kinetics and MODEL_ZOO.md),
-"torchvision" its table of weights, "DeepMind" the README of kinetics-i3d.
+Sources: "mm" is mmaction2 1.x (configs/recognition and its tables), "FAIR" PySlowFast (configs/Kinetics and
+MODEL_ZOO.md), "torchvision" its table of weights, "DeepMind" the README of kinetics-i3d.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def kinetics400_r2plus1d_r34() -> Recipe:
 def kinetics400_r2plus1d_r18() -> Recipe:
     """R(2+1)D with 18 layers on Kinetics-400 from scratch, 16 frames of 112.
 
-    Source: torchvision, models/video/README.md (24 clips on each of 64 GPUs, whose rates add up). Published: top-1 67.46
-    with 5 clips of a video at 15 frames a second, frames of 128 x 171.
+    Source: torchvision, models/video/README.md (24 clips on each of 64 GPUs, whose rates add up). Published: top-1
+    67.46 with 5 clips of a video at 15 frames a second, frames of 128 x 171.
     Command: python train.py --preset kinetics400_r2plus1d_r18 --dataset_root kinetics400
     """
     return Recipe.of(
@@ -139,8 +139,8 @@ def kinetics400_x3d_xs() -> Recipe:
 def kinetics400_x3d_l() -> Recipe:
     """X3D-L on Kinetics-400 from scratch, 16x5 frames of 312.
 
-    Source: FAIR, X3D_L (rate .05 for 64 clips, 256 epochs), otherwise as `kinetics400_x3d_m`. Published: top-1 77.5 with
-    10 x 3 views of 356.
+    Source: FAIR, X3D_L (rate .05 for 64 clips, 256 epochs), otherwise as `kinetics400_x3d_m`. Published: top-1 77.5
+    with 10 x 3 views of 356.
     Command: python train.py --preset kinetics400_x3d_l --dataset_root kinetics400
     """
     return kinetics400_x3d_m().with_(

@@ -319,9 +319,7 @@ def _image_family(name: str, options: type[Network], module: str) -> Family:
 _RESNET3D = r"(?:conv1|bn1|layer[1-4]\.\d+\.(?:conv\d|bn\d|downsample\.\d))\.(?:weight|bias|_mean|_variance)"
 _CLIP_HEAD = r"cls_head\.new_fc\.\w+"
 _CLIP_TENSORS = rf"backbone\.{_RESNET3D}|{_CLIP_HEAD}"
-_SLOWFAST_TENSORS = (
-    rf"backbone\.(?:(?:slow|fast)_path\.{_RESNET3D}|lateral\.\d\.(?:conv|bn)\.\w+)|{_CLIP_HEAD}"
-)
+_SLOWFAST_TENSORS = rf"backbone\.(?:(?:slow|fast)_path\.{_RESNET3D}|lateral\.\d\.(?:conv|bn)\.\w+)|{_CLIP_HEAD}"
 _R2PLUS1D_TENSORS = (
     r"backbone\.(?:conv1|bn1|layer[1-4]\.\d+\.(?:conv\d|bn\d|downsample\.\d))\.(?:conv_[st]\.|bn_s\.)?"
     rf"(?:weight|bias|_mean|_variance)|{_CLIP_HEAD}"

@@ -3,9 +3,9 @@
 A view is k segments of `length` frames, `step` frames apart, out of n frames. A random generator is an argument
 wherever there is chance.
 
-Source: PySlowFast `datasets/decoder.py`; mmaction2 0.x and 1.x `SampleFrames`, `DenseSampleFrames`, `UniformSample`; MIT temporal-shift-module
-`ops/dataset.py`; PaddleMVF, which samples as mmaction2 0.x; PaddleVideo `loader/pipelines/sample.py`, whose `Sampler`
-is the rule `paddlevideo` as it comes, and `mit` with select_left.
+Source: PySlowFast `datasets/decoder.py`; mmaction2 0.x and 1.x `SampleFrames`, `DenseSampleFrames`, `UniformSample`;
+MIT temporal-shift-module `ops/dataset.py`; PaddleMVF, which samples as mmaction2 0.x; PaddleVideo
+`loader/pipelines/sample.py`, whose `Sampler` is the rule `paddlevideo` as it comes, and `mit` with select_left.
 """
 
 from __future__ import annotations
@@ -36,10 +36,7 @@ def check_sampling(recipe: Recipe) -> None:
         raise RecipeError(
             f"sampling mit places single frames: clip_len must be 1, got {recipe.clip.frames_per_segment}"
         )
-    if rule == "pyslowfast" and (segments > 1 or recipe.clip.frames_per_segment == 1):
-        raise RecipeError("sampling pyslowfast takes one segment of several frames, got " + _shape(recipe))
-    if rule != "pyslowfast" and recipe.clip.fps:
-        raise RecipeError(f"fps must be 0 for sampling {rule}, got {recipe.clip.fps:g}: it belongs to pyslowfast")
+    _check_pyslowfast(recipe, segments)
     if rule == "dense" and segments > DENSE_RANGE:
         raise RecipeError(f"sampling dense takes {DENSE_RANGE} segments at most, got num_segments {segments}")
     if rule == "uniform" and recipe.clip.frames_per_segment > 1 and segments > 1:
@@ -54,6 +51,14 @@ def check_sampling(recipe: Recipe) -> None:
     )
     if many_clips and recipe.clip.test_clips > 1:
         raise RecipeError("test_clips must be 1 when a view has several clips of several frames, got " + _shape(recipe))
+
+
+def _check_pyslowfast(recipe: Recipe, segments: int) -> None:
+    rule = recipe.clip.sampling
+    if rule == "pyslowfast" and (segments > 1 or recipe.clip.frames_per_segment == 1):
+        raise RecipeError("sampling pyslowfast takes one segment of several frames, got " + _shape(recipe))
+    if rule != "pyslowfast" and recipe.clip.fps:
+        raise RecipeError(f"fps must be 0 for sampling {rule}, got {recipe.clip.fps:g}: it belongs to pyslowfast")
 
 
 def _shape(recipe: Recipe) -> str:
@@ -109,7 +114,7 @@ def val_indices(num_frames: int, recipe: Recipe, fps: float = 0.0) -> np.ndarray
     return _views(num_frames, recipe, num_clips=1, num_segments=recipe.clip.num_segments)
 
 
-def test_indices(num_frames: int, recipe: Recipe, num_clips: int, fps: float = 0.0) -> np.ndarray:
+def test_indices(num_frames: int, recipe: Recipe, num_clips: int, fps: float = 0.0) -> np.ndarray:  # noqa: PT028
     """Frame indices of the temporal views of a test, int64 [num_clips, T], T = test_num_segments * clip_len.
 
     Args:

@@ -1,7 +1,7 @@
 """C3D: eight 3x3x3 convolutions, five poolings and two fully connected layers, for 16 frames of 112 x 112.
 
-Source: Tran et al., "Learning Spatiotemporal Features with 3D Convolutional Networks", ICCV 2015, section 3.3; mmaction2's
-`models/backbones/c3d.py`; Efficient-3DCNNs' `models/c3d.py` (with norms, and its own poolings).
+Source: Tran et al., "Learning Spatiotemporal Features with 3D Convolutional Networks", ICCV 2015, section 3.3;
+mmaction2's `models/backbones/c3d.py`; Efficient-3DCNNs' `models/c3d.py` (with norms, and its own poolings).
 """
 
 from __future__ import annotations

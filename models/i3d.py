@@ -1,9 +1,9 @@
 """I3D on a ResNet: every other block convolves over three frames.
 
 Source: Carreira and Zisserman, "Quo Vadis, Action Recognition?", CVPR 2017; Wang et al., "Non-local Neural Networks",
-CVPR 2018, section 4 (on a ResNet). The temporal kernels are those that mmaction2 and PySlowFast share; mmaction2's network
-halves the frames in the stem and in the pooling behind it, PySlowFast's does not, and their weights have the same names and
-shapes.
+CVPR 2018, section 4 (on a ResNet). The temporal kernels are those that mmaction2 and PySlowFast share; mmaction2's
+network halves the frames in the stem and in the pooling behind it, PySlowFast's does not, and their weights have the
+same names and shapes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def recognize(arrays: Arrays, modules_hidden: bool) -> Recognition | None:
     heavy = frames.get("layer2.1.conv1") == _THREE[0]
     if heavy:
         return Recognition(depth + _HEAVY, {"i3d_stem_stride": 1}) if depth == "r50" else None
-    question = "fit an I3D whose stem halves the frames and one whose stem does not: add --i3d_stem_stride 2 (mmaction2) "
+    question = (
+        "fit an I3D whose stem halves the frames and one whose stem does not: add --i3d_stem_stride 2 (mmaction2) "
+    )
     question += "or 1 (PySlowFast, PyTorchVideo)"
     return Recognition(depth, {}, question, {"i3d_stem_stride": (1, 2)})
 

@@ -1,8 +1,8 @@
 """A video recognizer whose backbone convolves over frames, and its head.
 
-Source: Feichtenhofer et al., "SlowFast Networks for Video Recognition", ICCV 2019, section 3 (pooling over all places,
-dropout, one classifier); PySlowFast's `models/head_helper.py` and PyTorchVideo's `models/head.py` for frames larger than
-those of training.
+Source: Feichtenhofer et al., "SlowFast Networks for Video Recognition", ICCV 2019, section 3 (pooling over all
+places, dropout, one classifier); PySlowFast's `models/head_helper.py` and PyTorchVideo's `models/head.py` for frames
+larger than those of training.
 """
 
 from __future__ import annotations

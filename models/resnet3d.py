@@ -1,8 +1,8 @@
 """ResNet whose convolutions reach over frames, in the names of the ResNet of single frames.
 
 Source: Carreira and Zisserman, "Quo Vadis, Action Recognition?", CVPR 2017 (inflation); Feichtenhofer et al.,
-"SlowFast Networks for Video Recognition", ICCV 2019, table 1; mmaction2's `models/backbones/resnet3d.py` and PySlowFast's
-`models/video_model_builder.py` (which kernels reach over time).
+"SlowFast Networks for Video Recognition", ICCV 2019, table 1; mmaction2's `models/backbones/resnet3d.py` and
+PySlowFast's `models/video_model_builder.py` (which kernels reach over time).
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ def plain_stem() -> nn.Layer:
 
 
 def last_reach(arrays: Arrays) -> tuple[str, int]:
-    """Which of DEPTHS the tensors of plain basic blocks over clips are, and the frames that the last kernel reaches over.
+    """Which of DEPTHS the tensors of plain basic blocks are, and the frames that the last kernel reaches over.
 
     Empty and 0 if they are of another network.
     """

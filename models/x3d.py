@@ -1,8 +1,8 @@
-"""X3D: bottlenecks whose middle convolution is depthwise over space and time, with squeeze and excitation in every other.
+"""X3D: bottlenecks with a depthwise convolution over space and time, and squeeze and excitation in every other.
 
 Source: Feichtenhofer, "X3D: Expanding Architectures for Efficient Video Recognition", CVPR 2020, tables 1 and 3 and
-section 3.1; PySlowFast's `models/video_model_builder.py` and PyTorchVideo's `models/x3d.py`, which differ in the shortcut
-that keeps the channels.
+section 3.1; PySlowFast's `models/video_model_builder.py` and PyTorchVideo's `models/x3d.py`, which differ in the
+shortcut that keeps the channels.
 """
 
 from __future__ import annotations

@@ -108,17 +108,19 @@ def assign(model: nn.Layer, found: Translation, partial: Collection[str] = ()) -
             if key not in inflated:
                 _check_marks(coverage, found, theirs, name, partial)
             coverage.loaded[name] = inflated.get(key) or found.reshaped.get(theirs, "as they are")
-    for key, (theirs, _) in source.items():
-        if key in target:
-            continue
-        if why := LAYOUTS[found.layout].unused(key, target):
-            coverage.skipped[found.names[theirs]] = why
-        else:
-            raise _misfit(found, f"the file holds {found.names[theirs]}, which the model does not have")
+    for key in [key for key in source if key not in target]:
+        coverage.skipped[found.names[source[key][0]]] = _why_unused(found, key, source[key][0], target)
     for name in coverage.loaded:
         tensor, (_, array) = target[folded(name)][1], source[folded(name)]
         tensor.set_value(array.astype(str(tensor.dtype).rpartition(".")[2]))
     return coverage
+
+
+def _why_unused(found: Translation, key: str, theirs: str, target: Collection[str]) -> str:
+    """Why a tensor of the file has no place in the model; raises CheckpointError if it should have one."""
+    if why := LAYOUTS[found.layout].unused(key, target):
+        return why
+    raise _misfit(found, f"the file holds {found.names[theirs]}, which the model does not have")
 
 
 def _inflated(

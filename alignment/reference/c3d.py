@@ -54,7 +54,14 @@ class C3DBackbone(nn.Module):
 
 
 def build(
-    variant: str, num_classes: int, num_frames: int, *, c3d_norm: bool, norm_eps: float, dropout: float, partial_bn: bool
+    variant: str,
+    num_classes: int,
+    num_frames: int,
+    *,
+    c3d_norm: bool,
+    norm_eps: float,
+    dropout: float,
+    partial_bn: bool,
 ) -> Recognizer3D:
     """A C3D."""
     backbone = C3DBackbone(c3d_norm, dropout, norm_eps)

@@ -26,8 +26,14 @@ def build(
     inflated, flat = (3, 1), (1, 1)
     stages = [[inflated]] * 4 if heavy else [[inflated], [inflated, flat], [inflated, flat], [flat, inflated]]
     backbone = ResNet3D(
-        DEPTHS[depth], 5, i3d_stem_stride or (1 if heavy else 2), stages, halves=True, width=16 if depth == "tiny" else 64,
-        norm_eps=norm_eps, zero_init=False
+        DEPTHS[depth],
+        5,
+        i3d_stem_stride or (1 if heavy else 2),
+        stages,
+        halves=True,
+        width=16 if depth == "tiny" else 64,
+        norm_eps=norm_eps,
+        zero_init=False,
     )
     head = ClipHead(backbone.out_channels, num_classes, dropout, places, place_window)
     return Recognizer3D(backbone, head, partial_bn)

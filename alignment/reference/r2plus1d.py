@@ -1,7 +1,7 @@
 """R(2+1)D, in PyTorch.
 
-Source: Tran et al., "A Closer Look at Spatiotemporal Convolutions", CVPR 2018, section 3.5; torchvision's `r2plus1d_18`,
-mmaction2's `configs/_base_/models/r2plus1d_r34.py`.
+Source: Tran et al., "A Closer Look at Spatiotemporal Convolutions", CVPR 2018, section 3.5; torchvision's
+`r2plus1d_18`, mmaction2's `configs/_base_/models/r2plus1d_r34.py`.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Wherever chance decides, `draw(low, high)` gives a whole number from low up to but without high; it is called once for
 each number, in the order of the frames.
 
-Source: PySlowFast `datasets/decoder.py`; mmaction2 0.x and 1.x `SampleFrames`, `DenseSampleFrames` and `UniformSample`; MIT temporal-shift-module
-`ops/dataset.py`; PaddleVideo `loader/pipelines/sample.py`.
+Source: PySlowFast `datasets/decoder.py`; mmaction2 0.x and 1.x `SampleFrames`, `DenseSampleFrames` and
+`UniformSample`; MIT temporal-shift-module `ops/dataset.py`; PaddleVideo `loader/pipelines/sample.py`.
 """
 
 from __future__ import annotations

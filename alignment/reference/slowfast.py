@@ -46,7 +46,10 @@ class SlowFastBackbone(nn.Module):
         depths = DEPTHS[depth]
         reaching = DEPTHS["r50"] if few else depths
         slow, fast = (
-            [[(kernel, 1)] * many + [(1, 1)] * (depths[i] - many) for i, (kernel, many) in enumerate(zip(kernels, reaching, strict=True))]
+            [
+                [(kernel, 1)] * many + [(1, 1)] * (depths[i] - many)
+                for i, (kernel, many) in enumerate(zip(kernels, reaching, strict=True))
+            ]
             for kernels in ((1, 1, 3, 3), (3, 3, 3, 3))
         )
         width = 2 if variant == "tiny" else 8  # of the fast pathway

@@ -23,6 +23,8 @@ def build(
     place_window: int,
 ) -> Recognizer3D:
     """A SlowOnly network."""
-    backbone = ResNet3D(DEPTHS[variant], 1, 1, STAGES, halves=False, width=16 if variant == "tiny" else 64, norm_eps=norm_eps)
+    backbone = ResNet3D(
+        DEPTHS[variant], 1, 1, STAGES, halves=False, width=16 if variant == "tiny" else 64, norm_eps=norm_eps
+    )
     head = ClipHead(backbone.out_channels, num_classes, dropout, places, place_window)
     return Recognizer3D(backbone, head, partial_bn)

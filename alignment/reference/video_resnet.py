@@ -25,7 +25,11 @@ def simple(frames: int) -> Make:
     def make(before: int, width: int, stride_t: int, stride_s: int) -> tuple[nn.Module, nn.Module, nn.Module]:
         stride = (stride_t, stride_s, stride_s)
         kernel = (frames, 3, 3)
-        return conv3d(before, width, kernel, stride), conv3d(width, width, kernel), conv3d(before, width, (1, 1, 1), stride)
+        return (
+            conv3d(before, width, kernel, stride),
+            conv3d(width, width, kernel),
+            conv3d(before, width, (1, 1, 1), stride),
+        )
 
     return make
 

@@ -59,9 +59,10 @@ def build(name: str, settings: Settings, path: str) -> nn.Module:
         "type": "TSNClsHead", "spatial_size": -1, "dropout_ratio": settings.network.dropout, "init_std": 0.01,
         "in_channels": 2048, "num_classes": settings.num_classes,
     }  # fmt: skip
+    network = settings.network
     fusion = {
-        "type": "MVF", "n_segment": settings.num_frames, "alpha": settings.network.mvf_alpha, "mode": settings.network.mvf_mode,
-        "mvf_freq": settings.network.mvf_stages, "share": settings.network.mvf_share, "use_hs": settings.network.mvf_use_hs,
+        "type": "MVF", "n_segment": settings.num_frames, "alpha": network.mvf_alpha, "mode": network.mvf_mode,
+        "mvf_freq": network.mvf_stages, "share": network.mvf_share, "use_hs": network.mvf_use_hs,
     }  # fmt: skip
     with checked_out(path, ("codes", "mmcv"), stand_ins()):
         recognizers = importlib.import_module("codes.models.recognizers")

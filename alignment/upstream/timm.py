@@ -20,7 +20,9 @@ NETWORKS = {**TORCHVISION_NETWORKS, "tsn_mobilenet_v2": "mobilenetv2_100"}
 def build(name: str, settings: Settings, path: str) -> nn.Module:
     """Its image network."""
     torchvision()  # which timm imports
-    model = installed("timm").create_model(NETWORKS[name], num_classes=settings.num_classes, drop_rate=settings.network.dropout)
+    model = installed("timm").create_model(
+        NETWORKS[name], num_classes=settings.num_classes, drop_rate=settings.network.dropout
+    )
     return called_by(model, averaged_over_frames)
 
 

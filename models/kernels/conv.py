@@ -97,9 +97,7 @@ def _convolved(
         [B, C', H', W'], of clips [N, C', T * H', W'].
     """
     clips, in_channels, out_channels = x.shape[0], x.shape[1], weight.shape[0]
-    outs = [
-        (side + 2 * before - one) // stride + 1 for side, before, one in zip(sides, padding, kernel, strict=True)
-    ]
+    outs = [(side + 2 * before - one) // stride + 1 for side, before, one in zip(sides, padding, kernel, strict=True)]
     geometry = kernels.integers(
         clips * frames, in_channels, out_channels, *sides, *outs, *kernel, stride, *padding, frames, _gemm(x.dtype)
     )

@@ -1,4 +1,4 @@
-"""Depthwise convolutions of images and of clips: several times as fast as Paddle's on CPU, forward and backward together.
+"""Depthwise convolutions of images and of clips, in training.
 
 `python -m tools.bench_kernels` measures them.
 """
@@ -62,9 +62,7 @@ class DepthwiseConv3D(nn.Conv3D):
         weight_attr: As of nn.Conv3D.
     """
 
-    def __init__(
-        self, channels: int, kernel_size: Sequence[int], stride: int = 1, weight_attr: Any = None
-    ) -> None:
+    def __init__(self, channels: int, kernel_size: Sequence[int], stride: int = 1, weight_attr: Any = None) -> None:
         padding = [side // 2 for side in kernel_size]
         super().__init__(
             channels, channels, list(kernel_size), [1, stride, stride], padding, groups=channels,

@@ -184,8 +184,9 @@ def test_weights_of_images_are_inflated_so_that_a_still_picture_is_seen_as_befor
 
 
 def test_an_inflated_stage_computes_on_a_still_video_what_it_computes_on_the_picture():
-    clips, image = create_model("slowonly_r50", num_classes=3, num_frames=9), create_model(
-        "tsn_r50", num_classes=3, num_frames=1
+    clips, image = (
+        create_model("slowonly_r50", num_classes=3, num_frames=9),
+        create_model("tsn_r50", num_classes=3, num_frames=1),
     )
     assign(clips, translate(image_file("r50"), "the file"), ["head", "frames"])
     assign(image, translate(image_file("r50"), "the file"), ["head"])

@@ -10,7 +10,9 @@ _GROUPS = {"1": "a", "2": "a", "3": "ab", "4": "ab", "5": "ab"}  # a group -> it
 
 def _convolution(group: str, index: int, letter: str) -> tuple[tuple[str, str], ...]:
     name, first = f"{group}{letter}", 3 * index  # convolution, norm, ReLU
-    conv, norm = layer(f"backbone.conv{name}", f"backbone.bn{name}", f"group{group}.{first}", f"group{group}.{first + 1}")
+    conv, norm = layer(
+        f"backbone.conv{name}", f"backbone.bn{name}", f"group{group}.{first}", f"group{group}.{first + 1}"
+    )
     return conv, (f"backbone.conv{name}.bias", f"group{group}.{first}.bias"), norm
 
 

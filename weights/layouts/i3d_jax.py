@@ -22,7 +22,14 @@ def _to_theirs(name: str, array: np.ndarray) -> np.ndarray:
 
 _LOGITS = "params|Logits|Conv3d_0c_1x1|Conv_0|"
 LAYOUT = Layout(
-    Kind({}, kernels_to_ours, _to_theirs, "[T, H, W, in, out] to [out, in, T, H, W]", "|BatchNorm_0|mean", spelled=_spelled),
+    Kind(
+        {},
+        kernels_to_ours,
+        _to_theirs,
+        "[T, H, W, in, out] to [out, in, T, H, W]",
+        "|BatchNorm_0|mean",
+        spelled=_spelled,
+    ),
     (
         inception(
             [*((f"{{mixed}}.{ours}", f"{{mixed}}|{theirs}") for ours, theirs in UNITS.items()), ("{unit}", "{unit}")],

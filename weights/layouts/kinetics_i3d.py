@@ -34,7 +34,9 @@ def inception(units: list[tuple[str, str]], kernel: str, norm: Mapping[str, str]
         classifier: Its rules.
     """
     rules = [(f"backbone.{ours}.conv3d.weight", kernel.format(theirs)) for ours, theirs in units]
-    rules += [(f"backbone.{ours}.bn.{leaf}", name.format(theirs)) for ours, theirs in units for leaf, name in norm.items()]
+    rules += [
+        (f"backbone.{ours}.bn.{leaf}", name.format(theirs)) for ours, theirs in units for leaf, name in norm.items()
+    ]
     return (*classifier, *rules)
 
 
@@ -42,7 +44,13 @@ def kernels_to_ours(name: str, array: np.ndarray) -> np.ndarray:
     """[T, H, W, in, out] to [out, in, T, H, W], or to [in, out] for the classifier; norms lose axes of 1."""
     if "Logits" in name:
         return array.reshape(array.shape[-2:]) if array.ndim == 5 else array
-    return array.reshape(-1) if array.shape[:-1] == (1,) * 4 else array.transpose(4, 3, 0, 1, 2) if array.ndim == 5 else array
+    return (
+        array.reshape(-1)
+        if array.shape[:-1] == (1,) * 4
+        else array.transpose(4, 3, 0, 1, 2)
+        if array.ndim == 5
+        else array
+    )
 
 
 def ones_for_weights(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -21,7 +21,9 @@ def _resnet(stem: str) -> Table:
     """A ResNet, of single frames or over clips, whose names begin alike here and there."""
     return (
         *layer(f"{stem}conv1", f"{stem}bn1", *_names(f"{stem}conv1.")),
-        *layer(f"{stem}{{block}}.downsample.0", f"{stem}{{block}}.downsample.1", *_names(f"{stem}{{block}}.downsample.")),
+        *layer(
+            f"{stem}{{block}}.downsample.0", f"{stem}{{block}}.downsample.1", *_names(f"{stem}{{block}}.downsample.")
+        ),
         (f"{stem}{{block}}.conv{{k}}.{{net}}weight", f"{stem}{{block}}.conv{{k}}.conv.{{net}}weight"),
         (f"{stem}{{block}}.bn{{k}}.{{leaf}}", f"{stem}{{block}}.conv{{k}}.bn.{{leaf}}"),
     )

@@ -1,4 +1,4 @@
-"""github.com/facebookresearch/SlowFast: models/video_model_builder.py, resnet_helper.py, stem_helper.py, head_helper.py."""
+"""github.com/facebookresearch/SlowFast: models/video_model_builder.py, resnet_helper.py, head_helper.py."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ _X3D = (
     ("backbone.conv1_s.weight", "s1.pathway0_stem.conv_xy.weight"),
     *layer("backbone.conv1_t", "backbone.bn1", "s1.pathway0_stem.conv", "s1.pathway0_stem.bn"),
     *(
-        (f"backbone.layer{stage}.{{j}}.se.fc{{k}}.{{leaf}}", f"s{stage + 1}.pathway0_res{{j}}.branch2.se.fc{{k}}.{{leaf}}")
+        (
+            f"backbone.layer{stage}.{{j}}.se.fc{{k}}.{{leaf}}",
+            f"s{stage + 1}.pathway0_res{{j}}.branch2.se.fc{{k}}.{{leaf}}",
+        )
         for stage in range(1, 5)
     ),
     *bottlenecks3d("backbone.", lambda stage: f"s{stage + 1}.pathway0_res{{j}}.", _parts),

@@ -27,9 +27,7 @@ def _pathway(ours: str, number: int) -> Table:
     stem = f"blocks.0.multipathway_blocks.{number}."
     return (
         *layer(f"{ours}conv1", f"{ours}bn1", f"{stem}conv", f"{stem}norm"),
-        *bottlenecks3d(
-            ours, lambda stage: f"blocks.{stage}.multipathway_blocks.{number}.res_blocks.{{j}}.", _parts
-        ),
+        *bottlenecks3d(ours, lambda stage: f"blocks.{stage}.multipathway_blocks.{number}.res_blocks.{{j}}.", _parts),
     )
 
 

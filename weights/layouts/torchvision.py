@@ -18,7 +18,9 @@ _R2PLUS1D = (
     head("fc"),
     *layer("backbone.conv1.conv_s", "backbone.conv1.bn_s", "stem.0", "stem.1"),
     *layer("backbone.conv1.conv_t", "backbone.bn1", "stem.3", "stem.4"),
-    *layer("backbone.{block}.conv{k}.conv_s", "backbone.{block}.conv{k}.bn_s", "{block}.conv{k}.0.0", "{block}.conv{k}.0.1"),
+    *layer(
+        "backbone.{block}.conv{k}.conv_s", "backbone.{block}.conv{k}.bn_s", "{block}.conv{k}.0.0", "{block}.conv{k}.0.1"
+    ),
     ("backbone.{block}.conv{k}.conv_t.weight", "{block}.conv{k}.0.3.weight"),
     *_BLOCKS3D,
 )

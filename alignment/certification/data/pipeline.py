@@ -152,7 +152,9 @@ def _values(recipe: Recipe) -> dict[str, Any]:
 
 
 def _reference_train_indices(num_frames: int, recipe: Recipe, draws: Any) -> np.ndarray:
-    return np.array(reference_sampling.train_indices(num_frames, draws.integers, draws.uniform, **_options(recipe, *SAMPLING)))
+    return np.array(
+        reference_sampling.train_indices(num_frames, draws.integers, draws.uniform, **_options(recipe, *SAMPLING))
+    )
 
 
 def _reference_val_indices(num_frames: int, recipe: Recipe) -> np.ndarray:

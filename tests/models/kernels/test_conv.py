@@ -89,7 +89,8 @@ def test_over_clips_they_compute_what_paddle_computes(called, dtype, size, kerne
 
 
 @pytest.mark.parametrize(
-    "options", [{"kernel_size": (3, 3, 3), "padding": 1}, {"kernel_size": (3, 1, 1), "padding": (1, 0, 0), "stride": (2, 1, 1)}],
+    "options",
+    [{"kernel_size": (3, 3, 3), "padding": 1}, {"kernel_size": (3, 1, 1), "padding": (1, 0, 0), "stride": (2, 1, 1)}],
     ids=str,
 )
 def test_other_convolutions_over_clips_are_paddles(called, options):
