@@ -51,7 +51,8 @@ def fold_batch_norm(model: nn.Layer, signature: Signature) -> int:
     pairs = _convolutions_before_norms(model, signature)
     for convolution, norm in pairs:
         scale, shift = norm_as_scale_and_shift(norm)
-        weight = convolution.weight.numpy() * scale.reshape(-1, 1, 1, 1)
+        weight = convolution.weight.numpy()
+        weight = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
         bias = shift if convolution.bias is None else convolution.bias.numpy() * scale + shift
         convolution.weight.set_value(weight.astype(np.float32))
         convolution.bias = constant(convolution, bias)
@@ -75,9 +76,9 @@ def constant(layer: nn.Layer, values: np.ndarray) -> paddle.Tensor:
     return parameter
 
 
-def _convolutions_before_norms(model: nn.Layer, signature: Signature) -> list[tuple[nn.Conv2D, _BatchNormBase]]:
+def _convolutions_before_norms(model: nn.Layer, signature: Signature) -> list[tuple[nn.Conv2D | nn.Conv3D, _BatchNormBase]]:
     """Pairs of a convolution and the norm whose input is its output, or is linear in its weight and bias."""
-    writers: dict[int, tuple[nn.Conv2D, paddle.Tensor]] = {}  # the tensor is kept, so that no other gets its id
+    writers: dict[int, tuple[nn.Conv2D | nn.Conv3D, paddle.Tensor]] = {}  # the tensor is kept, so that no other gets its id
     pairs = []
 
     def written(layer: nn.Layer, _: tuple, output: paddle.Tensor) -> None:
@@ -91,7 +92,7 @@ def _convolutions_before_norms(model: nn.Layer, signature: Signature) -> list[tu
     for layer in model.sublayers():
         if isinstance(layer, _BatchNormBase):
             hooks.append(layer.register_forward_pre_hook(read))
-        elif isinstance(layer, nn.Conv2D | MultiViewFusion):
+        elif isinstance(layer, nn.Conv2D | nn.Conv3D | MultiViewFusion):
             hooks.append(layer.register_forward_post_hook(written))
     with paddle.no_grad():
         model(*(paddle.to_tensor(spec.zeros()) for spec in signature.inputs))
