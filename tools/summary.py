@@ -58,7 +58,12 @@ def measure(name: str, num_classes: int = 400, num_frames: int = 16, size: int =
                 for layer in child.sublayers(include_self=True):
                     layer.register_forward_post_hook(_count_into(cost))
     pooling = costs["cls_head pooling"] = Cost()
-    model.cls_head.register_forward_pre_hook(lambda _, inputs: setattr(pooling, "published", inputs[0].size))
+
+    def count_pooled(_: object, inputs: tuple) -> None:
+        pathways = inputs[0] if isinstance(inputs[0], tuple) else inputs[:1]
+        pooling.published = sum(features.size for features in pathways)
+
+    model.cls_head.register_forward_pre_hook(count_pooled)
     with paddle.no_grad():
         model(paddle.zeros([1, num_frames, 3, size, size]))
     return costs
