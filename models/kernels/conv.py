@@ -68,7 +68,7 @@ class Conv3D(nn.Conv3D):
             return out.reshape([*out.shape[:2], frames, height, width])
         padding = (kernel[0] // 2, kernel[1] // 2)
         out = _convolved(x, self.weight, [height, width], kernel, stride, padding, frames)
-        return out.reshape([x.shape[0], -1, frames, *out.shape[2:]])
+        return out.reshape([*out.shape[:2], frames, out.shape[2] // frames, out.shape[3]])
 
     def _is_served(self, x: paddle.Tensor) -> bool:
         reach, *kernel = self.weight.shape[2:]
