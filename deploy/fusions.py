@@ -76,9 +76,13 @@ def constant(layer: nn.Layer, values: np.ndarray) -> paddle.Tensor:
     return parameter
 
 
-def _convolutions_before_norms(model: nn.Layer, signature: Signature) -> list[tuple[nn.Conv2D | nn.Conv3D, _BatchNormBase]]:
+def _convolutions_before_norms(
+    model: nn.Layer, signature: Signature
+) -> list[tuple[nn.Conv2D | nn.Conv3D, _BatchNormBase]]:
     """Pairs of a convolution and the norm whose input is its output, or is linear in its weight and bias."""
-    writers: dict[int, tuple[nn.Conv2D | nn.Conv3D, paddle.Tensor]] = {}  # the tensor is kept, so that no other gets its id
+    writers: dict[
+        int, tuple[nn.Conv2D | nn.Conv3D, paddle.Tensor]
+    ] = {}  # the tensor is kept, so that no other gets its id
     pairs = []
 
     def written(layer: nn.Layer, _: tuple, output: paddle.Tensor) -> None:

@@ -32,7 +32,7 @@ def build(network: I3D, num_classes: int, num_frames: int) -> Recognizer3D:
 def recognize(arrays: Arrays, modules_hidden: bool) -> Recognition | None:
     """The I3D whose tensors these are, by the frames that its kernels reach over."""
     depth, frames = depth_of(arrays), frames_of(arrays)
-    if not depth or frames["conv1"] != _STEM:
+    if not depth or frames.get("conv1") != _STEM:
         return None
     heavy = frames.get("layer2.1.conv1") == _THREE[0]
     if heavy:

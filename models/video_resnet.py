@@ -134,7 +134,7 @@ def last_reach(arrays: Arrays) -> tuple[str, int]:
     Empty and 0 if they are of another network.
     """
     variant, last = basic_depth_of(arrays), arrays.get("backbone.layer4.0.conv2.weight")
-    return (variant, last.shape[2]) if variant and last is not None else ("", 0)
+    return (variant, last.shape[2]) if variant and last is not None and last.ndim == 5 else ("", 0)
 
 
 def basic_depth_of(arrays: Arrays) -> str:

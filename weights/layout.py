@@ -29,6 +29,7 @@ class Kind:
         mark: An end of a name that only this kind of file has.
         counter: Last part of the name of a counter that stands beside the statistics; empty if there is none.
         spelled: Their name -> the one of several spellings that the tables have.
+        written: A name of the tables -> the spelling of its authors' own files.
     """
 
     words: Mapping[str, str]
@@ -38,6 +39,7 @@ class Kind:
     mark: str
     counter: str = ""
     spelled: Callable[[str], str] = str
+    written: Callable[[str], str] = str
 
     @property
     def ours(self) -> dict[str, str]:
@@ -75,6 +77,8 @@ class Layout:
     Attributes:
         kind: Its framework.
         tables: One for each kind of network.
+        table_of: Our arrays -> the number of the table that they are written by, where our names alone fit several;
+            else None.
         wraps: Whether a name shows that a temporal module wraps its layer.
         hides: Whether its files, which do not mark wrapped layers, may be of a network with temporal shifts.
         keeps: Name -> whether it is one of ours that the layout has, too, so that no table is asked.
@@ -99,6 +103,7 @@ class Layout:
 
     kind: Kind
     tables: tuple[Table, ...]
+    table_of: Callable[[Mapping[str, np.ndarray]], int | None] = lambda _: None
     wraps: bool = False
     hides: bool = False
     keeps: Callable[[str], bool] = lambda _: False

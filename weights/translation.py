@@ -120,8 +120,10 @@ def to_layout(arrays: Arrays, layout: str) -> Arrays:
         raise CheckpointError(f"--target must be one of {', '.join(LAYOUTS)}, got {layout!r}")
     form, kind = LAYOUTS[layout], LAYOUTS[layout].kind
     ours = [name if form.wraps else folded(name) for name in arrays]
-    tables = ({name: renamed(name, form, table, False) for name in ours} for table in form.tables)
-    names = min(tables, key=lambda names: sum(not theirs for theirs in names.values()))
+    chosen = form.table_of(arrays)
+    tables = form.tables if chosen is None else form.tables[chosen : chosen + 1]
+    candidates = ({name: renamed(name, form, table, False) for name in ours} for table in tables)
+    names = min(candidates, key=lambda names: sum(not theirs for theirs in names.values()))
     found = {}
     implied = form.implied(arrays)
     for name, array in zip(ours, arrays.values(), strict=True):
@@ -129,7 +131,7 @@ def to_layout(arrays: Arrays, layout: str) -> Arrays:
             continue
         if not names[name]:
             raise CheckpointError(f"the layout {layout} has no name for {name}: choose another --target")
-        theirs = form.prefix + in_words(names[name], kind.words)
+        theirs = form.prefix + kind.written(in_words(names[name], kind.words))
         found[theirs] = np.ascontiguousarray(kind.to_theirs(theirs, array))
         if kind.counter and name.endswith("._variance"):
             found[f"{theirs.rpartition('.')[0]}.{kind.counter}"] = np.array(0, np.int64)

@@ -130,8 +130,8 @@ def test_a_model_alone_brings_its_nearest_preset():
     recipe = cli.asked(_parse("--model", "tsm_r101")).recipe()
     assert recipe == get_preset("kinetics400_tsm_r50").with_(model="tsm_r101", num_classes=0)
     assert preset_for_model("mvf_tiny").network.mvf_stages == (1, 1, 1, 1)
-    with pytest.raises(RecipeError, match=r"model must be one of tsn_r18, .*, got 'slowfast_r50'"):
-        preset_for_model("slowfast_r50")
+    with pytest.raises(RecipeError, match=r"model must be one of tsn_r18, .*, got 'vivit_b'"):
+        preset_for_model("vivit_b")
 
 
 def test_tuples_on_the_command_line():

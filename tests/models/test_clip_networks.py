@@ -196,4 +196,5 @@ def test_an_inflated_stage_computes_on_a_still_video_what_it_computes_on_the_pic
     with paddle.no_grad():
         features = clips.backbone(picture.unsqueeze(2).tile([1, 1, 19, 1, 1]))[:, :, 9]  # far from both ends
         wanted = image.backbone(picture)
-    np.testing.assert_allclose(features.numpy(), wanted.numpy(), rtol=1e-3)
+    scale = float(wanted.abs().max())
+    np.testing.assert_allclose(features.numpy() / scale, wanted.numpy() / scale, atol=1e-5)

@@ -17,7 +17,9 @@ def trainable(model):
 
 
 def test_every_backbone_has_every_module():
-    assert set(model_names()) == {f"{module}_{backbone}" for module in ("tsn", "tsm", "mvf") for backbone in BACKBONES}
+    modules = ("tsn", "tsm", "mvf")
+    of_images = {name for name in model_names() if name.startswith(modules)}
+    assert of_images == {f"{module}_{backbone}" for module in modules for backbone in BACKBONES}
 
 
 @pytest.mark.parametrize(
@@ -69,7 +71,7 @@ def test_mvf_r50_has_the_keys_of_paddle_mvf():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"network": "tsm_r51"}, "model must be one of tsn_r18, .*mvf_tiny, got 'tsm_r51'"),
+        ({"network": "tsm_r51"}, "model must be one of tsn_r18, .*mvf_tiny, .*, got 'tsm_r51'"),
         ({"num_classes": 0}, "num_classes must be at least 1, got 0"),
         ({"num_frames": 0}, "num_frames must be at least 1, got 0"),
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),

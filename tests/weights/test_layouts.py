@@ -17,6 +17,7 @@ import weights
 from alignment.sides.pair import IncomparableError
 from alignment.upstream import SOURCES, find_source
 from alignment.upstream.source import Settings
+from configs.networks import network_of
 from models import recognize
 from tests.weights.layout_names import (
     KERAS_2018,
@@ -261,11 +262,14 @@ def test_their_own_code_reads_what_we_write(loaded):
         pytest.skip("no code of its authors to be run")
     path = os.environ.get(CHECKOUTS.get(case.layout, ""), "")
     temporal = case.temporal
-    settings = Settings(
-        num_classes=CLASSES, num_frames=case.frames, dropout=0.5, shift_place=temporal.place,
-        temporal_pool=temporal.pool, mvf_mode=temporal.views, mvf_alpha=temporal.alpha, mvf_share=temporal.share,
-        mvf_stages=tuple(int(stage in temporal.stages) for stage in (1, 2, 3, 4)),
-    )  # fmt: skip
+    options = {
+        "shift_place": temporal.place, "temporal_pool": temporal.pool, "mvf_mode": temporal.views,
+        "mvf_alpha": temporal.alpha, "mvf_share": temporal.share,
+        "mvf_stages": tuple(int(stage in temporal.stages) for stage in (1, 2, 3, 4)),
+    }  # fmt: skip
+    known = network_of(case.model).family
+    network = network_of(case.model, **{name: value for name, value in options.items() if known.may_have(name)})
+    settings = Settings(CLASSES, case.frames, network)
     try:
         _, source, _ = find_source(case.layout + f":{path}" * (case.layout in CHECKOUTS))
         theirs = source.build(case.model, settings, path).double()

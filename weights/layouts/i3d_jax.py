@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from weights.layout import Kind, Layout
-from weights.layouts.kinetics_i3d import INPUT, UNITS, inception, kernels_to_ours, ones_for_weights
+from weights.layouts.kinetics_i3d import INPUT, UNITS, inception, kernels_to_ours, ones_for_weights, written
 
 
 def _spelled(name: str) -> str:
@@ -29,6 +29,7 @@ LAYOUT = Layout(
         "[T, H, W, in, out] to [out, in, T, H, W]",
         "|BatchNorm_0|mean",
         spelled=_spelled,
+        written=written,
     ),
     (
         inception(

@@ -21,7 +21,7 @@ UNITS = {
 }
 # Of what the authors feed their network: 2 * x / 255 - 1, crops of 224.
 INPUT = {"norm_eps": 1e-3, "mean": (127.5,) * 3, "std": (127.5,) * 3}
-_OTHERS = {r"(?:.*\|)?Momentum": "a slot of the optimizer", "global_step": "the counter of steps"}
+_OTHERS = {r"(?:.*[|/])?Momentum": "a slot of the optimizer", "global_step": "the counter of steps"}
 
 
 def inception(units: list[tuple[str, str]], kernel: str, norm: Mapping[str, str], classifier: Table) -> Table:
@@ -63,6 +63,11 @@ def _spelled(name: str) -> str:
     return re.sub(r"^(?:RGB|Flow)\|inception_i3d\|", "", name.replace("/", "|"))
 
 
+def written(name: str) -> str:
+    """A name with the separator of its authors' files."""
+    return name.replace("|", "/")
+
+
 def _to_theirs(name: str, array: np.ndarray) -> np.ndarray:
     if "Logits" in name:
         return array[None, None, None] if array.ndim == 2 else array
@@ -74,7 +79,15 @@ _UNITS = [_ODD, *((f"{{mixed}}.{ours}", f"{{mixed}}|{theirs}") for ours, theirs 
 _NORM = {"bias": "beta", "_mean": "moving_mean", "_variance": "moving_variance"}
 _LOGITS = "Logits|Conv3d_0c_1x1|conv_3d|"
 LAYOUT = Layout(
-    Kind({}, kernels_to_ours, _to_theirs, "[T, H, W, in, out] to [out, in, T, H, W]", "|moving_mean", spelled=_spelled),
+    Kind(
+        {},
+        kernels_to_ours,
+        _to_theirs,
+        "[T, H, W, in, out] to [out, in, T, H, W]",
+        "|moving_mean",
+        spelled=_spelled,
+        written=written,
+    ),
     (
         inception(
             _UNITS,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+import numpy as np
 
 from weights.layout import Layout, torch_with_pointwise
 from weights.tables import Names, Table, bottlenecks3d, head, layer
@@ -61,15 +63,20 @@ _X3D = (
     *layer("backbone.conv5", "backbone.bn5", "blocks.5.pool.pre_conv", "blocks.5.pool.pre_norm"),
     ("cls_head.fc1.weight", "blocks.5.pool.post_conv.weight"),
 )
+_SLOW = _resnet(lambda stage: stage, 5)
+_I3D = _resnet(lambda stage: stage + (stage > 1), 6)  # a pooling stands behind the first stage
+_TABLES = (_X3D, _SLOWFAST, _SLOW, _I3D)
+
+
+def _table_of(arrays: Mapping[str, np.ndarray]) -> int | None:
+    stem = arrays.get("backbone.conv1.weight")
+    return None if stem is None else _TABLES.index(_SLOW if stem.shape[2] == 1 else _I3D)
+
 
 LAYOUT = Layout(
     torch_with_pointwise(r"blocks\.5\.pool\.post_conv\.weight"),
-    (
-        _X3D,
-        _SLOWFAST,
-        _resnet(lambda stage: stage, 5),
-        _resnet(lambda stage: stage + (stage > 1), 6),  # I3D: a pooling stands behind the first stage
-    ),
+    _TABLES,
+    table_of=_table_of,
     key="model_state",
     network={"i3d_stem_stride": 1, "slow_frames": "linspace", "joined_order": "slow_fast"},
 )

@@ -1,5 +1,9 @@
 """github.com/pytorch/vision: torchvision/models/resnet.py, mobilenetv2.py, video/resnet.py."""
 
+from collections.abc import Mapping
+
+import numpy as np
+
 from weights.layout import TORCH, Layout
 from weights.quirks import IMAGENET, like_a_resnet
 from weights.tables import PLAIN_RESNET, head, layer
@@ -25,9 +29,18 @@ _R2PLUS1D = (
     *_BLOCKS3D,
 )
 
+_TABLES = (PLAIN_RESNET, (head("classifier.1"), ("backbone.{nested}", "{nested}")), _VIDEO, _R2PLUS1D)
+
+
+def _table_of(arrays: Mapping[str, np.ndarray]) -> int | None:
+    stem = arrays.get("backbone.conv1.weight")
+    return None if stem is None else _TABLES.index(PLAIN_RESNET if stem.ndim == 4 else _VIDEO)
+
+
 LAYOUT = Layout(
     TORCH,
-    (PLAIN_RESNET, (head("classifier.1"), ("backbone.{nested}", "{nested}")), _VIDEO, _R2PLUS1D),
+    _TABLES,
+    table_of=_table_of,
     protocol=IMAGENET,
     refuses_file=like_a_resnet,
 )
