@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import numpy as np
 import paddle
@@ -22,6 +23,7 @@ from models.multi_view_fusion import MultiViewFusion
 from models.temporal_module import TemporalModule, replace_layer
 from models.temporal_shift import DIRECTIONS, TemporalShift
 
+Convolution: TypeAlias = nn.Conv2D | nn.Conv3D
 Fusion = Callable[[nn.Layer], nn.Layer]  # a layer in eval mode -> what takes its place
 
 
@@ -76,13 +78,9 @@ def constant(layer: nn.Layer, values: np.ndarray) -> paddle.Tensor:
     return parameter
 
 
-def _convolutions_before_norms(
-    model: nn.Layer, signature: Signature
-) -> list[tuple[nn.Conv2D | nn.Conv3D, _BatchNormBase]]:
+def _convolutions_before_norms(model: nn.Layer, signature: Signature) -> list[tuple[Convolution, _BatchNormBase]]:
     """Pairs of a convolution and the norm whose input is its output, or is linear in its weight and bias."""
-    writers: dict[
-        int, tuple[nn.Conv2D | nn.Conv3D, paddle.Tensor]
-    ] = {}  # the tensor is kept, so that no other gets its id
+    writers: dict[int, tuple[Convolution, paddle.Tensor]] = {}  # the tensor is kept, so that no other gets its id
     pairs = []
 
     def written(layer: nn.Layer, _: tuple, output: paddle.Tensor) -> None:
@@ -96,7 +94,7 @@ def _convolutions_before_norms(
     for layer in model.sublayers():
         if isinstance(layer, _BatchNormBase):
             hooks.append(layer.register_forward_pre_hook(read))
-        elif isinstance(layer, nn.Conv2D | nn.Conv3D | MultiViewFusion):
+        elif isinstance(layer, Convolution | MultiViewFusion):
             hooks.append(layer.register_forward_post_hook(written))
     with paddle.no_grad():
         model(*(paddle.to_tensor(spec.zeros()) for spec in signature.inputs))

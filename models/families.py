@@ -68,7 +68,7 @@ def recognize(arrays: Arrays, modules_hidden: bool = False) -> dict[str, Recogni
         arrays: By our names.
         modules_hidden: Whether the names do not show temporal modules that may be there.
     """
-    found = {}
+    found: dict[str, Recognition] = {}
     for family in FAMILIES.values():
         recognition = implementation(family).recognize(arrays, modules_hidden)
         if recognition:

@@ -6,7 +6,7 @@ mmaction2's `models/backbones/resnet2plus1d.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -68,7 +68,7 @@ class VideoResNet(nn.Module):
         self,
         stem: nn.Module,
         depths: tuple[int, ...],
-        makes: list[Make],
+        makes: Sequence[Make],
         strides: list[tuple[int, int]],
         *,
         pool: bool,

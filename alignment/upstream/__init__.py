@@ -20,7 +20,7 @@ from alignment.certification.certify import Upstream
 from alignment.certification.recognizers import CLASSES, DROPOUT, recognizer_pair
 from alignment.sides.pair import IncomparableError, Pair, one_line
 from alignment.sides.state import read_weights, write_weights
-from alignment.upstream import mit_tsm, mmaction2, mvfnet, timm, torchvision
+from alignment.upstream import mit_tsm, mmaction2, mvfnet, pytorchvideo, timm, torchvision
 from alignment.upstream.source import Settings, Source
 from configs import Recipe
 from configs.networks import network_of
@@ -34,6 +34,7 @@ SOURCES: dict[str, Source] = {
     "mvfnet": mvfnet.SOURCE,
     "torchvision": torchvision.SOURCE,
     "timm": timm.SOURCE,
+    "pytorchvideo": pytorchvideo.SOURCE,
 }
 
 
@@ -87,7 +88,7 @@ def third_party_pair(
     chosen = {"num_classes": CLASSES, "num_frames": clips.shape[1], "dropout": DROPOUT, **source.options(model)}
     chosen |= options or {}
     network = network_of(model, **{key: chosen[key] for key in chosen if key not in ("num_classes", "num_frames")})
-    settings = Settings(chosen["num_classes"], chosen["num_frames"], network)
+    settings = Settings(chosen["num_classes"], chosen["num_frames"], network, clips.shape[-1])
     twins = recognizer_pair(model, recipe, clips, labels, seed=seed, randomize=randomize, options=chosen)
     pair = dataclasses.replace(
         twins,

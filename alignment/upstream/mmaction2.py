@@ -141,7 +141,7 @@ def _r2plus1d(network: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         "type": "ResNet2Plus1d",
         "depth": DEPTHS[network.variant],
         "pretrained2d": False,
-        "conv_cfg": {"type": "Conv2plus1d"},
+        "conv_cfg": {"type": installed("mmaction.models.common").Conv2plus1d},
         "norm_cfg": {"type": "BN3d", "eps": network.norm_eps},
         "conv1_kernel": (3, 7, 7),
         "temporal_strides": (1, 2, 2, 2),

@@ -29,11 +29,13 @@ class Settings(NamedTuple):
         num_classes: Classes K.
         num_frames: Frames T.
         network: The options of our model.
+        size: Side of the frames; some heads average over windows of the size of training.
     """
 
     num_classes: int
     num_frames: int
     network: Any
+    size: int = 224
 
 
 @dataclass(frozen=True)

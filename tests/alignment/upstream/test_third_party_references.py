@@ -23,11 +23,22 @@ from alignment.verdicts.record import Stage, exact
 from configs.presets import preset_for_model
 from runtime.errors import UserError
 
-PACKAGES = {"mmaction2": "mmaction", "torchvision": "torchvision", "timm": "timm"}
+PACKAGES = {"mmaction2": "mmaction", "torchvision": "torchvision", "timm": "timm", "pytorchvideo": "pytorchvideo"}
 CHECKOUTS = {"mit-tsm": "ACTIONALIGN_MIT_TSM", "mvfnet": "ACTIONALIGN_MVFNET"}
 STEPS = ("config", "weights", "forward", "loss", "backward")
 ALL_STEPS = (*STEPS, "train", "guards")
 CASES = [
+    ("mmaction2", "i3d_r50", {}, STEPS),
+    ("mmaction2", "slowonly_r50", {}, STEPS),
+    ("mmaction2", "slowfast_r50", {}, STEPS),
+    ("mmaction2", "r2plus1d_r34", {}, STEPS),
+    ("mmaction2", "x3d_m", {}, STEPS),
+    ("torchvision", "r3d_r18", {}, STEPS),
+    ("torchvision", "mc3_r18", {}, STEPS),
+    ("torchvision", "r2plus1d_r18", {}, STEPS),
+    ("pytorchvideo", "i3d_r50", {}, STEPS),
+    ("pytorchvideo", "slowonly_r50", {}, STEPS),
+    ("pytorchvideo", "slowfast_r50", {}, STEPS),
     ("mmaction2", "tsn_r18", {}, STEPS),
     ("mmaction2", "tsm_r50", {}, STEPS),
     ("mmaction2", "tsm_r18", {"shift_place": "block", "shift_div": 4}, STEPS),
@@ -130,7 +141,10 @@ def test_a_mistake_of_the_converter_is_found():
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("slowfast", "--reference must be one of mmaction2, mit-tsm:PATH, mvfnet:PATH, torchvision, timm, got"),
+        (
+            "slowfast",
+            "--reference must be one of mmaction2, mit-tsm:PATH, mvfnet:PATH, torchvision, timm, pytorchvideo",
+        ),
         ("mit-tsm", "no path is given: git clone https://github.com/mit-han-lab/temporal-shift-module PATH"),
         ("mvfnet:nowhere", "no codes/models/modules/MVF.py in nowhere: git clone https://github.com/whwu95/MVFNet"),
         ("timm:here", "--reference timm is an installed package and takes no path, got 'here'"),
