@@ -56,7 +56,8 @@ def build(name: str, settings: Settings, path: str) -> nn.Module:
 
 def _without_axes_of_one(head: Any, features: Any) -> Tensor:
     """What its head computes where one place is left; it keeps [N, 1, 1, 1, C] there, where ours has [N, C]."""
-    logits: Tensor = head.proj(head.dropout(head.pool(features).flatten(1)))
+    pooled = head.pool(features) if head.pool else features  # SlowFast has another block that pools
+    logits: Tensor = head.proj(head.dropout(pooled.flatten(1)))
     return logits
 
 
