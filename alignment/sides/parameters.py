@@ -29,11 +29,14 @@ class Rule:
             the layer stands for the same tensor.
         axis: Along which the parts lie one after the other, all of one size, in Paddle's layout.
         transposed: Whether Paddle stores it the other way round.
+        matrix: Whether it is a kernel of 1x1x1 that the other side has as a matrix: its axes of one are left out, which
+            comes before `transposed`.
     """
 
     into: tuple[str, ...] = ()
     axis: int = -1
     transposed: bool = False
+    matrix: bool = False
 
 
 # Patterns of names from the layer on, of a parameter or of the path of a layer, -> what it becomes.
@@ -155,6 +158,7 @@ def _applied(owner: str, name: str, steps: Steps, rules: Rules) -> list[tuple[st
 
 def _view(steps: Steps, array: np.ndarray) -> np.ndarray:
     for rule, index in steps:
+        array = array[(..., *[0] * (array.ndim - 2))] if rule.matrix else array
         array = array.T if rule.transposed else array
         if len(rule.into) > 1:
             array = np.split(array, len(rule.into), rule.axis)[index]

@@ -20,8 +20,8 @@ from alignment.certification.certify import Upstream
 from alignment.certification.recognizers import CLASSES, DROPOUT, recognizer_pair
 from alignment.sides.pair import IncomparableError, Pair, one_line
 from alignment.sides.state import read_weights, write_weights
-from alignment.upstream import mit_tsm, mmaction2, mvfnet, pytorchvideo, timm, torchvision
-from alignment.upstream.source import Settings, Source
+from alignment.upstream import efficient_3dcnns, mit_tsm, mmaction2, mvfnet, pyslowfast, pytorch_i3d, pytorchvideo, timm, torchvision
+from alignment.upstream.source import LAYERS, Settings, Source
 from configs import Recipe
 from configs.networks import network_of
 
@@ -35,6 +35,9 @@ SOURCES: dict[str, Source] = {
     "torchvision": torchvision.SOURCE,
     "timm": timm.SOURCE,
     "pytorchvideo": pytorchvideo.SOURCE,
+    "pyslowfast": pyslowfast.SOURCE,
+    "pytorch-i3d": pytorch_i3d.SOURCE,
+    "efficient-3dcnns": efficient_3dcnns.SOURCE,
 }
 
 
@@ -94,6 +97,7 @@ def third_party_pair(
         twins,
         reference=_built(name, model, settings, path),
         names=source.names(model),
+        layers=LAYERS,
         carry=False,
         title=f"{model}_vs_{name}",
     )
@@ -131,8 +135,9 @@ def _built(name: str, model: str, settings: Settings, path: str) -> Any:
 
 def _give_weights(twin: Any, pair: Pair) -> None:
     """Puts the weights of our PyTorch twin into the foreign model."""
-    back = {pair.candidate_name(name): name for name in read_weights(pair.reference)}
+    back = {pair.candidate_name(name): name for name in read_weights(pair.reference, pair.layers)}
     try:
-        write_weights(pair.reference, {back.get(name, name): array for name, array in read_weights(twin).items()})
+        arrays = {back.get(name, name): array for name, array in read_weights(twin).items()}
+        write_weights(pair.reference, arrays, pair.layers)
     except ValueError as error:
         raise IncomparableError(f"{pair.title}: the two do not have the same weights: {error}") from error

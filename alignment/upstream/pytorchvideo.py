@@ -1,9 +1,6 @@
-"""Slow, I3D and SlowFast of PyTorchVideo.
+"""Slow, I3D, SlowFast and X3D of PyTorchVideo.
 
-Its X3D is not among the models, as one layer of its head is a convolution where ours has a matrix; what its code makes
-of weights that we write is compared in `tests/weights/test_clip_layouts.py`.
-
-Source: facebookresearch/pytorchvideo, `models/resnet.py`, `models/slowfast.py`, and `models/hub` for the arguments.
+Source: facebookresearch/pytorchvideo, `models/resnet.py`, `models/slowfast.py`, `models/x3d.py`, and `models/hub` for the arguments.
 """
 
 from __future__ import annotations
@@ -14,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alignment.upstream.source import Names, Settings, Source, called_by, installed
+from alignment.upstream.source import Names, Settings, Source, as_linear, called_by, installed
 from alignment.upstream.torchvision import torchvision
 
-MODELS = ("i3d_r50", "slowonly_r50", "slowfast_r50", "slowfast_r101")
+MODELS = ("i3d_r50", "slowonly_r50", "slowfast_r50", "slowfast_r101", "x3d_xs", "x3d_s", "x3d_m", "x3d_l")
 BLOCK = {"branch1_conv": "downsample.0", "branch1_norm": "downsample.1"} | {
     f"branch2.{part}_{letter}": f"{ours}{k}"
     for k, letter in enumerate("abc", 1)
@@ -28,20 +25,30 @@ BLOCK = {"branch1_conv": "downsample.0", "branch1_norm": "downsample.1"} | {
 def build(name: str, settings: Settings, path: str) -> nn.Module:
     """The network of its hub, with the head's pooling for clips of this length and size."""
     torchvision()  # which its code imports
-    models, network = installed("pytorchvideo.models"), settings.network
+    network = settings.network
     frames, side = settings.num_frames, -(-settings.size // 32)
     options: dict[str, Any] = {"model_num_class": settings.num_classes, "dropout_rate": network.dropout}
-    if name.startswith("slowfast"):
+    if name.startswith("x3d"):
+        model = installed("pytorchvideo.models.x3d").create_x3d(
+            input_clip_length=frames,
+            input_crop_size=settings.size,
+            depth_factor=5.0 if name == "x3d_l" else 2.2,
+            head_activation=None,  # the hub's take a softmax at each place
+            **options,
+        )
+        as_linear(model.blocks[-1].pool.post_conv)
+    elif name.startswith("slowfast"):
         options |= {
             "slowfast_fusion_conv_stride": (network.alpha, 1, 1),
             "head_pool_kernel_sizes": ((frames // network.alpha, side, side), (frames, side, side)),
         }
+        model = _of_hub(name, options)
     else:
         options["head_pool_kernel_size"] = (frames // (2 if name.startswith("i3d") else 1), side, side)
-    if name == "slowonly_r50":  # its hub's function fixes the size of the head's pooling
-        model = models.create_resnet(stem_conv_kernel_size=(1, 7, 7), **options)
-    else:
-        model = getattr(installed("pytorchvideo.models.hub"), name)(pretrained=False, **options)
+        if name.startswith("i3d"):
+            model = _of_hub(name, options)
+        else:  # its hub's function fixes the size of the head's pooling
+            model = installed("pytorchvideo.models.resnet").create_resnet(stem_conv_kernel_size=(1, 7, 7), **options)
 
     def forward(model: Any, clips: Tensor) -> Tensor:
         fast = clips.transpose(1, 2)  # [N, 3, T, H, W]
@@ -54,6 +61,10 @@ def build(name: str, settings: Settings, path: str) -> nn.Module:
     return called_by(model, forward)
 
 
+def _of_hub(name: str, options: dict[str, Any]) -> Any:
+    return getattr(installed("pytorchvideo.models.hub"), name)(pretrained=False, **options)
+
+
 def _without_axes_of_one(head: Any, features: Any) -> Tensor:
     """What its head computes where one place is left; it keeps [N, 1, 1, 1, C] there, where ours has [N, C]."""
     pooled = head.pool(features) if head.pool else features  # SlowFast has another block that pools
@@ -64,6 +75,8 @@ def _without_axes_of_one(head: Any, features: Any) -> Tensor:
 def names(name: str) -> Names:
     """A ResNet's stages are numbered with the stem before them, and in I3D with a pooling between."""
     last = 5 if name.startswith("slowonly") else 6
+    if name.startswith("x3d"):
+        return _x3d_names()
     head = ((rf"^blocks\.{last}\.proj\b", "cls_head.new_fc"), (rf"^blocks\.{last}\.dropout\b", "cls_head.dropout"))
     parts = tuple((rf"\.{re.escape(theirs)}\b", f".{ours}") for theirs, ours in BLOCK.items())
     if name.startswith("slowfast"):
@@ -91,8 +104,30 @@ def names(name: str) -> Names:
     )
 
 
+def _x3d_names() -> Names:
+    """The names of its stem are exchanged; its block's second norm is a Sequential of it and of what follows."""
+    squeeze = ((0, 1), (2, 2))
+    return (
+        (r"^blocks\.0\.conv\.conv_t\b", "backbone.conv1_s"),
+        (r"^blocks\.0\.conv\.conv_xy\b", "backbone.conv1_t"),
+        (r"^blocks\.0\.norm\b", "backbone.bn1"),
+        (r"^blocks\.5\.pool\.pre_conv\b", "backbone.conv5"),
+        (r"^blocks\.5\.pool\.pre_norm\b", "backbone.bn5"),
+        (r"^blocks\.5\.pool\.post_conv\.weight\b", "cls_head.fc1.weight"),
+        (r"^blocks\.5\.proj\b", "cls_head.new_fc"),
+        (r"^blocks\.5\.dropout\b", "cls_head.dropout"),
+        (r"^blocks\.(\d)\.res_blocks\b", r"backbone.layer\1"),
+        (r"\.branch2\.norm_b$", ".norm_b and all"),
+        (r"\.branch2\.norm_b\.0\b", ".bn2"),
+        *((rf"\.branch2\.norm_b\.1\.block\.{k}\b", f".se.fc{ours}") for k, ours in squeeze),
+        *((rf"\.{re.escape(theirs)}\b", f".{ours}") for theirs, ours in BLOCK.items()),
+    )
+
+
 def options(name: str) -> dict[str, Any]:
     """What its code leaves no choice of."""
+    if name.startswith("x3d"):
+        return {"x3d_shortcut_norm": False}
     if name.startswith("slowfast"):
         kernel = 7 if name == "slowfast_r50" else 5
         return {"slow_frames": "linspace", "joined_order": "slow_fast", "lateral_kernel": kernel, "lateral_norm": True}

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alignment.sides.pair import IncomparableError
+from alignment.sides.parameters import Layers, Rule
 
 INSTALL = "pip install --no-deps -r requirements-third-party.txt"
 MOBILENET_STAGES = (1, 2, 3, 4, 3, 3, 1)  # blocks of each stage of a MobileNetV2
@@ -36,6 +38,23 @@ class Settings(NamedTuple):
     num_frames: int
     network: Any
     size: int = 224
+
+
+class Pointwise(nn.Linear):
+    """The class given to a foreign convolution of 1x1x1 that is a Linear in ours."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [N, C, T, H, W] to [N, K, T, H, W]."""
+        return F.conv3d(x, self.weight, self.bias)
+
+
+def as_linear(layer: nn.Conv3d) -> None:
+    """Makes a convolution of 1x1x1 a Pointwise, which keeps its weight."""
+    layer.in_features, layer.out_features = layer.in_channels, layer.out_channels
+    layer.__class__ = Pointwise
+
+
+LAYERS: Layers = {Pointwise: {"weight": Rule(("weight",), transposed=True, matrix=True)}}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,55 @@
+"""I3D on Inception-v1, as piergiaj ported it from DeepMind's code, which no Python of today runs (TensorFlow 1).
+
+Source: piergiaj/pytorch-i3d, `pytorch_i3d.py`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from alignment.upstream.source import Names, Settings, Source, as_linear, called_by, checked_out
+
+
+def build(name: str, settings: Settings, path: str) -> nn.Module:
+    """Its InceptionI3d, which needs frames of more than 192 pixels."""
+    with checked_out(path, ("pytorch_i3d",), {}):
+        module = importlib.import_module("pytorch_i3d")
+        model = module.InceptionI3d(settings.num_classes, dropout_keep_prob=settings.network.dropout)
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm3d):
+            layer.momentum = 0.1  # its statistics move by 0.01
+    as_linear(model.logits.conv3d)
+    return called_by(model, _mean_over_places)
+
+
+def _mean_over_places(model: Any, clips: Tensor) -> Tensor:
+    """DeepMind's `evaluate_sample.py` averages its logits over the frames that are left."""
+    return torch.mean(type(model).forward(model, clips.transpose(1, 2)), 2)
+
+
+def names(name: str) -> Names:
+    """Our names are its names; its dropout keeps axes of one."""
+    return (
+        (r"^(logits|dropout)(\.conv3d)?$", r"\1\2 of [N, C, 1, 1, 1]"),
+        (r"^logits\.conv3d\.(weight|bias)$", r"cls_head.new_fc.\1"),
+        (r"^(Conv3d|Mixed)_", r"backbone.\1_"),
+    )
+
+
+def options(name: str) -> dict[str, Any]:
+    """Its norms have weights. It has dropout where ours has another order of axes."""
+    return {"i3d_norm_weight": True, "dropout": 0.0}
+
+
+SOURCE = Source(
+    ("i3d_inception",),
+    build,
+    names,
+    options,
+    url="https://github.com/piergiaj/pytorch-i3d",
+    marker="pytorch_i3d.py",
+)
