@@ -158,7 +158,7 @@ def _applied(owner: str, name: str, steps: Steps, rules: Rules) -> list[tuple[st
 
 def _view(steps: Steps, array: np.ndarray) -> np.ndarray:
     for rule, index in steps:
-        array = array[(..., *[0] * (array.ndim - 2))] if rule.matrix else array
+        array = array[:, :, 0, 0, 0] if rule.matrix else array
         array = array.T if rule.transposed else array
         if len(rule.into) > 1:
             array = np.split(array, len(rule.into), rule.axis)[index]

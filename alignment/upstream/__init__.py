@@ -20,7 +20,17 @@ from alignment.certification.certify import Upstream
 from alignment.certification.recognizers import CLASSES, DROPOUT, recognizer_pair
 from alignment.sides.pair import IncomparableError, Pair, one_line
 from alignment.sides.state import read_weights, write_weights
-from alignment.upstream import efficient_3dcnns, mit_tsm, mmaction2, mvfnet, pyslowfast, pytorch_i3d, pytorchvideo, timm, torchvision
+from alignment.upstream import (
+    efficient_3dcnns,
+    mit_tsm,
+    mmaction2,
+    mvfnet,
+    pyslowfast,
+    pytorch_i3d,
+    pytorchvideo,
+    timm,
+    torchvision,
+)
 from alignment.upstream.source import LAYERS, Settings, Source
 from configs import Recipe
 from configs.networks import network_of

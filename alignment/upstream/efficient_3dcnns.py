@@ -34,14 +34,9 @@ def names(name: str) -> Names:
     """Its convolutions are numbered in groups."""
     first = [(group, 0, f"{group}a") for group in range(1, 6)]
     places = [*first, *((group, 3, f"{group}b") for group in range(3, 6))]
-    return tuple(
-        rule
-        for group, place, ours in places
-        for rule in (
-            (rf"^group{group}\.{place}\b", f"backbone.conv{ours}"),
-            (rf"^group{group}\.{place + 1}\b", f"backbone.bn{ours}"),
-        )
-    ) + (
+    return (
+        *((rf"^group{group}\.{place}\b", f"backbone.conv{ours}") for group, place, ours in places),
+        *((rf"^group{group}\.{place + 1}\b", f"backbone.bn{ours}") for group, place, ours in places),
         (r"^fc1\.0\b", "backbone.fc6"),
         (r"^fc1\.2\b", "backbone.dropout"),
         (r"^fc2\.0\b", "backbone.fc7"),

@@ -1,6 +1,7 @@
 """Slow, I3D, SlowFast and X3D of PyTorchVideo.
 
-Source: facebookresearch/pytorchvideo, `models/resnet.py`, `models/slowfast.py`, `models/x3d.py`, and `models/hub` for the arguments.
+Source: facebookresearch/pytorchvideo, `models/resnet.py`, `models/slowfast.py`, `models/x3d.py`, and `models/hub` for
+the arguments.
 """
 
 from __future__ import annotations
