@@ -58,7 +58,7 @@ def layers_of(model: nn.Layer, target: Target) -> list[Any]:
     """The layer at a path, or all sublayers of a kind in the order of construction."""
     if isinstance(target, str):
         return [find_layer(model, target)]
-    return [layer for layer in model.sublayers() if isinstance(layer, target)]
+    return [layer for layer in model.sublayers(include_self=True) if isinstance(layer, target)]
 
 
 def changing(target: Target, change: Callable[[Any], None]) -> Callable[[Pair], None]:

@@ -34,6 +34,19 @@ class SamePool(nn.Module):
         return F.max_pool3d(pad_same(x, self.kernel, self.stride, -torch.inf), self.kernel, self.stride)
 
 
+class SameConv3d(nn.Conv3d):
+    """A convolution padded SAME, which PyTorch has for a stride of 1 alone."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int) -> None:
+        super().__init__(in_channels, out_channels, kernel, stride, bias=False)
+        self.padding = "same"
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps [N, C, T, H, W] to [N, out_channels, T / stride, H / stride, W / stride]."""
+        x = pad_same(x, self.kernel_size, self.stride)
+        return F.conv3d(x, self.weight, None, self.stride)
+
+
 class Unit3D(nn.Module):
     """relu(BN(conv3d(x)))."""
 
@@ -41,15 +54,14 @@ class Unit3D(nn.Module):
         self, in_channels: int, out_channels: int, kernel: int, stride: int, norm_eps: float, learn_weight: bool
     ) -> None:
         super().__init__()
-        self.kernel, self.stride = (kernel,) * 3, (stride,) * 3
-        self.conv3d = nn.Conv3d(in_channels, out_channels, kernel, stride, bias=False)
+        self.conv3d = SameConv3d(in_channels, out_channels, kernel, stride)
         nn.init.kaiming_normal_(self.conv3d.weight)
         self.bn = nn.BatchNorm3d(out_channels, eps=norm_eps)
         self.bn.weight.requires_grad_(learn_weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps [N, C, T, H, W] to [N, out_channels, T / stride, H / stride, W / stride]."""
-        return F.relu(self.bn(self.conv3d(pad_same(x, self.kernel, self.stride))))
+        return F.relu(self.bn(self.conv3d(x)))
 
 
 class Mixed(nn.Module):
@@ -111,7 +123,7 @@ class PlaceHead(Classifier):
         """Maps [N, C, t, h, w] to logits [N, K]."""
         window = tuple(min(pair) for pair in zip((2, 7, 7), features.shape[2:], strict=True))
         x = F.avg_pool3d(features, window, stride=1)
-        return super().forward(x.permute(0, 2, 3, 4, 1)).mean(dim=(1, 2, 3))
+        return super().forward(x.flatten(2).transpose(1, 2)).mean(dim=1)
 
 
 def build(

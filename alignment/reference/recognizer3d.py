@@ -81,14 +81,11 @@ class ClipHead(Classifier):
         """Maps features [N, C, t, h, w] of one pathway or several to logits [N, K]."""
         pathways = (features,) if isinstance(features, torch.Tensor) else features
         if self.places == "all":
-            x = torch.cat([pathway.mean(dim=(2, 3, 4), keepdim=True) for pathway in pathways], dim=1)
-        else:
-            window = (self.window, self.window)
-            x = torch.cat([F.avg_pool3d(p, (p.shape[2], *window), stride=1) for p in pathways], dim=1)
-        x = self.classify(x.permute(0, 2, 3, 4, 1))  # [N, 1, p, q, K]
-        if self.places == "probabilities":
-            return x.softmax(dim=-1).mean(dim=(1, 2, 3)).log()
-        return x.mean(dim=(1, 2, 3))
+            return self.classify(torch.cat([pathway.mean(dim=(2, 3, 4)) for pathway in pathways], dim=1))
+        window = (self.window, self.window)
+        x = torch.cat([F.avg_pool3d(p, (p.shape[2], *window), stride=1) for p in pathways], dim=1)
+        x = self.classify(x.flatten(2).transpose(1, 2))  # [N, places, K]
+        return x.softmax(dim=-1).mean(dim=1).log() if self.places == "probabilities" else x.mean(dim=1)
 
     def classify(self, x: torch.Tensor) -> torch.Tensor:
         """Maps pooled features [..., C] to logits [..., K]."""

@@ -9,6 +9,7 @@ import importlib
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alignment.upstream.source import Names, Settings, Source, as_linear, called_by, checked_out
@@ -20,10 +21,21 @@ def build(name: str, settings: Settings, path: str) -> nn.Module:
         module = importlib.import_module("pytorch_i3d")
         model = module.InceptionI3d(settings.num_classes, dropout_keep_prob=settings.network.dropout)
     for layer in model.modules():
+        if isinstance(layer, module.Unit3D):
+            layer.conv3d.__class__ = PaddedBefore
+            layer.conv3d.padding = "same"
         if isinstance(layer, nn.BatchNorm3d):
             layer.momentum = 0.1  # its statistics move by 0.01
     as_linear(model.logits.conv3d)
     return called_by(model, _mean_over_places)
+
+
+class PaddedBefore(nn.Conv3d):
+    """Its convolution, which says what the unit around it does: pad SAME."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps padded [N, C, T, H, W] to the windows' sums."""
+        return F.conv3d(x, self.weight, self.bias, self.stride)
 
 
 def _mean_over_places(model: Any, clips: Tensor) -> Tensor:
