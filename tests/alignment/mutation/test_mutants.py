@@ -18,9 +18,7 @@ BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
 # One of each way to be found: read off, in the code, in gradients, in buffers, in the optimizer, in loss and metric.
 SLICE = [
     *(mutant.name for mutant in MUTANTS if mutant.pair == "small_net"),
-    "lateral without ReLU",
-    "gate behind the activation",
-    "no pooling behind the first stage",
+    "gate without ReLU",
     "shift around the ends of a clip",
     "detached shortcut",
     "running variance by n - 1",

@@ -1,4 +1,4 @@
-"""Our recognizers against mmaction2, the TSM and MVFNet authors, torchvision and timm, where they are there."""
+"""Our recognizers against the code that they come from, where it is there."""
 
 import dataclasses
 import importlib.util
@@ -24,7 +24,13 @@ from configs.presets import preset_for_model
 from runtime.errors import UserError
 
 PACKAGES = {"mmaction2": "mmaction", "torchvision": "torchvision", "timm": "timm", "pytorchvideo": "pytorchvideo"}
-CHECKOUTS = {"mit-tsm": "ACTIONALIGN_MIT_TSM", "mvfnet": "ACTIONALIGN_MVFNET"}
+CHECKOUTS = {
+    "mit-tsm": "ACTIONALIGN_MIT_TSM",
+    "mvfnet": "ACTIONALIGN_MVFNET",
+    "pyslowfast": "ACTIONALIGN_PYSLOWFAST",
+    "pytorch-i3d": "ACTIONALIGN_PYTORCH_I3D",
+    "efficient-3dcnns": "ACTIONALIGN_EFFICIENT_3DCNNS",
+}
 STEPS = ("config", "weights", "forward", "loss", "backward")
 ALL_STEPS = (*STEPS, "train", "guards")
 CASES = [
@@ -39,6 +45,13 @@ CASES = [
     ("pytorchvideo", "i3d_r50", {}, STEPS),
     ("pytorchvideo", "slowonly_r50", {}, STEPS),
     ("pytorchvideo", "slowfast_r50", {}, STEPS),
+    ("pytorchvideo", "x3d_m", {}, STEPS),
+    ("pyslowfast", "i3d_r50", {}, STEPS),
+    ("pyslowfast", "slowonly_r50", {}, STEPS),
+    ("pyslowfast", "slowfast_r50", {"slowfast_alpha": 2}, STEPS),
+    ("pyslowfast", "x3d_m", {}, STEPS),
+    ("pytorch-i3d", "i3d_inception", {}, STEPS),
+    ("efficient-3dcnns", "c3d", {}, STEPS),
     ("mmaction2", "tsn_r18", {}, STEPS),
     ("mmaction2", "tsm_r50", {}, STEPS),
     ("mmaction2", "tsm_r18", {"shift_place": "block", "shift_div": 4}, STEPS),
@@ -72,12 +85,13 @@ def reference_of(name):
 
 
 def built(name, model, **arguments):
-    clips = np.random.default_rng(0).normal(size=(2, 4, 3, 48, 48)).astype("float32")
+    frames, size = {"c3d": (16, 112), "i3d_inception": (16, 193)}.get(model, (4, 48))
+    clips = np.random.default_rng(0).normal(size=(2, frames, 3, size, size)).astype("float32")
     return third_party_pair(reference_of(name), model, preset_for_model(model), clips, np.array([3, 5]), **arguments)
 
 
 # The smallest network of each source in `make test`, all of them in `make test-all`.
-QUICK = ("r18", "mvf_r50")
+QUICK = ("tsn_r18", "tsm_r18", "mvf_r50")
 
 
 @pytest.mark.parametrize(
