@@ -4,8 +4,11 @@ As in `test_layouts`: a checkpoint is drawn in the names of its layout, its logi
 read those names, and our model must give the same ones once the checkpoint is translated into it.
 """
 
+import os
+import runpy
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +39,11 @@ FILES = [
     ("slowfast_r101", "pyslowfast", 1062, {}),
     ("x3d_m", "pyslowfast", 484, {}),
     ("x3d_l", "pyslowfast", 975, {}),
+    ("i3d_r50", "caffe2", 267, {}),
+    ("slowfast_r50", "caffe2", 552, {}),
+    ("slowfast_r101", "caffe2", 1062, {}),
+    ("x3d_m", "caffe2", 484, {}),
+    ("slowfast_r50", "paddlevideo", 552, {}),
     ("i3d_r50", "pytorchvideo", 267, {}),
     ("slowonly_r50", "pytorchvideo", 267, {}),
     ("slowfast_r50", "pytorchvideo", 552, {}),
@@ -285,3 +293,16 @@ def fitting(model, options, eps):
     known = network_of(model).family
     options = {key: value for key, value in options.items() if known.may_have(key)}
     return options if "norm_eps" in options else {**options, "norm_eps": eps}
+
+
+@pytest.mark.parametrize("name", ["i3d_r50", "slowonly_r101", "slowfast_r50", "slowfast_r101", "x3d_m"])
+def test_names_of_caffe2_are_those_that_pyslowfast_reads(name):
+    """By its own function."""
+    path = os.environ.get("ACTIONALIGN_PYSLOWFAST")
+    if not path:
+        pytest.skip("ACTIONALIGN_PYSLOWFAST does not name a clone of https://github.com/facebookresearch/SlowFast")
+    file = Path(path) / "slowfast/utils/c2_model_loading.py"
+    theirs = runpy.run_path(str(file))["get_name_convert_func"]()
+    ours = drawn(name, "caffe2", {})
+    pytorch = {key for key in to_layout(ours, "pyslowfast") if not key.endswith("num_batches_tracked")}
+    assert {theirs(key) for key in to_layout(ours, "caffe2")} == pytorch

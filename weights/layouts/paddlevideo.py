@@ -1,11 +1,13 @@
-"""github.com/PaddlePaddle/PaddleVideo: modeling/backbones/resnet.py, resnet_tsm.py."""
+"""github.com/PaddlePaddle/PaddleVideo: modeling/backbones/resnet.py, resnet_tsm.py, resnet_slowfast.py."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from itertools import chain
 
 from weights.layout import PADDLE, Fields, Layout
+from weights.layouts import pyslowfast
 from weights.quirks import is_shifted, like_a_resnet
 from weights.tables import Names, Rule, Table, head, layer
 
@@ -28,6 +30,16 @@ def _resnet(depths: tuple[int, ...]) -> Table:
     return head("head.fc"), *stem, *chain.from_iterable(blocks)
 
 
+def _slowfast() -> Table:
+    """PySlowFast's names, with a line before those of stems and lateral connections."""
+    theirs = re.compile(r"(?<=\.)(?=(?:conv|bn|conv_f2s)\b)")
+    stems = re.compile(r"^s\d(?:\.pathway\d_stem|_fuse)\.")
+    return tuple(
+        (ours, name if name.startswith("head") else f"backbone.{theirs.sub('_', name) if stems.match(name) else name}")
+        for ours, name in pyslowfast.SLOWFAST
+    )
+
+
 def _follows(fields: Fields) -> Fields:
     """The `shift_div` of PaddleVideo: 1 / num_segments of the channels moves each way."""
     return {"shift_div": fields["num_segments"]} if is_shifted(fields) else {}
@@ -44,8 +56,8 @@ def _refuses(fields: Fields) -> str:
 
 LAYOUT = Layout(
     PADDLE,
-    (_resnet((3, 4, 6, 3)), _resnet((3, 4, 23, 3))),
-    network={"shift_direction": "paddle"},
+    (_resnet((3, 4, 6, 3)), _resnet((3, 4, 23, 3)), _slowfast()),
+    network={"shift_direction": "paddle", **pyslowfast.LAYOUT.network},
     protocol={"sampling": "mit"},
     hides=True,
     follows=_follows,

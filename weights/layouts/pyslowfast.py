@@ -27,7 +27,7 @@ def _lateral(number: int) -> Table:
     return layer(f"backbone.lateral.{number}.conv", f"backbone.lateral.{number}.bn", f"{fuse}conv_f2s", f"{fuse}bn")
 
 
-_SLOWFAST = (
+SLOWFAST = (
     _HEAD,
     *_pathway("backbone.slow_path.", 0),
     *_pathway("backbone.fast_path.", 1),
@@ -51,7 +51,7 @@ _X3D = (
 
 LAYOUT = Layout(
     torch_with_pointwise(r"head\.lin_5\.weight"),
-    ((_HEAD, *_pathway("backbone.", 0)), _SLOWFAST, _X3D),
+    ((_HEAD, *_pathway("backbone.", 0)), SLOWFAST, _X3D),
     key="model_state",
     network={"i3d_stem_stride": 1, "slow_frames": "linspace", "joined_order": "slow_fast"},
 )
