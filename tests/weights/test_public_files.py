@@ -112,18 +112,7 @@ def test_i3d_names_the_actions(tmp_path):
     """By the two commands of a user: one converts, the other predicts."""
     weights_file = tmp_path / "best.pdparams"
     run_command("-m", "tools.convert", I3D_FILE, weights_file, "--labels", "kinetics400")
-    view = [
-        "--clip_len",
-        "64",
-        "--frame_interval",
-        "1",
-        "--test_clips",
-        "1",
-        "--test_crops",
-        "center",
-        "--test_size",
-        "224",
-    ]
+    view = ("--clip_len", 64, "--frame_interval", 1, "--test_clips", 1, "--test_crops", "center", "--test_size", 224)
     for part, action in ACTIONS.items():
         (video,) = (video for video in VIDEOS if part in video.name)
         printed = run_command("predict.py", "--video", video, "--pretrained", weights_file, "--top", "1", *view)

@@ -1,4 +1,4 @@
-"""github.com/facebookresearch/SlowFast: the files of Caffe2 in its model zoo, by the names that c2_model_loading.py knows.
+"""github.com/facebookresearch/SlowFast: files of Caffe2 in its model zoo, by the names of its c2_model_loading.py.
 
 A file is a pickle with the arrays under `blobs`.
 """
