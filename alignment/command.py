@@ -22,7 +22,10 @@ PASSED, DIFFERS, INCOMPARABLE = 0, 1, 2
 CERTIFIED = ("mvf_r50", "mvf_r101", "tsn_r50", "tsm_r50", "tsm_r101", "tsm_mobilenet_v2")
 REAL = {"frames": 16, "size": 224, "batch": 1}
 REDUCED = {"frames": 4, "size": 64, "batch": 2}
-REFERENCES = ("mmaction2", "mit-tsm:PATH", "mvfnet:PATH", "torchvision", "timm")
+REFERENCES = (
+    "mmaction2", "mit-tsm:PATH", "mvfnet:PATH", "torchvision", "timm", "pytorchvideo", "pyslowfast:PATH",
+    "pytorch-i3d:PATH", "efficient-3dcnns:PATH",
+)  # fmt: skip
 STEPS = (*STAGES, "data")  # the data have no model in them
 
 

@@ -11,7 +11,7 @@ from configs.networks import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[1]
 # Where a family lives besides its own two files; tests, documents and logs speak of what they test, explain and record.
-HOME = ("configs/networks.py", "configs/presets.py", "weights/layouts/*", "tests/*", "logs/*", "*.md")
+HOME = ("configs/networks.py", "configs/*presets.py", "weights/layouts/*", "tests/*", "logs/*", "*.md")
 # Place that may name an option all the same -> the reason.
 EXCEPTIONS = {
     "weights/quirks.py": "what several layouts share",

@@ -19,14 +19,14 @@ from models.temporal_shift import TemporalShift
 SIGNATURE = Signature.of_clips((4, 3, 32, 32))
 
 
-def build(name, num_frames=4, **options):
+def build(name, num_frames=4, size=32, **options):
     """A model whose norms are far from the identity."""
     paddle.seed(11)
     model = create_model(name, num_classes=6, num_frames=num_frames, **options)
     for norm in batch_norms(model):
         norm._momentum = 0.0
     with paddle.no_grad():
-        model(paddle.randn([4, num_frames, 3, 32, 32]))
+        model(paddle.randn([4, num_frames, 3, size, size]))
     for norm in batch_norms(model):
         norm.weight.set_value(1 + 0.2 * paddle.rand(norm.weight.shape))
         norm.bias.set_value(0.1 * paddle.randn(norm.bias.shape))
@@ -43,9 +43,14 @@ def assert_same(found, wanted):
     assert np.abs(found - wanted).max() < 1e-4 * np.abs(wanted).max()
 
 
+def stem_of(name):
+    """The option with which an I3D takes four frames."""
+    return {"i3d_stem_stride": 1} if name.startswith(("i3d_r", "i3d_tiny")) else {}
+
+
 @pytest.mark.parametrize("name", [name for name in model_names() if name.endswith(("tiny", "mobilenet_v2"))])
 def test_fused_model_gives_the_same_logits_without_any_norm(name):
-    model, clips = build(name), noise(2)
+    model, clips = build(name, **stem_of(name)), noise(2)
     before = dygraph_logits(model, clips)
     copy = fused(model, SIGNATURE, FUSIONS["paddle"])
     assert not batch_norms(copy)
@@ -75,14 +80,16 @@ def test_graph_of_every_option_gives_the_same_logits(case, tmp_path):
     check_graph(build(name, **options), noise(2), tmp_path)
 
 
-QUICK = ("mvf_r18", "tsm_r50", "tsn_mobilenet_v2")  # each kind of block, and each module
+# each kind of block, and each module
+QUICK = ("mvf_r18", "tsm_r50", "tsn_mobilenet_v2", "i3d_tiny", "slowfast_tiny", "x3d_tiny")
 
 
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.whole) for name in model_names()]
 )
 def test_graph_of_each_model_gives_the_same_logits(name, tmp_path):
-    check_graph(build(name), noise(2), tmp_path)
+    frames, size = (16, 112) if name == "c3d" else (4, 32)
+    check_graph(build(name, frames, size, **stem_of(name)), noise(2, frames, size), tmp_path)
 
 
 @pytest.mark.parametrize("num_frames", [4, 8, 16])

@@ -7,8 +7,17 @@ import pytest
 from alignment.mutation import MUTANTS, PAIRS, selftest
 from alignment.verdicts.record import Divergence
 
+HEAVY = ("r2plus1d", "i3d_inception")  # networks that have no small variant
 
-@pytest.mark.parametrize("index", range(len(MUTANTS)), ids=lambda i: re.sub(r"\W+", "-", MUTANTS[i].name))
+
+def cases(values, pair_of):
+    """The heavy ones in `make test-all` alone."""
+    return [pytest.param(v, marks=pytest.mark.whole if pair_of(v) in HEAVY else ()) for v in values]
+
+
+@pytest.mark.parametrize(
+    "index", cases(range(len(MUTANTS)), lambda i: MUTANTS[i].pair), ids=lambda i: re.sub(r"\W+", "-", MUTANTS[i].name)
+)
 def test_a_mutant_is_caught_and_named(index):
     trial = selftest.Trial(MUTANTS[index], *selftest.try_mutant(index, until_failure=True))
     assert trial.caught
@@ -16,7 +25,7 @@ def test_a_mutant_is_caught_and_named(index):
 
 
 @pytest.mark.parametrize("seed", [101, pytest.param(102, marks=pytest.mark.whole)])
-@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("name", cases(PAIRS, str))
 def test_a_pair_without_a_bug_passes(name, seed):
     assert selftest.false_alarm((name, seed)) == ""
 

@@ -157,7 +157,7 @@ def test_a_mistake_of_the_converter_is_found():
     [
         (
             "slowfast",
-            "must be one of mmaction2, mit-tsm:PATH, mvfnet:PATH, torchvision, timm, pytorchvideo, got",
+            "must be one of mmaction2, mit-tsm:PATH, mvfnet:PATH, torchvision, timm, pytorchvideo, pyslowfast:PATH",
         ),
         ("mit-tsm", "no path is given: git clone https://github.com/mit-han-lab/temporal-shift-module PATH"),
         ("mvfnet:nowhere", "no codes/models/modules/MVF.py in nowhere: git clone https://github.com/whwu95/MVFNet"),
