@@ -140,7 +140,7 @@ class PlaceHead(Classifier):
         kernel = [min(frames, features.shape[2]), *(min(side, length) for length in features.shape[3:])]
         x = F.avg_pool3d(features, kernel, stride=1)  # [N, C, t - 1, p, q]
         x = x.flatten(2).transpose([0, 2, 1])  # [N, P, C]
-        return super().forward(x).mean(axis=1)
+        return self.classify(x).mean(axis=1)
 
 
 def build(network: InceptionI3D, num_classes: int, num_frames: int) -> Recognizer3D:

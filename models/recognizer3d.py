@@ -7,6 +7,7 @@ larger than those of training.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import paddle
@@ -56,6 +57,10 @@ class Classifier(nn.Layer):
 
     def forward(self, features: paddle.Tensor) -> paddle.Tensor:
         """Maps features [..., C] to logits [..., K]."""
+        return self.classify(features)
+
+    def classify(self, features: paddle.Tensor) -> paddle.Tensor:
+        """The same: of a head whose `forward` pools first, what follows. `to_static` takes no `super().forward`."""
         return self.new_fc(self.dropout(features))
 
 
@@ -80,7 +85,7 @@ class ClipHead(Classifier):
 
     def forward(self, features: paddle.Tensor | Sequence[paddle.Tensor]) -> paddle.Tensor:
         """Maps features [N, C, t, h, w], or those of several pathways, whose channels are joined, to logits [N, K]."""
-        pathways = [features] if isinstance(features, paddle.Tensor) else list(features)
+        pathways = self.pathways(features)
         if self.places == "all":
             pooled = [x.flatten(2).mean(axis=2) for x in pathways]  # [N, C]
             return self.classify(pooled[0] if len(pooled) == 1 else paddle.concat(pooled, axis=1))
@@ -88,11 +93,13 @@ class ClipHead(Classifier):
         logits = self.classify(windows[0] if len(windows) == 1 else paddle.concat(windows, axis=2))  # [N, P, K]
         if self.places == "logits":
             return logits.mean(axis=1)
-        return F.softmax(logits, axis=2).mean(axis=1).log()
+        # The logarithm of the mean of their softmax. Paddle's log_softmax on CPU returns nothing below -64.
+        log_softmax = logits - paddle.logsumexp(logits, axis=2, keepdim=True)
+        return paddle.logsumexp(log_softmax, axis=1) - math.log(logits.shape[1])
 
-    def classify(self, pooled: paddle.Tensor) -> paddle.Tensor:
-        """Maps averaged features [..., C] to logits [..., K]."""
-        return super().forward(pooled)
+    def pathways(self, features: paddle.Tensor | Sequence[paddle.Tensor]) -> list[paddle.Tensor]:
+        """The features of each pathway, in the order in which their channels are joined."""
+        return list(features) if isinstance(features, list | tuple) else [features]  # a graph has other tensors
 
     def _windows(self, x: paddle.Tensor) -> paddle.Tensor:
         """The mean of each window, and of all frames: [N, C, t, h, w] to [N, P, C]."""

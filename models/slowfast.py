@@ -110,9 +110,9 @@ def spread(frames: int, count: int) -> np.ndarray:
 class FastFirstHead(ClipHead):
     """Joins the channels of the pathways the other way round, as mmaction2 does."""
 
-    def forward(self, features: Sequence[paddle.Tensor]) -> paddle.Tensor:
-        """Maps the features of the slow and the fast pathway to logits [N, K]."""
-        return super().forward(features[::-1])
+    def pathways(self, features: Sequence[paddle.Tensor]) -> list[paddle.Tensor]:
+        """The fast pathway's features, then the slow one's."""
+        return list(features[::-1])
 
 
 def build(network: SlowFast, num_classes: int, num_frames: int) -> Recognizer3D:

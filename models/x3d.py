@@ -132,7 +132,7 @@ class X3DHead(ClipHead):
 
     def classify(self, pooled: paddle.Tensor) -> paddle.Tensor:
         """Maps averaged features [..., C] to logits [..., K]."""
-        return super().classify(F.relu(self.fc1(pooled)))
+        return self.new_fc(self.dropout(F.relu(self.fc1(pooled))))
 
 
 def build(network: X3D, num_classes: int, num_frames: int) -> Recognizer3D:

@@ -59,6 +59,8 @@ def test_fused_model_gives_the_same_logits_without_any_norm(name):
 
 
 OPTIONS = {
+    "fast channels first": ("slowfast_tiny", {"joined_order": "fast_slow", "slow_frames": "stride"}),
+    "a softmax at each place": ("x3d_tiny", {"places": "probabilities", "place_window": 1}),
     "mode T": ("mvf_tiny", {"mvf_mode": "T"}),
     "mode TH": ("mvf_tiny", {"mvf_mode": "TH"}),
     "shared kernel": ("mvf_tiny", {"mvf_share": True}),
