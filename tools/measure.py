@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from alignment.reports.environment import cpu
+from configs.networks import ImageNetwork
 from configs.presets import preset_for_model
 from deploy.engines import versions
 from runtime import command
@@ -37,7 +38,10 @@ from runtime.fresh_process import in_fresh_process
 SETTINGS = ("MKL_DEBUG_CPU_TYPE", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile")
 REFERENCE = "torch"
-MODELS = ("tsn_r50", "tsm_r50", "mvf_r50", "tsm_mobilenet_v2", "mvf_mobilenet_v2")  # those that the presets name
+# Those that the presets name.
+IMAGE_MODELS = ("tsn_r50", "tsm_r50", "mvf_r50", "tsm_mobilenet_v2", "mvf_mobilenet_v2")
+CLIP_MODELS = ("slowfast_r50", "x3d_s", "i3d_r50")
+MODELS = IMAGE_MODELS + CLIP_MODELS
 
 
 @dataclass(frozen=True)
@@ -265,7 +269,7 @@ def torch_model(job: Job, keep_memory: bool = False, channels_last: bool = False
 
 
 def torch_clips(job: Job, channels_last: bool = False):
-    """The job's clips; channels last means that of each image, [N*T, 3, H, W]."""
+    """The job's clips; channels last means that of each image, [N*T, 3, H, W], and so that of clips, [N, 3, T, H, W]."""
     import torch
 
     clips = torch.from_numpy(job.clips)
@@ -279,6 +283,8 @@ def kernels_last(model):
     for module in model.modules():
         if isinstance(module, torch.nn.Conv2d):
             module.to(memory_format=torch.channels_last)
+        elif isinstance(module, torch.nn.Conv3d):
+            module.to(memory_format=torch.channels_last_3d)
     return model
 
 
@@ -340,9 +346,9 @@ def run(
     report["peak_gflops"] = peak
     command.say(*header(report), "", *table_head(value_names))
     for model in args.models:
-        frames = 4 if args.quick else 16 if preset_for_model(model).clip.num_segments == 1 else 8
+        frames, size = (4, 32) if args.quick else clip_of(model)
         with tempfile.TemporaryDirectory() as directory:
-            job = Job(model, frames, 32 if args.quick else 224, batch, 10 if args.quick else 400, directory)
+            job = Job(model, frames, size, batch, 10 if args.quick else 400, directory)
             prepare(job, args.engines)
             rows = measure(job, chosen, args.rounds)
         report["models"][model] = {name: _as_json(row) for name, row in rows.items()}
@@ -351,6 +357,14 @@ def run(
     command.say("", f"Load average at the end: {os.getloadavg()[0]:.1f}")
     if args.json:
         args.json.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def clip_of(model: str) -> tuple[int, int]:
+    """Frames and side of the clips that a model is measured with: of its preset, or the usual ones of image networks."""
+    recipe = preset_for_model(model)
+    if isinstance(recipe.network, ImageNetwork):
+        return 16 if recipe.clip.num_segments == 1 else 8, 224
+    return recipe.clip.num_frames, recipe.pixels.crop_size
 
 
 def peak_gflops(size: int = 2048, rounds: int = 5) -> float:
