@@ -45,7 +45,7 @@ def test_ours_read_as_the_shell_of_paddlemvf_reads_them(path):
 
 def test_there_is_a_config_of_each_form_for_each_model():
     names = {path.parent.name for path in CONFIGS}
-    assert names == {"mvf", "tsn", "tsm", "tsm_mobilenet_v2"}
+    assert names == {"mvf", "tsn", "tsm", "tsm_mobilenet_v2", "slowfast", "i3d", "x3d"}
     assert len(CONFIGS) == len(names) * (len(FORMS) + 1), "and one more of the trainings, for several nodes"
     assert {read_config(path).form for path in CONFIGS} == set(FORMS)
 
