@@ -118,12 +118,12 @@ def train(args: argparse.Namespace, directory: Path, recipe: Recipe, notes: list
             checkpoint.write_run_files(directory, recipe, seen.class_names)
         operators = "Paddle's alone: the step is a static graph" if args.to_static else kernels.plan_line()
         notes += [f"operators {operators}", *seen.remarks, *held_out.remarks, f"output    {directory}"]
-        plan = training_plan(recipe, model, train_loader, val_loader, notes, processes)
         trainer = Trainer(
             recipe, model, train_loader, val_loader, directory, args.log_iters, args.checkpoint_iters,
             provenance, processes, args.to_static, args.max_iters,
             evaluator(args),
         )  # fmt: skip
+        plan = training_plan(recipe, model, train_loader, val_loader, notes, processes)
         return trainer.fit(plan, resume=args.resume)
 
 

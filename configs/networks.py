@@ -278,6 +278,7 @@ class Family:
         presets: Variant -> nearest preset; the key "" is for all others. Without any, the defaults are the recipe.
         tensors: Regular expression of the names of its tensors; those of the classifier begin with `cls_head.`.
         task: Key of `tasks.TASKS`: what its output means.
+        small_clip: Frames, and their side in pixels, of a small clip that all its networks take, to prove them by.
     """
 
     name: str
@@ -287,6 +288,7 @@ class Family:
     presets: Mapping[str, str] = field(default_factory=dict)
     tensors: str = r"(?:backbone|cls_head)\..+"
     task: str = "classification"
+    small_clip: tuple[int, int] = (4, 64)
 
     def model(self, variant: str) -> str:
         """Name of a variant's model; the only one of a family may have none of its own."""
@@ -339,12 +341,13 @@ def _clip_family(
     variants: tuple[str, ...],
     own: bool = False,
     tensors: str = _CLIP_TENSORS,
+    small_clip: tuple[int, int] = (4, 64),
 ) -> Family:
     """A family of networks over clips with a preset of Kinetics-400 for the first variant, or for each its own."""
     preset = f"kinetics400_{name}"
     presets = {variant: f"{preset}_{variant}" for variant in variants if own and variant != "tiny"}
     nearest = f"{preset}_{variants[0]}" if variants[0] else preset
-    return Family(name, options, variants, module, presets | {"": nearest}, tensors)
+    return Family(name, options, variants, module, presets | {"": nearest}, tensors, small_clip=small_clip)
 
 
 FAMILIES: dict[str, Family] = {
@@ -353,8 +356,15 @@ FAMILIES: dict[str, Family] = {
         _image_family("tsn", TSN, "models.recognizer2d"),
         _image_family("tsm", TSM, "models.temporal_shift"),
         _image_family("mvf", MVF, "models.multi_view_fusion"),
-        _clip_family("i3d", I3D, "models.i3d", ("r50", "r101", "r50_heavy", "tiny")),
-        _clip_family("i3d_inception", InceptionI3D, "models.inception_i3d", ("",), tensors=_INCEPTION_TENSORS),
+        _clip_family("i3d", I3D, "models.i3d", ("r50", "r101", "r50_heavy", "tiny"), small_clip=(8, 64)),
+        _clip_family(
+            "i3d_inception",
+            InceptionI3D,
+            "models.inception_i3d",
+            ("",),
+            tensors=_INCEPTION_TENSORS,
+            small_clip=(9, 193),
+        ),
         _clip_family("slowonly", SlowOnly, "models.slowonly", ("r50", "r101", "tiny")),
         _clip_family(
             "slowfast", SlowFast, "models.slowfast", ("r50", "r101", "r101_50_50", "tiny"), tensors=_SLOWFAST_TENSORS
@@ -363,7 +373,7 @@ FAMILIES: dict[str, Family] = {
         _clip_family("r3d", R3D, "models.r3d", ("r18",)),
         _clip_family("mc3", MC3, "models.mc3", ("r18",)),
         _clip_family("x3d", X3D, "models.x3d", ("m", "xs", "s", "l", "tiny"), own=True, tensors=_X3D_TENSORS),
-        Family("c3d", C3D, ("",), "models.c3d", {"": "ucf101_c3d"}, _C3D_TENSORS),
+        Family("c3d", C3D, ("",), "models.c3d", {"": "ucf101_c3d"}, _C3D_TENSORS, small_clip=(16, 112)),
     )
 }
 

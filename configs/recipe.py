@@ -122,6 +122,11 @@ class Training(Options):
     lr_groups: str = option(
         "uniform", "one rate, or TSM's: last layer 5x, its bias 10x, other biases 2x", choices=("uniform", "tsm")
     )
+    frozen: str = option(
+        "none",
+        "what keeps its weights and computes as in testing: nothing, or all but the classifier",
+        choices=("none", "backbone"),
+    )
     clip_norm: float = option(40.0, "largest global gradient norm; 0 switches clipping off", at_least=0)
     schedule: str = option("cosine", "learning rate over epochs", choices=("cosine", "step"))
     milestones: tuple[int, ...] = option((), "step: epochs at which lr is multiplied by gamma")

@@ -15,14 +15,17 @@ def recompute_statistics(model: nn.Layer, batches: Iterable[Batch]) -> int:
     """Replaces the running mean and variance of every BatchNorm that trains by their means over the batches.
 
     With momentum 0 Paddle stores the batch's own mean and (biased) variance at each forward pass; their averages over
-    the batches become the statistics. Weights do not change. Leaves the model in train mode.
+    the batches become the statistics. Weights do not change.
+
+    Args:
+        model: In train mode.
+        batches: Of the training set.
 
     Returns:
         Batches that were used.
 
     Source: Wu and Johnson, Rethinking "Batch" in BatchNorm, 2021; fvcore precise_bn.
     """
-    model.train()
     layers = _training_norms(model)
     momenta = [layer._momentum for layer in layers]
     sums = [(np.zeros(layer._mean.shape), np.zeros(layer._variance.shape)) for layer in layers]

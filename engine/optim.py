@@ -11,6 +11,21 @@ from paddle import nn
 from configs import Recipe
 
 
+def train_mode(model: nn.Layer, recipe: Recipe) -> None:
+    """Switches a network to training, but for what the recipe freezes.
+
+    A frozen backbone is everything but `cls_head`: its parameters get no gradient and its layers stay in eval mode, so
+    that it gives the classifier the features that it has in testing.
+    """
+    model.train()
+    if recipe.training.frozen == "backbone":
+        for name, part in model.named_children():
+            if name != "cls_head":
+                part.eval()
+                for parameter in part.parameters():
+                    parameter.stop_gradient = True
+
+
 def learning_rate(recipe: Recipe, epoch: float) -> float:
     """The learning rate at a moment of training.
 

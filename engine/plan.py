@@ -17,7 +17,7 @@ def training_plan(
 
     Args:
         recipe: The numbers of the run.
-        model: As it will be trained.
+        model: As the trainer has prepared it.
         train, val: The loaders.
         notes: Lines of the runtime, of the weights and of the directory.
         processes: Of the run.

@@ -20,7 +20,7 @@ from engine import checkpoint, evaluation
 from engine.batch_norm import fold_views, recompute_statistics
 from engine.log import EpochMeter, RunLog, SilentLog, Speed, progress
 from engine.objective import DivergenceError, TrainingStep, as_graph
-from engine.optim import build_optimizer, learning_rate
+from engine.optim import build_optimizer, learning_rate, train_mode
 from engine.processes import Processes
 from runtime.command import signals_deferred
 from runtime.errors import UserError
@@ -75,6 +75,7 @@ class Trainer:
             math.ceil(self.checkpoint_iters / self.recipe.training.accumulate) * self.recipe.training.accumulate
         )
         self.task = task_of(self.recipe)
+        train_mode(self.model, self.recipe)
         step = TrainingStep(self.model, self.task)
         self.step = as_graph(step, self.recipe) if self.to_static else step
         self.optimizer = build_optimizer(self.model, self.recipe)
@@ -121,7 +122,7 @@ class Trainer:
         )
 
     def _train_epoch(self) -> None:
-        self.model.train()
+        train_mode(self.model, self.recipe)
         total = len(self.train_loader)
         if self.batch == 0:
             self.meter, self.bad_samples = EpochMeter(), 0

@@ -269,7 +269,7 @@ def torch_model(job: Job, keep_memory: bool = False, channels_last: bool = False
 
 
 def torch_clips(job: Job, channels_last: bool = False):
-    """The job's clips; channels last means that of each image, [N*T, 3, H, W], and so that of clips, [N, 3, T, H, W]."""
+    """The job's clips; channels last means that of each image, [N*T, 3, H, W], and so that of [N, 3, T, H, W]."""
     import torch
 
     clips = torch.from_numpy(job.clips)
@@ -360,7 +360,7 @@ def run(
 
 
 def clip_of(model: str) -> tuple[int, int]:
-    """Frames and side of the clips that a model is measured with: of its preset, or the usual ones of image networks."""
+    """Frames and side of the a model's clips: of its preset, or the usual ones of image networks."""
     recipe = preset_for_model(model)
     if isinstance(recipe.network, ImageNetwork):
         return 16 if recipe.clip.num_segments == 1 else 8, 224

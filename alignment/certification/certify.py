@@ -18,7 +18,7 @@ from alignment.sides.pair import IncomparableError, Pair
 from alignment.stages import STAGES
 from alignment.suite import TRAIN_STEPS, align_pair
 from configs import Recipe
-from configs.networks import model_names
+from configs.networks import family_of, model_names
 from configs.presets import preset_for_model
 from datasets import load_annotation
 from datasets.dataset import load_views
@@ -58,7 +58,8 @@ def certify(
         steps: Stages; `data`, which no model takes part in, goes into the first report. `init` is left out for models
             that upstream draws from other distributions.
         precisions: Of `float64` and `float32`.
-        frames, size, batch: Of the clips [batch, frames, 3, size, size].
+        frames, size, batch: Of the clips [batch, frames, 3, size, size]; frames or size 0 takes a small one that the
+            model's family has for this.
         videos: Files to cut the clips from; without any, embedded ones are rendered.
         train_steps, seed, progress: See `align_pair`.
         upstream: Third-party code to compare with; None for our PyTorch twins.
@@ -74,7 +75,8 @@ def certify(
     with_data = "data" in steps
     for name in names:
         recipe = preset_for_model(name)
-        clips, labels = real_clips(recipe, frames, size, batch, videos)
+        small_frames, small_size = family_of(name).small_clip
+        clips, labels = real_clips(recipe, frames or small_frames, size or small_size, batch, videos)
         for precision in precisions:
             model_steps = [step for step in steps if step in STAGES and step != "init"]
             show = lambda line, head=f"{name} {precision}": progress(f"{head}: {line}")  # noqa: E731

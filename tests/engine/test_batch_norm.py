@@ -34,6 +34,7 @@ def batches(count):
 
 def test_statistics_are_means_over_batches():
     model = FrameNorm()
+    model.train()
     weights = model.first.weight.numpy()
     assert recompute_statistics(model, batches(4)) == 4
     frames = [batch.clips.reshape(-1, 3, 5, 5) for batch in batches(4)]

@@ -7,7 +7,8 @@ import torch
 from paddle import nn
 
 from configs import Recipe, get_preset
-from engine.optim import build_optimizer, learning_rate, parameter_groups
+from engine.optim import build_optimizer, learning_rate, parameter_groups, train_mode
+from models import from_recipe
 
 
 def test_paddlemvf_schedule():
@@ -122,3 +123,26 @@ def test_steps_equal_pytorch(nesterov, clip):
         reference.zero_grad()
     for name, parameter in net.named_parameters():
         np.testing.assert_allclose(parameter.numpy(), twins[name].detach().numpy(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("model_name", ["tsm_tiny", "slowfast_tiny", "x3d_tiny"])
+def test_a_frozen_backbone_keeps_weights_and_statistics_and_gives_the_features_of_testing(model_name):
+    recipe = get_preset("demo_tsm").with_(model=model_name, num_classes=3, frozen="backbone", lr=1.0, dropout=0.0)
+    paddle.seed(0)
+    model = from_recipe(recipe)
+    before = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    clips = paddle.randn([2, recipe.clip.num_frames, 3, 32, 32])
+    model.eval()
+    tested = model(clips).numpy()
+    train_mode(model, recipe)
+    optimizer = build_optimizer(model, recipe)
+    optimizer.set_lr(1.0)
+    logits = model(clips)
+    np.testing.assert_array_equal(logits.numpy(), tested)
+    logits.square().sum().backward()
+    optimizer.step()
+    changed = {name for name, tensor in model.state_dict().items() if (tensor.numpy() != before[name]).any()}
+    assert changed
+    assert all(name.startswith("cls_head.") for name in changed)
+    train_mode(model, recipe.with_(frozen="none"))
+    assert all(layer.training for layer in model.sublayers())
