@@ -13,6 +13,7 @@ from paddle import nn
 from configs.networks import C3D
 from models.implementation import Arrays, Implementation, Recognition
 from models.kernels.batch_norm import BatchNorm3D, norm_relu
+from models.kernels.conv import Conv3D
 from models.recognizer3d import Classifier, Recognizer3D
 from runtime.errors import UserError
 
@@ -41,7 +42,7 @@ class C3DBackbone(nn.Layer):
         for names, width in GROUPS:
             for name in names:
                 weight_attr = paddle.ParamAttr(initializer=nn.initializer.KaimingNormal())
-                setattr(self, f"conv{name}", nn.Conv3D(channels, width, 3, padding=1, weight_attr=weight_attr))
+                setattr(self, f"conv{name}", Conv3D(channels, width, 3, padding=1, weight_attr=weight_attr))
                 if norm:
                     setattr(self, f"bn{name}", BatchNorm3D(width, epsilon=norm_eps))
                 channels = width

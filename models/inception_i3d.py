@@ -15,6 +15,7 @@ from paddle import nn
 from configs.networks import InceptionI3D
 from models.implementation import Arrays, Implementation, Recognition
 from models.kernels.batch_norm import BatchNorm3D, norm_relu
+from models.kernels.conv import Conv3D
 from models.recognizer3d import Classifier, Recognizer3D
 
 # name -> channels of the four branches: 1x1x1; 1x1x1 and 3x3x3; the same; behind a pooling 1x1x1
@@ -57,7 +58,7 @@ class Unit3D(nn.Layer):
         super().__init__()
         std = math.sqrt(2.0 / (kernel**3 * in_channels))
         weight_attr = paddle.ParamAttr(initializer=nn.initializer.Normal(0.0, std))
-        self.conv3d = nn.Conv3D(
+        self.conv3d = Conv3D(
             in_channels, out_channels, kernel, stride, "SAME", weight_attr=weight_attr, bias_attr=False
         )
         self.bn = BatchNorm3D(out_channels, epsilon=norm_eps)

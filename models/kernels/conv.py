@@ -1,7 +1,6 @@
 """Dense convolutions in training: 3 x 3 by minimal filtering, others by products with columns that stay in the cache.
 
-A kernel over frames alone is one of rows, with the pixels of a frame as columns; one of single frames takes the frames
-for images. `python -m tools.bench_kernels` measures them.
+`python -m tools.bench_kernels` measures them.
 """
 
 from __future__ import annotations
@@ -34,8 +33,9 @@ class Conv2D(nn.Conv2D):
         """Maps [B, C, H, W] to [B, C', H', W']."""
         if not (kernels.serve(x, self.weight) and self._is_served(x) and _gemm(x.dtype)):
             return super().forward(x)
-        padding = (self._padding, self._padding)
-        return _convolved(x, self.weight, x.shape[2:], self.weight.shape[2:], self._stride[0], padding, 1)
+        padding = [(0, 0), *[(self._padding, self._padding)] * 2]
+        stride = self._stride[0]
+        return _convolved(x, self.weight, [1, *x.shape[2:]], [1, *self.weight.shape[2:]], (1, stride), padding)
 
     def _is_served(self, x: paddle.Tensor) -> bool:
         return (
@@ -51,56 +51,73 @@ class Conv2D(nn.Conv2D):
 
 
 class Conv3D(nn.Conv3D):
-    """nn.Conv3D, which is computed here where that is possible: over frames alone or over pixels alone.
+    """nn.Conv3D, which is computed here where that is possible: dense, padded by zeros.
 
-    Further it is dense, without a bias, padded by half of its kernel, and has a stride over pixels at most.
+    Its stride over rows and over columns is one number, its padding a number for each axis, or `SAME`.
     """
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Maps [N, C, T, H, W] to [N, C', T', H', W']."""
-        if not (kernels.serve(x, self.weight) and self._is_served(x) and _gemm(x.dtype)):
+        if not (kernels.serve(x, self.weight) and self._is_served() and _gemm(x.dtype)):
             return super().forward(x)
-        frames, height, width = x.shape[2:]
-        reach, *kernel = self.weight.shape[2:]
-        stride = self._stride[-1]
-        if kernel == [1, 1] and stride == 1:
-            out = _convolved(x, self.weight, [frames, height * width], [reach, 1], 1, (reach // 2, 0), 1)
-            return out.reshape([*out.shape[:2], frames, height, width])
-        padding = (kernel[0] // 2, kernel[1] // 2)
-        out = _convolved(x, self.weight, [height, width], kernel, stride, padding, frames)
-        return out.reshape([*out.shape[:2], frames, out.shape[2] // frames, out.shape[3]])
+        sizes, kernel, stride = x.shape[2:], self.weight.shape[2:], (self._stride[0], self._stride[-1])
+        padding = self._padding_of(sizes, kernel)
+        if min(size + sum(around) - side for size, around, side in zip(sizes, padding, kernel, strict=True)) < 0:
+            return super().forward(x)  # which says what is wrong
+        if kernel[1:] == [1, 1] and stride == (1, 1) and not any(map(sum, padding[1:])) and self.bias is None:
+            frames, height, width = sizes  # rows of pixels, the frames one below the other
+            rows = [1, frames, height * width]
+            out = _convolved(x, self.weight, rows, [1, kernel[0], 1], stride, [(0, 0), padding[0], (0, 0)])
+            return out.reshape([*out.shape[:2], out.shape[3], height, width])
+        out = _convolved(x, self.weight, sizes, kernel, stride, padding)
+        return out if self.bias is None else out + self.bias.reshape([1, -1, 1, 1, 1])
 
-    def _is_served(self, x: paddle.Tensor) -> bool:
-        reach, *kernel = self.weight.shape[2:]
-        stride_t, *stride = self._stride
+    def _is_served(self) -> bool:
         return (
-            self.bias is None
-            and self._groups == 1
+            self._groups == 1
             and self._dilation == [1, 1, 1]
-            and stride_t == 1
-            and stride[0] == stride[1]
-            and (reach == 1 or (kernel == [1, 1] and stride[0] == 1))
-            and kernel[0] == kernel[1]
-            and list(self._padding) == [side // 2 for side in self.weight.shape[2:]]
+            and self._stride[1] == self._stride[2]
+            and (self._padding == "SAME" or isinstance(self._padding, int) or len(self._padding) == 3)
             and self._padding_mode == "zeros"
             and self._data_format == "NCDHW"
         )
 
+    def _padding_of(self, sizes: Sequence[int], kernel: Sequence[int]) -> list[tuple[int, int]]:
+        """Zeros before and behind, of each axis; `SAME` leaves 1 / stride of the places, and has the odd one behind."""
+        if self._padding != "SAME":
+            around = [self._padding] * 3 if isinstance(self._padding, int) else self._padding
+            return [(before, before) for before in around]
+        sums = [
+            max((-(-size // stride) - 1) * stride + side - size, 0)
+            for size, stride, side in zip(sizes, self._stride, kernel, strict=True)
+        ]
+        return [(total // 2, total - total // 2) for total in sums]
+
 
 def _convolved(
-    x: paddle.Tensor, weight: paddle.Tensor, sides: Sequence[int], kernel: Sequence[int], stride: int,
-    padding: tuple[int, int], frames: int,
+    x: paddle.Tensor, weight: paddle.Tensor, sizes: Sequence[int], kernel: Sequence[int], stride: tuple[int, int],
+    padding: Sequence[tuple[int, int]],
 ) -> paddle.Tensor:  # fmt: skip
-    """The convolution of images [B, C, H, W], or of clips of so many frames, whose memory is taken for that.
+    """The convolution of clips, as whose memory that of x is taken: [N, C', T', H', W'], of images [B, C', H', W'].
 
-    Returns:
-        [B, C', H', W'], of clips [N, C', T * H', W'].
+    Args:
+        x: [N, C, ...].
+        weight: [C', C, ...].
+        sizes, kernel: Frames, rows and columns.
+        stride: Of frames, and of rows and columns.
+        padding: Zeros before and behind, of each axis.
     """
     clips, in_channels, out_channels = x.shape[0], x.shape[1], weight.shape[0]
-    outs = [(side + 2 * before - one) // stride + 1 for side, before, one in zip(sides, padding, kernel, strict=True)]
+    strides = (stride[0], stride[1], stride[1])
+    outs = [
+        (size + sum(around) - side) // step + 1
+        for size, around, side, step in zip(sizes, padding, kernel, strides, strict=True)
+    ]
     geometry = kernels.integers(
-        clips * frames, in_channels, out_channels, *sides, *outs, *kernel, stride, *padding, frames, _gemm(x.dtype)
-    )
-    is_filtered = (*kernel, stride, *padding) == (3, 3, 1, 1, 1)
-    operator = "conv2d_winograd" if is_filtered else "conv2d_im2col"
-    return convolve(operator, x, weight, geometry, [clips, out_channels, frames * outs[0], outs[1]])
+        clips, in_channels, out_channels, *sizes, *outs, *kernel, *stride, *(before for before, _ in padding),
+        _gemm(x.dtype),
+    )  # fmt: skip
+    half = kernel[0] // 2
+    is_filtered = (*kernel[1:], *stride, *padding) == (3, 3, 1, 1, (half, half), (1, 1), (1, 1)) and kernel[0] % 2
+    operator = "conv_winograd" if is_filtered else "conv_im2col"
+    return convolve(operator, x, weight, geometry, [clips, out_channels, *outs[5 - x.ndim :]])

@@ -5,15 +5,24 @@
 #include <cstdlib>
 #include <memory>
 
-// A convolution of images, as `models.kernels.conv2d` packs it; `gemm` is the address of cblas_sgemm or cblas_dgemm.
-// The frames of clips are images, too: clips / channels / frames is how they lie in memory. Of images there is one frame.
+// A convolution of clips, as `models.kernels.conv` packs it; `gemm` is the address of cblas_sgemm or cblas_dgemm.
+// Clips / channels / frames is how images lie in memory. Images are clips of one frame.
 struct Convolution {
-  int64_t images, in_channels, out_channels, height, width, out_height, out_width, kernel_height, kernel_width, stride,
-      top, left, frames, gemm;
+  int64_t clips, in_channels, out_channels, frames, height, width, out_frames, out_height, out_width, kernel_frames,
+      kernel_height, kernel_width, stride_frames, stride, front, top, left, gemm;
 
-  // Where a channel of an image lies, in images.
-  int64_t place(int64_t image, int64_t channel, int64_t channels) const {
-    return (image / frames * channels + channel) * frames + image % frames;
+  // Images of the output.
+  int64_t images() const { return clips * out_frames; }
+
+  // Where a channel of an image of the output lies, in images.
+  int64_t out_place(int64_t image, int64_t channel) const {
+    return (image / out_frames * out_channels + channel) * out_frames + image % out_frames;
+  }
+
+  // Where what a frame of the kernel sees of a channel lies, for an image of the output; -1 beyond the clip.
+  int64_t in_place(int64_t image, int64_t channel, int64_t kernel_frame) const {
+    const int64_t frame = image % out_frames * stride_frames + kernel_frame - front;
+    return 0 <= frame && frame < frames ? (image / out_frames * in_channels + channel) * frames + frame : -1;
   }
 };
 

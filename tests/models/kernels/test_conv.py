@@ -46,14 +46,14 @@ def test_3x3_computes_what_paddle_computes(called, dtype, channels, size, images
     layer, plain = pair(dtype, *channels, 3, padding=1)
     x = np.random.default_rng(0).normal(size=(images, channels[0], *size)).astype(dtype)
     agree(values(layer, x), values(plain, x), dtype)
-    assert called == ["conv2d_winograd", "conv2d_winograd_grad"]
+    assert called == ["conv_winograd", "conv_winograd_grad"]
 
 
 @pytest.mark.parametrize("kernel", [1, 2, 3, (3, 5), 7], ids=str)
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("padding", [0, 1, 3])
 def test_others_compute_what_paddle_computes(called, kernel, stride, padding):
-    name = "conv2d_winograd" if (kernel, stride, padding) == (3, 1, 1) else "conv2d_im2col"
+    name = "conv_winograd" if (kernel, stride, padding) == (3, 1, 1) else "conv_im2col"
     for dtype in ("float32", "float64"):
         layer, plain = pair(dtype, 5, 6, kernel, stride, padding)
         for shape in ((1, 5, 7, 9), (2, 5, 40, 33), (90, 5, 8, 7)):
@@ -67,18 +67,29 @@ def test_others_compute_what_paddle_computes(called, kernel, stride, padding):
 @pytest.mark.parametrize(
     ("kernel", "stride", "name"),
     [
-        ((1, 1, 1), 1, "conv2d_im2col"),
-        ((1, 1, 1), 2, "conv2d_im2col"),
-        ((3, 1, 1), 1, "conv2d_im2col"),
-        ((7, 1, 1), 1, "conv2d_im2col"),
-        ((1, 3, 3), 1, "conv2d_winograd"),
-        ((1, 3, 3), 2, "conv2d_im2col"),
-        ((1, 7, 7), 2, "conv2d_im2col"),
+        ((1, 1, 1), 1, "conv_im2col"),
+        ((1, 1, 1), 2, "conv_im2col"),
+        ((3, 1, 1), 1, "conv_im2col"),
+        ((7, 1, 1), 1, "conv_im2col"),
+        ((1, 3, 3), 1, "conv_winograd"),
+        ((1, 3, 3), 2, "conv_im2col"),
+        ((1, 7, 7), 2, "conv_im2col"),
+        ((3, 3, 3), 1, "conv_winograd"),
+        ((5, 3, 3), 1, "conv_winograd"),
+        ((3, 3, 3), 2, "conv_im2col"),
+        ((3, 3, 3), (2, 2, 2), "conv_im2col"),
+        ((7, 1, 1), (4, 1, 1), "conv_im2col"),
+        ((3, 1, 1), (2, 1, 1), "conv_im2col"),
+        ((5, 7, 7), 2, "conv_im2col"),
+        ((5, 7, 7), (2, 2, 2), "conv_im2col"),
     ],
     ids=str,
 )
-def test_over_clips_they_compute_what_paddle_computes(called, dtype, size, kernel, stride, name):
-    options = {"stride": [1, stride, stride], "padding": [side // 2 for side in kernel], "bias_attr": False}
+@pytest.mark.parametrize("padding", ["half", "SAME"])
+def test_over_clips_they_compute_what_paddle_computes(called, dtype, size, kernel, stride, name, padding):
+    strides = [1, stride, stride] if isinstance(stride, int) else list(stride)
+    halves = [side // 2 for side in kernel]
+    options = {"stride": strides, "padding": halves if padding == "half" else padding, "bias_attr": False}
     paddle.seed(0)
     layer, plain = (kind(5, 6, kernel, **options).to(dtype=dtype) for kind in (Conv3D, nn.Conv3D))
     plain.weight.set_value(layer.weight)
@@ -88,14 +99,31 @@ def test_over_clips_they_compute_what_paddle_computes(called, dtype, size, kerne
     assert called == [name, f"{name}_grad"] * 2
 
 
+@pytest.mark.parametrize("padding", [0, 1, (2, 0, 3), (0, 1, 1)], ids=str)
+@pytest.mark.parametrize("kernel", [(3, 3, 3), (2, 3, 3), (4, 1, 1), (1, 2, 5)], ids=str)
+def test_paddings_of_clips_compute_what_paddle_computes(called, kernel, padding):
+    paddle.seed(0)
+    layer, plain = (kind(5, 6, kernel, padding=padding) for kind in (Conv3D, nn.Conv3D))
+    paddle.nn.initializer.Normal()(layer.bias)
+    plain.set_state_dict(layer.state_dict())
+    x = np.random.default_rng(0).normal(size=(2, 5, 6, 9, 7)).astype("float32")
+    agree(values(layer, x), values(plain, x), "float32")
+    assert len(called) == 2
+
+
 @pytest.mark.parametrize(
     "options",
-    [{"kernel_size": (3, 3, 3), "padding": 1}, {"kernel_size": (3, 1, 1), "padding": (1, 0, 0), "stride": (2, 1, 1)}],
+    [{"groups": 3}, {"dilation": 2}, {"stride": (1, 1, 2)}, {"padding": [1, 0, 1, 1, 0, 0]},
+     {"padding": "VALID"}, {"padding_mode": "replicate"}, {"data_format": "NDHWC"}],
     ids=str,
-)
+)  # fmt: skip
 def test_other_convolutions_over_clips_are_paddles(called, options):
-    layer = Conv3D(3, 4, bias_attr=False, **options)
-    assert layer(paddle.randn([1, 3, 4, 5, 5])).shape[1] == 4
+    paddle.seed(0)
+    kinds = {"kernel_size": 3, "padding": 1, "bias_attr": False, **options}
+    layer, plain = (kind(6, 6, **kinds) for kind in (Conv3D, nn.Conv3D))
+    plain.weight.set_value(layer.weight)
+    x = paddle.randn([1, 6, 6, 6, 6])
+    np.testing.assert_array_equal(layer(x).numpy(), plain(x).numpy())
     assert called == []
 
 

@@ -1,11 +1,15 @@
-// Convolution of 3 x 3, stride 1 and padding 1, forward and backward, NCHW, by minimal filtering F(2 x 2, 3 x 3).
+// Convolution of 3 x 3, stride 1 and padding 1, forward and backward, NCTHW, by minimal filtering F(2 x 2, 3 x 3).
 //
 // Source: Lavin, Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, section 4.1. Tiles of 4 x 4
 // pixels, two apart, become 16 planes; in each plane the convolution is one matrix product over the channels, of 4
 // multiplications for a pixel instead of 9. Planes are kept for some rows of tiles at a time, which stay in the cache.
+//
+// A kernel of several frames, an odd number with half of them as padding, is one of images with so many times the
+// channels: channel c of frame f of the kernel is number c * frames + f.
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 
 #include "gemm.h"
 
@@ -19,7 +23,7 @@ int64_t distance_of(int64_t count) { return (count + 15) / 16 * 16 + 16; }
 // The tiles of all images, row after row.
 struct Tiles {
   explicit Tiles(const Convolution& g)
-      : height(g.height), width(g.width), down((g.height + 1) / 2), across((g.width + 1) / 2), rows(g.images * down) {}
+      : height(g.height), width(g.width), down((g.height + 1) / 2), across((g.width + 1) / 2), rows(g.images() * down) {}
 
   int64_t size() const { return height * width; }
 
@@ -108,10 +112,10 @@ class Strip {
  private:
   T* row(int64_t number) { return memory_.get() + number * row_; }
 
-  // A row of an image from column `at` on; a row of zeros where the image has none.
+  // A row of an image from column `at` on; a row of zeros where the image has none, or where there is no image.
   T* read(const T* image, int64_t y, int64_t number, int64_t at) {
     T* to = row(number);
-    const bool is_there = 0 <= y && y < t_.height;
+    const bool is_there = image && 0 <= y && y < t_.height;
     to[0] = T(0);
     if (is_there) {
       std::copy_n(image + y * t_.width, t_.width, to + at);
@@ -141,16 +145,18 @@ int64_t rows_at_a_time(const Tiles& tiles, int64_t channels) {
   return std::clamp<int64_t>(columns / tiles.across, 1, tiles.rows);
 }
 
-// Planes G w G^T of kernels [out][in][3][3], each [out][in]; `flipped`, those of the convolution that goes back: the
-// kernels turned by 180 degrees, each plane [in][out].
+// Planes G w G^T of kernels [out][in][frames][3][3], each [out][in * frames]; `flipped`, those of the convolution that
+// goes back: the kernels turned along all axes, each plane [in][out * frames].
 template <typename T>
 void planes_of_weights(const Convolution& g, const T* weights, bool flipped, T* planes) {
-  const int64_t distance = distance_of(g.in_channels * g.out_channels);
-  const int64_t rows = flipped ? g.in_channels : g.out_channels, columns = flipped ? g.out_channels : g.in_channels;
+  const int64_t frames = g.kernel_frames, distance = distance_of(g.in_channels * g.out_channels * frames);
+  const int64_t rows = flipped ? g.in_channels : g.out_channels;
+  const int64_t columns = (flipped ? g.out_channels : g.in_channels) * frames;
 #pragma omp parallel for
   for (int64_t row = 0; row < rows; ++row) {
     for (int64_t column = 0; column < columns; ++column) {
-      const T* w = weights + (flipped ? column * rows + row : row * columns + column) * 9;
+      const int64_t turned = (column / frames * rows + row) * frames + frames - 1 - column % frames;
+      const T* w = weights + (flipped ? turned : row * columns + column) * 9;
       T* to = planes + row * columns + column;
       T half[4][3];
       for (int x = 0; x < 3; ++x) {
@@ -171,10 +177,10 @@ void planes_of_weights(const Convolution& g, const T* weights, bool flipped, T* 
   }
 }
 
-// Kernels G^T u G, of planes u, each [out][in].
+// Kernels G^T u G, of planes u, each [out][in * frames].
 template <typename T>
 void weights_of_planes(const Convolution& g, const T* planes, T* weights) {
-  const int64_t pairs = g.in_channels * g.out_channels, distance = distance_of(pairs);
+  const int64_t pairs = g.in_channels * g.out_channels * g.kernel_frames, distance = distance_of(pairs);
 #pragma omp parallel for
   for (int64_t pair = 0; pair < pairs; ++pair) {
     const T* u = planes + pair;
@@ -196,10 +202,18 @@ void weights_of_planes(const Convolution& g, const T* planes, T* weights) {
   }
 }
 
-// Images [images][outs] of images [images][ins], by planes of kernels, each [outs][ins].
+// What one frame of the kernel sees of a channel, for an image of the output; null beyond the clip.
 template <typename T>
-void convolve(const Convolution& g, int64_t ins, int64_t outs, const T* in, const T* kernels, T* out) {
+const T* seen(const Convolution& g, const Tiles& tiles, const T* x, int64_t image, int64_t in) {
+  const int64_t place = g.in_place(image, in / g.kernel_frames, in % g.kernel_frames);
+  return place < 0 ? nullptr : x + place * tiles.size();
+}
+
+// The convolution of x by planes of kernels, each [out][in * frames].
+template <typename T>
+void convolve(const Convolution& g, const T* x, const T* kernels, T* out) {
   const Tiles tiles(g);
+  const int64_t ins = g.in_channels * g.kernel_frames, outs = g.out_channels;
   const int64_t step = rows_at_a_time<T>(tiles, ins + outs), most = step * tiles.across;
   const int64_t in_distance = distance_of(ins * most), out_distance = distance_of(outs * most);
   const int64_t kernel_distance = distance_of(ins * outs);
@@ -212,9 +226,8 @@ void convolve(const Convolution& g, int64_t ins, int64_t outs, const T* in, cons
 #pragma omp for
       for (int64_t c = 0; c < ins; ++c) {
         for (int64_t r = begin; r < begin + rows; ++r) {
-          const T* image = in + g.place(r / tiles.down, c, ins) * tiles.size();
           T* planes = inputs.get() + c * columns + (r - begin) * tiles.across;
-          strip.of_inputs(image, r % tiles.down, planes, in_distance);
+          strip.of_inputs(seen(g, tiles, x, r / tiles.down, c), r % tiles.down, planes, in_distance);
         }
       }
 #pragma omp for schedule(static, 1)
@@ -226,7 +239,7 @@ void convolve(const Convolution& g, int64_t ins, int64_t outs, const T* in, cons
       for (int64_t c = 0; c < outs; ++c) {
         for (int64_t r = begin; r < begin + rows; ++r) {
           const T* planes = products.get() + c * columns + (r - begin) * tiles.across;
-          strip.to_outputs(planes, out_distance, out + g.place(r / tiles.down, c, outs) * tiles.size(), r % tiles.down);
+          strip.to_outputs(planes, out_distance, out + g.out_place(r / tiles.down, c) * tiles.size(), r % tiles.down);
         }
       }
     }
@@ -236,7 +249,7 @@ void convolve(const Convolution& g, int64_t ins, int64_t outs, const T* in, cons
 template <typename T>
 void weights_grad(const Convolution& g, const T* x, const T* grad, T* weights) {
   const Tiles tiles(g);
-  const int64_t ins = g.in_channels, outs = g.out_channels;
+  const int64_t ins = g.in_channels * g.kernel_frames, outs = g.out_channels;
   const int64_t step = rows_at_a_time<T>(tiles, ins + outs), most = step * tiles.across;
   const int64_t in_distance = distance_of(ins * most), grad_distance = distance_of(outs * most);
   const int64_t sum_distance = distance_of(ins * outs);
@@ -252,10 +265,9 @@ void weights_grad(const Convolution& g, const T* x, const T* grad, T* weights) {
         for (int64_t r = begin; r < begin + rows; ++r) {
           const int64_t n = r / tiles.down, at = (r - begin) * tiles.across, o = c - ins;
           if (c < ins) {
-            strip.of_inputs(x + g.place(n, c, ins) * tiles.size(), r % tiles.down, inputs.get() + c * columns + at,
-                            in_distance);
+            strip.of_inputs(seen(g, tiles, x, n, c), r % tiles.down, inputs.get() + c * columns + at, in_distance);
           } else {
-            strip.of_grads(grad + g.place(n, o, outs) * tiles.size(), r % tiles.down, grads.get() + o * columns + at,
+            strip.of_grads(grad + g.out_place(n, o) * tiles.size(), r % tiles.down, grads.get() + o * columns + at,
                            grad_distance);
           }
         }
@@ -271,29 +283,27 @@ void weights_grad(const Convolution& g, const T* x, const T* grad, T* weights) {
 }
 
 template <typename T>
-void forward(const Convolution& g, const T* x, const T* weights, T* out) {
-  const Memory<T> kernels = memory_of<T>(kPlanes * distance_of(g.in_channels * g.out_channels));
-  planes_of_weights(g, weights, false, kernels.get());
-  convolve(g, g.in_channels, g.out_channels, x, kernels.get(), out);
+void convolve_by(const Convolution& g, const T* weights, bool flipped, const T* x, T* out) {
+  const Memory<T> kernels = memory_of<T>(kPlanes * distance_of(g.in_channels * g.out_channels * g.kernel_frames));
+  planes_of_weights(g, weights, flipped, kernels.get());
+  Convolution there = g;
+  if (flipped) std::swap(there.in_channels, there.out_channels);
+  convolve(there, x, kernels.get(), out);
 }
 
 template <typename T>
 void backward(const Convolution& g, const T* x, const T* weights, const T* grad, T* x_grad, T* weights_grad_) {
-  if (x_grad) {
-    const Memory<T> kernels = memory_of<T>(kPlanes * distance_of(g.in_channels * g.out_channels));
-    planes_of_weights(g, weights, true, kernels.get());
-    convolve(g, g.out_channels, g.in_channels, grad, kernels.get(), x_grad);
-  }
+  if (x_grad) convolve_by(g, weights, true, grad, x_grad);
   if (weights_grad_) weights_grad(g, x, grad, weights_grad_);
 }
 
 }  // namespace
 
 #define DEFINE(T)                                                                                             \
-  extern "C" void conv2d_winograd_##T(const Convolution* g, const T* x, const T* weights, T* out) {           \
-    forward(*g, x, weights, out);                                                                             \
+  extern "C" void conv_winograd_##T(const Convolution* g, const T* x, const T* weights, T* out) {           \
+    convolve_by(*g, weights, false, x, out);                                                                      \
   }                                                                                                           \
-  extern "C" void conv2d_winograd_grad_##T(const Convolution* g, const T* x, const T* weights, const T* grad, \
+  extern "C" void conv_winograd_grad_##T(const Convolution* g, const T* x, const T* weights, const T* grad, \
                                            T* x_grad, T* weights_grad) {                                      \
     backward(*g, x, weights, grad, x_grad, weights_grad);                                                     \
   }
