@@ -48,8 +48,8 @@ def main(argv: list[str] | None = None) -> None:
     dataset = VideoDataset(unlabeled(paths), recipe, cli.VIEWS[args.views], limits=cli.limits_of(args))
     num_views, *clip_shape = dataset.sample_shape
     kept = "" if args.no_cache else recipe.to_json()
-    settings = Settings(args.precision, args.threads, tune=not args.no_tune)
-    model, _ = compiled(loaded.model, clip_shape, num_views * len(dataset), args.engine, settings, kept)
+    settings, before = Settings(args.precision, args.threads, tune=not args.no_tune), recipe.network.family.engines
+    model, _ = compiled(loaded.model, clip_shape, num_views * len(dataset), args.engine, settings, kept, before)
     for index, path in enumerate(paths):
         scores = task.scores(run_of(model), dataset.views(index)[None], recipe, args.views_per_pass)[0]
         if len(paths) > 1:

@@ -66,8 +66,8 @@ def main(argv: list[str] | None = None) -> None:
     started = time.perf_counter()
     num_views, *clip_shape = dataset.sample_shape
     kept = "" if args.no_cache else recipe.to_json()
-    settings = Settings(args.precision, args.threads, tune=not args.no_tune)
-    model, engine = compiled(loaded.model, clip_shape, num_views * len(dataset), args.engine, settings, kept)
+    settings, before = Settings(args.precision, args.threads, tune=not args.no_tune), recipe.network.family.engines
+    model, engine = compiled(loaded.model, clip_shape, num_views * len(dataset), args.engine, settings, kept, before)
     with ClipLoader(dataset, 1, num_workers=args.num_workers) as loader:
         meter = evaluation.evaluate(model, loader, task, args.views_per_pass)
     seconds = time.perf_counter() - started

@@ -121,18 +121,19 @@ def train(args: argparse.Namespace, directory: Path, recipe: Recipe, notes: list
         trainer = Trainer(
             recipe, model, train_loader, val_loader, directory, args.log_iters, args.checkpoint_iters,
             provenance, processes, args.to_static, args.max_iters,
-            evaluator(args),
+            evaluator(args, recipe),
         )  # fmt: skip
         plan = training_plan(recipe, model, train_loader, val_loader, notes, processes)
         return trainer.fit(plan, resume=args.resume)
 
 
-def evaluator(args: argparse.Namespace) -> Callable[..., tuple[nn.Layer, str]]:
+def evaluator(args: argparse.Namespace, recipe: Recipe) -> Callable[..., tuple[nn.Layer, str]]:
     """What evaluates the network after each epoch: an engine, where that pays."""
     from deploy.compiled import compiled
     from deploy.interface import Settings
 
-    return functools.partial(compiled, settings=Settings(threads=args.threads, tune=not args.no_tune))
+    settings = Settings(threads=args.threads, tune=not args.no_tune)
+    return functools.partial(compiled, settings=settings, before=recipe.network.family.engines)
 
 
 def run_directory_and_recipe(args: argparse.Namespace) -> tuple[Path, Recipe]:

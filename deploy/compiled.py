@@ -99,6 +99,7 @@ def compiled(
     engine: str = "auto",
     settings: Settings | None = None,
     recipe: str = "",
+    before: Sequence[str] = (),
 ) -> tuple[nn.Layer, str]:
     """The model as it is, or in an engine, and the name of what computes.
 
@@ -110,6 +111,7 @@ def compiled(
             would be made for a few views only and not be kept.
         settings: How an engine computes; the GPU is the one that Paddle uses here.
         recipe: Of the model, as JSON; with it the graph is kept in the user's cache, or found there.
+        before: Engines to try before the others, for `auto`.
 
     Raises:
         EngineError: The engine is asked for by name and is not installed, or cannot run this model here.
@@ -117,7 +119,7 @@ def compiled(
     settings = settings or Settings()
     is_cpu = paddle.get_device() == "cpu"
     pays = is_cpu and settings.tune and (bool(recipe) or num_views >= MANY_VIEWS)
-    chosen = default_engine(settings) if pays else "paddle" if settings.precision != "fp32" else None
+    chosen = default_engine(settings, before=before) if pays else "paddle" if settings.precision != "fp32" else None
     name = (chosen or "dygraph") if engine == "auto" else engine
     if name == "dygraph":
         if (precision := settings.precision) != "fp32":

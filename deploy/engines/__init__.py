@@ -12,7 +12,7 @@ import importlib.metadata
 import io
 import os
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,7 +25,8 @@ from runtime import command, telemetry
 from runtime.errors import UserError, last_line
 
 # --engine -> what it can do. Where none is asked for, the first one that is installed and can is taken: the one whose
-# first prediction comes first, loading included, and whose later ones are within a tenth of the fastest.
+# first prediction comes first, loading included, and whose later ones are within a tenth of the fastest; for families
+# where it is another one, `configs.networks` says so.
 ENGINES: dict[str, EngineKind] = {
     "onnxruntime": onnxruntime.ENGINE,
     "openvino": openvino.ENGINE,
@@ -40,15 +41,17 @@ def readers(form: str) -> list[str]:
     return [name for name, kind in ENGINES.items() if form in kind.formats]
 
 
-def default_engine(settings: Settings, formats: Collection[str] = ()) -> str | None:
+def default_engine(settings: Settings, formats: Collection[str] = (), before: Sequence[str] = ()) -> str | None:
     """The first of the engines that are installed and can do what is asked.
 
     Args:
         settings: What is asked.
         formats: Those that there is a graph in; without any, those that can be written here.
+        before: Engines to try before the others.
     """
     there = set(formats) or {name for name, form in FORMATS.items() if not form.lack}
-    for name, kind in ENGINES.items():
+    for name in dict.fromkeys((*before, *ENGINES)):
+        kind = ENGINES[name]
         if kind.is_installed and there & set(kind.formats[: None if formats else 1]) and not _refusal(name, settings):
             return name
     return None
@@ -87,7 +90,8 @@ def open_engine(name: str | None, model_dir: str | Path, precision: str | None =
     there = formats_in(artifact.directory)
     if name is None:
         readable = (kind for kind in ENGINES if set(there) & set(ENGINES[kind].formats))
-        name = default_engine(asked, there) or next(readable, next(iter(ENGINES)))
+        before = artifact.recipe.network.family.engines
+        name = default_engine(asked, there, before) or next(readable, next(iter(ENGINES)))
     check_settings(name, asked)
     _check_precision(artifact, asked.precision)
     kind = ENGINES[name]

@@ -89,6 +89,19 @@ def test_auto_takes_an_engine_where_it_pays(more, videos, chosen, checkpoint):
     assert name == ((more or ("", default_engine(Settings())))[1] if chosen else "dygraph")
 
 
+@pytest.mark.parametrize(("model", "first"), [("tsm_tiny", "onnxruntime"), ("x3d_tiny", "openvino")])
+def test_auto_takes_the_engine_that_is_fastest_for_the_family(model, first, make_checkpoint):
+    for package in ("paddle2onnx", "onnxruntime", "openvino"):
+        pytest.importorskip(package)
+    weights = make_checkpoint("demo_tsm", model=model, test_size=32)
+    args = flags(weights)
+    loaded = load_pretrained(args.pretrained, cli.asked(args))
+    before = loaded.recipe.network.family.engines
+    shape = (loaded.recipe.clip.num_frames, 3, 32, 32)
+    _, name = compiled(loaded.model, shape, MANY_VIEWS, "auto", Settings(threads=1), before=before)
+    assert name == first
+
+
 @pytest.fixture
 def empty_cache(monkeypatch, tmp_path):
     """A cache with nothing in it."""
