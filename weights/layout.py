@@ -90,7 +90,7 @@ class Layout:
         protocol: Fields of its authors' way to sample and test.
         network_in_name, protocol_in_name: Patterns of file names, whose named groups are fields of the one and of the
             other kind.
-        protocol_of: Path of a file -> what else it says of the way to sample and test.
+        network_of, protocol_of: Path of a file -> what else it says of the network, and of the way to sample and test.
         options: Fields that the tensors show -> those of them that may be believed.
         follows: Fields of a recipe -> fields of the network that the source's code derives from them.
         built_in: Fields of a recipe -> fields that the source's code leaves no choice of, beyond epsilon and padding.
@@ -115,6 +115,7 @@ class Layout:
     protocol: Fields = field(default_factory=dict)
     network_in_name: tuple[str, ...] = ()
     protocol_in_name: tuple[str, ...] = ()
+    network_of: Callable[[str], Fields] = lambda _: {}
     protocol_of: Callable[[str], Fields] = lambda _: {}
     options: Callable[[Fields], Fields] = dict
     follows: Callable[[Fields], Fields] = lambda _: {}

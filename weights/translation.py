@@ -58,7 +58,8 @@ class Translation:
     def options_of(self, shown: Mapping[str, Any]) -> dict[str, Any]:
         """Options without which the weights are not the network that they were; the tensors show those of `shown`."""
         layout = LAYOUTS[self.layout]
-        return {**layout.network, **layout.options(shown), **self._named_fields(layout.network_in_name)}
+        named = {**self._named_fields(layout.network_in_name), **layout.network_of(self.origin)}
+        return {**layout.network, **layout.options(shown), **named}
 
     @property
     def protocol(self) -> dict[str, Any]:

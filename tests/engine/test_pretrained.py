@@ -96,6 +96,9 @@ def test_what_the_tsm_authors_write_into_names(tmp_path, name, fields):
         ("mmaction2", "tsm_8xb16-1x1x8-50e_256x256.pth", (1, 1, 8)),
         ("mmaction2", "tsm_3x224x224.pth", None),
         ("mmaction2", "tsm_0x0x0.pth", None),
+        ("mmaction2", "i3d_imagenet-pretrained-r50_8xb8-32x2x1-100e_kinetics400-rgb.pth", (32, 2, 1)),
+        ("mmaction2", "slowfast_r50_8xb8-8x8x1-256e_kinetics400-rgb.pth", (32, 2, 1)),
+        ("mmaction2", "slowfast_r50_4x16x1_256e_kinetics400_rgb_20200704-bcde7ed7.pth", (32, 2, 1)),
     ],
 )
 def test_clips_in_names_are_not_sizes_of_images(layout, name, found):
@@ -106,6 +109,40 @@ def test_clips_in_names_are_not_sizes_of_images(layout, name, found):
     if layout == "mvfnet":
         expected.pop("num_segments", None)
     assert {field: protocol[field] for field in fields if field in protocol} == expected
+
+
+@pytest.mark.parametrize(
+    ("layout", "name", "found"),
+    [
+        ("mmaction2", "slowfast_r50_4x16x1_256e_kinetics400_rgb_20200704-bcde7ed7.pth", (32, 2, 8)),
+        ("mmaction2", "slowfast_r101_8xb8-8x8x1-256e_kinetics400-rgb_2022.pth", (32, 2, 4)),
+        ("pyslowfast", "SLOWFAST_4x16_R50.pyth", (32, 2, 8)),
+        ("pytorchvideo", "SLOWFAST_8x8_R50.pyth", (32, 2, 4)),
+        ("pytorchvideo", "kinetics/SLOWFAST_16x8_R101_50_50/model.pyth", (64, 2, 4)),
+        ("paddlevideo", "SlowFast_8x8.pdparams", (32, 2, 4)),
+        ("pyslowfast", "SLOWFAST_32x2_R101_50_50.pkl", None),  # of AVA: frames of the fast pathway
+        ("pyslowfast", "X3D_M.pyth", None),
+    ],
+)
+def test_names_of_slowfast_say_the_slow_frames(layout, name, found):
+    net = model("slowfast_tiny")
+    translation = translate(to_layout(arrays_of(net), layout), name, layout)
+    said = {**translation.protocol, **translation.options_of({})}
+    fields = ("clip_len", "frame_interval", "slowfast_alpha")
+    expected = dict(zip(fields, found, strict=True)) if found else {"slowfast_alpha": None}
+    assert {field: said.get(field) for field in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("layout", "places"), [("pyslowfast", "probabilities"), ("pytorchvideo", "logits"), ("mmaction2", "all")]
+)
+def test_networks_over_clips_are_tested_as_their_authors_test_them(tmp_path, layout, places):
+    path = save_as(tmp_path / "SLOWFAST_8x8_R50.pth", model("slowfast_tiny"), layout)
+    recipe = load(flags(path)).recipe
+    assert recipe.network.places == places
+    assert recipe.clip.sampling == ("mmaction1" if layout == "mmaction2" else "pyslowfast")
+    assert (recipe.clip.num_frames, recipe.clip.frame_interval, recipe.network.alpha) == (32, 2, 4)
+    assert recipe.pixels.mean[0] == pytest.approx(123.675 if layout == "mmaction2" else 114.75)
 
 
 def test_a_file_that_hides_its_shifts_asks_for_the_model(tmp_path):

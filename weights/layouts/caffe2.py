@@ -92,4 +92,8 @@ LAYOUT = Layout(
     key="blobs",
     left_out={r".+_momentum": "a slot of the optimizer", "lr|model_iter": "a state of the training"},
     network=pyslowfast.LAYOUT.network,
+    protocol=pyslowfast.LAYOUT.protocol,
+    network_of=pyslowfast.LAYOUT.network_of,
+    protocol_in_name=pyslowfast.LAYOUT.protocol_in_name,
+    protocol_of=pyslowfast.LAYOUT.protocol_of,
 )

@@ -5,7 +5,16 @@ resnet3d.py, resnet3d_slowfast.py, resnet2plus1d.py, x3d.py, c3d.py; models/head
 from __future__ import annotations
 
 from weights.layout import TORCH, Layout
-from weights.quirks import COUNT, END, START, dense_in_name, like_a_resnet, shifts
+from weights.quirks import (
+    COUNT,
+    END,
+    START,
+    dense_in_name,
+    like_a_resnet,
+    shifts,
+    slowfast_alpha,
+    slowfast_clip,
+)  # fmt: skip
 from weights.tables import Names, Table, head, layer, mobilenet
 
 
@@ -91,7 +100,8 @@ LAYOUT = Layout(
     protocol_in_name=(
         rf"{START}(?P<clip_len>{COUNT})x(?P<frame_interval>{COUNT})x(?P<num_segments>{COUNT}){END}",
     ),
-    protocol_of=dense_in_name,
+    network_of=slowfast_alpha,
+    protocol_of=lambda origin: {**dense_in_name(origin), **slowfast_clip(origin)},
     built_in=shifts("mit"),
     refuses_file=like_a_resnet,
 )  # fmt: skip

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from itertools import chain
+from pathlib import Path
 
 from weights.layout import PADDLE, Fields, Layout
 from weights.layouts import pyslowfast
-from weights.quirks import is_shifted, like_a_resnet
+from weights.quirks import PYSLOWFAST, is_shifted, like_a_resnet, slowfast_alpha, slowfast_clip
 from weights.tables import Names, Rule, Table, head, layer
 
 
@@ -54,11 +55,18 @@ def _refuses(fields: Fields) -> str:
     return "shifts in every block of ResNet-101, ours in every second" if fields["model"] == "tsm_r101" else ""
 
 
+def _protocol_of(origin: str) -> Fields:
+    """Its SlowFast is tested as PySlowFast's."""
+    return {**PYSLOWFAST, **slowfast_clip(origin)} if "slowfast" in Path(origin).name.lower() else {}
+
+
 LAYOUT = Layout(
     PADDLE,
     (_resnet((3, 4, 6, 3)), _resnet((3, 4, 23, 3)), _slowfast()),
     network={"shift_direction": "paddle", **pyslowfast.LAYOUT.network},
     protocol={"sampling": "mit"},
+    protocol_of=_protocol_of,
+    network_of=slowfast_alpha,
     hides=True,
     follows=_follows,
     built_in=_built_in,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from weights.layout import Layout, torch_with_pointwise
+from weights.quirks import CLIP_IN_NAME, PYSLOWFAST, slowfast_alpha, slowfast_clip
 from weights.tables import Names, Table, bottlenecks3d, head, layer
 
 _LETTERS = {"conv1": "a", "conv2": "b", "conv3": "c"}
@@ -54,4 +55,8 @@ LAYOUT = Layout(
     ((_HEAD, *_pathway("backbone.", 0)), SLOWFAST, _X3D),
     key="model_state",
     network={"i3d_stem_stride": 1, "slow_frames": "linspace", "joined_order": "slow_fast"},
+    protocol=PYSLOWFAST,
+    network_of=slowfast_alpha,
+    protocol_in_name=(CLIP_IN_NAME,),
+    protocol_of=slowfast_clip,
 )
