@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> None:
     seconds = time.perf_counter() - started
     metrics = meter.summary()
     summary = {**metrics, "view": view, "seconds": round(seconds, 1), "weights": Path(args.pretrained).name}
-    summary |= {"engine": engine, "precision": args.precision}
+    summary |= {"engine": "dygraph" if getattr(model, "failed", False) else engine, "precision": args.precision}
     command.say(*task.metric_lines(metrics), *task.result_lines(metrics))
     files = meter.write(directory, names, summary)
     command.say(f"report in {directory}: {', '.join(files)}")

@@ -27,7 +27,7 @@ REAL = {"frames": 16, "size": 224, "batch": 1}
 REDUCED = {"frames": 0, "size": 0, "batch": 2}  # 0: of the family's small clip
 REFERENCES = (
     "mmaction2", "mit-tsm:PATH", "mvfnet:PATH", "torchvision", "timm", "pytorchvideo", "pyslowfast:PATH",
-    "pytorch-i3d:PATH", "efficient-3dcnns:PATH",
+    "pytorch-i3d:PATH", "efficient-3dcnns:PATH", "3d-resnets:PATH",
 )  # fmt: skip
 STEPS = (*STAGES, "data")  # the data have no model in them
 
@@ -66,7 +66,7 @@ def compare(argv: Sequence[str]) -> int:
     )
     _add_run_flags(parser)
     parser.add_argument("--steps", type=_names, help=f"of {','.join(STEPS)} (default: all)")
-    parser.add_argument("--table", metavar="FILE", help="put the results into the table between the marks in this file")
+    parser.add_argument("--table", metavar="FILE", help="put the results into the table in this file, beside others")
     args = parser.parse_args(argv)
     args.steps = args.steps or [step for step in STEPS if not (args.reference and step == "data")]
     unknown = [step for step in args.steps if step not in STEPS]
@@ -74,14 +74,10 @@ def compare(argv: Sequence[str]) -> int:
         raise IncomparableError(f"--steps must be among {', '.join(STEPS)}, got {', '.join(unknown)}")
     everything = () if args.reference else CERTIFIED
     reports = _reports(args, everything if args.all else (args.model,))
-    if args.table and args.reference:
-        from alignment.upstream.table import update_table
+    if args.table:
+        from alignment.reports.markdown import OWN, THIRD_PARTY, update_table
 
-        update_table(args.table, reports)
-    elif args.table:
-        from alignment.reports.markdown import write_table
-
-        write_table(args.table, reports, " ".join(["python -m alignment", *argv]))
+        update_table(args.table, reports, THIRD_PARTY if args.reference else OWN)
     return _verdict(reports)
 
 

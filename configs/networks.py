@@ -257,6 +257,10 @@ class R3D(ClipNetwork):
 
     model: str = option("r3d_r18", MODEL_HELP)
 
+    r3d_pooled_stem: bool = option(
+        False, "R3D: a stem over 7 frames and a pooling behind it, as 3D-ResNets-PyTorch has", of_weights=True
+    )
+
 
 @dataclass(frozen=True)
 class MC3(ClipNetwork):
@@ -376,7 +380,7 @@ FAMILIES: dict[str, Family] = {
             "slowfast", SlowFast, "models.slowfast", ("r50", "r101", "r101_50_50", "tiny"), tensors=_SLOWFAST_TENSORS
         ),
         _clip_family("r2plus1d", R2Plus1D, "models.r2plus1d", ("r18", "r34"), own=True, tensors=_R2PLUS1D_TENSORS),
-        _clip_family("r3d", R3D, "models.r3d", ("r18",)),
+        _clip_family("r3d", R3D, "models.r3d", ("r18", "r34", "r50")),
         _clip_family("mc3", MC3, "models.mc3", ("r18",)),
         _clip_family("x3d", X3D, "models.x3d", ("m", "xs", "s", "l", "tiny"), own=True, tensors=_X3D_TENSORS),
         Family(

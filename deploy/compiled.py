@@ -45,22 +45,32 @@ class CompiledRecognizer(nn.Layer):
         engine: Runs the graph of it.
         parts: What decides whether the engine computes this graph right here; with them it is asked once, for the first
             clip that ever comes, and without them once in each process.
+        may_refuse: Whether an engine that computes something else ends the run; else the model goes on by itself.
     """
 
-    def __init__(self, model: nn.Layer, engine: Engine, parts: Parts = ()) -> None:
+    def __init__(self, model: nn.Layer, engine: Engine, parts: Parts = (), may_refuse: bool = True) -> None:
         super().__init__()
         self.model = model
         self.engine = engine
         self.parts = parts
-        self.checked = False
+        self.may_refuse = may_refuse
+        self.checked = self.failed = False
 
     def forward(self, clips: paddle.Tensor) -> paddle.Tensor:
-        """Logits; raises EngineError if those of the very first clip are not the model's."""
-        logits = self.engine(clips.numpy())
+        """Logits; raises EngineError if those of the very first clip are not the model's, and it may."""
         if not self.checked:
-            say(f"note: {self._certified(lambda: self._note(logits[:1], self.model(clips[:1]).numpy()))}", error=True)
-            self.checked = True
-        return paddle.to_tensor(logits)
+            self._check(clips[:1])
+        return self.model(clips) if self.failed else paddle.to_tensor(self.engine(clips.numpy()))
+
+    def _check(self, clip: paddle.Tensor) -> None:
+        try:
+            note = self._certified(lambda: self._note(self.engine(clip.numpy()), self.model(clip).numpy()))
+        except EngineError as error:
+            if self.may_refuse:
+                raise
+            note, self.failed = f"computed in dygraph, as {error}", True
+        say(f"note: {note}", error=True)
+        self.checked = True
 
     def _certified(self, note: Callable[[], str]) -> str:
         """The note on how the logits of a clip agree, from the cache if it is there."""
@@ -126,7 +136,9 @@ def compiled(
             raise EngineError(f"--precision {precision} is an engine's: {with_precision(precision)}")
         return model, name
     try:
-        return _recognizer(model, Signature.of_clips(clip_shape), name, settings, recipe), name
+        recognizer = _recognizer(model, Signature.of_clips(clip_shape), name, settings, recipe)
+        recognizer.may_refuse = engine != "auto" or settings.precision != "fp32"
+        return recognizer, name
     except (ArtifactError, EngineError) as error:
         if engine != "auto" or settings.precision != "fp32":
             raise

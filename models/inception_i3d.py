@@ -15,8 +15,9 @@ from paddle import nn
 from configs.networks import InceptionI3D
 from models.implementation import Arrays, Implementation, Recognition
 from models.kernels.batch_norm import BatchNorm3D, norm_relu
-from models.kernels.conv import Conv3D
+from models.kernels.conv import Conv3D, same_padding
 from models.recognizer3d import Classifier, Recognizer3D
+from models.resnet3d import Triple
 
 # name -> channels of the four branches: 1x1x1; 1x1x1 and 3x3x3; the same; behind a pooling 1x1x1
 MIXED = {
@@ -69,6 +70,18 @@ class Unit3D(nn.Layer):
         return norm_relu(self.bn, self.conv3d(x))
 
 
+def max_pool(x: paddle.Tensor, kernel: Triple, stride: Triple) -> paddle.Tensor:
+    """A pooling with `SAME` padding of what comes from a ReLU, so that zeros around it change nothing.
+
+    They stand there by themselves where the kernel is larger than a side: paddle2onnx 2.1.0 would make it as small.
+    """
+    if min(x.shape[2:]) >= max(kernel):
+        return F.max_pool3d(x, kernel, stride=stride, padding="SAME")
+    frames, rows, columns = same_padding(x.shape[2:], kernel, stride)
+    x = F.pad(x, [*columns, *rows, *frames], data_format="NCDHW")
+    return F.max_pool3d(x, kernel, stride=stride)
+
+
 class Mixed(nn.Layer):
     """Four branches, whose channels are joined.
 
@@ -96,7 +109,7 @@ class Mixed(nn.Layer):
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Maps [N, C, T, H, W] to [N, out_channels, T, H, W]."""
-        pooled = F.max_pool3d(x, 3, stride=1, padding="SAME")
+        pooled = max_pool(x, (3, 3, 3), (1, 1, 1))
         branches = self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(pooled)
         return paddle.concat(branches, axis=1)
 
@@ -127,7 +140,7 @@ class InceptionI3DBackbone(nn.Layer):
         for name in ("Conv3d_1a_7x7", "Conv3d_2b_1x1", "Conv3d_2c_3x3", *MIXED):
             if name in POOLS:
                 kernel, stride = POOLS[name]
-                x = F.max_pool3d(x, kernel, stride=stride, padding="SAME")
+                x = max_pool(x, kernel, stride)
             x = getattr(self, name)(x)
         return x
 

@@ -16,7 +16,7 @@ STAGES = (plain(3, (1, 1, 1)), plain(1, (1, 2, 2)), plain(1, (1, 2, 2)), plain(1
 
 def build(network: MC3, num_classes: int, num_frames: int) -> Recognizer3D:
     """The network of the options."""
-    backbone = VideoResNet(plain_stem(), DEPTHS[network.variant], STAGES, False, network.norm_eps)
+    backbone = VideoResNet(plain_stem(), DEPTHS[network.variant], STAGES, 0, network.norm_eps)
     return with_clip_head(backbone, network, num_classes)
 
 

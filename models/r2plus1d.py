@@ -81,7 +81,7 @@ def build(network: R2Plus1D, num_classes: int, num_frames: int) -> Recognizer3D:
     middle = STEM_MIDDLE if of_torchvision else middle_channels(3, WIDTH, STEM_KERNEL[1])
     stem = Conv2Plus1D(3, middle, WIDTH, STEM_KERNEL, STEM_STRIDE)
     stages = [(_of_torchvision if of_torchvision else _of_mmaction2)(stride) for stride in STRIDES]
-    backbone = VideoResNet(stem, DEPTHS[network.variant], stages, not of_torchvision, network.norm_eps)
+    backbone = VideoResNet(stem, DEPTHS[network.variant], stages, 0 if of_torchvision else 1, network.norm_eps)
     return with_clip_head(backbone, network, num_classes)
 
 

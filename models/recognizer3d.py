@@ -39,6 +39,15 @@ class Recognizer3D(Recognizer):
         return self.cls_head(self.backbone(clips.transpose([0, 2, 1, 3, 4])))
 
 
+def mean_over_places(x: paddle.Tensor) -> paddle.Tensor:
+    """The mean of each channel: [N, C, T, H, W] to [N, C].
+
+    One axis after the other: Paddle on CPU adds up one number after the other, so that the mean of 20,000 is off by
+    4e-6, and faster so, too.
+    """
+    return x.mean(axis=4).mean(axis=3).mean(axis=2)
+
+
 class Classifier(nn.Layer):
     """Dropout and a linear layer.
 
@@ -87,7 +96,7 @@ class ClipHead(Classifier):
         """Maps features [N, C, t, h, w], or those of several pathways, whose channels are joined, to logits [N, K]."""
         pathways = self.pathways(features)
         if self.places == "all":
-            pooled = [x.flatten(2).mean(axis=2) for x in pathways]  # [N, C]
+            pooled = [mean_over_places(x) for x in pathways]  # [N, C]
             return self.classify(pooled[0] if len(pooled) == 1 else paddle.concat(pooled, axis=1))
         windows = [self._windows(x) for x in pathways]  # [N, P, C]
         logits = self.classify(windows[0] if len(windows) == 1 else paddle.concat(windows, axis=2))  # [N, P, K]

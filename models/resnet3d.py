@@ -56,31 +56,31 @@ class Bottleneck3D(nn.Layer):
     Args:
         in_channels: C.
         width: Channels inside.
-        stride: Of rows and columns.
+        stride: Of the second convolution and the shortcut.
         frames: Frames that the first and the second convolution reach over.
         norm_eps: Epsilon of its norms.
         zero_init: Begin as the identity: the last norm's weight is 0.
     """
 
     def __init__(
-        self, in_channels: int, width: int, stride: int, frames: tuple[int, int], norm_eps: float, zero_init: bool
+        self, in_channels: int, width: int, stride: Triple, frames: tuple[int, int], norm_eps: float, zero_init: bool
     ) -> None:
         super().__init__()
-        out_channels, strides = EXPANSION * width, (1, stride, stride)
+        out_channels = EXPANSION * width
         self.conv1 = conv3d(in_channels, width, (frames[0], 1, 1))
         self.bn1 = BatchNorm3D(width, epsilon=norm_eps)
-        self.conv2 = conv3d(width, width, (frames[1], 3, 3), strides)
+        self.conv2 = conv3d(width, width, (frames[1], 3, 3), stride)
         self.bn2 = BatchNorm3D(width, epsilon=norm_eps)
         self.conv3 = conv3d(width, out_channels, (1, 1, 1))
         zero = paddle.ParamAttr(initializer=nn.initializer.Constant(0.0)) if zero_init else None
         self.bn3 = BatchNorm3D(out_channels, epsilon=norm_eps, weight_attr=zero)
         self.downsample = None
-        if stride > 1 or in_channels != out_channels:
-            projection = conv3d(in_channels, out_channels, (1, 1, 1), strides)
+        if stride != (1, 1, 1) or in_channels != out_channels:
+            projection = conv3d(in_channels, out_channels, (1, 1, 1), stride)
             self.downsample = nn.Sequential(projection, BatchNorm3D(out_channels, epsilon=norm_eps))
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """Maps [N, C, T, H, W] to [N, 4 * width, T, H / stride, W / stride]."""
+        """Maps [N, C, T, H, W] to [N, 4 * width, T', H', W'], divided by the stride."""
         identity = x if self.downsample is None else self.downsample(x)
         y = norm_relu(self.bn1, self.conv1(x))
         y = norm_relu(self.bn2, self.conv2(y))
@@ -134,8 +134,8 @@ class ResNet3D(nn.Layer):
         for i, (depth, stride, frames) in enumerate(zip(DEPTHS[variant], STRIDES, temporal.stages, strict=True)):
             blocks, channels = [], self.widths[-1] + joined[i]
             for j in range(depth):
-                reach = frames[j % len(frames)]
-                blocks.append(Bottleneck3D(channels, width << i, stride if j == 0 else 1, reach, norm_eps, zero_init))
+                strides, reach = (1, stride, stride) if j == 0 else (1, 1, 1), frames[j % len(frames)]
+                blocks.append(Bottleneck3D(channels, width << i, strides, reach, norm_eps, zero_init))
                 channels = EXPANSION * (width << i)
             setattr(self, f"layer{i + 1}", nn.Sequential(*blocks))
             self.widths.append(channels)

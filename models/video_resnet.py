@@ -1,4 +1,4 @@
-"""What ResNets of basic blocks over clips share: R3D, MC3 and R(2+1)D, each of which says how its blocks convolve.
+"""What R3D, MC3 and R(2+1)D share, each of which says how its blocks convolve.
 
 Source: Tran et al., "A Closer Look at Spatiotemporal Convolutions for Action Recognition", CVPR 2018, table 1;
 torchvision's `models/video/resnet.py`.
@@ -18,7 +18,8 @@ from models.implementation import Arrays
 from models.kernels.batch_norm import BatchNorm3D, norm_add_relu, norm_relu
 from models.resnet3d import Triple, conv3d
 
-DEPTHS = {"r18": (2, 2, 2, 2), "r34": (3, 4, 6, 3)}
+DEPTHS = {"r18": (2, 2, 2, 2), "r34": (3, 4, 6, 3), "r50": (3, 4, 6, 3)}
+BASIC = ("r18", "r34")  # the others have bottlenecks
 WIDTH = 64
 
 
@@ -94,12 +95,22 @@ class VideoResNet(nn.Layer):
         stem: Convolution of 3 channels to 64.
         depths: Blocks of each stage.
         stages: The convolutions of each stage.
-        pool: Whether a pooling over space stands behind the stem.
+        pool: Frames of the pooling behind the stem, which halves them if they are more than 1, and rows and columns;
+            0 without one.
         norm_eps: Epsilon of the norms.
+        block: (C, width, stride, convolutions, epsilon) -> a block, of `expansion` times as many channels.
+        expansion: See there.
     """
 
     def __init__(
-        self, stem: nn.Layer, depths: Sequence[int], stages: Sequence[Convs], pool: bool, norm_eps: float
+        self,
+        stem: nn.Layer,
+        depths: Sequence[int],
+        stages: Sequence[Convs],
+        pool: int,
+        norm_eps: float,
+        block: Callable[[int, int, Triple, Convs, float], nn.Layer] = BasicBlock3D,
+        expansion: int = 1,
     ) -> None:
         super().__init__()
         self.conv1 = stem
@@ -110,16 +121,17 @@ class VideoResNet(nn.Layer):
             width, blocks = WIDTH << i, []
             for j in range(depth):
                 stride = made.stride if j == 0 else (1, 1, 1)
-                blocks.append(BasicBlock3D(channels, width, stride, made, norm_eps))
-                channels = width
+                blocks.append(block(channels, width, stride, made, norm_eps))
+                channels = expansion * width
             setattr(self, f"layer{i + 1}", nn.Sequential(*blocks))
         self.out_channels = channels
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """Maps [N, 3, T, H, W] to features [N, 512, t, h, w]."""
+        """Maps [N, 3, T, H, W] to features [N, expansion * 512, t, h, w]."""
         x = norm_relu(self.bn1, self.conv1(x))
         if self.pool:
-            x = F.max_pool3d(x, (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
+            stride, padding = (min(self.pool, 2), 2, 2), (self.pool // 2, 1, 1)
+            x = F.max_pool3d(x, (self.pool, 3, 3), stride=stride, padding=padding)
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
 
@@ -143,5 +155,5 @@ def basic_depth_of(arrays: Arrays) -> str:
     depths = tuple(sum(name.startswith(f"backbone.layer{i}.") for name in norms) for i in range(1, 5))
     over_clips = any(array.ndim == 5 for name, array in arrays.items() if name.startswith("backbone.layer4."))
     is_bottleneck = "backbone.layer1.0.conv3.weight" in arrays
-    variants = [name for name, known in DEPTHS.items() if known == depths]
+    variants = [name for name in BASIC if DEPTHS[name] == depths]
     return variants[0] if variants and over_clips and not is_bottleneck else ""

@@ -16,7 +16,7 @@ from paddle import nn
 from configs.networks import X3D
 from models.implementation import Arrays, Implementation, Recognition
 from models.kernels.batch_norm import BatchNorm3D, norm_add_relu, norm_relu
-from models.recognizer3d import ClipHead, Recognizer3D, with_clip_head
+from models.recognizer3d import ClipHead, Recognizer3D, mean_over_places, with_clip_head
 from models.resnet3d import conv3d, depthwise_conv3d
 
 # blocks of the four stages
@@ -44,7 +44,7 @@ class SqueezeExcitation(nn.Layer):
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Maps [N, C, T, H, W] to the same."""
-        mean = x.flatten(2).mean(axis=2).reshape([-1, x.shape[1], 1, 1, 1])
+        mean = mean_over_places(x).reshape([-1, x.shape[1], 1, 1, 1])
         return x * F.sigmoid(self.fc2(F.relu(self.fc1(mean))))
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypedDict
 
-from alignment.reports.markdown import BEGIN, END, between_marks, markdown_table
+from alignment.reports.markdown import OWN, between_marks, markdown_table
 from runtime import command
 from runtime.errors import UserError
 from runtime.records import read_record
@@ -112,7 +112,7 @@ def _by_precision(steps: Iterable[StepRecord]) -> dict[str, list[dict[str, Any]]
 
 def write_table(records: Sequence[ChainRecord], path: Path = README) -> None:
     """Puts the table between the marks of a Markdown file, with its origin and the command."""
-    before, _, after = between_marks(path, BEGIN, END)
+    before, _, after = between_marks(path, *OWN)
     text = f"{before}{_origin(records)} Written by `python -m test_tipc.report`.\n\n{table(records)}{after}"
     path.write_text(text, encoding="utf-8")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from math import prod
+from typing import Any
 
 from runtime import command, preparation
 
@@ -24,7 +25,9 @@ class Cost:
         )
 
 
-def measure(name: str, num_classes: int = 400, num_frames: int = 16, size: int = 224) -> dict[str, Cost]:
+def measure(
+    name: str, num_classes: int = 400, num_frames: int = 16, size: int = 224, **options: Any
+) -> dict[str, Cost]:
     """Runs one clip through the model and counts what its layers do.
 
     Fusion is counted as the published depthwise 3-D convolutions. How ActionAlign computes it differs in operations,
@@ -35,6 +38,7 @@ def measure(name: str, num_classes: int = 400, num_frames: int = 16, size: int =
         num_classes: Classes of the head.
         num_frames: Frames T of the clip.
         size: Height and width, pixels.
+        options: Of the network, by the names of their flags.
 
     Returns:
         The cost of each child of the backbone and of the head, by name, in the order of the forward pass.
@@ -46,7 +50,7 @@ def measure(name: str, num_classes: int = 400, num_frames: int = 16, size: int =
 
     from models import compute_as_published, create_model
 
-    model = create_model(name, num_classes=num_classes, num_frames=num_frames)
+    model = create_model(name, num_classes=num_classes, num_frames=num_frames, **options)
     compute_as_published(model)
     model.eval()
     costs: dict[str, Cost] = {}

@@ -83,6 +83,7 @@ class Layout:
         hides: Whether its files, which do not mark wrapped layers, may be of a network with temporal shifts.
         keeps: Name -> whether it is one of ours that the layout has, too, so that no table is asked.
         has_recipe: Whether `recipe.json` and class names lie beside its files, which are those that we train.
+        axes: Of the kernels of its convolutions, where its names are also those of a layout with other ones.
         prefix: What stands before every name in its authors' files.
         key: Where its authors' files of PyTorch keep the weights; empty if they are all of the file.
         left_out: Patterns of names that a file may hold and no model of ours has -> why.
@@ -108,6 +109,7 @@ class Layout:
     hides: bool = False
     keeps: Callable[[str], bool] = lambda _: False
     has_recipe: bool = False
+    axes: int = 0
     prefix: str = ""
     key: str = ""
     left_out: Mapping[str, str] = field(default_factory=dict)

@@ -65,8 +65,13 @@ class Reading(NamedTuple):
         return any(ours.startswith("cls_head.") for ours in self.names.values())
 
 
-def recognized(names: list[str], source: str = "auto") -> Reading | None:
+def recognized(names: list[str], source: str = "auto", axes: int = 0) -> Reading | None:
     """The reading by the first layout that knows all names, with as much of them as possible; None if none does.
+
+    Args:
+        names: Of a file.
+        source: A key of LAYOUTS, or `auto`.
+        axes: Most axes of a tensor there; 0 if it is not known. It decides between layouts with the same names.
 
     A file that holds a classifier is read as one with a classifier: `backbone.fc.weight` is of an image network in a
     wrapper, and not of a backbone with a layer `fc`.
@@ -74,7 +79,8 @@ def recognized(names: list[str], source: str = "auto") -> Reading | None:
     first = None
     for spelling in _spellings(names):
         for layout, table in _tables(source):
-            if not _knows(layout, table, spelling):
+            other = axes and source == "auto" and LAYOUTS[layout].axes not in (0, axes)
+            if other or not _knows(layout, table, spelling):
                 continue
             reading = _read_by(layout, table, spelling)
             if reading.has_classifier:

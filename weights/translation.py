@@ -90,7 +90,8 @@ def translate(arrays: Mapping[str, np.ndarray], origin: str, source: str = "auto
     """
     if source not in ("auto", *LAYOUTS):
         raise CheckpointError(f"--source must be one of {', '.join(('auto', *LAYOUTS))}, got {source!r}")
-    reading = recognized(list(arrays), source) or refuse(list(arrays), origin, source)
+    axes = max((array.ndim for array in arrays.values()), default=0)
+    reading = recognized(list(arrays), source, axes) or refuse(list(arrays), origin, source)
     if why := LAYOUTS[reading.layout].refuses_file(Path(origin).name):
         raise CheckpointError(f"{origin} {why}")
     kind = LAYOUTS[reading.layout].kind

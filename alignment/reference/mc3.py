@@ -24,5 +24,5 @@ def build(
     """An MC3."""
     stem = conv3d(3, 64, (3, 7, 7), (1, 2, 2))
     strides = [(1, 1), (1, 2), (1, 2), (1, 2)]
-    backbone = VideoResNet(stem, DEPTHS[variant], [simple(3)] + [simple(1)] * 3, strides, pool=False, norm_eps=norm_eps)
+    backbone = VideoResNet(stem, DEPTHS[variant], [simple(3)] + [simple(1)] * 3, strides, pool=None, norm_eps=norm_eps)
     return Recognizer3D(backbone, ClipHead(512, num_classes, dropout, places, place_window), partial_bn)

@@ -71,5 +71,6 @@ def build(
     stem = Conv2Plus1D(3, 83 if mmaction2 else 45, 64, (3, 7), 1, 2)
     strides = [(1, 1), (2, 2), (2, 2), (2, 2)]
     makes = [of_mmaction2 if mmaction2 else of_torchvision] * 4
-    backbone = VideoResNet(stem, DEPTHS[variant], makes, strides, pool=mmaction2, norm_eps=norm_eps)
+    pool = nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)) if mmaction2 else None
+    backbone = VideoResNet(stem, DEPTHS[variant], makes, strides, pool=pool, norm_eps=norm_eps)
     return Recognizer3D(backbone, ClipHead(512, num_classes, dropout, places, place_window), partial_bn)

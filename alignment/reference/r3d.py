@@ -1,9 +1,12 @@
 """R3D, in PyTorch.
 
-Source: Tran et al., "A Closer Look at Spatiotemporal Convolutions", CVPR 2018; torchvision's `r3d_18`.
+Source: Tran et al., "A Closer Look at Spatiotemporal Convolutions", CVPR 2018; torchvision's `r3d_18`;
+3D-ResNets-PyTorch's `models/resnet.py`.
 """
 
 from __future__ import annotations
+
+from torch import nn
 
 from alignment.reference.recognizer3d import ClipHead, Recognizer3D
 from alignment.reference.resnet3d import conv3d
@@ -20,9 +23,16 @@ def build(
     partial_bn: bool,
     places: str,
     place_window: int,
+    r3d_pooled_stem: bool,
 ) -> Recognizer3D:
     """An R3D."""
-    stem = conv3d(3, 64, (3, 7, 7), (1, 2, 2))
+    stem = conv3d(3, 64, (7 if r3d_pooled_stem else 3, 7, 7), (1, 2, 2))
+    pool = nn.MaxPool3d(3, 2, 1) if r3d_pooled_stem else None
+    deep = variant == "r50"
     strides = [(1, 1), (2, 2), (2, 2), (2, 2)]
-    backbone = VideoResNet(stem, DEPTHS[variant], [simple(3)] * 4, strides, pool=False, norm_eps=norm_eps)
-    return Recognizer3D(backbone, ClipHead(512, num_classes, dropout, places, place_window), partial_bn)
+    backbone = VideoResNet(
+        stem, DEPTHS[variant], [simple(3)] * 4, strides, pool=pool, norm_eps=norm_eps, bottlenecks=deep
+    )
+    return Recognizer3D(
+        backbone, ClipHead(2048 if deep else 512, num_classes, dropout, places, place_window), partial_bn
+    )

@@ -1,4 +1,4 @@
-"""Many reports as the table of a README."""
+"""Reports as rows of a table in a README, which grows by one run at a time."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from pathlib import Path
 
 from alignment.reports.report import Report
 from alignment.reports.text import number, plain, worst
+from alignment.stages import STAGES
 from alignment.verdicts.record import Stage
 from runtime.errors import UserError
 
-LEGEND = "Each cell: what came nearest to its limit, mostly an error relative to its tensor's scale, and that limit."
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+# Lines around the table of comparisons with our twins, and around that of comparisons with third-party code.
+OWN = ("<!-- results: begin -->", "<!-- results: end -->")
+THIRD_PARTY = ("<!-- third-party: begin -->", "<!-- third-party: end -->")
+KEY = ("model", "precision")
+Row = dict[str, str]
 
 
 def table(reports: Sequence[Report]) -> str:
@@ -30,18 +34,56 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join("| " + " | ".join(row) + " |\n" for row in (head, ["---"] * len(head), *rows))
 
 
-def write_table(path: str | Path, reports: Sequence[Report], command: str) -> None:
-    """Puts the table between the lines BEGIN and END of a Markdown file, with the command that makes it again.
+def update_table(path: str | Path, reports: Sequence[Report], marks: tuple[str, str]) -> None:
+    """Puts each report's row into the table between two lines of a Markdown file, and the facts of this run before it.
+
+    A row of the same model, reference and precision is replaced, all others stay as they are.
+
+    Args:
+        path: The file.
+        reports: Of one run.
+        marks: The two lines, such as OWN.
 
     Raises:
         UserError: The file is not there or does not have the two lines once each, in this order.
     """
-    before, _, after = between_marks(path, BEGIN, END)
+    before, inside, after = between_marks(path, *marks)
+    rows = {_key(row): row for row in _rows(inside)}
+    for report in reports:
+        row = _rows(table([report]))[0]
+        shape = " x ".join(map(str, report.settings["inputs"][0]))
+        row["clips, date"] = f"{shape}, {report.environment.get('date', '')[:10]}"
+        rows[_key(row)] = row
     facts = [report.environment for report in reports]
-    date = " / ".join(sorted({fact.get("date", "unknown date")[:10] for fact in facts}))
     versions = [f"{name} {_joined(facts, name)}" for name in ("paddle", "torch", "numpy", "opencv", "python")]
-    head = f"{date}, {', '.join(versions)}; {_joined(facts, 'cpu')}. Written by `{command}`."
-    Path(path).write_text(f"{before}{head}\n{LEGEND}\n\n{table(reports)}{after}", encoding="utf-8")
+    head = f"The last run: {', '.join(versions)}; {_joined(facts, 'cpu')}.\n\n" if reports else ""
+    Path(path).write_text(before + head + _written(sorted(rows.values(), key=_order)) + after, encoding="utf-8")
+
+
+def _rows(text: str) -> list[Row]:
+    """The rows of a Markdown table, by the names of its columns."""
+    lines = [
+        [cell.strip() for cell in line.strip().strip("|").split(" | ")]
+        for line in text.splitlines()
+        if line.startswith("|")
+    ]
+    return [dict(zip(lines[0], line, strict=False)) for line in lines[2:]]
+
+
+def _written(rows: Sequence[Row]) -> str:
+    found = {name for row in rows for name in row}
+    columns = [name for name in (*KEY, *STAGES, "data", "verdict", "clips, date") if name in found]
+    return markdown_table(columns, ([row.get(name, "") for name in columns] for row in rows))
+
+
+def _key(row: Row) -> tuple[str, ...]:
+    return tuple(row[name] for name in KEY)
+
+
+def _order(row: Row) -> tuple[str, ...]:
+    """By reference, then by model, float64 first."""
+    model, _, reference = row["model"].partition("_vs_")
+    return reference, model, {"float64": "0"}.get(row["precision"], "1")
 
 
 def between_marks(path: str | Path, begin: str, end: str) -> tuple[str, str, str]:

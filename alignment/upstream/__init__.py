@@ -28,6 +28,7 @@ from alignment.upstream import (
     pyslowfast,
     pytorch_i3d,
     pytorchvideo,
+    resnets_3d,
     timm,
     torchvision,
 )
@@ -48,6 +49,7 @@ SOURCES: dict[str, Source] = {
     "pyslowfast": pyslowfast.SOURCE,
     "pytorch-i3d": pytorch_i3d.SOURCE,
     "efficient-3dcnns": efficient_3dcnns.SOURCE,
+    "3d-resnets": resnets_3d.SOURCE,
 }
 
 

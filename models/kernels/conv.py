@@ -83,15 +83,20 @@ class Conv3D(nn.Conv3D):
         )
 
     def _padding_of(self, sizes: Sequence[int], kernel: Sequence[int]) -> list[tuple[int, int]]:
-        """Zeros before and behind, of each axis; `SAME` leaves 1 / stride of the places, and has the odd one behind."""
+        """Zeros before and behind, of each axis."""
         if self._padding != "SAME":
             around = [self._padding] * 3 if isinstance(self._padding, int) else self._padding
             return [(before, before) for before in around]
-        sums = [
-            max((-(-size // stride) - 1) * stride + side - size, 0)
-            for size, stride, side in zip(sizes, self._stride, kernel, strict=True)
-        ]
-        return [(total // 2, total - total // 2) for total in sums]
+        return same_padding(sizes, kernel, self._stride)
+
+
+def same_padding(sizes: Sequence[int], kernel: Sequence[int], strides: Sequence[int]) -> list[tuple[int, int]]:
+    """Places before and behind, of each axis, that TensorFlow's and Paddle's `SAME` adds."""
+    totals = [
+        max((-(-size // strides[i]) - 1) * strides[i] + kernel[i] - size, 0)
+        for i, size in enumerate(sizes)  # `to_static` takes no `strict` of zip
+    ]
+    return [(total // 2, total - total // 2) for total in totals]
 
 
 def _convolved(

@@ -7,29 +7,31 @@ import pytest
 
 from tools.summary import measure
 
-# model, classes, frames, side, 10^9 multiply-adds
+# model, classes, frames, side, 10^9 multiply-adds, options
 FIGURES = [
-    ("i3d_r50", 400, 32, 256, 43.27),
-    ("slowonly_r50", 400, 4, 256, 27.26),
-    ("slowonly_r50", 400, 8, 256, 54.52),
-    ("slowfast_r50", 400, 32, 256, 65.71),
-    ("r2plus1d_r34", 400, 8, 256, 52.98),
-    ("r2plus1d_r18", 400, 16, 112, 40.52),
-    ("r3d_r18", 400, 16, 112, 40.70),
-    ("mc3_r18", 400, 16, 112, 43.34),
-    ("x3d_xs", 400, 4, 160, 0.605),
-    ("x3d_s", 400, 13, 160, 1.963),
-    ("x3d_m", 400, 16, 224, 4.732),
-    ("x3d_l", 400, 16, 312, 18.37),
-    ("i3d_inception", 400, 16, 224, 27.79),
-    ("c3d", 101, 16, 112, 38.55),
+    ("i3d_r50", 400, 32, 256, 43.27, {}),
+    ("slowonly_r50", 400, 4, 256, 27.26, {}),
+    ("slowonly_r50", 400, 8, 256, 54.52, {}),
+    ("slowfast_r50", 400, 32, 256, 65.71, {}),
+    ("r2plus1d_r34", 400, 8, 256, 52.98, {}),
+    ("r2plus1d_r18", 400, 16, 112, 40.52, {}),
+    ("r3d_r18", 400, 16, 112, 40.70, {}),
+    ("mc3_r18", 400, 16, 112, 43.34, {}),
+    ("r3d_r18", 700, 16, 112, 8.31, {"r3d_pooled_stem": True}),
+    ("r3d_r50", 700, 16, 112, 10.1, {"r3d_pooled_stem": True}),
+    ("x3d_xs", 400, 4, 160, 0.605, {}),
+    ("x3d_s", 400, 13, 160, 1.963, {}),
+    ("x3d_m", 400, 16, 224, 4.732, {}),
+    ("x3d_l", 400, 16, 312, 18.37, {}),
+    ("i3d_inception", 400, 16, 224, 27.79, {}),
+    ("c3d", 101, 16, 112, 38.55, {}),
 ]
 
 
 @pytest.mark.parametrize(
-    ("model", "classes", "frames", "side", "giga"),
-    [figures if figures[-1] < 5 else pytest.param(*figures, marks=pytest.mark.whole) for figures in FIGURES],
+    ("model", "classes", "frames", "side", "giga", "options"),
+    [pytest.param(*figures, marks=() if figures[4] < 5 else pytest.mark.whole) for figures in FIGURES],
 )
-def test_multiply_adds_are_those_published(model, classes, frames, side, giga):
-    total = sum(cost.multiply_adds for cost in measure(model, classes, frames, side).values())
+def test_multiply_adds_are_those_published(model, classes, frames, side, giga, options):
+    total = sum(cost.multiply_adds for cost in measure(model, classes, frames, side, **options).values())
     assert total / 1e9 == pytest.approx(giga, rel=5e-3)

@@ -39,6 +39,9 @@ TORCHVISION = Names(
     (("conv1.0", "conv1.1"), ("conv2.0", "conv2.1")),
     ("downsample.0", "downsample.1"),
 )
+RESNETS_3D = Names(
+    ("conv1", "bn1"), "layer{stage}.{i}.", (("conv1", "bn1"), ("conv2", "bn2")), ("downsample.0", "downsample.1")
+)
 MMACTION2_LATERAL = [
     (f"backbone.slow_path.{name}_lateral.conv", f"backbone.slow_path.{name}_lateral.bn")
     for name in ("conv1", "layer1", "layer2", "layer3")

@@ -126,9 +126,13 @@ def basic_blocks(layers, x, names, depths, convolve, strides):
     return x
 
 
-def video_resnet(layers, clips, names, fc, classes, reach):
-    """torchvision's R3D and MC3; `reach` has the frames that the kernels of each stage reach over."""
-    x = unit(layers, clips.transpose(1, 2), names.stem, 64, (3, 7, 7), (1, 2, 2)).relu()
+def video_resnet(layers, clips, names, fc, classes, reach, pooled=False):
+    """torchvision's R3D and MC3; `reach` has the frames that the kernels of each stage reach over.
+
+    With `pooled`, that of 3D-ResNets-PyTorch.
+    """
+    x = unit(layers, clips.transpose(1, 2), names.stem, 64, (7 if pooled else 3, 7, 7), (1, 2, 2)).relu()
+    x = F.max_pool3d(x, 3, 2, 1) if pooled else x
     frames = iter([kernel for kernel, depth in zip(reach, (2, 2, 2, 2), strict=True) for _ in range(2 * depth)])
 
     def convolve(x, name, width, kind, stride, channels):

@@ -22,6 +22,7 @@ from weights.layouts import (
     pytorch,
     pytorch_i3d,
     pytorchvideo,
+    resnets_3d,
     timm,
     tonylins,
     torchvision,
@@ -33,6 +34,7 @@ LAYOUTS: dict[str, Layout] = {
     "mit-tsm": mit_tsm.LAYOUT,
     "mmaction2": mmaction2.LAYOUT,
     "paddlevideo": paddlevideo.LAYOUT,
+    "3d-resnets": resnets_3d.LAYOUT,  # before those of the same names with kernels of four axes
     "torchvision": torchvision.LAYOUT,
     "timm": timm.LAYOUT,
     "paddle.vision": paddle_vision.LAYOUT,

@@ -15,7 +15,7 @@ import pytest
 from alignment.reports import page
 from alignment.reports.environment import environment
 from alignment.reports.files import from_json, read_report, to_json, write_report
-from alignment.reports.markdown import BEGIN, END, table, write_table
+from alignment.reports.markdown import OWN, THIRD_PARTY, between_marks, table, update_table
 from alignment.reports.report import Report
 from alignment.reports.tolerance import rejudge, with_tolerance
 from alignment.sides.pair import Sides
@@ -368,23 +368,37 @@ class TestTable:
         assert lines[3].startswith("| tsm\\|tiny | float32 | **DIFFERS**: `backbone.bn1.momentum` |")
         assert lines[3].endswith("| 2 equal | **DIFFERS** |")
 
-    def test_goes_between_the_markers_and_may_be_written_again(self, tmp_path):
-        readme = tmp_path / "README.md"
-        readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-        for _ in range(2):
-            write_table(readme, [passing_report()], "python -m alignment --all")
-        text = readme.read_text()
-        assert text.startswith(f"before\n{BEGIN}\n2026-11-22, paddle 3.3.1, torch 2.13.0, ")
-        assert text.endswith(f"\n{table([passing_report()])}{END}\nafter\n")
-        assert "Written by `python -m alignment --all`." in text
-        assert "old" not in text
+    @pytest.mark.parametrize("marks", [OWN, THIRD_PARTY])
+    def test_a_run_replaces_its_own_rows(self, tmp_path, marks):
+        def report(title, precision, value):
+            stages = [Stage("config", [exact("stride", "constant", 1, value)])]
+            facts = {**passing_report().environment, "date": "2026-01-02 03:04"}
+            return Report(title, precision, stages, facts, {"inputs": [[2, 4, 3, 32, 32]]})
 
-    @pytest.mark.parametrize("text", ["", f"{BEGIN}\n", f"{END}\n{BEGIN}\n", f"{BEGIN}\n{BEGIN}\n{END}\n"])
+        page = tmp_path / "page.md"
+        page.write_text(f"before\n{marks[0]}\n{marks[1]}\nafter\n")
+        update_table(page, [report("tsn_r18_vs_timm", "float32", 2), report("tsn_r18_vs_timm", "float64", 1)], marks)
+        update_table(page, [report("tsn_r18_vs_timm", "float32", 1), report("tsm_r18", "float32", 1)], marks)
+        before, inside, after = between_marks(page, *marks)
+        assert (before, after) == (f"before\n{marks[0]}\n", f"{marks[1]}\nafter\n")
+        head, _, *rows = inside.splitlines()
+        assert head.startswith("The last run: paddle 3.3.1, torch 2.13.0, ")
+        assert rows[0] == "| model | precision | config | verdict | clips, date |"
+        assert [row.split(" | ")[:3] for row in rows[2:]] == [
+            ["| tsm_r18", "float32", "1 passed"],
+            ["| tsn_r18_vs_timm", "float64", "1 passed"],
+            ["| tsn_r18_vs_timm", "float32", "1 passed"],
+        ]
+        assert rows[2].endswith("| passed | 2 x 4 x 3 x 32 x 32, 2026-01-02 |")
+        with pytest.raises(UserError, match=marks[0]):
+            update_table(tmp_path / "absent.md", [], marks)
+
+    @pytest.mark.parametrize("text", ["", f"{OWN[0]}\n", f"{OWN[1]}\n{OWN[0]}\n", f"{OWN[0]}\n{OWN[0]}\n{OWN[1]}\n"])
     def test_needs_both_markers_once(self, tmp_path, text):
         readme = tmp_path / "README.md"
         readme.write_text(text)
         with pytest.raises(UserError, match="once each"):
-            write_table(readme, [passing_report()], "x")
+            update_table(readme, [passing_report()], OWN)
         assert readme.read_text() == text
 
 

@@ -12,16 +12,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from alignment import command
-from alignment.reports.markdown import table
-from alignment.reports.report import Report
 from alignment.sides.pair import IncomparableError
 from alignment.suite import align_pair
 from alignment.upstream import SOURCES, find_source, third_party_pair
 from alignment.upstream.source import checked_out
-from alignment.upstream.table import BEGIN, END, update_table
-from alignment.verdicts.record import Stage, exact
 from configs.presets import preset_for_model
-from runtime.errors import UserError
 
 PACKAGES = {"mmaction2": "mmaction", "torchvision": "torchvision", "timm": "timm", "pytorchvideo": "pytorchvideo"}
 CHECKOUTS = {
@@ -30,6 +25,7 @@ CHECKOUTS = {
     "pyslowfast": "ACTIONALIGN_PYSLOWFAST",
     "pytorch-i3d": "ACTIONALIGN_PYTORCH_I3D",
     "efficient-3dcnns": "ACTIONALIGN_EFFICIENT_3DCNNS",
+    "3d-resnets": "ACTIONALIGN_3D_RESNETS",
 }
 STEPS = ("config", "weights", "forward", "loss", "backward")
 ALL_STEPS = (*STEPS, "train", "guards")
@@ -52,6 +48,8 @@ CASES = [
     ("pyslowfast", "x3d_m", {}, STEPS),
     ("pytorch-i3d", "i3d_inception", {}, STEPS),
     ("efficient-3dcnns", "c3d", {}, STEPS),
+    ("3d-resnets", "r3d_r18", {}, STEPS),
+    ("3d-resnets", "r3d_r50", {}, STEPS),
     ("mmaction2", "tsn_r18", {}, STEPS),
     ("mmaction2", "tsm_r50", {}, STEPS),
     ("mmaction2", "tsm_r18", {"shift_place": "block", "shift_div": 4}, STEPS),
@@ -230,27 +228,3 @@ def test_a_checkout_leaves_nothing_behind(tmp_path, monkeypatch):
     assert sys.modules["ops"] is earlier
     assert "ops.models" not in sys.modules
     assert sys.path == path
-
-
-def test_a_run_replaces_its_own_rows_of_the_table(tmp_path):
-    def report(title, precision, value):
-        stages = [Stage("config", [exact("stride", "constant", 1, value)])]
-        settings = {"inputs": [[2, 4, 3, 32, 32]]}
-        return Report(title, precision, stages, {"date": "2026-01-02 03:04"}, settings)
-
-    page = tmp_path / "page.md"
-    page.write_text(f"before\n{BEGIN}\n{END}\nafter\n")
-    update_table(page, [report("tsn_r18_vs_timm", "float32", 2), report("tsn_r18_vs_timm", "float64", 1)])
-    update_table(page, [report("tsn_r18_vs_timm", "float32", 1), report("tsm_r18_vs_mmaction2", "float32", 1)])
-    rows = page.read_text().split(f"{BEGIN}\n")[1].splitlines()
-    assert rows[0] == "| model | precision | config | verdict | clips, date |"
-    assert [row.split(" | ")[:3] for row in rows[2:5]] == [
-        ["| tsm_r18_vs_mmaction2", "float32", "1 passed"],
-        ["| tsn_r18_vs_timm", "float64", "1 passed"],
-        ["| tsn_r18_vs_timm", "float32", "1 passed"],
-    ]
-    assert rows[2].endswith("| passed | 2 x 4 x 3 x 32 x 32, 2026-01-02 |")
-    assert rows[5:] == [END, "after"]
-    assert "DIFFERS" in table([report("tsn_r18_vs_timm", "float32", 2)])
-    with pytest.raises(UserError, match="third-party: begin"):
-        update_table(tmp_path / "absent.md", [])
