@@ -185,7 +185,8 @@ def finetune_i3d_inception() -> Recipe:
     Command: python train.py --preset finetune_i3d_inception --dataset_root DIR --pretrained i3d_kinetics400.safetensors
     """
     return kinetics400_i3d_inception().with_(
-        num_classes=0, clip_len=16, frame_interval=4, sampling="mmaction0", out_of_bound="repeat_last", test_clips=3,
-        short_side=224, crop_size=192, test_size=224, train_crop="multi_scale", max_epochs=4, batch_size=4, lr=0.005,
-        base_batch_size=4, schedule="cosine", milestones=(), warmup_epochs=0.5, warmup_ratio=0.1,
+        num_classes=0, partial_bn=True, clip_len=16, frame_interval=4, sampling="mmaction0",
+        out_of_bound="repeat_last", test_clips=3, short_side=224, crop_size=192, test_size=224,
+        train_crop="multi_scale", max_epochs=4, batch_size=4, lr=0.002, base_batch_size=4, schedule="cosine",
+        milestones=(), warmup_epochs=0.5, warmup_ratio=0.1,
     )  # fmt: skip
