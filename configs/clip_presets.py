@@ -79,8 +79,8 @@ def kinetics400_r2plus1d_r18() -> Recipe:
     return Recipe.of(
         model="r2plus1d_r18", dropout=0.0, mean=TORCHVISION_MEAN, std=TORCHVISION_STD,
         **{**_MMACTION2, "test_clips": 5, "test_crops": "center", "test_size": 112, "warmup_epochs": 10.0,
-        "batch_size": 24, "base_batch_size": 24}, clip_len=16, frame_interval=2, short_side=128, crop_size=112,
-        max_epochs=45, lr=0.01, schedule="step", milestones=(20, 30, 40),
+        "batch_size": 24, "base_batch_size": 24}, clip_len=16, frame_interval=2, short_side=128,
+        resize_shape=(128, 171), crop_size=112, max_epochs=45, lr=0.01, schedule="step", milestones=(20, 30, 40),
     ).with_(clip_norm=0.0, place_window=4)  # fmt: skip
 
 

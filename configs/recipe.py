@@ -76,6 +76,9 @@ class Pixels(Options):
     """What happens to the pixels of a frame."""
 
     short_side: int = option(256, "short side after the first resize, pixels", at_least=1, at_most=8192)
+    resize_shape: tuple[int, ...] = option(
+        (), "height and width of the first resize, whatever the frames' own ratio; without it short_side decides"
+    )
     fused_resize: bool = option(False, "crop from the source and resize once: faster, not bit-equal")
     train_crop: str = option(
         "random_resized", "crop while training", choices=("random_resized", "multi_scale", "center")
@@ -98,8 +101,12 @@ class Pixels(Options):
         for name in ("mean", "std"):
             self.require(name, len(getattr(self, name)) == 3, "three numbers: R, G, B")
         self.require("std", min(self.std) > 0, "above 0")
+        fits = not self.resize_shape or (len(self.resize_shape) == 2 and 1 <= min(self.resize_shape) <= 8192)
+        self.require("resize_shape", fits, "height and width, as 128,171")
+        limit = min(self.resize_shape or (self.short_side,))
+        words = f"resize_shape {self.resize_shape}" if self.resize_shape else f"short_side ({self.short_side})"
         for name in ("crop_size", "test_size"):
-            self.require(name, getattr(self, name) <= self.short_side, f"short_side ({self.short_side}) at most")
+            self.require(name, getattr(self, name) <= limit, f"{words} at most")
         fractions = all(0 < scale <= 1 for scale in self.crop_scales or (0,))
         self.require("crop_scales", fractions, "fractions above 0, 1 at most")
         self.require("flip_pairs", _are_pairs(self.flip_pairs), "pairs of labels, each label once")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from configs.recipe import Recipe
+from configs.recipe import Pixels, Recipe
 
 AREA_RANGE = (0.08, 1.0)
 ASPECT_RANGE = (3 / 4, 4 / 3)
@@ -59,8 +59,15 @@ class Draw:
 
 def short_side_size(height: int, width: int, short_side: int) -> tuple[int, int]:
     """(height, width) after the short side becomes `short_side` with the ratio kept, rounded half up."""
+    # Deviation: PaddleMVF scales the height to this, so its portrait videos may become narrower than the crop.
     scale = short_side / min(height, width)
     return int(height * scale + 0.5), int(width * scale + 0.5)
+
+
+def first_size(height: int, width: int, pixels: Pixels) -> tuple[int, int]:
+    """(height, width) after a recipe's first resize."""
+    shape = pixels.resize_shape
+    return (shape[0], shape[1]) if shape else short_side_size(height, width, pixels.short_side)
 
 
 def resize(frames: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -80,13 +87,6 @@ def _resize(frames: np.ndarray, height: int, width: int, interpolation: int) -> 
     for frame, target in zip(frames, out, strict=True):
         cv2.resize(frame, (width, height), target, interpolation=interpolation)
     return out
-
-
-def resize_short(frames: np.ndarray, short_side: int) -> np.ndarray:
-    """Frames whose short side is `short_side`, the ratio kept."""
-    # Deviation: PaddleMVF scales the height to this, so its portrait videos may become narrower than the crop.
-    height, width = short_side_size(frames.shape[1], frames.shape[2], short_side)
-    return resize(frames, height, width)
 
 
 def crop(frames: np.ndarray, box: Box) -> np.ndarray:
@@ -236,7 +236,7 @@ class TrainTransform:
     def draw(self, height: int, width: int, rng: np.random.Generator) -> Draw:
         """Draws for frames of height x width before any resize: crop, then flip, then colors."""
         recipe = self._recipe
-        height, width = short_side_size(height, width, recipe.pixels.short_side)
+        height, width = first_size(height, width, recipe.pixels)
         if recipe.pixels.train_crop == "random_resized":
             box = random_resized_crop_box(height, width, rng)
         elif recipe.pixels.train_crop == "multi_scale":
@@ -287,7 +287,7 @@ class EvalTransform:
 
     def boxes(self, height: int, width: int) -> list[tuple[Box, bool]]:
         """(box in the resized frame, flipped) of each crop, in order; height and width are those before the resize."""
-        height, width = short_side_size(height, width, self._recipe.pixels.short_side)
+        height, width = first_size(height, width, self._recipe.pixels)
         if self._crops == "ten":
             return [(box, flipped) for box in ten_crop_boxes(height, width, self.size) for flipped in (False, True)]
         if self._crops == "three":
@@ -298,7 +298,7 @@ class EvalTransform:
         """Writes the crops of frames [T, H, W, 3] into `out`, float32 [num_crops, T, 3, size, size]."""
         boxes = self.boxes(frames.shape[1], frames.shape[2])
         if not self._recipe.pixels.fused_resize:
-            resized = resize_short(frames, self._recipe.pixels.short_side)
+            resized = resize(frames, *first_size(frames.shape[1], frames.shape[2], self._recipe.pixels))
         for (box, flipped), target in zip(boxes, out, strict=True):
             if self._recipe.pixels.fused_resize:
                 part = resize(_cropped(frames, box, self._recipe), self.size, self.size)
@@ -323,7 +323,7 @@ def _cropped(
 ) -> np.ndarray:
     """The box of the resized frames; with `fused_resize` the same part of the source, not resized yet."""
     source = (frames.shape[1], frames.shape[2])
-    resized = short_side_size(*source, recipe.pixels.short_side)
+    resized = first_size(*source, recipe.pixels)
     if recipe.pixels.fused_resize:
         return crop(frames, source_box(box, resized, source))
     return crop(resized_by(frames, *resized), box)

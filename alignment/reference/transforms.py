@@ -24,6 +24,13 @@ def short_side_size(height: int, width: int, short_side: int) -> tuple[int, int]
     return math.floor(height * scale + 0.5), math.floor(width * scale + 0.5)
 
 
+def first_size(height: int, width: int, short_side: int, resize_shape: Sequence[int]) -> tuple[int, int]:
+    """(height, width) after the first resize: `resize_shape` if there is one, whatever the shape was."""
+    if resize_shape:
+        return resize_shape[0], resize_shape[1]
+    return short_side_size(height, width, short_side)
+
+
 def resize(frames: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """Bilinear, pixels as squares (corners not aligned), no antialiasing; half levels round up."""
     images = frames.permute(0, 3, 1, 2).double()  # [T, 3, H, W]
@@ -195,6 +202,7 @@ def draw(
     rng: Any,
     *,
     short_side: int,
+    resize_shape: Sequence[int],
     train_crop: str,
     crop_size: int,
     crop_scales: Sequence[float],
@@ -209,13 +217,14 @@ def draw(
         height, width: Of the decoded frames.
         rng: The source of chance.
         short_side: Shorter side after the first resize.
+        resize_shape: Height and width after it instead, if there are any.
         train_crop: `random_resized`, `multi_scale` or `center`.
         crop_size: Side of the view.
         crop_scales, crop_max_gap, crop_points: See `multi_scale_crop_box`.
         flip: Probability of a flip.
         color_jitter: Its strength; 0 draws none.
     """
-    height, width = short_side_size(height, width, short_side)
+    height, width = first_size(height, width, short_side, resize_shape)
     if train_crop == "random_resized":
         box = random_resized_crop_box(height, width, rng)
     elif train_crop == "multi_scale":
@@ -233,6 +242,7 @@ def train_view(
     jitter: dict[str, Any] | None,
     *,
     short_side: int,
+    resize_shape: Sequence[int],
     crop_size: int,
     mean: Sequence[float],
     std: Sequence[float],
@@ -243,11 +253,11 @@ def train_view(
     Args:
         frames: The clip, uint8 [T, H, W, 3].
         box, flipped, jitter: What `draw` gave.
-        short_side, crop_size: See `draw`.
+        short_side, resize_shape, crop_size: See `draw`.
         mean, std: Of R, G, B in 0..255.
         fused_resize: Crop from the decoded frames and resize once.
     """
-    view = resize(_cropped(frames, box, short_side, fused_resize), crop_size, crop_size)
+    view = resize(_cropped(frames, box, short_side, resize_shape, fused_resize), crop_size, crop_size)
     if flipped:
         view = flip(view)
     if jitter is not None:
@@ -265,27 +275,36 @@ def eval_boxes(height: int, width: int, crops: str, size: int) -> list[tuple[Box
 
 
 def eval_views(
-    clips: Sequence[torch.Tensor], *, short_side: int, crops: str, size: int, **options: Any
+    clips: Sequence[torch.Tensor],
+    *,
+    short_side: int,
+    resize_shape: Sequence[int],
+    crops: str,
+    size: int,
+    **options: Any,
 ) -> torch.Tensor:
     """All crops of all clips, float32 [V, T, 3, size, size]: first every clip of the first crop.
 
     Args:
         clips: Each uint8 [T, H, W, 3].
-        short_side, options: See `train_view`.
+        short_side, resize_shape, options: See `train_view`.
         crops, size: See `eval_boxes`.
     """
-    height, width = short_side_size(clips[0].shape[1], clips[0].shape[2], short_side)
+    height, width = first_size(clips[0].shape[1], clips[0].shape[2], short_side, resize_shape)
+    options |= {"short_side": short_side, "resize_shape": resize_shape}
     views = [
-        train_view(clip, box, flipped, None, short_side=short_side, crop_size=size, **options)
+        train_view(clip, box, flipped, None, crop_size=size, **options)
         for box, flipped in eval_boxes(height, width, crops, size)
         for clip in clips
     ]
     return torch.cat(views)
 
 
-def _cropped(frames: torch.Tensor, box: Box, short_side: int, fused_resize: bool) -> torch.Tensor:
+def _cropped(
+    frames: torch.Tensor, box: Box, short_side: int, resize_shape: Sequence[int], fused_resize: bool
+) -> torch.Tensor:
     source = (frames.shape[1], frames.shape[2])
-    resized = short_side_size(*source, short_side)
+    resized = first_size(*source, short_side, resize_shape)
     if fused_resize:
         return crop(frames, source_box(box, resized, source))
     return crop(resize(frames, *resized), box)

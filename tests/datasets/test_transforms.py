@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from configs.recipe import Recipe
+from configs import Recipe, RecipeError
 from datasets import transforms
 from datasets.transforms import Box, Draw, EvalTransform, Jitter, TrainTransform
 from tests.datasets.media import moving_frames
@@ -43,10 +43,28 @@ def test_short_side(height, width, expected):
 
 
 def test_resize_is_opencv_bilinear(frames):
-    resized = transforms.resize_short(frames, 40)
+    resized = transforms.resize(frames, 40, 53)
     assert resized.shape == (3, 40, 53, 3)
     assert np.array_equal(resized[1], cv2.resize(frames[1], (53, 40), interpolation=cv2.INTER_LINEAR))
-    assert transforms.resize_short(frames, 48) is frames
+    assert transforms.resize(frames, *frames.shape[1:3]) is frames
+
+
+def test_a_shape_takes_the_place_of_the_short_side(frames):
+    distorted = recipe(resize_shape=(40, 61), crop_size=40, test_crops="center", train_crop="center")
+    out = np.empty((1, 3, 3, 40, 40), np.float32)
+    EvalTransform(distorted).apply(frames, out)
+    resized = np.stack([cv2.resize(frame, (61, 40), interpolation=cv2.INTER_LINEAR) for frame in frames])
+    np.testing.assert_allclose(out[0], normalized(resized[:, :, 10:50]), atol=1e-5)
+    assert TrainTransform(distorted).draw(480, 640, rng()).box == Box(10, 0, 40, 40)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [((128,), "resize_shape must be height and width"), ((0, 5), "resize_shape must be"), ((100, 171), "at most")],
+)
+def test_other_shapes_are_refused(shape, message):
+    with pytest.raises(RecipeError, match=message):
+        Recipe.of(resize_shape=shape, crop_size=112, test_size=112)
 
 
 def test_three_crops_go_left_right_middle():

@@ -14,7 +14,7 @@ import torch
 
 import weights
 from datasets.decode import open_source
-from datasets.transforms import center_crop_box, crop, resize_short
+from datasets.transforms import center_crop_box, crop, resize, short_side_size
 from models import create_model
 from tests.weights.layout_names import KERAS_2018, TONYLINS, as_paddle_sees
 from tests.weights.plain_networks import KERAS, TORCH, Layers, mobilenet_v2
@@ -32,7 +32,7 @@ def frames_of(video, mean, std):
     """Four frames over the whole video, their centers at 224: [1, 4, 3, 224, 224]."""
     with open_source(str(video)) as source:
         frames = source.read(np.linspace(0, source.num_frames - 1, 4).astype(int))
-    frames = resize_short(frames, 256)
+    frames = resize(frames, *short_side_size(*frames.shape[1:3], 256))
     frames = crop(frames, center_crop_box(*frames.shape[1:3], 224))
     return normalized(frames, mean, std)
 

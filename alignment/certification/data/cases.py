@@ -302,6 +302,7 @@ def clip_recipes() -> dict[str, Recipe]:
         "clip of 4 frames": clip,
         "4 segments": segments.with_(sampling="mmaction1", train_crop="multi_scale"),
         "ten crops, colors": segments.with_(sampling="mit", test_crops="ten", test_size=56, color_jitter=0.3),
+        "another shape": clip.with_(resize_shape=(60, 80), crop_size=50, test_size=56),
         "dense, one resize": segments.with_(sampling="dense", train_crop="center", fused_resize=True, flip=1.0),
     }
 

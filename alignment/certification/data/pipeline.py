@@ -30,7 +30,8 @@ from datasets.transforms import Box, Draw, EvalTransform, Jitter, TrainTransform
 
 SAMPLING = ("sampling", "num_segments", "clip_len", "frame_interval", "out_of_bound")
 DRAWING = (
-    "short_side", "train_crop", "crop_size", "crop_scales", "crop_max_gap", "crop_points", "flip", "color_jitter",
+    "short_side", "resize_shape", "train_crop", "crop_size", "crop_scales", "crop_max_gap", "crop_points", "flip",
+    "color_jitter",
 )  # fmt: skip
 
 
@@ -179,7 +180,9 @@ def _eval_options(recipe: Recipe, mode: str) -> dict[str, Any]:
 
 
 def _reference_eval_boxes(height: int, width: int, recipe: Recipe, mode: str) -> list[tuple[Box, bool]]:
-    height, width = reference_transforms.short_side_size(height, width, recipe.pixels.short_side)
+    height, width = reference_transforms.first_size(
+        height, width, *_options(recipe, "short_side", "resize_shape").values()
+    )
     boxes = reference_transforms.eval_boxes(height, width, **_eval_options(recipe, mode))
     return [(Box(*box), flipped) for box, flipped in boxes]
 
@@ -190,7 +193,7 @@ def _reference_train_clip(path: str, label: int, recipe: Recipe, epoch: int) -> 
     frames = reference_decode.decode(path, indices.tolist())
     height, width = frames.shape[1:3]
     box, flipped, jitter = reference_transforms.draw(height, width, rng, **_options(recipe, *DRAWING))
-    options = _options(recipe, "short_side", "crop_size", "mean", "std", "fused_resize")
+    options = _options(recipe, "short_side", "resize_shape", "crop_size", "mean", "std", "fused_resize")
     views = reference_transforms.train_view(frames, box, flipped, jitter, **options)
     return views.numpy(), reference_transforms.flip_label(label, recipe.pixels.flip_pairs) if flipped else label
 
@@ -198,7 +201,7 @@ def _reference_train_clip(path: str, label: int, recipe: Recipe, epoch: int) -> 
 def _reference_eval_clip(path: str, recipe: Recipe, mode: str) -> np.ndarray:
     rule = _reference_val_indices if mode == "val" else _reference_test_indices
     clips = [reference_decode.decode(path, row) for row in rule(reference_decode.count_frames(path), recipe).tolist()]
-    options = _options(recipe, "short_side", "mean", "std", "fused_resize")
+    options = _options(recipe, "short_side", "resize_shape", "mean", "std", "fused_resize")
     return reference_transforms.eval_views(clips, **options, **_eval_options(recipe, mode)).numpy()
 
 
