@@ -161,7 +161,6 @@ def test_every_option_has_a_flag_in_one_group():
 
 def test_recipes_of_version_1_still_read():
     logged = sorted((ROOT / "logs").glob("*/*/recipe.json"))
-    assert len(logged) == 3
     files = [path for path in logged if "version" not in json.loads(path.read_text())]
     files += sorted((ROOT / "tests/configs/recipes").glob("version_1_*.json"))  # runs whose logs are newer now
     assert len(files) == 3
