@@ -27,7 +27,7 @@ REAL = {"frames": 16, "size": 224, "batch": 1}
 REDUCED = {"frames": 0, "size": 0, "batch": 2}  # 0: of the family's small clip
 REFERENCES = (
     "mmaction2", "mit-tsm:PATH", "mvfnet:PATH", "torchvision", "timm", "pytorchvideo", "pyslowfast:PATH",
-    "pytorch-i3d:PATH", "efficient-3dcnns:PATH", "3d-resnets:PATH",
+    "pytorch-i3d:PATH", "efficient-3dcnns:PATH", "resnets-3d:PATH",
 )  # fmt: skip
 STEPS = (*STAGES, "data")  # the data have no model in them
 
@@ -77,7 +77,7 @@ def compare(argv: Sequence[str]) -> int:
     if args.table:
         from alignment.reports.markdown import OWN, THIRD_PARTY, update_table
 
-        update_table(args.table, reports, THIRD_PARTY if args.reference else OWN)
+        update_table(args.table, reports, THIRD_PARTY if args.reference else OWN, STEPS)
     return _verdict(reports)
 
 

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from configs.clip_presets import FAIR_MEAN, FAIR_STD
 from configs.networks import family_of
 from weights.layout import Fields
 
@@ -16,11 +15,6 @@ COUNT, START, END = r"[1-9]\d?", r"(?:^|[_/-])", r"(?=[_./-]|$)"
 IMAGENET = {"short_side": 256, "crop_size": 224, "test_size": 224, "test_crops": "center", "test_clips": 1}
 
 
-# How PySlowFast tests networks over clips: 10 clips of 30 frames a second, three crops, each place by itself.
-PYSLOWFAST = {
-    "sampling": "pyslowfast", "fps": 30.0, "mean": FAIR_MEAN, "std": FAIR_STD, "places": "probabilities",
-    "test_clips": 10, "test_crops": "three",
-}  # fmt: skip
 CLIP_IN_NAME = rf"{START}(?P<clip_len>{COUNT})x(?P<frame_interval>{COUNT}){END}"
 
 

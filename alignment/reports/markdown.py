@@ -7,7 +7,6 @@ from pathlib import Path
 
 from alignment.reports.report import Report
 from alignment.reports.text import number, plain, worst
-from alignment.stages import STAGES
 from alignment.verdicts.record import Stage
 from runtime.errors import UserError
 
@@ -34,7 +33,7 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join("| " + " | ".join(row) + " |\n" for row in (head, ["---"] * len(head), *rows))
 
 
-def update_table(path: str | Path, reports: Sequence[Report], marks: tuple[str, str]) -> None:
+def update_table(path: str | Path, reports: Sequence[Report], marks: tuple[str, str], steps: Sequence[str]) -> None:
     """Puts each report's row into the table between two lines of a Markdown file, and the facts of this run before it.
 
     A row of the same model, reference and precision is replaced, all others stay as they are.
@@ -43,6 +42,7 @@ def update_table(path: str | Path, reports: Sequence[Report], marks: tuple[str, 
         path: The file.
         reports: Of one run.
         marks: The two lines, such as OWN.
+        steps: Of all reports there may be, in the order of the columns.
 
     Raises:
         UserError: The file is not there or does not have the two lines once each, in this order.
@@ -57,7 +57,7 @@ def update_table(path: str | Path, reports: Sequence[Report], marks: tuple[str, 
     facts = [report.environment for report in reports]
     versions = [f"{name} {_joined(facts, name)}" for name in ("paddle", "torch", "numpy", "opencv", "python")]
     head = f"The last run: {', '.join(versions)}; {_joined(facts, 'cpu')}.\n\n" if reports else ""
-    Path(path).write_text(before + head + _written(sorted(rows.values(), key=_order)) + after, encoding="utf-8")
+    Path(path).write_text(before + head + _written(sorted(rows.values(), key=_order), steps) + after, encoding="utf-8")
 
 
 def _rows(text: str) -> list[Row]:
@@ -70,9 +70,9 @@ def _rows(text: str) -> list[Row]:
     return [dict(zip(lines[0], line, strict=False)) for line in lines[2:]]
 
 
-def _written(rows: Sequence[Row]) -> str:
+def _written(rows: Sequence[Row], steps: Sequence[str]) -> str:
     found = {name for row in rows for name in row}
-    columns = [name for name in (*KEY, *STAGES, "data", "verdict", "clips, date") if name in found]
+    columns = [name for name in (*KEY, *steps, "verdict", "clips, date") if name in found]
     return markdown_table(columns, ([row.get(name, "") for name in columns] for row in rows))
 
 

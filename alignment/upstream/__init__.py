@@ -49,7 +49,7 @@ SOURCES: dict[str, Source] = {
     "pyslowfast": pyslowfast.SOURCE,
     "pytorch-i3d": pytorch_i3d.SOURCE,
     "efficient-3dcnns": efficient_3dcnns.SOURCE,
-    "3d-resnets": resnets_3d.SOURCE,
+    "resnets-3d": resnets_3d.SOURCE,
 }
 
 

@@ -34,7 +34,7 @@ LAYOUTS: dict[str, Layout] = {
     "mit-tsm": mit_tsm.LAYOUT,
     "mmaction2": mmaction2.LAYOUT,
     "paddlevideo": paddlevideo.LAYOUT,
-    "3d-resnets": resnets_3d.LAYOUT,  # before those of the same names with kernels of four axes
+    "resnets-3d": resnets_3d.LAYOUT,  # before those of the same names with kernels of four axes
     "torchvision": torchvision.LAYOUT,
     "timm": timm.LAYOUT,
     "paddle.vision": paddle_vision.LAYOUT,

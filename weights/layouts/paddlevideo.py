@@ -9,7 +9,7 @@ from pathlib import Path
 
 from weights.layout import PADDLE, Fields, Layout
 from weights.layouts import pyslowfast
-from weights.quirks import PYSLOWFAST, is_shifted, like_a_resnet, slowfast_alpha, slowfast_clip
+from weights.quirks import is_shifted, like_a_resnet, slowfast_alpha, slowfast_clip
 from weights.tables import Names, Rule, Table, head, layer
 
 
@@ -57,7 +57,7 @@ def _refuses(fields: Fields) -> str:
 
 def _protocol_of(origin: str) -> Fields:
     """Its SlowFast is tested as PySlowFast's."""
-    return {**PYSLOWFAST, **slowfast_clip(origin)} if "slowfast" in Path(origin).name.lower() else {}
+    return {**pyslowfast.PROTOCOL, **slowfast_clip(origin)} if "slowfast" in Path(origin).name.lower() else {}
 
 
 LAYOUT = Layout(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from configs.clip_presets import FAIR_MEAN, FAIR_STD
 from weights.layout import Layout, torch_with_pointwise
-from weights.quirks import CLIP_IN_NAME, PYSLOWFAST, slowfast_alpha, slowfast_clip
+from weights.quirks import CLIP_IN_NAME, slowfast_alpha, slowfast_clip
 from weights.tables import Names, Table, bottlenecks3d, head, layer
 
 _LETTERS = {"conv1": "a", "conv2": "b", "conv3": "c"}
@@ -50,12 +51,18 @@ _X3D = (
     ("cls_head.fc1.weight", "head.lin_5.weight"),
 )
 
+# How PySlowFast tests networks over clips: 10 clips of 30 frames a second, three crops, each place by itself.
+PROTOCOL = {
+    "sampling": "pyslowfast", "fps": 30.0, "mean": FAIR_MEAN, "std": FAIR_STD, "places": "probabilities",
+    "test_clips": 10, "test_crops": "three",
+}  # fmt: skip
+
 LAYOUT = Layout(
     torch_with_pointwise(r"head\.lin_5\.weight"),
     ((_HEAD, *_pathway("backbone.", 0)), SLOWFAST, _X3D),
     key="model_state",
     network={"i3d_stem_stride": 1, "slow_frames": "linspace", "joined_order": "slow_fast"},
-    protocol=PYSLOWFAST,
+    protocol=PROTOCOL,
     network_of=slowfast_alpha,
     protocol_in_name=(CLIP_IN_NAME,),
     protocol_of=slowfast_clip,

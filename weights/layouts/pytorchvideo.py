@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from weights.layout import Layout, torch_with_pointwise
-from weights.quirks import CLIP_IN_NAME, PYSLOWFAST, slowfast_alpha, slowfast_clip
+from weights.layouts import pyslowfast
+from weights.quirks import CLIP_IN_NAME, slowfast_alpha, slowfast_clip
 from weights.tables import Names, Table, bottlenecks3d, head, layer
 
 _LETTERS = {"conv1": "a", "conv2": "b", "conv3": "c"}
@@ -80,7 +81,7 @@ LAYOUT = Layout(
     table_of=_table_of,
     key="model_state",
     network={"i3d_stem_stride": 1, "slow_frames": "linspace", "joined_order": "slow_fast"},
-    protocol={**PYSLOWFAST, "places": "logits"},
+    protocol={**pyslowfast.PROTOCOL, "places": "logits"},
     network_of=slowfast_alpha,
     protocol_in_name=(CLIP_IN_NAME,),
     protocol_of=slowfast_clip,

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from alignment.command import STEPS
 from alignment.reports import page
 from alignment.reports.environment import environment
 from alignment.reports.files import from_json, read_report, to_json, write_report
@@ -377,8 +378,10 @@ class TestTable:
 
         page = tmp_path / "page.md"
         page.write_text(f"before\n{marks[0]}\n{marks[1]}\nafter\n")
-        update_table(page, [report("tsn_r18_vs_timm", "float32", 2), report("tsn_r18_vs_timm", "float64", 1)], marks)
-        update_table(page, [report("tsn_r18_vs_timm", "float32", 1), report("tsm_r18", "float32", 1)], marks)
+        update_table(
+            page, [report("tsn_r18_vs_timm", "float32", 2), report("tsn_r18_vs_timm", "float64", 1)], marks, STEPS
+        )
+        update_table(page, [report("tsn_r18_vs_timm", "float32", 1), report("tsm_r18", "float32", 1)], marks, STEPS)
         before, inside, after = between_marks(page, *marks)
         assert (before, after) == (f"before\n{marks[0]}\n", f"{marks[1]}\nafter\n")
         head, _, *rows = inside.splitlines()
@@ -391,14 +394,14 @@ class TestTable:
         ]
         assert rows[2].endswith("| passed | 2 x 4 x 3 x 32 x 32, 2026-01-02 |")
         with pytest.raises(UserError, match=marks[0]):
-            update_table(tmp_path / "absent.md", [], marks)
+            update_table(tmp_path / "absent.md", [], marks, STEPS)
 
     @pytest.mark.parametrize("text", ["", f"{OWN[0]}\n", f"{OWN[1]}\n{OWN[0]}\n", f"{OWN[0]}\n{OWN[0]}\n{OWN[1]}\n"])
     def test_needs_both_markers_once(self, tmp_path, text):
         readme = tmp_path / "README.md"
         readme.write_text(text)
         with pytest.raises(UserError, match="once each"):
-            update_table(readme, [passing_report()], OWN)
+            update_table(readme, [passing_report()], OWN, STEPS)
         assert readme.read_text() == text
 
 

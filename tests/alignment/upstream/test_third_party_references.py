@@ -25,7 +25,7 @@ CHECKOUTS = {
     "pyslowfast": "ACTIONALIGN_PYSLOWFAST",
     "pytorch-i3d": "ACTIONALIGN_PYTORCH_I3D",
     "efficient-3dcnns": "ACTIONALIGN_EFFICIENT_3DCNNS",
-    "3d-resnets": "ACTIONALIGN_3D_RESNETS",
+    "resnets-3d": "ACTIONALIGN_3D_RESNETS",
 }
 STEPS = ("config", "weights", "forward", "loss", "backward")
 ALL_STEPS = (*STEPS, "train", "guards")
@@ -48,8 +48,8 @@ CASES = [
     ("pyslowfast", "x3d_m", {}, STEPS),
     ("pytorch-i3d", "i3d_inception", {}, STEPS),
     ("efficient-3dcnns", "c3d", {}, STEPS),
-    ("3d-resnets", "r3d_r18", {}, STEPS),
-    ("3d-resnets", "r3d_r50", {}, STEPS),
+    ("resnets-3d", "r3d_r18", {}, STEPS),
+    ("resnets-3d", "r3d_r50", {}, STEPS),
     ("mmaction2", "tsn_r18", {}, STEPS),
     ("mmaction2", "tsm_r50", {}, STEPS),
     ("mmaction2", "tsm_r18", {"shift_place": "block", "shift_div": 4}, STEPS),
