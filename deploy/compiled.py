@@ -136,9 +136,8 @@ def compiled(
             raise EngineError(f"--precision {precision} is an engine's: {with_precision(precision)}")
         return model, name
     try:
-        recognizer = _recognizer(model, Signature.of_clips(clip_shape), name, settings, recipe)
-        recognizer.may_refuse = engine != "auto" or settings.precision != "fp32"
-        return recognizer, name
+        may_refuse = engine != "auto" or settings.precision != "fp32"
+        return _recognizer(model, Signature.of_clips(clip_shape), name, settings, recipe, may_refuse), name
     except (ArtifactError, EngineError) as error:
         if engine != "auto" or settings.precision != "fp32":
             raise
@@ -147,7 +146,7 @@ def compiled(
 
 
 def _recognizer(
-    model: nn.Layer, signature: Signature, name: str, settings: Settings, recipe: str
+    model: nn.Layer, signature: Signature, name: str, settings: Settings, recipe: str, may_refuse: bool
 ) -> CompiledRecognizer:
     """A model in an engine that has loaded its graph."""
     device, _, number = paddle.get_device().partition(":")
@@ -162,11 +161,12 @@ def _recognizer(
             folder = cached(GRAPHS, parts, functools.partial(write_graph, form, model, signature), LIMIT)
             engine = open_graph(name, Graph(form, folder, signature), settings)
             certified_by = (name, str(settings), str(settings.num_threads), cpu.identity())
-            return CompiledRecognizer(model, engine, (*parts, *certified_by))
+            return CompiledRecognizer(model, engine, (*parts, *certified_by), may_refuse)
         except OSError as error:
             say(f"note: the graph is not kept: {error.strerror or error}", error=True)
     with temporary_folder() as place:
-        return CompiledRecognizer(model, open_graph(name, write_graph(form, model, signature, Path(place)), settings))
+        engine = open_graph(name, write_graph(form, model, signature, Path(place)), settings)
+        return CompiledRecognizer(model, engine, may_refuse=may_refuse)
 
 
 def _weights_digest(model: nn.Layer) -> str:

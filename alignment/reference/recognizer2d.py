@@ -6,21 +6,21 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from alignment.reference.backbones import build_backbone
 from alignment.reference.heads import FrameHead, TSNHead
+from alignment.reference.recognizer import Recognizer
 from alignment.reference.temporal_module import TemporalModule
 
 
-class Recognizer2D(nn.Module):
+class Recognizer2D(Recognizer):
     """Classifies clips frame by frame.
 
     Args:
         backbone: Maps images [B, 3, H, W] to features [B, C, h, w].
         cls_head: Called with the features and the number of frames of each video.
         frame_divisor: 2 if the backbone halves the frames.
-        partial_bn: Keep every BatchNorm but the first frozen while training.
+        partial_bn: See Recognizer.
 
     Attributes:
         residual_ends: Ends of the names of the norms that may close a residual branch.
@@ -31,13 +31,8 @@ class Recognizer2D(nn.Module):
     def __init__(
         self, backbone: nn.Module, cls_head: nn.Module, frame_divisor: int = 1, partial_bn: bool = False
     ) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.cls_head = cls_head
+        super().__init__(backbone, cls_head, partial_bn)
         self.frame_divisor = frame_divisor
-        self.partial_bn = partial_bn
-        if partial_bn:
-            freeze_batch_norm(self)
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """Maps normalized clips float [N, T, 3, H, W] to logits [N, K]."""
@@ -47,21 +42,6 @@ class Recognizer2D(nn.Module):
                 module.set_num_frames(num_frames)
         features = self.backbone(clips.flatten(0, 1))  # [N*T', C, h, w]
         return self.cls_head(features, num_frames // self.frame_divisor)
-
-    def train(self, mode: bool = True) -> Recognizer2D:
-        """Switches to training or evaluation; BatchNorms frozen by `partial_bn` stay frozen."""
-        super().train(mode)
-        if mode and self.partial_bn:
-            freeze_batch_norm(self)
-        return self
-
-
-def freeze_batch_norm(model: nn.Module) -> None:
-    """Makes every BatchNorm but the first use its running statistics and stop learning, until `model.train()`."""
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
-    for norm in norms[1:]:
-        norm.eval()
-        norm.requires_grad_(False)
 
 
 def with_head(

@@ -9,16 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from alignment.reference.recognizer2d import freeze_batch_norm
+from alignment.reference.recognizer import Recognizer
 
 
-class Recognizer3D(nn.Module):
+class Recognizer3D(Recognizer):
     """Classifies clips by features of space and time.
 
     Args:
         backbone: Maps [N, 3, T, H, W] to features [N, C, t, h, w], or to several of these.
         cls_head: Called with what the backbone returns.
-        partial_bn: Keep every BatchNorm but the first frozen while training.
+        partial_bn: See Recognizer.
 
     Attributes:
         residual_ends: Ends of the names of the norms that may close a residual branch.
@@ -26,24 +26,9 @@ class Recognizer3D(nn.Module):
 
     residual_ends = ("bn3.weight",)
 
-    def __init__(self, backbone: nn.Module, cls_head: nn.Module, partial_bn: bool = False) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.cls_head = cls_head
-        self.partial_bn = partial_bn
-        if partial_bn:
-            freeze_batch_norm(self)
-
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """Maps normalized clips float [N, T, 3, H, W] to logits [N, K]."""
         return self.cls_head(self.backbone(clips.transpose(1, 2)))
-
-    def train(self, mode: bool = True) -> Recognizer3D:
-        """Switches to training or evaluation; BatchNorms frozen by `partial_bn` stay frozen."""
-        super().train(mode)
-        if mode and self.partial_bn:
-            freeze_batch_norm(self)
-        return self
 
 
 class Classifier(nn.Module):

@@ -9,9 +9,9 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from alignment.upstream.source import Names, Settings, Source, called_by, checked_out
+from alignment.upstream.source import Names, Settings, Source, called_by, checked_out, of_clips
 
 
 def build(name: str, settings: Settings, path: str) -> nn.Module:
@@ -23,11 +23,7 @@ def build(name: str, settings: Settings, path: str) -> nn.Module:
     for layer in model.modules():
         if isinstance(layer, nn.Dropout):
             layer.p = settings.network.dropout
-    return called_by(model, _of_clips)
-
-
-def _of_clips(model: Any, clips: Tensor) -> Tensor:
-    return type(model).forward(model, clips.transpose(1, 2))
+    return called_by(model, of_clips)
 
 
 def names(name: str) -> Names:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alignment.upstream.source import Names, Settings, Source, as_linear, called_by, checked_out
+from alignment.upstream.source import Names, Settings, Source, as_linear, called_by, checked_out, of_clips
 
 
 def build(name: str, settings: Settings, path: str) -> nn.Module:
@@ -40,7 +40,7 @@ class PaddedBefore(nn.Conv3d):
 
 def _mean_over_places(model: Any, clips: Tensor) -> Tensor:
     """DeepMind's `evaluate_sample.py` averages its logits over the frames that are left."""
-    return torch.mean(type(model).forward(model, clips.transpose(1, 2)), 2)
+    return torch.mean(of_clips(model, clips), 2)
 
 
 def names(name: str) -> Names:

@@ -9,9 +9,9 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from alignment.upstream.source import Names, Settings, Source, called_by, checked_out
+from alignment.upstream.source import Names, Settings, Source, called_by, checked_out, of_clips
 from configs.networks import family_of
 
 
@@ -21,11 +21,7 @@ def build(name: str, settings: Settings, path: str) -> nn.Module:
     with checked_out(str(Path(path) / "models"), ("resnet",), {}):
         resnet = importlib.import_module("resnet")
     depth = int(family_of(name).models[name].removeprefix("r"))
-    return called_by(resnet.generate_model(depth, n_classes=settings.num_classes), _of_clips)
-
-
-def _of_clips(model: Any, clips: Tensor) -> Tensor:
-    return type(model).forward(model, clips.transpose(1, 2))
+    return called_by(resnet.generate_model(depth, n_classes=settings.num_classes), of_clips)
 
 
 def names(name: str) -> Names:

@@ -155,6 +155,11 @@ def block_names(prefix: str, first: int) -> Names:
     )
 
 
+def of_clips(model: nn.Module, clips: Tensor) -> Tensor:
+    """What a network over clips [N, 3, T, H, W] says of clips [N, T, 3, H, W]."""
+    return type(model).forward(model, clips.transpose(1, 2))
+
+
 def averaged_over_frames(model: nn.Module, clips: Tensor) -> Tensor:
     """What an image network says of the frames of clips [N, T, 3, H, W], on average: logits [N, K]."""
     scores = type(model).forward(model, clips.flatten(0, 1))  # [N*T, K]

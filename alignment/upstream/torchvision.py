@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from alignment.upstream.source import Names, Settings, Source, averaged_over_frames, called_by, installed
+from alignment.upstream.source import Names, Settings, Source, averaged_over_frames, called_by, installed, of_clips
 
 NETWORKS = {
     "tsn_r18": "resnet18",
@@ -47,14 +47,10 @@ def build(name: str, settings: Settings, path: str) -> nn.Module:
     """Its image network, or its network over clips."""
     if name in CLIP_NETWORKS:
         video = torchvision().models.video
-        return called_by(getattr(video, CLIP_NETWORKS[name])(weights=None, num_classes=settings.num_classes), _of_clips)
+        return called_by(getattr(video, CLIP_NETWORKS[name])(weights=None, num_classes=settings.num_classes), of_clips)
     dropout = {"dropout": settings.network.dropout} if name.endswith("mobilenet_v2") else {}
     model = getattr(torchvision().models, NETWORKS[name])(weights=None, num_classes=settings.num_classes, **dropout)
     return called_by(model, averaged_over_frames)
-
-
-def _of_clips(model: Any, clips: Tensor) -> Tensor:
-    return type(model).forward(model, clips.transpose(1, 2))
 
 
 def names(name: str) -> Names:
