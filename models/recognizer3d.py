@@ -43,9 +43,11 @@ def mean_over_places(x: paddle.Tensor) -> paddle.Tensor:
     """The mean of each channel: [N, C, T, H, W] to [N, C].
 
     One axis after the other: Paddle on CPU adds up one number after the other, so that the mean of 20,000 is off by
-    4e-6, and faster so, too.
+    4e-6, and faster so, too. oneDNN, which sums otherwise, takes 2.4 times as long for X3D so, in graphs.
     """
-    return x.mean(axis=4).mean(axis=3).mean(axis=2)
+    if paddle.in_dynamic_mode():
+        return x.mean(axis=4).mean(axis=3).mean(axis=2)
+    return x.flatten(3).mean(axis=3).mean(axis=2)
 
 
 class Classifier(nn.Layer):
