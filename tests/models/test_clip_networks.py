@@ -1,5 +1,7 @@
 """Networks over clips: sizes as published, outputs of their twins, what their tensors tell."""
 
+import functools
+
 import numpy as np
 import paddle
 import pytest
@@ -43,9 +45,13 @@ SIZES = [
     ("c3d", {}, 101, 78_409_573, 22),
     ("c3d", {"c3d_norm": True}, 101, 78_415_077, 54),
 ]
+LARGE = ("r101", "r101_50_50", "r34", "x3d_l", "c3d")  # more of the same layers, or very many weights
 
 
-@pytest.mark.parametrize(("name", "options", "classes", "parameters", "tensors"), SIZES)
+@pytest.mark.parametrize(
+    ("name", "options", "classes", "parameters", "tensors"),
+    [pytest.param(*size, marks=pytest.mark.whole if size[0].endswith(LARGE) else ()) for size in SIZES],
+)
 def test_sizes_are_those_published_and_the_tensors_tell_the_network(name, options, classes, parameters, tensors):
     arrays = {
         key: tensor.numpy()
@@ -78,7 +84,7 @@ CASES = [
     ("x3d_tiny", 4, 48, {}),
     ("x3d_tiny", 5, 97, {"x3d_shortcut_norm": False, "places": "probabilities", "place_window": 2}),
     ("i3d_inception", 9, 65, {"norm_eps": 2**-10}),
-    ("i3d_inception", 8, 225, {"norm_eps": 2**-10}),
+    pytest.param("i3d_inception", 8, 225, {"norm_eps": 2**-10}, marks=pytest.mark.whole),
 ]
 
 
@@ -148,6 +154,7 @@ def test_only_weights_of_norms_that_the_published_network_has_are_trained():
 # Weights of images
 
 
+@functools.cache
 def image_file(variant):
     """The tensors of an image network in torchvision's layout."""
     arrays = {key: tensor.numpy() for key, tensor in create_model(f"tsn_{variant}", num_classes=9, num_frames=1)

