@@ -270,6 +270,22 @@ class MC3(ClipNetwork):
 
 
 @dataclass(frozen=True)
+class ShuffleNet3D(ClipNetwork):
+    """ShuffleNetV2 over clips."""
+
+    model: str = option("shufflenet3d_x1_0", MODEL_HELP)
+    dropout: float = option(0.2, "dropout before the classifier", at_least=0, below=1)
+
+
+@dataclass(frozen=True)
+class MobileNet3D(ClipNetwork):
+    """MobileNetV2 over clips."""
+
+    model: str = option("mobilenet3d_x1_0", MODEL_HELP)
+    dropout: float = option(0.2, "dropout before the classifier", at_least=0, below=1)
+
+
+@dataclass(frozen=True)
 class Family:
     """What everybody needs to know of a family of networks.
 
@@ -337,6 +353,8 @@ _X3D_TENSORS = (
     r"backbone\.(?:conv1_[st]|bn1|conv5|bn5|layer[1-4]\.\d+\.(?:conv\d|bn\d|se\.fc[12]|downsample\.\d))"
     rf"\.(?:weight|bias|_mean|_variance)|cls_head\.fc1\.weight|{_CLIP_HEAD}"
 )
+_SHUFFLENET_TENSORS = rf"backbone\.(?:conv[15]|bn[15]|stage[2-4]\.\d\.branch[12]\.(?:conv|bn)[1-3])\.\w+|{_CLIP_HEAD}"
+_MOBILENET_TENSORS = rf"backbone\.features\..+|{_CLIP_HEAD}"
 _C3D_TENSORS = rf"backbone\.(?:(?:conv|bn)\d[ab]|fc[67])\.(?:weight|bias|_mean|_variance)|{_CLIP_HEAD}"
 
 
@@ -352,9 +370,10 @@ def _clip_family(
     own: bool = False,
     tensors: str = _CLIP_TENSORS,
     small_clip: tuple[int, int] = (4, 64),
+    data: str = "kinetics400",
 ) -> Family:
-    """A family of networks over clips with a preset of Kinetics-400 for the first variant, or for each its own."""
-    preset = f"kinetics400_{name}"
+    """A family of networks over clips with a preset of Kinetics for the first variant, or for each its own."""
+    preset = f"{data}_{name}"
     presets = {variant: f"{preset}_{variant}" for variant in variants if own and variant != "tiny"}
     presets[""] = f"{preset}_{variants[0]}" if variants[0] else preset
     return Family(name, options, variants, module, presets, tensors, small_clip=small_clip, engines=_CLIP_ENGINES)
@@ -383,6 +402,24 @@ FAMILIES: dict[str, Family] = {
         _clip_family("r3d", R3D, "models.r3d", ("r18", "r34", "r50")),
         _clip_family("mc3", MC3, "models.mc3", ("r18",)),
         _clip_family("x3d", X3D, "models.x3d", ("m", "xs", "s", "l", "tiny"), own=True, tensors=_X3D_TENSORS),
+        _clip_family(
+            "shufflenet3d",
+            ShuffleNet3D,
+            "models.shufflenet3d",
+            ("x1_0", "x0_25", "x0_5", "x1_5", "x2_0"),
+            tensors=_SHUFFLENET_TENSORS,
+            small_clip=(8, 64),
+            data="kinetics600",
+        ),
+        _clip_family(
+            "mobilenet3d",
+            MobileNet3D,
+            "models.mobilenet3d",
+            ("x1_0", "x0_2", "x0_45", "x0_7"),
+            tensors=_MOBILENET_TENSORS,
+            small_clip=(8, 64),
+            data="kinetics600",
+        ),
         Family(
             "c3d",
             C3D,

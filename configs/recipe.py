@@ -35,7 +35,7 @@ class Clip(Options):
     sampling: str = option(
         "mmaction0",
         "rule that places the frames",
-        choices=("mmaction0", "mmaction1", "mit", "paddlevideo", "dense", "uniform", "pyslowfast"),
+        choices=("mmaction0", "mmaction1", "mit", "paddlevideo", "dense", "uniform", "pyslowfast", "efficient3d"),
     )
     fps: float = option(
         0.0, "pyslowfast: frames a second that frame_interval is meant for; 0 counts frames as they come", at_least=0

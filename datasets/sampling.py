@@ -5,7 +5,8 @@ wherever there is chance.
 
 Source: PySlowFast `datasets/decoder.py`; mmaction2 0.x and 1.x `SampleFrames`, `DenseSampleFrames`, `UniformSample`;
 MIT temporal-shift-module `ops/dataset.py`; PaddleMVF, which samples as mmaction2 0.x; PaddleVideo
-`loader/pipelines/sample.py`, whose `Sampler` is the rule `paddlevideo` as it comes, and `mit` with select_left.
+`loader/pipelines/sample.py`, whose `Sampler` is the rule `paddlevideo` as it comes, and `mit` with select_left;
+Efficient-3DCNNs `temporal_transforms.py`.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ def check_sampling(recipe: Recipe) -> None:
         raise RecipeError(
             f"sampling mit places single frames: clip_len must be 1, got {recipe.clip.frames_per_segment}"
         )
+    if rule == "efficient3d" and (segments > 1 or recipe.clip.out_of_bound != "loop"):
+        raise RecipeError("sampling efficient3d takes one segment and out_of_bound loop, got " + _shape(recipe))
     _check_pyslowfast(recipe, segments)
     if rule == "dense" and segments > DENSE_RANGE:
         raise RecipeError(f"sampling dense takes {DENSE_RANGE} segments at most, got num_segments {segments}")
@@ -90,6 +93,8 @@ def train_indices(num_frames: int, recipe: Recipe, rng: np.random.Generator, fps
         offsets = mit_train(n, k, rng)
     elif recipe.clip.sampling == "paddlevideo":
         offsets = paddlevideo_train(n, k, length, rng)
+    elif recipe.clip.sampling == "efficient3d":
+        offsets = np.array([rng.integers(max(n - length * step, 1))])
     else:
         offsets = mmaction_train(n, k, length, step, rng)
     return expand_segments(offsets, length, step, n, recipe.clip.out_of_bound).reshape(-1)  # [T]
@@ -147,7 +152,7 @@ def _views(n: int, recipe: Recipe, num_clips: int, num_segments: int) -> np.ndar
     if recipe.clip.sampling == "dense":
         offsets = np.concatenate([dense_offsets(n, num_segments, start) for start in dense_test_starts(n, num_clips)])
     else:
-        spread_clips = length > 1 and num_segments == 1
+        spread_clips = num_segments == 1 and (length > 1 or recipe.clip.sampling == "efficient3d")
         k = num_clips if spread_clips else num_segments
         twice = num_clips == 2 and not spread_clips
         offsets = TEST_RULES[recipe.clip.sampling](n, k, length, step, twice)
@@ -243,11 +248,23 @@ def _paddlevideo_parts(n: int, k: int) -> np.ndarray:
     return np.arange(k) * max(n // k, 1)
 
 
+def efficient3d_test(n: int, k: int, length: int, step: int, twice: bool) -> np.ndarray:
+    """Efficient-3DCNNs: the middle of the clip, whole intervals, on the middle of the video.
+
+    Its code takes one clip alone; several are spread from the first start to the last. `twice` does not occur.
+    """
+    span = length * step
+    if k > 1:
+        return np.linspace(0, max(n - span, 0), k).astype(np.int64)
+    return np.array([max(n // 2 - span // 2, 0)], np.int64)
+
+
 TEST_RULES = {
     "mmaction0": mmaction0_test,
     "mmaction1": mmaction1_test,
     "mit": mit_test,
     "paddlevideo": paddlevideo_test,
+    "efficient3d": efficient3d_test,
 }
 
 

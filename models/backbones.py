@@ -38,8 +38,9 @@ def build_backbone(network: ImageNetwork) -> nn.Layer:
 
 def backbone_of(arrays: Arrays) -> str:
     """Name of the backbone whose tensors these are, such as `r50`; empty if it is none of BACKBONES."""
-    if any(name.startswith("backbone.features.") for name in arrays):
-        return "mobilenet_v2"
+    stem = arrays.get("backbone.features.0.0.weight")
+    if stem is not None:
+        return "mobilenet_v2" if stem.ndim == 4 else ""
     stem = arrays.get("backbone.conv1.weight")
     if stem is None or stem.ndim != 4:
         return ""  # it may convolve over frames

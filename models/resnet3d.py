@@ -43,8 +43,8 @@ def conv3d(in_channels: int, out_channels: int, kernel: Triple, stride: Triple =
     )
 
 
-def depthwise_conv3d(channels: int, kernel: Triple, stride: int = 1) -> DepthwiseConv3D:
-    """A convolution of each channel by itself with a stride of rows and columns, see `conv3d`."""
+def depthwise_conv3d(channels: int, kernel: Triple, stride: tuple[int, int] = (1, 1)) -> DepthwiseConv3D:
+    """A convolution of each channel by itself, with a stride of frames and one of rows and columns, see `conv3d`."""
     std = math.sqrt(2.0 / (math.prod(kernel) * channels))
     weight_attr = paddle.ParamAttr(initializer=nn.initializer.Normal(0.0, std))
     return DepthwiseConv3D(channels, kernel, stride, weight_attr)

@@ -66,7 +66,7 @@ class BlockX3D(nn.Layer):
         width = int(EXPANSION * out_channels)
         self.conv1 = conv3d(in_channels, width, (1, 1, 1))
         self.bn1 = BatchNorm3D(width, epsilon=norm_eps)
-        self.conv2 = depthwise_conv3d(width, (3, 3, 3), stride)
+        self.conv2 = depthwise_conv3d(width, (3, 3, 3), (1, stride))
         self.bn2 = BatchNorm3D(width, epsilon=norm_eps)
         self.se = SqueezeExcitation(width) if squeeze else None
         self.conv3 = conv3d(width, out_channels, (1, 1, 1))

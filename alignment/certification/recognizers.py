@@ -123,6 +123,8 @@ def randomize_weights(model: nn.Module, seed: int) -> None:
             arrays[name] = (array + 0.25 * rng.random(array.shape)).astype(array.dtype)
         elif array.ndim == 2:
             arrays[name] = rng.normal(0, 1 / np.sqrt(array.shape[0]), array.shape).astype(array.dtype)
+        elif array.ndim == 5 and array.shape[1] == 1 and array[0].size > 9:  # depthwise: they begin near 0
+            arrays[name] = rng.normal(0, 1 / np.sqrt(array[0].size), array.shape).astype(array.dtype)
         if name.endswith(getattr(model, "residual_ends", ())):
             arrays[name] *= np.float32(0.25)
     write_weights(model, arrays)

@@ -33,7 +33,8 @@ def train_indices(
     Args:
         num_frames: Frames of the video.
         draw, uniform: The sources of chance, of whole numbers and of others.
-        sampling: `mmaction0`, `mmaction1`, `mit`, `paddlevideo`, `dense`, `uniform` or `pyslowfast`.
+        sampling: `mmaction0`, `mmaction1`, `mit`, `paddlevideo`, `dense`, `uniform`, `pyslowfast` or
+            `efficient3d`.
         num_segments: Clips of the view.
         clip_len: Frames of a clip.
         frame_interval: Step between them.
@@ -52,6 +53,9 @@ def train_indices(
         starts = _mit_train(num_frames, num_segments, draw)
     elif sampling == "paddlevideo":
         starts = _paddlevideo(num_frames, num_segments, clip_len, lambda highest: draw(0, highest + 1))
+    elif sampling == "efficient3d":
+        last = max(0, num_frames - clip_len * frame_interval - 1)
+        starts = [draw(0, last + 1)]
     else:
         starts = _mmaction_train(num_frames, num_segments, clip_len * frame_interval, draw)
     return _frames_of(starts, clip_len, frame_interval, num_frames, out_of_bound)
@@ -92,6 +96,10 @@ def test_indices(
         views = [_dense_starts(num_frames, num_segments, start) for start in _dense_windows(num_frames, num_clips)]
     elif sampling == "paddlevideo":
         views = [_paddlevideo(num_frames, num_segments, clip_len, lambda _: (num_frames // num_segments - 1) // 2)]
+    elif sampling == "efficient3d":
+        span = clip_len * frame_interval
+        middle, last = max(0, num_frames // 2 - span // 2), max(0, num_frames - span)
+        views = [[middle]] if num_clips == 1 else [[int(last * i / (num_clips - 1))] for i in range(num_clips)]
     elif clip_len > 1 and num_segments == 1:
         views = [[start] for start in _clip_starts(sampling, num_frames, num_clips, clip_len, frame_interval)]
     else:

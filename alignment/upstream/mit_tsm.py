@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from alignment.upstream.source import Names, Settings, Source, checked_out
+from alignment.upstream.source import FLAT_MOBILENET, Names, Settings, Source, checked_out
 from alignment.upstream.torchvision import torchvision
 
 NETWORKS = {"r18": "resnet18", "r34": "resnet34", "r50": "resnet50", "r101": "resnet101", "mobilenet_v2": "mobilenetv2"}
@@ -44,20 +44,11 @@ def build(name: str, settings: Settings, path: str) -> nn.Module:
 
 def names(name: str) -> Names:
     """Its classifier's place in the backbone is taken by the dropout. Blocks of its MobileNetV2 are flat."""
-    flat = [
-        (r"(features\.\d+\.conv)$", r"\1 flat"),
-        *[(rf"(features\.1\.conv)\.{i}\b", rf"\1 .{place}") for i, place in enumerate(("0.0", "0.1", "0.2", "1", "2"))],
-        *[
-            (rf"(features\.\d+\.conv)\.{i}\b", rf"\1 .{place}")
-            for i, place in enumerate(("0.0", "0.1", "0.2", "1.0", "1.1", "1.2", "2", "3"))
-        ],
-        (r"conv \.", "conv."),
-    ]
     return (
         (r"^base_model\.(fc|classifier)$", "cls_head.dropout"),
         (r"^base_model\.(conv1|bn1|layer\d|features)\b", r"backbone.\1"),
         (r"^new_fc\b", "cls_head.new_fc"),
-        *(flat if name.endswith("mobilenet_v2") else ()),
+        *(FLAT_MOBILENET if name.endswith("mobilenet_v2") else ()),
     )
 
 

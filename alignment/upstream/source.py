@@ -22,6 +22,16 @@ from alignment.sides.parameters import Layers, Rule
 INSTALL = "pip install --no-deps -r requirements-third-party.txt"
 MOBILENET_STAGES = (1, 2, 3, 4, 3, 3, 1)  # blocks of each stage of a MobileNetV2
 Names = tuple[tuple[str, str], ...]
+# A MobileNetV2 whose blocks are one flat Sequential: convolution, norm, activation one after the other.
+FLAT_MOBILENET: Names = (
+    (r"(features\.\d+\.conv)$", r"\1 flat"),
+    *((rf"(features\.1\.conv)\.{i}\b", rf"\1 .{place}") for i, place in enumerate(("0.0", "0.1", "0.2", "1", "2"))),
+    *(
+        (rf"(features\.\d+\.conv)\.{i}\b", rf"\1 .{place}")
+        for i, place in enumerate(("0.0", "0.1", "0.2", "1.0", "1.1", "1.2", "2", "3"))
+    ),
+    (r"conv \.", "conv."),
+)
 
 
 class Settings(NamedTuple):

@@ -1,8 +1,8 @@
-// Depthwise convolution over frames, rows and columns, forward and backward, NCTHW; images have one frame, and frames no
-// stride. Sums of a kernel's gradient are in double precision.
+// Depthwise convolution over frames, rows and columns, forward and backward, NCTHW; images have one frame. Sums of a
+// kernel's gradient are in double precision.
 //
-// The frames of a channel are copied into a padded volume, cut into stride * stride phases: all pixels of one row and
-// column modulo the stride. Then every tap of the kernel is a plain shift of one phase, rows and frames follow each
+// The frames of a channel are copied into a padded volume, cut into phases: all pixels of one frame, row and column
+// modulo their strides. Then every tap of the kernel is a plain shift of one phase, rows and frames follow each
 // other without a gap, and one loop of whole vectors covers the volume, whatever its width. What the loop computes
 // between the rows and the frames is left behind.
 
@@ -17,11 +17,12 @@ namespace {
 // As `models.kernels.depthwise_conv` packs it.
 struct Geometry {
   int64_t clips, channels, frames, height, width, out_frames, out_height, out_width, kernel_frames, kernel_height,
-      kernel_width, stride, front, top, left;
+      kernel_width, frame_stride, stride, front, top, left;
 
   int64_t size() const { return frames * height * width; }
   int64_t out_size() const { return out_frames * out_height * out_width; }
   int64_t taps() const { return kernel_frames * kernel_height * kernel_width; }
+  int64_t phases() const { return frame_stride * stride * stride; }
 };
 
 // out[i] = sum over k of weights[k] * in[offsets[k] + i], for i < count in whole vectors.
@@ -53,6 +54,8 @@ void correlate(const T* in, const int64_t* offsets, const T* weights, int64_t ta
       return correlate<T, 3>(in, offsets, weights, out, count);
     case 5:
       return correlate<T, 5>(in, offsets, weights, out, count);
+    case 8:
+      return correlate<T, 8>(in, offsets, weights, out, count);
     case 6:
       return correlate<T, 6>(in, offsets, weights, out, count);
     case 9:
@@ -85,23 +88,25 @@ template <typename T>
 class Volume {
  public:
   explicit Volume(const Geometry& geometry) : g_(geometry) {
-    const int64_t stride = g_.stride;
+    const int64_t stride = g_.stride, frame_stride = g_.frame_stride;
+    frames_ = ((g_.out_frames - 1) * frame_stride + g_.kernel_frames + frame_stride - 1) / frame_stride;
     rows_ = ((g_.out_height - 1) * stride + g_.kernel_height + stride - 1) / stride;
     row_ = ((g_.out_width - 1) * stride + g_.kernel_width + stride - 1) / stride;
     frame_ = rows_ * row_;
     count_ = in_vectors((g_.out_frames - 1) * frame_ + (g_.out_height - 1) * row_ + g_.out_width);
-    phase_count_ = in_vectors((g_.out_frames + g_.kernel_frames - 1) * frame_);
+    phase_count_ = in_vectors(frames_ * frame_);
     phase_size_ = phase_count_ + kLanes<T>;
-    taps_.resize(stride * stride);
+    taps_.resize(g_.phases());
     for (int64_t index = 0; index < g_.taps(); ++index) {
       const int64_t j = index % g_.kernel_width, i = index / g_.kernel_width % g_.kernel_height;
       const int64_t t = index / g_.kernel_width / g_.kernel_height;
-      const int64_t phase = i % stride * stride + j % stride, shift = t * frame_ + i / stride * row_ + j / stride;
+      const int64_t phase = (t % frame_stride * stride + i % stride) * stride + j % stride;
+      const int64_t shift = t / frame_stride * frame_ + i / stride * row_ + j / stride;
       taps_[phase].push_back({index, shift});
       offsets_.push_back(phase * phase_size_ + shift);
       lead_ = std::max(lead_, shift);
     }
-    const int64_t size = stride * stride * phase_size_ + lead_ + kLanes<T>;
+    const int64_t size = g_.phases() * phase_size_ + lead_ + kLanes<T>;
     in_.assign(size, T(0));
     in_grad_.assign(size, T(0));
     out_.assign(count_, T(0));
@@ -146,7 +151,7 @@ class Volume {
     for (int64_t t = 0; t < g_.frames; ++t) {
       for (int64_t y = 0; y < g_.height; ++y) {
         T* to = in_grad + (t * g_.height + y) * g_.width;
-        const int64_t end = is_read(y) ? columns_read() : 0;
+        const int64_t end = is_read(t, y) ? columns_read() : 0;
         each_run(end, [&](int64_t first, int64_t step, int64_t at, int64_t n) {
           const T* from = in_grad_.data() + row_of(t, y) + at;
           for (int64_t i = 0; i < n; ++i) to[first + step * i] = from[i];
@@ -176,7 +181,7 @@ class Volume {
   void read(const T* in) {
     for (int64_t t = 0; t < g_.frames; ++t) {
       for (int64_t y = 0; y < g_.height; ++y) {
-        if (!is_read(y)) break;
+        if (!is_read(t, y)) break;
         const T* from = in + (t * g_.height + y) * g_.width;
         each_run(columns_read(), [&](int64_t first, int64_t step, int64_t at, int64_t n) {
           T* to = in_.data() + row_of(t, y) + at;
@@ -186,13 +191,17 @@ class Volume {
     }
   }
 
-  // The last rows and columns are read by no tap where the stride leaves them over.
-  bool is_read(int64_t y) const { return (y + g_.top) / g_.stride < rows_; }
+  // The last frames, rows and columns are read by no tap where the stride leaves them over.
+  bool is_read(int64_t t, int64_t y) const {
+    return (t + g_.front) / g_.frame_stride < frames_ && (y + g_.top) / g_.stride < rows_;
+  }
   int64_t columns_read() const { return std::clamp<int64_t>(row_ * g_.stride - g_.left, 0, g_.width); }
 
   // Where the phases hold row y of frame t, as far as these decide it.
   int64_t row_of(int64_t t, int64_t y) const {
-    return (t + g_.front) * frame_ + (y + g_.top) % g_.stride * g_.stride * phase_size_ + (y + g_.top) / g_.stride * row_;
+    const int64_t frame = t + g_.front, row = y + g_.top;
+    const int64_t phase = (frame % g_.frame_stride * g_.stride + row % g_.stride) * g_.stride;
+    return phase * phase_size_ + frame / g_.frame_stride * frame_ + row / g_.stride * row_;
   }
 
   // Calls f(first, step, at, n) for each phase of a row: its columns first + step * i lie at + i, for i < n.
@@ -211,7 +220,7 @@ class Volume {
   }
 
   const Geometry& g_;
-  int64_t rows_, row_, frame_, count_, phase_count_, phase_size_, lead_ = 0;
+  int64_t frames_, rows_, row_, frame_, count_, phase_count_, phase_size_, lead_ = 0;
   std::vector<std::vector<Tap>> taps_;
   std::vector<int64_t> offsets_, phase_offsets_;
   std::vector<T> in_, in_grad_, out_, grad_, phase_weights_;

@@ -48,7 +48,7 @@ class DepthwiseConv2D(nn.Conv2D):
         else:
             outs = _outs(sides, [kernel] * 2, stride)
             before = [kernel // 2] * 2
-        geometry = _geometry(images, channels, [1, *sides], [1, *outs], [1, kernel, kernel], stride, [0, *before])
+        geometry = _geometry(images, channels, [1, *sides], [1, *outs], [1, kernel, kernel], (1, stride), [0, *before])
         return convolve("depthwise_conv", x, self.weight, geometry, [images, channels, *outs])
 
 
@@ -58,37 +58,39 @@ class DepthwiseConv3D(nn.Conv3D):
     Args:
         channels: C.
         kernel_size: Of frames, rows and columns, odd.
-        stride: Of rows and columns.
+        stride: Of frames, and of rows and columns.
         weight_attr: As of nn.Conv3D.
     """
 
-    def __init__(self, channels: int, kernel_size: Sequence[int], stride: int = 1, weight_attr: Any = None) -> None:
+    def __init__(
+        self, channels: int, kernel_size: Sequence[int], stride: tuple[int, int] = (1, 1), weight_attr: Any = None
+    ) -> None:
         padding = [side // 2 for side in kernel_size]
         super().__init__(
-            channels, channels, list(kernel_size), [1, stride, stride], padding, groups=channels,
+            channels, channels, list(kernel_size), [stride[0], stride[1], stride[1]], padding, groups=channels,
             weight_attr=weight_attr, bias_attr=False,
         )  # fmt: skip
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """Maps [N, C, T, H, W] to [N, C, T, H / stride, W / stride]."""
+        """Maps [N, C, T, H, W] to [N, C, T', H', W'], divided by the stride."""
         if self.bias is not None or not kernels.serve(x, self.weight):
             return super().forward(x)
-        clips, channels, frames, *sides = x.shape
-        kernel, stride = self.weight.shape[2:], self._stride[-1]
-        outs = [frames, *_outs(sides, kernel[1:], stride)]
+        clips, channels, *sizes = x.shape
+        kernel, (frames, stride, _) = self.weight.shape[2:], self._stride
+        outs = [*_outs(sizes[:1], kernel[:1], frames), *_outs(sizes[1:], kernel[1:], stride)]
         before = [side // 2 for side in kernel]
-        geometry = _geometry(clips, channels, [frames, *sides], outs, kernel, stride, before)
+        geometry = _geometry(clips, channels, sizes, outs, kernel, (frames, stride), before)
         return convolve("depthwise_conv", x, self.weight, geometry, [clips, channels, *outs])
 
 
 def _outs(sides: Sequence[int], kernel: Sequence[int], stride: int) -> list[int]:
-    """Rows and columns of the output, with half of the kernel as padding."""
+    """Sizes of the output, with half of the kernel as padding."""
     return [(side + 2 * (one // 2) - one) // stride + 1 for side, one in zip(sides, kernel, strict=True)]
 
 
 def _geometry(
-    clips: int, channels: int, sizes: Sequence[int], outs: Sequence[int], kernel: Sequence[int], stride: int,
-    before: Sequence[int],
+    clips: int, channels: int, sizes: Sequence[int], outs: Sequence[int], kernel: Sequence[int],
+    stride: tuple[int, int], before: Sequence[int],
 ) -> ctypes.Array[Any]:  # fmt: skip
     """What the C++ file reads; sizes, kernels and paddings are of frames, rows and columns."""
-    return kernels.integers(clips, channels, *sizes, *outs, *kernel, stride, *before)
+    return kernels.integers(clips, channels, *sizes, *outs, *kernel, *stride, *before)

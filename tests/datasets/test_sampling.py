@@ -243,3 +243,16 @@ def test_training_clips_of_pyslowfast_cover_the_video():
 def test_combinations_that_pyslowfast_does_not_define(recipe, message):
     with pytest.raises(RecipeError, match=message):
         check_sampling(recipe)
+
+
+def test_efficient3d_takes_the_middle_clip_and_never_the_last_start():
+    """Values of the source's own TemporalCenterCrop and TemporalRandomCrop."""
+    recipe = clip_recipe("efficient3d", length=16, interval=2)
+    assert sampling.test_indices(41, recipe, 1).tolist() == [list(range(4, 36, 2))]
+    assert val_indices(41, recipe).tolist() == [list(range(4, 36, 2))]
+    assert sampling.test_indices(20, recipe, 1).tolist() == [[*range(0, 20, 2), *range(0, 12, 2)]]  # begins again
+    assert set(draws(200, 40, recipe)[:, 0]) == set(range(8))  # of 9 that fit
+    assert set(draws(20, 32, recipe)[:, 0]) == {0}
+    assert sampling.test_indices(52, recipe, 3)[:, 0].tolist() == [0, 10, 20]
+    with pytest.raises(RecipeError, match="efficient3d takes one segment"):
+        check_sampling(recipe.with_(num_segments=2))

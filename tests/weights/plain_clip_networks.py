@@ -4,7 +4,7 @@ Source of the arithmetic: the papers that the files in `models/` name. Of the na
 source: mmaction2 1.2 (`models/backbones`, `models/heads`), PySlowFast (`models/video_model_builder.py`,
 `resnet_helper.py`, `head_helper.py`), PyTorchVideo (`models/resnet.py`, `slowfast.py`, `x3d.py`), torchvision
 (`models/video/resnet.py`), DeepMind's kinetics-i3d (`i3d.py`), piergiaj's pytorch-i3d,
-Efficient-3DCNNs (`models/c3d.py`).
+Efficient-3DCNNs (`models/c3d.py`, `shufflenetv2.py`, `mobilenetv2.py`).
 """
 
 from __future__ import annotations
@@ -245,6 +245,54 @@ def c3d(layers, clips, convs, norms, fcs, classes):
             x = F.max_pool3d(x, 2)
     x = layers.linear(x.flatten(1), fcs[0], 4096).relu()
     return layers.linear(layers.linear(x, fcs[1], 4096).relu(), fcs[2], classes)
+
+
+def shufflenet(layers, clips, widths, last, classes):
+    """Efficient-3DCNNs' ShuffleNetV2."""
+
+    def branch(x, name, width, stride, places):
+        for place, depthwise in places:
+            kernel, step, groups = ((3, 3, 3), (stride,) * 3, x.shape[1]) if depthwise else ((1, 1, 1), (1, 1, 1), 1)
+            out = x.shape[1] if depthwise else width
+            x = unit(layers, x, (f"{name}.{place}", f"{name}.{place + 1}"), out, kernel, step, groups)
+            x = x if depthwise else x.relu()
+        return x
+
+    x = unit(layers, clips.transpose(1, 2), ("conv1.0", "conv1.1"), 24, (3, 3, 3), (1, 2, 2)).relu()
+    x, number = F.max_pool3d(x, 3, 2, 1), 0
+    for width, depth in zip(widths, (4, 8, 4), strict=True):
+        for i in range(depth):
+            name, stride = f"features.{number}", 2 if i == 0 else 1
+            kept, seen = (x, x) if i == 0 else (x[:, : width // 2], x[:, width // 2 :])
+            if i == 0:
+                kept = branch(kept, f"{name}.banch1", width // 2, stride, ((0, True), (2, False)))
+            seen = branch(seen, f"{name}.banch2", width // 2, stride, ((0, False), (3, True), (5, False)))
+            joined = torch.cat([kept, seen], 1)
+            x = joined[:, [half * (width // 2) + k for k in range(width // 2) for half in (0, 1)]]
+            number += 1
+    x = unit(layers, x, ("conv_last.0", "conv_last.1"), last, (1, 1, 1)).relu()
+    return layers.linear(x.mean((2, 3, 4)), "classifier.1", classes)
+
+
+def mobilenet3d(layers, clips, width, classes):
+    """Efficient-3DCNNs' MobileNetV2."""
+    stem = int(32 * width)
+    x = unit(layers, clips.transpose(1, 2), ("features.0.0", "features.0.1"), stem, (3, 3, 3), (1, 2, 2)).clamp(0, 6)
+    number = 0
+    for expansion, full, depth, first in ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1),
+                                          (6, 160, 3, 2), (6, 320, 1, 1)):  # fmt: skip
+        for i in range(depth):
+            number += 1
+            stride, out, hidden = first if i == 0 else 1, int(full * width), x.shape[1] * expansion
+            shapes = [(hidden, 1, 1, 1), (hidden, 3, stride, hidden), (out, 1, 1, 1)][expansion == 1 :]
+            y = x
+            for k, (size, kernel, step, groups) in enumerate(shapes):
+                pair = (f"features.{number}.conv.{3 * k}", f"features.{number}.conv.{3 * k + 1}")
+                y = unit(layers, y, pair, size, (kernel,) * 3, (step,) * 3, groups)
+                y = y.clamp(0, 6) if k < len(shapes) - 1 else y
+            x = x + y if stride == 1 and x.shape[1] == out else y
+    x = unit(layers, x, ("features.18.0", "features.18.1"), 1280, (1, 1, 1)).clamp(0, 6)
+    return layers.linear(x.mean((2, 3, 4)), "classifier.1", classes)
 
 
 INCEPTION = {

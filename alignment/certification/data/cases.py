@@ -130,6 +130,8 @@ def sampling_recipes() -> list[Recipe]:
     for length, interval, views in ((8, 8, 10), (32, 2, 1), (13, 6, 3), (4, 16, 10)):
         clips = {"clip_len": length, "frame_interval": interval, "test_clips": views}
         recipes.append(Recipe.of(sampling="pyslowfast", **clips))
+    for length, interval, views in ((16, 1, 1), (16, 2, 1), (5, 3, 4)):
+        recipes.append(Recipe.of(sampling="efficient3d", clip_len=length, frame_interval=interval, test_clips=views))
     for views in (1, 2, 10):
         recipes.append(frames.with_(sampling="dense", num_segments=8, test_clips=views))
         recipes.append(Recipe.of(sampling="dense", clip_len=32, frame_interval=2, test_clips=views))

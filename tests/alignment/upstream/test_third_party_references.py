@@ -48,6 +48,8 @@ CASES = [
     ("pyslowfast", "x3d_m", {}, STEPS),
     ("pytorch-i3d", "i3d_inception", {}, STEPS),
     ("efficient-3dcnns", "c3d", {}, STEPS),
+    ("efficient-3dcnns", "shufflenet3d_x0_25", {}, ALL_STEPS),
+    ("efficient-3dcnns", "mobilenet3d_x0_2", {}, ALL_STEPS),
     ("resnets-3d", "r3d_r18", {}, STEPS),
     ("resnets-3d", "r3d_r50", {}, STEPS),
     ("mmaction2", "tsn_r18", {}, STEPS),
