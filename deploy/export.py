@@ -31,6 +31,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--formats", nargs="+", choices=tuple(FORMATS), default=["paddle"],
         help="; ".join(f"{name}: {form.title}" for name, form in FORMATS.items()) + " (default: paddle)",
     )  # fmt: skip
+    run.add_argument(
+        "--stream", action="store_true",
+        help="a graph of one frame and of what it keeps from those before; a TSM with --shift_direction online",
+    )  # fmt: skip
     run.add_argument("--video", nargs="+", default=[], help="videos to check with (default: two that are drawn)")
     cli.add_checkpoint_flags(parser)
     cli.add_beside_flags(parser)
@@ -48,7 +52,9 @@ def main(argv: list[str] | None = None) -> None:
 
     with whole_artifact(args.output) as unchecked:
         loaded = load_pretrained(args.pretrained, cli.asked(args), which=args.weights)
-        export(loaded.model, loaded.recipe, args.pretrained, unchecked, args.formats, args.views, args.video)
+        export(
+            loaded.model, loaded.recipe, args.pretrained, unchecked, args.formats, args.views, args.video, args.stream
+        )
 
 
 def export(
@@ -59,6 +65,7 @@ def export(
     formats: Sequence[str] = ("paddle",),
     views: str = "full",
     videos: Sequence[str] = (),
+    stream: bool = False,
 ) -> None:
     """Writes and checks an artifact, and prints how well it agrees with the model.
 
@@ -70,6 +77,7 @@ def export(
         formats: Keys of FORMATS.
         views: A key of `cli.VIEWS`.
         videos: To check with; two are drawn where there are none.
+        stream: Of one frame, see `models.streaming`.
 
     Raises:
         UserError: A format cannot be written, or its graph gives other logits.
@@ -82,7 +90,14 @@ def export(
     expected = dygraph_logits(model, clips)
     check_spread(expected, weights)
     names = class_names_beside(weights, recipe.network.num_classes)
-    signature = Signature.of_clips(clips.shape[1:], recipe.network.num_classes)
+    if stream:
+        from models.streaming import StreamingRecognizer
+
+        model = StreamingRecognizer(model)
+        states = model.state_shapes(*clips.shape[3:])
+        signature = Signature.of_stream(clips.shape[2:], states, recipe.network.num_classes)
+    else:
+        signature = Signature.of_clips(clips.shape[1:], recipe.network.num_classes)
     record = {
         "model": recipe.network.model,
         "weights": {"file": Path(weights).name, "sha256": digest_of(Path(weights))},

@@ -97,7 +97,7 @@ def _convolutions_before_norms(model: nn.Layer, signature: Signature) -> list[tu
         elif isinstance(layer, Convolution | MultiViewFusion):
             hooks.append(layer.register_forward_post_hook(written))
     with paddle.no_grad():
-        model(*(paddle.to_tensor(spec.zeros()) for spec in signature.inputs))
+        model(*signature.arguments([paddle.to_tensor(spec.zeros()) for spec in signature.inputs]))
     for hook in hooks:
         hook.remove()
     return pairs

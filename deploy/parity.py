@@ -13,6 +13,7 @@ from datasets import load_views
 from datasets.demo import MOTIONS, draw_video, encode_video
 from deploy.artifact import ArtifactError
 from deploy.engines import open_engine
+from deploy.interface import Engine, Stream
 from runtime.fresh_process import in_fresh_process
 from runtime.owned import temporary_folder
 
@@ -95,4 +96,12 @@ def _logits(name: str, directory: str, clips: np.ndarray, rows: np.ndarray) -> n
     """Logits [len(rows), K] of the clips of these rows, in batches of BATCHES and what is left one by one."""
     engine = open_engine(name, directory)
     ends = list(np.cumsum(BATCHES)) + list(range(sum(BATCHES) + 1, len(rows) + 1))
-    return np.concatenate([engine(clips[part]) for part in np.split(rows, ends[:-1])])
+    run = clip_by_frames if engine.signature.states else Engine.__call__
+    return np.concatenate([run(engine, clips[part]) for part in np.split(rows, ends[:-1])])
+
+
+def clip_by_frames(engine: Engine, clips: np.ndarray) -> np.ndarray:
+    """Mean logits [N, K] of clips [N, T, 3, H, W] that a graph of a stream sees frame by frame."""
+    stream = Stream(engine, len(clips))
+    steps = [stream.step({engine.signature.inputs[0].name: frames}) for frames in clips.swapaxes(0, 1)]
+    return np.mean([step[engine.signature.outputs[0].name] for step in steps], axis=0)

@@ -47,6 +47,8 @@ class TensorSpec:
 class Signature:
     """Inputs and outputs of a graph, in the order in which the traced model's `forward` takes and returns them.
 
+    The states are its last inputs, and come as one list, see `arguments`.
+
     Attributes:
         inputs, outputs: One each at least.
         states: (output, input) by name: what comes out of a step goes in at the next one; zeros go in at the first.
@@ -72,6 +74,26 @@ class Signature:
     def of_clips(cls, clip_shape: Sequence[int], num_classes: int | None = None) -> Signature:
         """Clips float32 [N, *clip_shape] in, logits float32 [N, K] out."""
         return cls((TensorSpec("clips", (None, *clip_shape)),), (TensorSpec("logits", (None, num_classes)),))
+
+    @classmethod
+    def of_stream(
+        cls, frame_shape: Sequence[int], states: Sequence[Sequence[int]], num_classes: int | None = None
+    ) -> Signature:
+        """Frames float32 [N, *frame_shape] and states in, logits float32 [N, K] and the next states out."""
+        inputs = [TensorSpec(f"state_{i}", (None, *shape)) for i, shape in enumerate(states)]
+        outputs = [TensorSpec(f"next_{spec.name}", spec.shape) for spec in inputs]
+        return cls(
+            (TensorSpec("frames", (None, *frame_shape)), *inputs),
+            (TensorSpec("logits", (None, num_classes)), *outputs),
+            tuple((output.name, target.name) for output, target in zip(outputs, inputs, strict=True)),
+        )
+
+    def arguments(self, values: Sequence[Any]) -> list[Any]:
+        """Values of all inputs as `forward` of the model takes them: those of the states as one list at the end."""
+        targets = dict(self.states).values()
+        kept = [value for spec, value in zip(self.inputs, values, strict=True) if spec.name in targets]
+        plain = [value for spec, value in zip(self.inputs, values, strict=True) if spec.name not in targets]
+        return [*plain, kept] if kept else plain
 
     @property
     def takes_clips(self) -> bool:

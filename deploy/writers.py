@@ -61,7 +61,7 @@ def save_paddle(model: nn.Layer, signature: Signature, stem: str) -> None:
     specs = [paddle.static.InputSpec(list(spec.shape), spec.dtype, spec.name) for spec in signature.inputs]
     with warnings.catch_warnings(), command.signals_deferred():
         warnings.simplefilter("ignore")
-        paddle.jit.save(model, stem, input_spec=specs)
+        paddle.jit.save(model, stem, input_spec=signature.arguments(specs))
 
 
 def save_legacy(model: nn.Layer, signature: Signature, stem: str) -> None:
