@@ -11,6 +11,7 @@ import numpy as np
 
 from configs import cli
 from datasets import Batch, ClipLoader, DataError, VideoDataset, find_videos, read_class_names, unlabeled
+from deploy import stream
 from deploy.artifact import ArtifactError, open_artifact
 from deploy.autolog import Benchmark
 from deploy.engines import ENGINES, PRECISIONS, open_engine
@@ -33,6 +34,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     run.add_argument("--num_workers", type=command.count, default=1, help="processes that decode ahead; 0: none")
     run.add_argument("--save_json", type=Path, help="file for the probabilities of every video")
     add_graph_flags(parser)
+    stream.add_flags(parser)
     cli.add_limit_flags(parser)
     bench = parser.add_argument_group("benchmark")
     bench.add_argument(
@@ -74,6 +76,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     names = tuple(read_class_names(args.classes)) if args.classes else artifact.class_names
     if len(names) != len(artifact.class_names):
         raise ArtifactError(f"{args.classes} names {len(names)} classes, the graph has {len(artifact.class_names)}")
+    if args.stream:
+        return stream.run(args, artifact, open_engine_of(args), names)
     paths = find_videos(args.video)
     engine = open_engine_of(args)
     # Decoded, placed and transformed by the artifact's recipe, as test.py does it.
