@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypedDict
 
-from alignment.reports.markdown import OWN, between_marks, markdown_table
+from alignment.reports.markdown import OWN, between_marks, markdown_table, table_rows
 from runtime import command
 from runtime.errors import UserError
 from runtime.records import read_record
@@ -16,6 +16,7 @@ from test_tipc.session import FAILED, OUTPUT, PASSED, SKIPPED
 
 README = Path("test_tipc/README.md")
 RESULTS = Path("test_tipc/results")
+COLUMNS = ("model", "mode", "verdict", "passed / failed / skipped", "measured", "seconds", "date, machine")
 
 
 class StepRecord(TypedDict):
@@ -57,9 +58,9 @@ def table(records: Sequence[ChainRecord]) -> str:
         counts = (sum(step["status"] == status for step in steps) for status in (PASSED, FAILED, SKIPPED))
         rows.append([
             record["model"], record["mode"], _verdict(record), " / ".join(map(str, counts)), "; ".join(measured(steps)),
-            f"{record['seconds']:.0f}",
+            f"{record['seconds']:.0f}", f"{record['date']}, {record['cpu']}",
         ])  # fmt: skip
-    return markdown_table(["model", "mode", "verdict", "passed / failed / skipped", "measured", "seconds"], rows)
+    return markdown_table(COLUMNS, rows)
 
 
 def _verdict(record: ChainRecord) -> str:
@@ -111,10 +112,17 @@ def _by_precision(steps: Iterable[StepRecord]) -> dict[str, list[dict[str, Any]]
 
 
 def write_table(records: Sequence[ChainRecord], path: Path = README) -> None:
-    """Puts the table between the marks of a Markdown file, with its origin and the command."""
-    before, _, after = between_marks(path, *OWN)
-    text = f"{before}{_origin(records)} Written by `python -m test_tipc.report`.\n\n{table(records)}{after}"
-    path.write_text(text, encoding="utf-8")
+    """Puts the rows of these chains into the table between the marks of a Markdown file, and their origin before it.
+
+    All rows of their models are replaced, those of others stay as they are.
+    """
+    before, inside, after = between_marks(path, *OWN)
+    models = {record["model"] for record in records}
+    kept = [row for row in table_rows(inside) if row["model"] not in models]
+    rows = sorted([*kept, *table_rows(table(records))], key=lambda row: (row["model"], row["mode"]))
+    cells = markdown_table(COLUMNS, ([row.get(name, "") for name in COLUMNS] for row in rows))
+    origin = f"The last run: {_origin(records)} Written by `python -m test_tipc.report`."
+    path.write_text(f"{before}{origin}\n\n{cells}{after}", encoding="utf-8")
 
 
 def _origin(records: Sequence[ChainRecord]) -> str:

@@ -48,9 +48,9 @@ def update_table(path: str | Path, reports: Sequence[Report], marks: tuple[str, 
         UserError: The file is not there or does not have the two lines once each, in this order.
     """
     before, inside, after = between_marks(path, *marks)
-    rows = {_key(row): row for row in _rows(inside)}
+    rows = {_key(row): row for row in table_rows(inside)}
     for report in reports:
-        row = _rows(table([report]))[0]
+        row = table_rows(table([report]))[0]
         shape = " x ".join(map(str, report.settings["inputs"][0]))
         row["clips, date"] = f"{shape}, {report.environment.get('date', '')[:10]}"
         rows[_key(row)] = row
@@ -60,8 +60,8 @@ def update_table(path: str | Path, reports: Sequence[Report], marks: tuple[str, 
     Path(path).write_text(before + head + _written(sorted(rows.values(), key=_order), steps) + after, encoding="utf-8")
 
 
-def _rows(text: str) -> list[Row]:
-    """The rows of a Markdown table, by the names of its columns."""
+def table_rows(text: str) -> list[Row]:
+    """The rows of the one Markdown table in a text, by the names of its columns."""
     lines = [
         [cell.strip() for cell in line.strip().strip("|").split(" | ")]
         for line in text.splitlines()

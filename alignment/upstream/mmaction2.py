@@ -72,7 +72,7 @@ def _build_clip_model(recognizers: Any, settings: Settings) -> nn.Module:
     common = {"num_classes": settings.num_classes, "dropout_ratio": network.dropout, "init_std": 0.01}
     with quiet():
         model = recognizers.Recognizer3D(
-            backbone={"pretrained": None, "norm_cfg": {"type": "BN3d"}, **backbone},
+            backbone={"pretrained": None, **backbone},
             cls_head={"type": "I3DHead", **common, **head},
             data_preprocessor={"type": "mmaction.ActionDataPreprocessor"},
         )

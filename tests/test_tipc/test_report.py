@@ -41,7 +41,7 @@ def test_a_row_says_the_worst_of_its_steps():
     assert row == (
         "| mvf | whole_train_whole_infer | passed | 6 / 0 / 1 | top-1 50.0%, 25.0%; export off by 3e-07 of the largest "
         "logit; fp32 probabilities off by 2e-06, top-1 agreement 16 of 16; bf16 probabilities off by 0.002, top-1 "
-        "agreement 7 of 8 | 62 |"
+        "agreement 7 of 8 | 62 | 2026-11-22, a CPU |"
     )
 
 
@@ -88,16 +88,22 @@ def test_results_are_written_under_tipcs_names(tmp_path):
     assert [found.label for found in read_predictions(written)] == [3, 3]
 
 
-def test_the_table_goes_between_the_marks(tmp_path):
+def test_the_table_goes_between_the_marks_and_keeps_other_models(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- results: begin -->\nold\n<!-- results: end -->\nafter\n")
+    other = record("whole_infer", [step("train")]) | {"model": "tsn", "date": "2026-11-20"}
+    report.write_table([other, record("gone", [step("train")])], readme)
     report.write_table([record("whole_infer", [step("train")])], readme)
-    text = readme.read_text()
-    assert text.startswith(
-        "before\n<!-- results: begin -->\n2026-11-22, numpy 2.4.6, paddlepaddle 3.3.1; a CPU. Written"
+    head, _, rows = readme.read_text().partition("| --- |")
+    assert head.startswith(
+        "before\n<!-- results: begin -->\nThe last run: 2026-11-22, numpy 2.4.6, paddlepaddle 3.3.1; a CPU. Written"
     )
-    assert "old" not in text
-    assert text.endswith("| mvf | whole_infer | passed | 1 / 0 / 0 |  | 62 |\n<!-- results: end -->\nafter\n")
+    assert "old" not in head
+    assert rows.partition("\n")[2] == (
+        "| mvf | whole_infer | passed | 1 / 0 / 0 |  | 62 | 2026-11-22, a CPU |\n"
+        "| tsn | whole_infer | passed | 1 / 0 / 0 |  | 62 | 2026-11-20, a CPU |\n"
+        "<!-- results: end -->\nafter\n"
+    )
 
 
 def test_no_results_is_an_error(tmp_path):
