@@ -33,7 +33,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )  # fmt: skip
     run.add_argument(
         "--stream", action="store_true",
-        help="a graph of one frame and of what it keeps from those before; a TSM with --shift_direction online",
+        help="a graph of one frame and of what it keeps from those before; of a TSM that looks back alone",
     )  # fmt: skip
     run.add_argument("--video", nargs="+", default=[], help="videos to check with (default: two that are drawn)")
     cli.add_checkpoint_flags(parser)

@@ -7,6 +7,16 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from runtime.errors import UserError
+
+
+class Caches:
+    """What the modules of one network hand from frame to frame: `given` to this frame, `made` for the next."""
+
+    def __init__(self) -> None:
+        self.given: dict[int, paddle.Tensor] = {}
+        self.made: dict[int, paddle.Tensor] = {}
+
 
 class TemporalModule(nn.Layer):
     """A layer around `net` that lets the frames of one video see each other.
@@ -29,6 +39,21 @@ class TemporalModule(nn.Layer):
     def set_num_frames(self, num_frames: int) -> None:
         """Announces the number of frames T of each video at the input of the network."""
         self.num_frames = num_frames // self.frame_divisor
+
+    def streamed(self, number: int, caches: Caches) -> nn.Layer:
+        """What takes its place where frames come one at a time, see `models.streaming`.
+
+        Args:
+            number: Of the module in the network, from 0: its key in `caches`.
+            caches: Of the network.
+
+        Returns:
+            A layer with `kept(channels)`, the number of channels of its input that it keeps for the next frame.
+
+        Raises:
+            UserError: The module waits for frames that come later; the message says why.
+        """
+        raise UserError(f"{type(self).__name__} joins frames that come later: it cannot be streamed")
 
 
 def find_layer(root: nn.Layer, path: str) -> nn.Layer:

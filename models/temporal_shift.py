@@ -20,7 +20,7 @@ from configs.networks import TSM
 from models.backbones import backbone_of, build_backbone, shows_shift
 from models.implementation import Arrays, Implementation, Recognition
 from models.recognizer2d import Recognizer2D, with_head
-from models.temporal_module import TemporalModule, find_layer, gather_rows, replace_layer
+from models.temporal_module import Caches, TemporalModule, find_layer, gather_rows, replace_layer
 from runtime.errors import UserError
 
 # direction -> for each group of channels, which frame it takes: the next (1) or the previous (-1)
@@ -142,6 +142,48 @@ class TemporalShift(TemporalModule):
         """Maps [N*T, C, H, W] to what `net` makes of it, shifted."""
         bounds = self.bounds(x.shape[1])
         return self.net(shift(x, self.num_frames, bounds, self.direction) if bounds[-1] else x)
+
+    def streamed(self, number: int, caches: Caches) -> nn.Layer:
+        """See TemporalModule."""
+        if self.direction != "online":
+            raise UserError(
+                f"the shift of this network ({self.direction}) takes channels of the next frame, too, which a stream "
+                "does not have yet: train it with --shift_direction online"
+            )
+        return CachedShift(self, number, caches)
+
+
+class CachedShift(nn.Layer):
+    """`net` of an input whose first channels are those of the frame before; see `models.streaming`.
+
+    Args:
+        shift: The shift of a clip whose place it takes.
+        number, caches: See `TemporalModule.streamed`.
+    """
+
+    def __init__(self, shift: TemporalShift, number: int, caches: Caches) -> None:
+        super().__init__()
+        self.net = shift.net
+        self.number = number
+        self.caches = caches
+        self.shift_div, self.direction = shift.shift_div, shift.direction
+
+    def kept(self, channels: int) -> int:
+        """How many of so many channels are those of the frame before.
+
+        Raises:
+            UserError: None is.
+        """
+        kept = channel_bounds(channels, self.shift_div, self.direction)[-1]
+        if kept == 0:
+            raise UserError(f"shift_div is above the {channels} channels of a layer, of which none moves")
+        return kept
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Maps one frame of each video, [N, C, H, W], to what `net` makes of it, shifted."""
+        end = self.kept(x.shape[1])
+        self.caches.made[self.number] = x[:, :end]
+        return self.net(paddle.concat([self.caches.given[self.number], x[:, end:]], axis=1))
 
 
 class TemporalPool(TemporalModule):

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 
-from configs import Recipe
 from datasets.demo import MOTIONS, draw_video, encode_video
 from deploy import export, frames, infer
 from deploy.artifact import open_artifact

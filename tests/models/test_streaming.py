@@ -105,8 +105,9 @@ def test_the_model_is_left_as_it_is():
     [
         ("tsm_tiny", {"shift_direction": "mit"}, r"the shift of this network \(mit\) takes channels of the next frame"),
         ("tsm_tiny", {"shift_direction": "online", "temporal_pool": True}, "TemporalPool joins frames that come later"),
-        ("tsn_tiny", {}, "only TSM can be streamed"),
-        ("i3d_tiny", {}, "only TSM can be streamed"),
+        ("tsn_tiny", {}, "this network has no temporal module"),
+        ("mvf_tiny", {}, "MultiViewFusion joins frames that come later"),
+        ("i3d_tiny", {}, "only a network whose frames meet in temporal modules can be streamed"),
         ("tsm_tiny", {"shift_direction": "online", "shift_div": 32}, "shift_div is above the 16 channels of a layer"),
     ],
 )
