@@ -166,6 +166,16 @@ def jester_tsm_r50() -> Recipe:
     )  # fmt: skip
 
 
+def jester_tsm_online_mobilenet_v2() -> Recipe:
+    """TSM with MobileNetV2 that looks back alone, for streams of gestures: as `jester_tsm_r50`.
+
+    Source: the network of temporal-shift-module's `online_demo`, which comes without its training. Published: nothing
+    that can be held against it.
+    Command: python train.py --preset jester_tsm_online_mobilenet_v2 --dataset_root jester --pretrained mobilenet_v2.pth
+    """
+    return jester_tsm_r50().with_(model="tsm_mobilenet_v2", shift_direction="online")
+
+
 def finetune_tsn_mobilenet_v2() -> Recipe:
     """TSN with MobileNetV2 for a small set of one's own, from ImageNet weights, on CPU.
 
@@ -245,6 +255,7 @@ PRESETS: dict[str, Callable[[], Recipe]] = {
     "sthv1_tsm_r50": sthv1_tsm_r50,
     "sthv2_tsm_r50": sthv2_tsm_r50,
     "jester_tsm_r50": jester_tsm_r50,
+    "jester_tsm_online_mobilenet_v2": jester_tsm_online_mobilenet_v2,
     "kinetics400_i3d_r50": clip_presets.kinetics400_i3d_r50,
     "kinetics400_i3d_inception": clip_presets.kinetics400_i3d_inception,
     "kinetics400_slowonly_r50": clip_presets.kinetics400_slowonly_r50,

@@ -19,7 +19,7 @@ DOCUMENTS = tuple(
 
 # What a block may need that no test has; each need in the comment `<!-- needs: ..., ... -->` before it speaks of one.
 NEEDS = {
-    "data set": "a public one, which its owner hands out",
+    "a camera", "data set": "a public one, which its owner hands out",
     "archives": "of a public data set, likewise",
     "videos": "of one's own",
     "weights": "a file that another repository hosts",
