@@ -30,7 +30,7 @@ class TwoInputs(nn.Layer):
 
 
 class Streaming(nn.Layer):
-    """A frame [N, 3, 16, 16] and a state [N, 4, 16, 16] -> (logits [N, 5], the state for the next frame)."""
+    """A frame [N, 3, 16, 16] and one state [N, 4, 16, 16] -> (logits [N, 5], the state for the next frame)."""
 
     def __init__(self):
         super().__init__()
@@ -38,8 +38,8 @@ class Streaming(nn.Layer):
         self.bn = nn.BatchNorm2D(4)
         self.fc = nn.Linear(4, 5)
 
-    def forward(self, frame, state):
-        features = nn.functional.relu(self.bn(self.conv(frame))) + 0.5 * state
+    def forward(self, frame, states):
+        features = nn.functional.relu(self.bn(self.conv(frame))) + 0.5 * states[0]
         return self.fc(features.mean(axis=[2, 3])), features
 
 
@@ -104,7 +104,7 @@ def test_states_flow_from_step_to_step(load):
     state, expected = paddle.zeros([2, 4, 16, 16]), []
     with paddle.no_grad():
         for frame in frames:
-            logits, state = model(paddle.to_tensor(frame), state)
+            logits, state = model(paddle.to_tensor(frame), [state])
             expected.append(logits.numpy())
     for _ in range(2):  # a new stream begins from zeros
         stream = Stream(engine, batch=2)

@@ -19,7 +19,7 @@ DOCUMENTS = tuple(
 
 # What a block may need that no test has; each need in the comment `<!-- needs: ..., ... -->` before it speaks of one.
 NEEDS = {
-    "a camera", "data set": "a public one, which its owner hands out",
+    "data set": "a public one, which its owner hands out",
     "archives": "of a public data set, likewise",
     "videos": "of one's own",
     "weights": "a file that another repository hosts",
@@ -28,6 +28,7 @@ NEEDS = {
     "AI Studio": "its folders and its image",
     "network": "another host",
     "ffmpeg": "a program of that name",
+    "camera": "a machine that has one",
 }
 # Documents and folders whose blocks are all alike in this, unless a comment before one says something else.
 ALIKE = {
