@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from tasks.view_scores import softmax
+
 
 @dataclass(frozen=True)
 class Smoothing:
@@ -87,9 +89,3 @@ def advance(course: Course, frame: int, scores: np.ndarray, smoothing: Smoothing
     if held + 1 < smoothing.hold:
         return replace(after, rising=(first, onset, held + 1)), None
     return replace(after, label=first, rising=None), Event(onset, first, confidence)
-
-
-def softmax(scores: np.ndarray) -> np.ndarray:
-    """Probabilities [K] of scores [K]."""
-    exponents = np.exp(scores - scores.max())
-    return exponents / exponents.sum()

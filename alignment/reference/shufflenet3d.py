@@ -83,6 +83,12 @@ class ShuffleNet3DBackbone(nn.Module):
         return F.relu(self.bn5(self.conv5(x)))
 
 
+class Joining(Recognizer3D):
+    """A recognizer whose backbone joins branches, and adds none."""
+
+    residual_ends = ()
+
+
 def build(
     variant: str,
     num_classes: int,
@@ -97,7 +103,4 @@ def build(
     """A ShuffleNetV2."""
     out_channels = 2048 if variant == "x2_0" else 1024
     backbone = ShuffleNet3DBackbone(STAGES[variant], out_channels, norm_eps)
-    head = ClipHead(out_channels, num_classes, dropout, places, place_window)
-    model = Recognizer3D(backbone, head, partial_bn)
-    model.residual_ends = ()  # it joins branches, and adds none
-    return model
+    return Joining(backbone, ClipHead(out_channels, num_classes, dropout, places, place_window), partial_bn)

@@ -9,12 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
+from datasets import VideoDataset, unlabeled
 from datasets.demo import MOTIONS, draw_video, encode_video
 from deploy import export, frames, infer
 from deploy.artifact import open_artifact
 from deploy.engines import open_engine
 from deploy.events import Course, Event, Smoothing, advance
 from deploy.frames import Frame, LiveFrames
+from deploy.parity import clip_by_frames
 from deploy.stream import FrameStream, Report, follow
 from runtime.errors import UserError
 
@@ -90,16 +92,12 @@ def test_files_and_folders_are_followed_to_their_end(stream_artifact, video, tmp
 
 def test_the_events_are_those_of_the_clip_seen_frame_by_frame(stream_artifact, video):
     """By the transform of a test and the engine, without the stream's own code."""
-    from datasets import VideoDataset, unlabeled
-
     artifact = open_artifact(stream_artifact)
     recipe = artifact.recipe.with_(clip_len=40, frame_interval=1, test_clips=1, test_crops="center")
     clip = VideoDataset(unlabeled([str(video)]), recipe, "test").load(0, 0)[0][0]  # [T, 3, H, W]
     engine = open_engine(None, stream_artifact, threads=1)
     stream = FrameStream(engine, artifact.recipe, "full")
     with_states = [stream.scores(frame.image) for frame in frames.RecordedFrames(str(video), None)]
-    from deploy.parity import clip_by_frames
-
     np.testing.assert_allclose(np.mean(with_states, axis=0), clip_by_frames(engine, clip[None])[0], atol=1e-5)
 
 
