@@ -24,6 +24,7 @@ from datasets import load_annotation
 from datasets.dataset import load_views
 from datasets.demo import write_demo_dataset
 
+UNIT = 57.0  # std of pixels in 0 .. 255 that makes values around 1
 GRAIN = 0.5  # std, where that of the pixels is about 1
 
 
@@ -107,16 +108,17 @@ def real_clips(
     """Clips float32 [batch, frames, 3, size, size] of encoded videos with some grain, and labels int64 [batch].
 
     Without grain the frames of a smooth scene are so alike that the variances of deep layers vanish, and with them the
-    digits that a comparison lives on.
+    digits that a comparison lives on. The values are around 1, as random weights need it: beside pixels in the hundreds
+    a bias is nothing.
 
     Args:
-        recipe: Read for mean and standard deviation.
+        recipe: Read for mean and standard deviation; pixels from which the mean alone is taken are divided, too.
         frames, size, batch: The shape.
         videos: Files, used in turn; without any, embedded scenes are rendered and encoded.
     """
     view = Recipe.of(
         num_segments=frames, clip_len=1, frame_interval=1, test_segments=0, test_clips=1, short_side=size,
-        crop_size=size, test_size=size, mean=recipe.pixels.mean, std=recipe.pixels.std,
+        crop_size=size, test_size=size, mean=recipe.pixels.mean, std=tuple(max(UNIT, std) for std in recipe.pixels.std),
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         if not videos:
