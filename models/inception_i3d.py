@@ -71,14 +71,14 @@ class Unit3D(nn.Layer):
 
 
 def max_pool(x: paddle.Tensor, kernel: Triple, stride: Triple) -> paddle.Tensor:
-    """A pooling with `SAME` padding of what comes from a ReLU, so that zeros around it change nothing.
+    """A pooling with `SAME` padding of what comes from a ReLU, so that what is below 0 around it never wins.
 
-    They stand there by themselves where the kernel is larger than a side: paddle2onnx 2.1.0 would make it as small.
+    It stands there by itself where the kernel is larger than a side: paddle2onnx 2.1.0 would make it as small.
     """
     if min(x.shape[2:]) >= max(kernel):
         return F.max_pool3d(x, kernel, stride=stride, padding="SAME")
     frames, rows, columns = same_padding(x.shape[2:], kernel, stride)
-    x = F.pad(x, [*columns, *rows, *frames], data_format="NCDHW")
+    x = F.pad(x, [*columns, *rows, *frames], value=-1.0, data_format="NCDHW")
     return F.max_pool3d(x, kernel, stride=stride)
 
 

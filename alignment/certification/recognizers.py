@@ -34,6 +34,7 @@ MIX = 0.375  # weight of a mixup
 DROPOUT = 0.5
 CLIP_NORM = 0.5
 CLASSES = 8
+FEW = 4  # channels
 SCHEDULE = ("schedule", "max_epochs", "milestones", "gamma", "warmup_epochs", "warmup_ratio")
 GROUPING = ("momentum", "nesterov", "weight_decay", "decay_norm_bias", "lr_groups")
 ITERATIONS = 2  # batches in an epoch of the schedule that the stage train follows
@@ -120,7 +121,8 @@ def randomize_weights(model: nn.Module, seed: int) -> None:
     arrays = read_weights(model)
     for name, array in arrays.items():
         if array.ndim == 1:
-            arrays[name] = (array + 0.25 * rng.random(array.shape)).astype(array.dtype)
+            least = 0.5 if array.size <= FEW else 0.0  # all of so few may be near 0, where another value shows nowhere
+            arrays[name] = (array + 0.25 * rng.uniform(least, 1.0, array.shape)).astype(array.dtype)
         elif array.ndim == 2:
             arrays[name] = rng.normal(0, 1 / np.sqrt(array.shape[0]), array.shape).astype(array.dtype)
         elif array.ndim == 5 and array.shape[1] == 1 and array[0].size > 9:  # depthwise: they begin near 0

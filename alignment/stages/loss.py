@@ -11,7 +11,9 @@ from alignment.stages.session import Session
 from alignment.verdicts.record import Record, Stage
 
 SPREAD = 2.0  # std of the logits: far from chance level, far from certainty
-ZERO, CHANCE = 1e-9, 1e-3  # so near to 0, or relative to it to chance level, a loss tells nothing
+# So near to 0, or relative to it to chance level, a loss tells nothing. One that reads such logits may come as near as
+# 1e-3 by chance.
+ZERO, CHANCE = 1e-9, 1e-5
 
 
 def loss(session: Session) -> Stage:
