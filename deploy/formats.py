@@ -23,27 +23,35 @@ class Format:
     Attributes:
         title: For --help.
         files: Names of its files; the first one tells the format.
-        converter: Package that writes it; empty if Paddle does.
+        converters: Packages that write it, one after the other; none where Paddle does.
+        requirements: The file of what must be installed to write it.
+        takes_batches: A graph of it takes batches of any size; else one clip, or one frame, at a time.
     """
 
     title: str
     files: tuple[str, ...]
-    converter: str = ""
+    converters: tuple[str, ...] = ()
+    requirements: str = "requirements-deploy.txt"
+    takes_batches: bool = True
 
     @property
     def lack(self) -> str:
         """Why it cannot be written here, as a sentence; empty if it can."""
-        if not self.converter or importlib.util.find_spec(self.converter):
+        missing = next((package for package in self.converters if not importlib.util.find_spec(package)), "")
+        if not missing:
             return ""
-        none = " (it has no wheel for Python 3.13)" if sys.version_info >= (3, 13) else ""
-        return f"{self.title} needs {self.converter}: pip install -r requirements-deploy.txt{none}"
+        none = " (paddle2onnx has no wheel for Python 3.13)" if sys.version_info >= (3, 13) else ""
+        return f"{self.title} needs {missing}: pip install -r {self.requirements}{none}"
 
 
+EDGE = "requirements-edge.txt"
 _WEIGHTS = f"{STEM}.pdiparams"
 FORMATS: dict[str, Format] = {
     "paddle": Format("Paddle 3", (f"{STEM}.json", _WEIGHTS)),
     "legacy": Format("Paddle 2, in a folder of its own where Paddle 3 is beside", (f"{STEM}.pdmodel", _WEIGHTS)),
-    "onnx": Format("ONNX", (f"{STEM}.onnx",), "paddle2onnx"),
+    "onnx": Format("ONNX", (f"{STEM}.onnx",), ("paddle2onnx",)),
+    "mnn": Format("MNN", (f"{STEM}.mnn",), ("paddle2onnx", "onnx", "_tools"), EDGE, takes_batches=False),
+    "ncnn": Format("ncnn", (f"{STEM}.ncnn.param", f"{STEM}.ncnn.bin"), ("paddle2onnx", "pnnx"), EDGE, takes_batches=False),
 }
 ALL_FILES = {file for form in FORMATS.values() for file in form.files}
 

@@ -1,106 +1,19 @@
-"""The same network from fewer operations: BatchNorm folded into convolutions, temporal modules and heads fused.
-
-A graph for an engine is made from a copy that these functions change in place. Every weight that a forward pass would
-compute from another one is computed here, once: engines need not fold constants, and paddle2onnx cannot get it wrong.
-"""
+"""The same network from fewer operations: temporal modules and heads fused, for engines that take batches."""
 
 from __future__ import annotations
-
-import copy
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
 
 import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
-from paddle.nn.layer.norm import _BatchNormBase
 
+from deploy.folding import Fusion, constant, fusion_kernels
 from deploy.formats import FORMATS
-from deploy.signature import Signature
+from deploy.planar import PLANAR
 from models.heads import FrameHead, TSNHead
 from models.multi_view_fusion import MultiViewFusion
-from models.temporal_module import TemporalModule, replace_layer
+from models.temporal_module import TemporalModule
 from models.temporal_shift import DIRECTIONS, TemporalShift
-
-Convolution: TypeAlias = nn.Conv2D | nn.Conv3D
-Fusion = Callable[[nn.Layer], nn.Layer]  # a layer in eval mode -> what takes its place
-
-
-def fused(model: nn.Layer, signature: Signature, fusions: Mapping[type[nn.Layer], Fusion]) -> nn.Layer:
-    """A copy of a model in eval mode that computes the same outputs, beyond rounding, in fewer operations.
-
-    Args:
-        model: Left as it is.
-        signature: Of its inputs.
-        fusions: What takes the place of each layer of exactly a type; a value of FUSIONS.
-    """
-    model = copy.deepcopy(model)
-    model.eval()
-    fold_batch_norm(model, signature)
-    for path, layer in list(model.named_sublayers()):
-        if type(layer) in fusions:
-            replace_layer(model, path, fusions[type(layer)](layer))
-    return model
-
-
-def fold_batch_norm(model: nn.Layer, signature: Signature) -> int:
-    """Folds each BatchNorm that reads what one convolution wrote into that convolution; returns how many.
-
-    Which belong together is seen from a forward pass of zeros. A norm of anything else, such as of a sum, stays.
-    """
-    paths = {id(layer): path for path, layer in model.named_sublayers()}
-    pairs = _convolutions_before_norms(model, signature)
-    for convolution, norm in pairs:
-        scale, shift = norm_as_scale_and_shift(norm)
-        weight = convolution.weight.numpy()
-        weight = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
-        bias = shift if convolution.bias is None else convolution.bias.numpy() * scale + shift
-        convolution.weight.set_value(weight.astype(np.float32))
-        convolution.bias = constant(convolution, bias)
-        replace_layer(model, paths[id(norm)], nn.Identity())
-    return len(pairs)
-
-
-def norm_as_scale_and_shift(norm: _BatchNormBase) -> tuple[np.ndarray, np.ndarray]:
-    """A BatchNorm in eval mode as `x * scale + shift`, float64 [C] each."""
-    gamma, beta, mean, variance = (
-        tensor.numpy().astype(np.float64) for tensor in (norm.weight, norm.bias, norm._mean, norm._variance)
-    )
-    scale = gamma / np.sqrt(variance + norm._epsilon)
-    return scale, beta - mean * scale
-
-
-def constant(layer: nn.Layer, values: np.ndarray) -> paddle.Tensor:
-    """A parameter of the layer with these values; engines take it for a constant."""
-    parameter = layer.create_parameter(list(values.shape), default_initializer=nn.initializer.Constant(0.0))
-    parameter.set_value(values.astype(np.float32))
-    return parameter
-
-
-def _convolutions_before_norms(model: nn.Layer, signature: Signature) -> list[tuple[Convolution, _BatchNormBase]]:
-    """Pairs of a convolution and the norm whose input is its output, or is linear in its weight and bias."""
-    writers: dict[int, tuple[Convolution, paddle.Tensor]] = {}  # the tensor is kept, so that no other gets its id
-    pairs = []
-
-    def written(layer: nn.Layer, _: tuple, output: paddle.Tensor) -> None:
-        writers[id(output)] = (layer.net if isinstance(layer, MultiViewFusion) else layer, output)
-
-    def read(norm: nn.Layer, inputs: tuple) -> None:
-        if id(inputs[0]) in writers:
-            pairs.append((writers[id(inputs[0])][0], norm))
-
-    hooks = []
-    for layer in model.sublayers():
-        if isinstance(layer, _BatchNormBase):
-            hooks.append(layer.register_forward_pre_hook(read))
-        elif isinstance(layer, Convolution | MultiViewFusion):
-            hooks.append(layer.register_forward_post_hook(written))
-    with paddle.no_grad():
-        model(*signature.arguments([paddle.to_tensor(spec.zeros()) for spec in signature.inputs]))
-    for hook in hooks:
-        hook.remove()
-    return pairs
 
 
 class SplitConv(TemporalModule):
@@ -143,20 +56,8 @@ class FusedConv(SplitConv):
     """`MultiViewFusion` of a convolution: height and width by one cross-shaped kernel, BatchNorm folded into it."""
 
     def __init__(self, module: MultiViewFusion) -> None:
-        channels = module.channels
-        scale, shift = np.ones(channels), np.zeros(channels)
-        if module.bn is not None:
-            scale, shift = norm_as_scale_and_shift(module.bn)
-        time, height, width = (
-            (conv or module.shift_conv).weight.numpy().reshape(channels, 3) * scale[:, None]
-            for conv in (module.shift_conv, module.h_conv, module.w_conv)
-        )  # [C', 3] each
+        time, cross, shift = fusion_kernels(module)
         super().__init__(module, time)
-        cross = np.zeros((channels, 1, 3, 3))
-        if "H" in module.mode:
-            cross[:, 0, :, 1] += height
-        if "W" in module.mode:
-            cross[:, 0, 1, :] += width
         self.cross = constant(self, cross)
         self.shift = constant(self, shift)
         self.use_hs = module.bn is not None
@@ -202,4 +103,4 @@ _EVERYWHERE: dict[type[nn.Layer], Fusion] = {
     FrameHead: PooledHead,
 }
 # graph format -> layer type -> function; a format whose engines are served better by something else has its own dict
-FUSIONS: dict[str, dict[type[nn.Layer], Fusion]] = dict.fromkeys(FORMATS, _EVERYWHERE)
+FUSIONS: dict[str, dict[type[nn.Layer], Fusion]] = {**dict.fromkeys(FORMATS, _EVERYWHERE), "ncnn": PLANAR}

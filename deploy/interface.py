@@ -127,6 +127,17 @@ class Engine:
         return self.infer({source.name: clips})[result.name]
 
 
+def one_by_one(run: Run) -> Run:
+    """What runs any batch by an engine that takes one clip, or one frame, at a time."""
+
+    def run_each(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        count = len(next(iter(arrays.values())))
+        parts = [run({name: array[i : i + 1] for name, array in arrays.items()}) for i in range(count)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    return run_each
+
+
 class Stream:
     """Steps of an engine whose graph has states; they are zero before the first step.
 

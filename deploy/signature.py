@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -94,6 +94,14 @@ class Signature:
         kept = [value for spec, value in zip(self.inputs, values, strict=True) if spec.name in targets]
         plain = [value for spec, value in zip(self.inputs, values, strict=True) if spec.name not in targets]
         return [*plain, kept] if kept else plain
+
+    def with_batch(self, batch: int) -> Signature:
+        """The same for batches of one size alone."""
+
+        def fixed(spec: TensorSpec) -> TensorSpec:
+            return replace(spec, shape=tuple(batch if size is None else size for size in spec.shape))
+
+        return replace(self, inputs=tuple(map(fixed, self.inputs)), outputs=tuple(map(fixed, self.outputs)))
 
     @property
     def takes_clips(self) -> bool:

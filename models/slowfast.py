@@ -88,6 +88,9 @@ class SlowFastBackbone(nn.Layer):
     def _slow(self, x: paddle.Tensor) -> paddle.Tensor:
         """The slow pathway's frames of [N, 3, T, H, W]."""
         frames = x.shape[2]
+        if self.slow_frames == "stride" and frames % self.alpha == 0:  # as a slice with a step, which ncnn has not
+            channels, height, width = x.shape[1], *x.shape[3:]
+            return x.reshape([-1, channels, frames // self.alpha, self.alpha * height, width])[:, :, :, :height]
         if self.slow_frames == "stride":
             return x[:, :, :: self.alpha]
         return x.index_select(paddle.to_tensor(spread(frames, frames // self.alpha)), axis=2)

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from deploy.artifact import Artifact, ArtifactError, open_artifact
-from deploy.engines import onnxruntime, openvino, paddle
+from deploy.engines import mnn, ncnn, onnxruntime, openvino, paddle
 from deploy.formats import FORMATS, Graph, formats_in
 from deploy.interface import QUANTIZED, Engine, EngineError, EngineKind, Settings
 from runtime import command, telemetry
@@ -31,6 +31,8 @@ ENGINES: dict[str, EngineKind] = {
     "onnxruntime": onnxruntime.ENGINE,
     "openvino": openvino.ENGINE,
     "paddle": paddle.ENGINE,
+    "mnn": mnn.ENGINE,
+    "ncnn": ncnn.ENGINE,
 }
 PRECISIONS = tuple(dict.fromkeys(precision for kind in ENGINES.values() for precision in kind.precisions))
 COMPUTED = tuple(precision for precision in PRECISIONS if precision != QUANTIZED)  # from weights in fp32

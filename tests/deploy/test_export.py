@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deploy import export, fusions
+from deploy import export, folding
 from deploy.artifact import ArtifactError, open_artifact, whole_artifact
 from deploy.engines import open_engine
 from deploy.parity import check_spread, parity_clips
@@ -80,8 +80,8 @@ def wrong_graph(monkeypatch):
         weight.set_value(weight * 1.01)
         return copy
 
-    fused = fusions.fused
-    monkeypatch.setattr(fusions, "fused", faulty)
+    fused = folding.fused
+    monkeypatch.setattr(folding, "fused", faulty)
 
 
 def test_a_graph_that_differs_is_not_kept(checkpoint, tmp_path, wrong_graph):

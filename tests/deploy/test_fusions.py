@@ -10,7 +10,8 @@ from configs.networks import model_names
 from deploy.engines import ENGINES, open_graph
 from deploy.export import dygraph_logits
 from deploy.formats import FORMATS
-from deploy.fusions import FUSIONS, FusedConv, SplitConv, fold_batch_norm, fused
+from deploy.folding import fold_batch_norm, fused
+from deploy.fusions import FUSIONS, FusedConv, SplitConv
 from deploy.interface import Settings
 from deploy.signature import Signature
 from deploy.writers import WRITERS, write_graph
