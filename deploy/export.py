@@ -53,8 +53,9 @@ def main(argv: list[str] | None = None) -> None:
     with whole_artifact(args.output) as unchecked:
         loaded = load_pretrained(args.pretrained, cli.asked(args), which=args.weights)
         export(
-            loaded.model, loaded.recipe, args.pretrained, unchecked, args.formats, args.views, args.video, args.stream
-        )
+            loaded.model, loaded.recipe, args.pretrained, unchecked, args.formats, args.views, args.video, args.stream,
+            args.weights,
+        )  # fmt: skip
 
 
 def export(
@@ -66,6 +67,7 @@ def export(
     views: str = "full",
     videos: Sequence[str] = (),
     stream: bool = False,
+    which: str = "auto",
 ) -> None:
     """Writes and checks an artifact, and prints how well it agrees with the model.
 
@@ -78,6 +80,7 @@ def export(
         views: A key of `cli.VIEWS`.
         videos: To check with; two are drawn where there are none.
         stream: Of one frame, see `models.streaming`.
+        which: Of the weights in the file, see `weights.read`.
 
     Raises:
         UserError: A format cannot be written, or its graph gives other logits.
@@ -100,7 +103,10 @@ def export(
         signature = Signature.of_clips(clips.shape[1:], recipe.network.num_classes)
     record = {
         "model": recipe.network.model,
-        "weights": {"file": Path(weights).name, "sha256": digest_of(Path(weights))},
+        "weights": {
+            "file": Path(weights).name, "sha256": digest_of(Path(weights)),
+            "path": os.path.relpath(Path(weights).resolve(), folder.resolve()), "which": which,
+        },
         "signature": signature.to_dict(),
         "views": views,
         "num_classes": recipe.network.num_classes,

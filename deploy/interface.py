@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -17,6 +17,7 @@ from runtime.cpu import usable_cores
 from runtime.errors import UserError
 
 Run = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]  # named inputs -> named outputs
+Activation = tuple[str, np.ndarray]  # a tensor that an engine has computed, and what the engine calls it
 QUANTIZED = "int8"  # the precision that is in the weights of a graph, and not in how they are computed
 
 
@@ -69,6 +70,8 @@ class EngineKind:
         devices: That it computes on.
         same_version: It reads graphs of its own minor version only.
         threads_variable: Environment variable that its package reads for its threads when it is imported.
+        activations: (the package, a graph, settings, named inputs) -> every tensor that a run makes, with a name, in
+            their order; None where it shows none.
         refuse: What else it cannot do: the message, or nothing.
     """
 
@@ -78,6 +81,7 @@ class EngineKind:
     formats: tuple[str, ...]
     precisions: tuple[str, ...]
     load: Callable[[ModuleType, Graph, Settings], tuple[Run, dict[str, Any]]]
+    activations: Callable[[ModuleType, Graph, Settings, dict[str, np.ndarray]], Iterator[Activation]] | None = None
     devices: tuple[str, ...] = ("cpu",)
     same_version: bool = False
     threads_variable: str = ""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from deploy.formats import Graph
-from deploy.interface import EngineKind, Run, Settings, one_by_one
+from deploy.interface import Activation, EngineKind, Run, Settings, one_by_one
+from runtime import command
 
 
 def load(package: ModuleType, graph: Graph, settings: Settings) -> tuple[Run, dict[str, Any]]:
     """See `EngineKind.load`."""
-    runtime = package.nn.create_runtime_manager(({"backend": 0, "numThread": settings.num_threads, "precision": HIGH},))
+    options = {"backend": 0, "numThread": settings.num_threads, "precision": HIGH}
+    with command.silenced(1):  # it says what the CPU has
+        runtime = package.nn.create_runtime_manager((options,))
     names = [spec.name for spec in graph.signature.inputs]
     module = package.nn.load_module_from_file(str(graph.files[0]), names, [], runtime_manager=runtime)
     express = package.expr
@@ -26,6 +30,33 @@ def load(package: ModuleType, graph: Graph, settings: Settings) -> tuple[Run, di
     return one_by_one(run), {}
 
 
+def activations(
+    package: ModuleType, graph: Graph, settings: Settings, arrays: dict[str, np.ndarray]
+) -> Iterator[Activation]:
+    """See `EngineKind.activations`."""
+    interpreter = package.Interpreter(str(graph.files[0]))
+    with command.silenced(1):
+        session = interpreter.createSession({"numThread": settings.num_threads, "precision": "high"})
+    found = []
+
+    def host(shape: tuple[int, ...], values: np.ndarray) -> Any:
+        return package.Tensor(shape, package.Halide_Type_Float, values, package.Tensor_DimensionType_Caffe)
+
+    def keep(tensors: list[Any], operator: Any) -> bool:
+        for tensor in tensors:
+            shape = tuple(tensor.getShape())
+            copy = host(shape, np.zeros(shape, np.float32))
+            tensor.copyToHostTensor(copy)
+            found.append((operator.getName(), np.array(copy.getNumpyData())))
+        return True
+
+    for spec in graph.signature.inputs:
+        array = arrays[spec.name]
+        interpreter.getSessionInput(session, spec.name).copyFrom(host(array.shape, array))
+    interpreter.runSessionWithCallBackInfo(session, lambda *_: True, keep)
+    yield from found
+
+
 HIGH = 1  # precision: fp32 throughout
 ENGINE = EngineKind(
     title="MNN",
@@ -34,4 +65,5 @@ ENGINE = EngineKind(
     formats=("mnn",),
     precisions=("fp32",),
     load=load,
+    activations=activations,
 )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from deploy.formats import Graph
-from deploy.interface import EngineError, EngineKind, Run, Settings
+from deploy.interface import Activation, EngineError, EngineKind, Run, Settings
 from runtime import command
 from runtime.cpu import has_bf16, tune_malloc, tune_mkl
 
@@ -22,6 +24,40 @@ def load(paddle: ModuleType, graph: Graph, settings: Settings) -> tuple[Run, dic
     if settings.tune:
         tune_mkl()
         tune_malloc()
+    config = _config(paddle, graph, settings)
+    predictor = paddle.inference.create_predictor(config)
+    speaks = [True]  # in its first run: Paddle's core says the name of a check for each mean of a graph
+    results = [predictor.get_output_handle(name) for name in predictor.get_output_names()]
+
+    def run(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        _give(predictor, arrays)
+        with command.silenced(1) if speaks else contextlib.nullcontext():
+            predictor.run()
+        speaks.clear()
+        return graph.signature.named([handle.copy_to_cpu() for handle in results])
+
+    return run, {"ir_optim": config.ir_optim(), "enable_mkldnn": config.mkldnn_enabled()}
+
+
+def activations(
+    paddle: ModuleType, graph: Graph, settings: Settings, arrays: dict[str, np.ndarray]
+) -> Iterator[Activation]:
+    """See `EngineKind.activations`. By plain kernels: those of oneDNN lay tensors out in an order that nobody tells."""
+    plain = dataclasses.replace(settings, onednn=False)
+    predictor = paddle.inference.create_predictor(_config(paddle, graph, plain))
+    found = []
+
+    def keep(operator: str, _: str, tensor: Any) -> None:
+        found.append((operator.rpartition(".")[2], np.array(tensor)))
+
+    predictor.register_output_hook(keep)
+    _give(predictor, arrays)
+    with command.silenced(1):
+        predictor.run()
+    yield from found
+
+
+def _config(paddle: ModuleType, graph: Graph, settings: Settings) -> Any:
     config = paddle.inference.Config(*map(str, graph.files))
     new = graph.form == "paddle"
     config.disable_glog_info()
@@ -29,21 +65,14 @@ def load(paddle: ModuleType, graph: Graph, settings: Settings) -> tuple[Run, dic
     config.enable_new_executor(new)
     config.set_cpu_math_library_num_threads(settings.num_threads)
     _choose_kernels(paddle, config, settings)
-    predictor = paddle.inference.create_predictor(config)
-    speaks = [True]  # in its first run: Paddle's core says the name of a check for each mean of a graph
-    results = [predictor.get_output_handle(name) for name in predictor.get_output_names()]
+    return config
 
-    def run(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        for name, array in arrays.items():
-            handle = predictor.get_input_handle(name)
-            handle.reshape(array.shape)
-            handle.copy_from_cpu(array)
-        with command.silenced(1) if speaks else contextlib.nullcontext():
-            predictor.run()
-        speaks.clear()
-        return graph.signature.named([handle.copy_to_cpu() for handle in results])
 
-    return run, {"ir_optim": config.ir_optim(), "enable_mkldnn": config.mkldnn_enabled()}
+def _give(predictor: Any, arrays: dict[str, np.ndarray]) -> None:
+    for name, array in arrays.items():
+        handle = predictor.get_input_handle(name)
+        handle.reshape(array.shape)
+        handle.copy_from_cpu(array)
 
 
 def _choose_kernels(paddle: ModuleType, config: Any, settings: Settings) -> None:
@@ -76,6 +105,7 @@ ENGINE = EngineKind(
     formats=("paddle", "legacy"),
     precisions=("fp32", "bf16"),
     load=load,
+    activations=activations,
     devices=("cpu", "gpu"),
     same_version=True,  # Paddle promises nothing for a graph of another one, and may end the process instead
     threads_variable="OMP_NUM_THREADS",
