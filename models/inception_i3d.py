@@ -16,7 +16,7 @@ from configs.networks import InceptionI3D
 from models.implementation import Arrays, Implementation, Recognition
 from models.kernels.batch_norm import BatchNorm3D, norm_relu
 from models.kernels.conv import Conv3D, same_padding
-from models.recognizer3d import Classifier, Recognizer3D
+from models.recognizer3d import Classifier, Recognizer3D, mean_over_places
 from models.resnet3d import Triple
 
 # name -> channels of the four branches: 1x1x1; 1x1x1 and 3x3x3; the same; behind a pooling 1x1x1
@@ -149,8 +149,13 @@ class PlaceHead(Classifier):
     """Classifies each window of two frames and 7 x 7 places, or of what is there, and averages the logits."""
 
     def forward(self, features: paddle.Tensor) -> paddle.Tensor:
-        """Maps [N, C, t, h, w] to logits [N, K]."""
+        """Maps [N, C, t, h, w] to logits [N, K].
+
+        One window is a mean: the gradient of Paddle's pooling has its factor in single precision.
+        """
         frames, side = PLACE
+        if features.shape[2] <= frames and max(features.shape[3:]) <= side:
+            return self.classify(mean_over_places(features))
         kernel = [min(frames, features.shape[2]), *(min(side, length) for length in features.shape[3:])]
         x = F.avg_pool3d(features, kernel, stride=1)  # [N, C, t - 1, p, q]
         x = x.flatten(2).transpose([0, 2, 1])  # [N, P, C]
