@@ -7,6 +7,7 @@ Source: Carreira and Zisserman, "Quo Vadis, Action Recognition?", CVPR 2017, fig
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import paddle
 import paddle.nn.functional as F
@@ -149,16 +150,15 @@ class PlaceHead(Classifier):
     """Classifies each window of two frames and 7 x 7 places, or of what is there, and averages the logits."""
 
     def forward(self, features: paddle.Tensor) -> paddle.Tensor:
-        """Maps [N, C, t, h, w] to logits [N, K].
-
-        One window is a mean: the gradient of Paddle's pooling has its factor in single precision.
-        """
+        """Maps [N, C, t, h, w] to logits [N, K]."""
         frames, side = PLACE
-        if features.shape[2] <= frames and max(features.shape[3:]) <= side:
-            return self.classify(mean_over_places(features))
         kernel = [min(frames, features.shape[2]), *(min(side, length) for length in features.shape[3:])]
-        x = F.avg_pool3d(features, kernel, stride=1)  # [N, C, t - 1, p, q]
-        x = x.flatten(2).transpose([0, 2, 1])  # [N, P, C]
+        if paddle.in_dynamic_mode():  # Paddle's pooling has a factor in single precision in its gradient
+            firsts = [range(length - size + 1) for length, size in zip(features.shape[2:], kernel, strict=True)]
+            windows = [features[:, :, i : i + frames, j : j + side, k : k + side] for i, j, k in product(*firsts)]
+            x = paddle.stack([mean_over_places(window) for window in windows], axis=1)  # [N, P, C]
+        else:
+            x = F.avg_pool3d(features, kernel, stride=1).flatten(2).transpose([0, 2, 1])  # [N, P, C]
         return self.classify(x).mean(axis=1)
 
 
