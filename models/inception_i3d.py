@@ -7,6 +7,7 @@ Source: Carreira and Zisserman, "Quo Vadis, Action Recognition?", CVPR 2017, fig
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import paddle
 import paddle.nn.functional as F
@@ -16,7 +17,7 @@ from configs.networks import InceptionI3D
 from models.implementation import Arrays, Implementation, Recognition
 from models.kernels.batch_norm import BatchNorm3D, norm_relu
 from models.kernels.conv import Conv3D, same_padding
-from models.recognizer3d import Classifier, Recognizer3D
+from models.recognizer3d import Classifier, Recognizer3D, mean_over_places
 from models.resnet3d import Triple
 
 # name -> channels of the four branches: 1x1x1; 1x1x1 and 3x3x3; the same; behind a pooling 1x1x1
@@ -152,8 +153,12 @@ class PlaceHead(Classifier):
         """Maps [N, C, t, h, w] to logits [N, K]."""
         frames, side = PLACE
         kernel = [min(frames, features.shape[2]), *(min(side, length) for length in features.shape[3:])]
-        x = F.avg_pool3d(features, kernel, stride=1)  # [N, C, t - 1, p, q]
-        x = x.flatten(2).transpose([0, 2, 1])  # [N, P, C]
+        if paddle.in_dynamic_mode():  # Paddle's pooling has a factor in single precision in its gradient
+            firsts = [range(length - size + 1) for length, size in zip(features.shape[2:], kernel, strict=True)]
+            windows = [features[:, :, i : i + frames, j : j + side, k : k + side] for i, j, k in product(*firsts)]
+            x = paddle.stack([mean_over_places(window) for window in windows], axis=1)  # [N, P, C]
+        else:
+            x = F.avg_pool3d(features, kernel, stride=1).flatten(2).transpose([0, 2, 1])  # [N, P, C]
         return self.classify(x).mean(axis=1)
 
 

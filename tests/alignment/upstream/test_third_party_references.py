@@ -85,7 +85,7 @@ def reference_of(name):
 
 
 def built(name, model, **arguments):
-    frames, size = {"c3d": (16, 112), "i3d_inception": (16, 193)}.get(model, (4, 48))
+    frames, size = {"c3d": (16, 112), "i3d_inception": (17, 193)}.get(model, (4, 48))
     clips = np.random.default_rng(0).normal(size=(2, frames, 3, size, size)).astype("float32")
     return third_party_pair(reference_of(name), model, preset_for_model(model), clips, np.array([3, 5]), **arguments)
 
