@@ -88,12 +88,11 @@ class SlowFastBackbone(nn.Layer):
     def _slow(self, x: paddle.Tensor) -> paddle.Tensor:
         """The slow pathway's frames of [N, 3, T, H, W]."""
         frames = x.shape[2]
-        if self.slow_frames == "stride" and frames % self.alpha == 0:  # as a slice with a step, which ncnn has not
-            channels, height, width = x.shape[1], *x.shape[3:]
-            return x.reshape([-1, channels, frames // self.alpha, self.alpha * height, width])[:, :, :, :height]
-        if self.slow_frames == "stride":
-            return x[:, :, :: self.alpha]
-        return x.index_select(paddle.to_tensor(spread(frames, frames // self.alpha)), axis=2)
+        is_strided = self.slow_frames == "stride"
+        taken = range(0, frames, self.alpha) if is_strided else spread(frames, frames // self.alpha).tolist()
+        if paddle.in_dynamic_mode():
+            return x[:, :, :: self.alpha] if is_strided else x.index_select(paddle.to_tensor(taken), axis=2)
+        return paddle.concat([x[:, :, i : i + 1] for i in taken], axis=2)  # pnnx takes one frame of a selection
 
 
 def _as_r50(stages: Sequence[Sequence[tuple[int, int]]]) -> list[list[tuple[int, int]]]:
