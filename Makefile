@@ -80,8 +80,8 @@ $(VENV)/.ready: requirements.txt constraints.txt
 	$(TESTED) -m tools.environment $(VENV) requirements.txt
 	touch $@
 
-$(VENV)/.ready-dev: $(VENV)/.ready $(addprefix requirements-,$(addsuffix .txt,prepare dev deploy third-party))
-	$(TESTED) -m tools.environment $(VENV) requirements-dev.txt requirements-deploy.txt --no_deps requirements-third-party.txt
+$(VENV)/.ready-dev: $(VENV)/.ready $(addprefix requirements-,$(addsuffix .txt,prepare dev deploy edge third-party))
+	$(TESTED) -m tools.environment $(VENV) requirements-dev.txt requirements-edge.txt --no_deps requirements-third-party.txt
 	touch $@
 
 build/.docs/.ready: requirements-docs.txt

@@ -104,8 +104,10 @@ def export(
     record = {
         "model": recipe.network.model,
         "weights": {
-            "file": Path(weights).name, "sha256": digest_of(Path(weights)),
-            "path": os.path.relpath(Path(weights).resolve(), folder.resolve()), "which": which,
+            "file": Path(weights).name,
+            "sha256": digest_of(Path(weights)),
+            "path": os.path.relpath(Path(weights).resolve(), folder.resolve()),
+            "which": which,
         },
         "signature": signature.to_dict(),
         "views": views,
@@ -148,7 +150,7 @@ def _checkers(form: str) -> list[str]:
     engines = [name for name in readers(form) if ENGINES[name].is_installed]
     if not engines:
         names = " or ".join(readers(form))
-        raise ArtifactError(f"--formats {form} needs {names} to check it: pip install -r requirements-deploy.txt")
+        raise ArtifactError(f"--formats {form} needs {names} to check it: pip install -r {FORMATS[form].requirements}")
     return engines
 
 

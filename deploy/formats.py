@@ -50,8 +50,10 @@ FORMATS: dict[str, Format] = {
     "paddle": Format("Paddle 3", (f"{STEM}.json", _WEIGHTS)),
     "legacy": Format("Paddle 2, in a folder of its own where Paddle 3 is beside", (f"{STEM}.pdmodel", _WEIGHTS)),
     "onnx": Format("ONNX", (f"{STEM}.onnx",), ("paddle2onnx",)),
-    "mnn": Format("MNN", (f"{STEM}.mnn",), ("paddle2onnx", "onnx", "_tools"), EDGE, takes_batches=False),
-    "ncnn": Format("ncnn", (f"{STEM}.ncnn.param", f"{STEM}.ncnn.bin"), ("paddle2onnx", "pnnx"), EDGE, takes_batches=False),
+    "mnn": Format("MNN", (f"{STEM}.mnn",), ("paddle2onnx", "onnx", "MNN"), EDGE, takes_batches=False),
+    "ncnn": Format(
+        "ncnn", (f"{STEM}.ncnn.param", f"{STEM}.ncnn.bin"), ("paddle2onnx", "pnnx"), EDGE, takes_batches=False
+    ),
 }
 ALL_FILES = {file for form in FORMATS.values() for file in form.files}
 

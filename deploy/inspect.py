@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -152,9 +152,7 @@ def main(argv: list[str] | None = None) -> None:
     )
 
 
-def inspect(
-    artifact: Artifact, model: nn.Layer, engine: str, settings: Settings, clip: np.ndarray
-) -> Inspection:
+def inspect(artifact: Artifact, model: nn.Layer, engine: str, settings: Settings, clip: np.ndarray) -> Inspection:
     """Lays each tensor that an engine makes beside dygraph's.
 
     Args:

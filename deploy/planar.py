@@ -59,7 +59,7 @@ class PlanarConv3D(nn.Layer):
         _, channels, frames, height, width = x.shape
         x = x.reshape([1, channels, frames, height * width])
         (kernel,), (stride,), (dilation,) = self.along.kernel, self.along.stride, self.along.dilation
-        (before, behind), = self.along.padding([frames])
+        ((before, behind),) = self.along.padding([frames])
         if self.is_along_frames:
             y = F.conv2d(x, self.weight, self.bias, (stride, 1), [before, behind, 0, 0], (dilation, 1), self.groups)
             return y.reshape([1, self.out_channels, y.shape[2], height, width])

@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "predict": {"tasks", "runtime", "configs", "datasets", "models", "weights", "engine", "deploy"},
 }
 # The only files of deploy that know the network or Paddle; nothing that infers imports them.
-EXPORTING = ("export", "writers", "folding", "fusions", "planar", "compiled")
+EXPORTING = ("export", "writers", "folding", "fusions", "planar", "compiled", "inspect")
 NEVER_TORCH = (
     "runtime", "configs", "datasets", "models", "tasks", "weights", "engine", "deploy", "test_tipc", "train", "test",
     "predict",

@@ -9,8 +9,8 @@ import pytest
 from configs.networks import model_names
 from deploy.engines import ENGINES, open_graph
 from deploy.export import dygraph_logits
-from deploy.formats import FORMATS
 from deploy.folding import fold_batch_norm, fused
+from deploy.formats import FORMATS
 from deploy.fusions import FUSIONS, FusedConv, SplitConv
 from deploy.interface import Settings
 from deploy.signature import Signature

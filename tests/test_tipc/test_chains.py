@@ -224,7 +224,7 @@ def test_a_fault_in_training_is_named(tree):
     ],
 )
 def test_without_the_converter_of_a_format_there_is_nothing_to_judge(script, form, mode, tree):
-    inject(tree / "deploy" / "formats.py", ', "paddle2onnx")', ', "no_such_converter")')
+    inject(tree / "deploy" / "formats.py", '("paddle2onnx",)', '("no_such_converter",)')
     code, said = bash(tree, script, config_of(tree, form), mode)
     assert code == 77, said
     assert said.count("ONNX needs no_such_converter: pip install -r requirements-deploy.txt") == 2
