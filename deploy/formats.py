@@ -26,6 +26,7 @@ class Format:
         converters: Packages that write it, one after the other; none where Paddle does.
         requirements: The file of what must be installed to write it.
         takes_batches: A graph of it takes batches of any size; else one clip, or one frame, at a time.
+        dtypes: What its inputs may be; anything where none is named.
     """
 
     title: str
@@ -33,6 +34,7 @@ class Format:
     converters: tuple[str, ...] = ()
     requirements: str = "requirements-deploy.txt"
     takes_batches: bool = True
+    dtypes: tuple[str, ...] = ()
 
     @property
     def lack(self) -> str:
@@ -44,16 +46,14 @@ class Format:
         return f"{self.title} needs {missing}: pip install -r {self.requirements}{none}"
 
 
-EDGE = "requirements-edge.txt"
+_EDGE = ("requirements-edge.txt", False, ("float32",))
 _WEIGHTS = f"{STEM}.pdiparams"
 FORMATS: dict[str, Format] = {
     "paddle": Format("Paddle 3", (f"{STEM}.json", _WEIGHTS)),
     "legacy": Format("Paddle 2, in a folder of its own where Paddle 3 is beside", (f"{STEM}.pdmodel", _WEIGHTS)),
     "onnx": Format("ONNX", (f"{STEM}.onnx",), ("paddle2onnx",)),
-    "mnn": Format("MNN", (f"{STEM}.mnn",), ("paddle2onnx", "onnx", "MNN"), EDGE, takes_batches=False),
-    "ncnn": Format(
-        "ncnn", (f"{STEM}.ncnn.param", f"{STEM}.ncnn.bin"), ("paddle2onnx", "pnnx"), EDGE, takes_batches=False
-    ),
+    "mnn": Format("MNN", (f"{STEM}.mnn",), ("paddle2onnx", "onnx", "MNN"), *_EDGE),
+    "ncnn": Format("ncnn", (f"{STEM}.ncnn.param", f"{STEM}.ncnn.bin"), ("paddle2onnx", "pnnx"), *_EDGE),
 }
 ALL_FILES = {file for form in FORMATS.values() for file in form.files}
 

@@ -1,7 +1,8 @@
-"""Names the first layer that an engine computes otherwise: `python -m deploy.inspect --model_dir DIR --engine ncnn ...`.
+"""Names the first layer that an engine computes otherwise: `python -m deploy.inspect --model_dir DIR --engine ncnn`.
 
-Every tensor that the engine makes of one clip lies beside what Paddle's dygraph makes of it, layer by layer in the order
-of the network. What an engine calls a tensor, and what it fuses, is its own affair: a layer is found by its values.
+Every tensor that the engine makes of one clip lies beside what Paddle's dygraph makes of it, layer by layer in the
+order of the network. What an engine calls a tensor, and what it fuses, is its own affair: a layer is found by its
+values.
 """
 
 from __future__ import annotations
@@ -240,9 +241,10 @@ def match(layers: Sequence[Activation], tensors: Iterable[Activation]) -> list[F
         in_order.append(_Wanted(path, _sampled(array, SAMPLE)))
         wanted.setdefault(array.size, []).append(in_order[-1])
     for name, array in tensors:
-        sample = _sampled(array, SAMPLE) if array.size in wanted else None
-        for layer in wanted.get(array.size, ()):
-            layer.look_at(name, sample)
+        if array.size in wanted:
+            sample = _sampled(array, SAMPLE)
+            for layer in wanted[array.size]:
+                layer.look_at(name, sample)
     return [layer.finding() for layer in in_order]
 
 

@@ -89,16 +89,17 @@ class Geometry:
         self.stride, self.dilation = list(conv._stride)[axes], list(conv._dilation)[axes]
         self.groups = conv._groups
         given = [conv._padding] * count if isinstance(conv._padding, int) else conv._padding
-        self.given = given if isinstance(given, str) else list(given)[axes]
+        self.is_same = given == "SAME"
+        self.given = [0] * count if self.is_same else list(given)[axes]
 
     @property
     def is_pointwise(self) -> bool:
         """Whether it takes the input as it is along these axes."""
-        return set(self.kernel) == set(self.stride) == {1} and (self.given == "SAME" or not any(self.given))
+        return set(self.kernel) == set(self.stride) == {1} and not any(self.given)
 
     def padding(self, sizes: Sequence[int]) -> list[tuple[int, int]]:
         """Zeros before and behind, of each axis."""
-        if self.given == "SAME":
+        if self.is_same:
             return same_padding(sizes, self.kernel, self.stride)
         return [(side, side) for side in self.given]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def tapped(path: Path) -> tuple[bytes, list[str]]:
-    """The graph of an ONNX file with all tensors among its outputs, in the order of their operators, and their names."""
+    """The graph of an ONNX file with all its tensors as outputs, in the order of their operators, and their names."""
     import onnx
 
     model = onnx.load(str(path))

@@ -47,12 +47,17 @@ def write_graph(
     from deploy.folding import fused
     from deploy.fusions import FUSIONS
 
-    if lack := FORMATS[form].lack:
-        raise ArtifactError(f"--formats {form}: {lack}")
+    kind = FORMATS[form]
+    if kind.lack:
+        raise ArtifactError(f"--formats {form}: {kind.lack}")
+    for spec in signature.inputs if kind.dtypes else ():
+        if spec.dtype not in kind.dtypes:
+            taken = " or ".join(kind.dtypes)
+            raise ArtifactError(f"--formats {form} takes {taken} alone, and {spec.name} is {spec.dtype}")
     fusions, copies = FUSIONS[form], {} if copies is None else copies
     if id(fusions) not in copies:
         copies[id(fusions)] = fused(model, signature, fusions)
-    written = signature if FORMATS[form].takes_batches else signature.with_batch(1)
+    written = signature if kind.takes_batches else signature.with_batch(1)
     try:
         WRITERS[form](copies[id(fusions)], written, str(folder / STEM))
     except UserError:

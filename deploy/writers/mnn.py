@@ -36,8 +36,8 @@ def save_mnn(model: nn.Layer, signature: Signature, stem: str) -> None:
 
 def refusal(operator: Operator) -> str:
     """What MNN computes wrong of an operator over clips, without a word from its converter; empty if nothing."""
-    if operator.kind == "ConvTranspose" and operator.axes == 3:
-        return "a transposed 3-D convolution"
+    if operator.kind == "ConvTranspose" and operator.axes == 3 and operator.attributes.get("group", 1) > 1:
+        return "a transposed 3-D convolution in groups"
     if operator.kind == "Conv" and operator.axes == 3 and operator.attributes.get("dilations", [1])[0] > 1:
         return "a convolution that is dilated along the frames"
     if operator.kind == "AveragePool" and operator.axes == 3 and _pads_frames(operator.attributes):

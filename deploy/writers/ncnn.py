@@ -41,8 +41,9 @@ def _check_operators(param: str) -> None:
 
 
 def _call_pnnx(source: str, shapes: str, param: str, binary: str) -> None:
-    folder = importlib.util.find_spec("pnnx").submodule_search_locations[0]  # to import it would import PyTorch
+    found = importlib.util.find_spec("pnnx")  # to import it would import PyTorch
+    program = Path(str(found and found.origin)).with_name("pnnx")
     # The others of its files are PyTorch's.
     others = [f"{name}={source}.{name}" for name in ("pnnxparam", "pnnxbin", "pnnxpy", "pnnxonnx", "ncnnpy")]
     arguments = [f"inputshape={shapes}", "fp16=0", f"ncnnparam={param}", f"ncnnbin={binary}", *others]
-    subprocess.run([f"{folder}/pnnx", f"{source}.onnx", *arguments], check=True)
+    subprocess.run([str(program), f"{source}.onnx", *arguments], check=True)

@@ -53,7 +53,7 @@ def _mend_pads(path: str, values: list[float]) -> None:
         raise UserError(f"paddle2onnx has made {len(pads)} paddings of {len(values)}")
     constants = {node.output[0]: node for node in model.graph.node if node.op_type == "Constant"}
     for node, value in zip(pads, values, strict=True):
-        tensor = onnx.numpy_helper.from_array(np.float32(value), node.input[2])
+        tensor = onnx.numpy_helper.from_array(np.asarray(value, np.float32), node.input[2])
         constants[node.input[2]].attribute[0].t.CopyFrom(tensor)
     onnx.save(model, path)
 
