@@ -38,11 +38,12 @@ def fused(model: nn.Layer, signature: Signature, fusions: Mapping[type[nn.Layer]
 
 
 def _replaced(layer: nn.Layer, fusions: Mapping[type[nn.Layer], Fusion]) -> nn.Layer:
-    """What takes the place of a layer, and in it of each of its sublayers."""
-    layer = fusions.get(type(layer), lambda kept: kept)(layer)
-    for name, sublayer in list(layer.named_children()):
-        setattr(layer, name, _replaced(sublayer, fusions))
-    return layer
+    """What takes the place of a layer, and in it of each of its sublayers; a layer that it keeps inside stays."""
+    found = fusions[type(layer)](layer) if type(layer) in fusions else layer
+    for name, sublayer in list(found.named_children()):
+        if sublayer is not layer:
+            setattr(found, name, _replaced(sublayer, fusions))
+    return found
 
 
 def fold_batch_norm(model: nn.Layer, signature: Signature) -> int:

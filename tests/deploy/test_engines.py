@@ -36,7 +36,7 @@ def logits(checkpoint, clips):
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_engine_agrees_with_dygraph_in_any_batch(name, exported, clips, logits):
-    pytest.importorskip(name)
+    pytest.importorskip(ENGINES[name].package)
     engine = open_engine(name, exported, threads=1)
     for batch in (1, 2, 5, 1):
         found = engine(clips[:batch])
@@ -136,7 +136,7 @@ def test_a_record_that_is_none(text, message, artifact):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"name": "tensorrt"}, "engine must be one of onnxruntime, openvino, paddle, got 'tensorrt'"),
+        ({"name": "tensorrt"}, "engine must be one of onnxruntime, openvino, paddle, mnn, ncnn, got 'tensorrt'"),
         ({"precision": "fp64"}, "precision must be one of"),
         ({"name": "onnxruntime", "precision": "int8"}, "holds fp32 weights, asked for int8: make int8 with"),
         ({"precision": "int8"}, "paddle has no int8: take --engine onnxruntime"),

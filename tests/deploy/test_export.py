@@ -15,6 +15,7 @@ import pytest
 from deploy import export, folding
 from deploy.artifact import ArtifactError, open_artifact, whole_artifact
 from deploy.engines import open_engine
+from deploy.formats import FORMATS
 from deploy.parity import check_spread, parity_clips
 from deploy.signature import Signature, TensorSpec
 from deploy.writers import write_graph
@@ -41,8 +42,9 @@ def rewrite(weights, folder, change):
 
 
 def test_artifact_is_whole_and_its_record_says_what_it_is(exported, checkpoint):
-    files = {"inference.json", "inference.pdiparams", "inference.onnx", "recipe.json", "classes.txt", "export.json"}
-    assert {path.name for path in exported.iterdir()} == {*files, "legacy", FOLDER}
+    files = {file for name, form in FORMATS.items() if name != "legacy" and not form.lack for file in form.files}
+    beside = {"recipe.json", "classes.txt", "export.json", "legacy", FOLDER}
+    assert {path.name for path in exported.iterdir()} == files | beside
     assert {path.name for path in (exported / "legacy").iterdir()} == {
         "inference.pdmodel", "inference.pdiparams", "recipe.json", "classes.txt", "export.json",
     }  # fmt: skip
