@@ -5,7 +5,9 @@ Source: mmaction2's `configs/_base_/models/i3d_r50.py`; PySlowFast's `configs/Ki
 
 from __future__ import annotations
 
-from alignment.reference.recognizer3d import ClipHead, Recognizer3D
+from typing import Any
+
+from alignment.reference.recognizer3d import Recognizer3D, with_clip_head
 from alignment.reference.resnet3d import DEPTHS, ResNet3D
 
 
@@ -16,10 +18,7 @@ def build(
     *,
     i3d_stem_stride: int,
     norm_eps: float,
-    dropout: float,
-    partial_bn: bool,
-    places: str,
-    place_window: int,
+    **head: Any,
 ) -> Recognizer3D:
     """An I3D: mmaction2's where the stem strides over frames, PySlowFast's where it does not."""
     depth, _, heavy = variant.partition("_")
@@ -35,5 +34,4 @@ def build(
         norm_eps=norm_eps,
         zero_init=False,
     )
-    head = ClipHead(backbone.out_channels, num_classes, dropout, places, place_window)
-    return Recognizer3D(backbone, head, partial_bn)
+    return with_clip_head(backbone, backbone.out_channels, num_classes, **head)

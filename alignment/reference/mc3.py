@@ -5,7 +5,9 @@ Source: Tran et al., "A Closer Look at Spatiotemporal Convolutions", CVPR 2018; 
 
 from __future__ import annotations
 
-from alignment.reference.recognizer3d import ClipHead, Recognizer3D
+from typing import Any
+
+from alignment.reference.recognizer3d import Recognizer3D, with_clip_head
 from alignment.reference.resnet3d import conv3d
 from alignment.reference.video_resnet import DEPTHS, VideoResNet, simple
 
@@ -16,13 +18,10 @@ def build(
     num_frames: int,
     *,
     norm_eps: float,
-    dropout: float,
-    partial_bn: bool,
-    places: str,
-    place_window: int,
+    **head: Any,
 ) -> Recognizer3D:
     """An MC3."""
     stem = conv3d(3, 64, (3, 7, 7), (1, 2, 2))
     strides = [(1, 1), (1, 2), (1, 2), (1, 2)]
     backbone = VideoResNet(stem, DEPTHS[variant], [simple(3)] + [simple(1)] * 3, strides, pool=None, norm_eps=norm_eps)
-    return Recognizer3D(backbone, ClipHead(512, num_classes, dropout, places, place_window), partial_bn)
+    return with_clip_head(backbone, 512, num_classes, **head)

@@ -5,10 +5,12 @@ Source: Sandler et al., CVPR 2018, table 2; Köpüklü et al., ICCV Workshops 20
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
-from alignment.reference.recognizer3d import ClipHead, Recognizer3D
+from alignment.reference.recognizer3d import Recognizer3D, with_clip_head
 from alignment.reference.resnet3d import conv3d
 
 WIDTHS = {"x0_2": 0.2, "x0_45": 0.45, "x0_7": 0.7, "x1_0": 1.0}
@@ -64,11 +66,8 @@ def build(
     num_frames: int,
     *,
     norm_eps: float,
-    dropout: float,
-    partial_bn: bool,
-    places: str,
-    place_window: int,
+    **head: Any,
 ) -> Recognizer3D:
     """A MobileNetV2."""
     backbone = MobileNet3DBackbone(WIDTHS[variant], norm_eps)
-    return Recognizer3D(backbone, ClipHead(1280, num_classes, dropout, places, place_window), partial_bn)
+    return with_clip_head(backbone, 1280, num_classes, **head)

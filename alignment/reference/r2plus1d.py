@@ -6,11 +6,13 @@ Source: Tran et al., "A Closer Look at Spatiotemporal Convolutions", CVPR 2018, 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from alignment.reference.recognizer3d import ClipHead, Recognizer3D
+from alignment.reference.recognizer3d import Recognizer3D, with_clip_head
 from alignment.reference.resnet3d import conv3d
 from alignment.reference.video_resnet import DEPTHS, VideoResNet
 
@@ -61,10 +63,7 @@ def build(
     num_frames: int,
     *,
     norm_eps: float,
-    dropout: float,
-    partial_bn: bool,
-    places: str,
-    place_window: int,
+    **head: Any,
 ) -> Recognizer3D:
     """An R(2+1)D: torchvision's with 18 layers, mmaction2's with 34."""
     mmaction2 = variant == "r34"
@@ -73,4 +72,4 @@ def build(
     makes = [of_mmaction2 if mmaction2 else of_torchvision] * 4
     pool = nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)) if mmaction2 else None
     backbone = VideoResNet(stem, DEPTHS[variant], makes, strides, pool=pool, norm_eps=norm_eps)
-    return Recognizer3D(backbone, ClipHead(512, num_classes, dropout, places, place_window), partial_bn)
+    return with_clip_head(backbone, 512, num_classes, **head)

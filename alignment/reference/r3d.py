@@ -6,9 +6,11 @@ Source: Tran et al., "A Closer Look at Spatiotemporal Convolutions", CVPR 2018; 
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
-from alignment.reference.recognizer3d import ClipHead, Recognizer3D
+from alignment.reference.recognizer3d import Recognizer3D, with_clip_head
 from alignment.reference.resnet3d import conv3d
 from alignment.reference.video_resnet import DEPTHS, VideoResNet, simple
 
@@ -19,11 +21,8 @@ def build(
     num_frames: int,
     *,
     norm_eps: float,
-    dropout: float,
-    partial_bn: bool,
-    places: str,
-    place_window: int,
     r3d_pooled_stem: bool,
+    **head: Any,
 ) -> Recognizer3D:
     """An R3D."""
     stem = conv3d(3, 64, (7 if r3d_pooled_stem else 3, 7, 7), (1, 2, 2))
@@ -33,6 +32,4 @@ def build(
     backbone = VideoResNet(
         stem, DEPTHS[variant], [simple(3)] * 4, strides, pool=pool, norm_eps=norm_eps, bottlenecks=deep
     )
-    return Recognizer3D(
-        backbone, ClipHead(2048 if deep else 512, num_classes, dropout, places, place_window), partial_bn
-    )
+    return with_clip_head(backbone, 2048 if deep else 512, num_classes, **head)

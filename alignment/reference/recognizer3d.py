@@ -75,3 +75,29 @@ class ClipHead(Classifier):
     def classify(self, x: torch.Tensor) -> torch.Tensor:
         """Maps pooled features [..., C] to logits [..., K]."""
         return super().forward(x)
+
+
+def with_clip_head(
+    backbone: nn.Module,
+    channels: int,
+    num_classes: int,
+    kind: type[ClipHead] = ClipHead,
+    recognizer: type[Recognizer3D] = Recognizer3D,
+    *,
+    dropout: float,
+    partial_bn: bool,
+    places: str,
+    place_window: int,
+) -> Recognizer3D:
+    """A recognizer of a backbone and a new head.
+
+    Args:
+        backbone: As of Recognizer3D.
+        channels: Of its features, all pathways together.
+        num_classes: Classes K.
+        kind: Of the head.
+        recognizer: Which one.
+        dropout, places, place_window: See ClipHead.
+        partial_bn: See Recognizer.
+    """
+    return recognizer(backbone, kind(channels, num_classes, dropout, places, place_window), partial_bn)

@@ -5,11 +5,13 @@ Source: Ma et al., ECCV 2018, figure 3; Köpüklü et al., ICCV Workshops 2019, 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from alignment.reference.recognizer3d import ClipHead, Recognizer3D
+from alignment.reference.recognizer3d import Recognizer3D, with_clip_head
 from alignment.reference.resnet3d import conv3d
 
 STAGES = {
@@ -95,12 +97,9 @@ def build(
     num_frames: int,
     *,
     norm_eps: float,
-    dropout: float,
-    partial_bn: bool,
-    places: str,
-    place_window: int,
+    **head: Any,
 ) -> Recognizer3D:
     """A ShuffleNetV2."""
     out_channels = 2048 if variant == "x2_0" else 1024
     backbone = ShuffleNet3DBackbone(STAGES[variant], out_channels, norm_eps)
-    return Joining(backbone, ClipHead(out_channels, num_classes, dropout, places, place_window), partial_bn)
+    return with_clip_head(backbone, out_channels, num_classes, recognizer=Joining, **head)

@@ -6,11 +6,13 @@ convolution); PySlowFast's `models/video_model_builder.py`, mmaction2's `models/
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from alignment.reference.recognizer3d import ClipHead, Recognizer3D
+from alignment.reference.recognizer3d import ClipHead, Recognizer3D, with_clip_head
 from alignment.reference.resnet3d import DEPTHS, ResNet3D, conv3d
 
 
@@ -96,14 +98,9 @@ def build(
     slow_frames: str,
     joined_order: str,
     norm_eps: float,
-    dropout: float,
-    partial_bn: bool,
-    places: str,
-    place_window: int,
+    **head: Any,
 ) -> Recognizer3D:
     """A SlowFast network."""
     backbone = SlowFastBackbone(variant, slowfast_alpha or 4, lateral_kernel, lateral_norm, slow_frames, norm_eps)
-    head = {"slow_fast": ClipHead, "fast_slow": FastFirstHead}[joined_order](
-        backbone.out_channels, num_classes, dropout, places, place_window
-    )
-    return Recognizer3D(backbone, head, partial_bn)
+    kind = {"slow_fast": ClipHead, "fast_slow": FastFirstHead}[joined_order]
+    return with_clip_head(backbone, backbone.out_channels, num_classes, kind, **head)

@@ -5,7 +5,9 @@ Source: Feichtenhofer et al., "SlowFast Networks", ICCV 2019; mmaction2's `confi
 
 from __future__ import annotations
 
-from alignment.reference.recognizer3d import ClipHead, Recognizer3D
+from typing import Any
+
+from alignment.reference.recognizer3d import Recognizer3D, with_clip_head
 from alignment.reference.resnet3d import DEPTHS, ResNet3D
 
 STAGES = [[(1, 1)], [(1, 1)], [(3, 1)], [(3, 1)]]
@@ -17,14 +19,10 @@ def build(
     num_frames: int,
     *,
     norm_eps: float,
-    dropout: float,
-    partial_bn: bool,
-    places: str,
-    place_window: int,
+    **head: Any,
 ) -> Recognizer3D:
     """A SlowOnly network."""
     backbone = ResNet3D(
         DEPTHS[variant], 1, 1, STAGES, halves=False, width=16 if variant == "tiny" else 64, norm_eps=norm_eps
     )
-    head = ClipHead(backbone.out_channels, num_classes, dropout, places, place_window)
-    return Recognizer3D(backbone, head, partial_bn)
+    return with_clip_head(backbone, backbone.out_channels, num_classes, **head)

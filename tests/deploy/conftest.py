@@ -65,6 +65,23 @@ def exported(checkpoint, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def online_checkpoint(make_checkpoint):
+    """Weights of tsm_tiny whose shift looks back alone."""
+    return make_checkpoint("demo_tsm", test_size=32, shift_direction="online")
+
+
+@pytest.fixture(scope="session")
+def stream_artifact(online_checkpoint, tmp_path_factory):
+    """In every format that can be made here; not to be changed."""
+    pytest.importorskip("paddle2onnx")
+    pytest.importorskip("onnxruntime")
+    folder = tmp_path_factory.mktemp("stream") / "artifact"
+    export.main(["--pretrained", str(online_checkpoint), "--output", str(folder), "--stream", "--threads", "1",
+                 "--formats", *(name for name, form in FORMATS.items() if not form.lack)])  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="session")
 def of_the_demo_set(make_checkpoint, tmp_path_factory):
     """(weights that know the classes of `motion_videos`, their artifact with an ONNX graph); not to be changed."""
     pytest.importorskip("paddle2onnx")

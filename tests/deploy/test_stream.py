@@ -1,9 +1,13 @@
 """A stream from its frames to events: pacing, smoothing, what comes in its way."""
 
+import contextlib
 import http.server
 import json
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,7 +15,7 @@ import pytest
 
 from datasets import VideoDataset, unlabeled
 from datasets.demo import MOTIONS, draw_video, encode_video
-from deploy import export, frames, infer
+from deploy import frames, infer
 from deploy.artifact import open_artifact
 from deploy.engines import open_engine
 from deploy.events import Course, Event, Smoothing, advance
@@ -20,13 +24,7 @@ from deploy.parity import clip_by_frames
 from deploy.stream import FrameStream, Report, follow
 from runtime.errors import UserError
 
-
-@pytest.fixture(scope="module")
-def stream_artifact(make_checkpoint, tmp_path_factory):
-    weights = make_checkpoint("demo_tsm", test_size=32, shift_direction="online")
-    folder = tmp_path_factory.mktemp("stream") / "artifact"
-    export.main(["--pretrained", str(weights), "--output", str(folder), "--stream", "--threads", "1"])
-    return folder
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +97,19 @@ def test_the_events_are_those_of_the_clip_seen_frame_by_frame(stream_artifact, v
     stream = FrameStream(engine, artifact.recipe, "full")
     with_states = [stream.scores(frame.image) for frame in frames.RecordedFrames(str(video), None)]
     np.testing.assert_allclose(np.mean(with_states, axis=0), clip_by_frames(engine, clip[None])[0], atol=1e-5)
+
+
+def test_latencies_are_counted_in_a_memory_that_does_not_grow():
+    report, rng = Report(), np.random.default_rng(0)
+    seconds = rng.gamma(2.0, 0.01, 20_000)
+    for value in seconds:
+        report.add(value)
+    for percent in (50, 95, 99):
+        assert report.percentile(percent) == pytest.approx(np.percentile(seconds, percent), rel=0.02)
+    assert report.frames == 20_000
+    assert len(report.latencies) < 700
+    assert report.line().startswith("20000 frames, 0 dropped, latency ")
+    assert Report().line() == "0 frames"
 
 
 def test_frames_of_another_size_begin_anew(stream_artifact, capsys):
@@ -210,3 +221,30 @@ def test_a_camera_on_the_network_is_followed(stream_artifact, capsys):
     found, said = lines_of(capsys)
     assert found
     assert int(said.split(f"{address}: ")[1].split(" frames")[0]) > 10
+
+
+@pytest.mark.whole
+def test_a_minute_of_a_camera_takes_no_more_memory_at_its_end(stream_artifact, capsys):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Camera)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_address[1]}/"
+    argv = ["-m", "deploy.infer", "--model_dir", str(stream_artifact), "--stream", "--threads", "1"]
+    argv += ["--video", address, "--allow_network", "--seconds", "60"]
+    process = subprocess.Popen([sys.executable, *argv], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    resident = []
+    try:
+        while process.poll() is None:
+            time.sleep(5)
+            with contextlib.suppress(OSError, StopIteration):  # it has ended meanwhile
+                lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+                resident.append(int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024)
+    finally:
+        process.kill()
+        server.shutdown()
+        server.server_close()
+    _, said = process.communicate()
+    assert process.returncode == 0, said
+    with capsys.disabled():
+        print(f"\n{said.splitlines()[-1]}; resident {', '.join(f'{size:.0f}' for size in resident)} MB")
+    begun = resident[3:]  # after 20 s
+    assert max(begun) - begun[0] < 0.02 * begun[0]

@@ -1,6 +1,7 @@
 """The graph of one frame and of what it keeps, in every format and engine."""
 
 import numpy as np
+import paddle
 import pytest
 
 from deploy import export
@@ -13,22 +14,6 @@ from engine.pretrained import load_pretrained
 from runtime.errors import UserError
 
 
-@pytest.fixture(scope="module")
-def weights(make_checkpoint):
-    return make_checkpoint("demo_tsm", test_size=32, shift_direction="online")
-
-
-@pytest.fixture(scope="module")
-def stream_artifact(weights, tmp_path_factory):
-    """In every format that can be made here; not to be changed."""
-    pytest.importorskip("paddle2onnx")
-    pytest.importorskip("onnxruntime")
-    folder = tmp_path_factory.mktemp("stream") / "artifact"
-    export.main(["--pretrained", str(weights), "--output", str(folder), "--stream", "--threads", "1",
-                 "--formats", *(name for name, form in FORMATS.items() if not form.lack)])  # fmt: skip
-    return folder
-
-
 def test_the_record_names_the_states(stream_artifact):
     signature = open_artifact(stream_artifact).signature
     assert [spec.name for spec in signature.inputs] == ["frames", *(f"state_{i}" for i in range(8))]
@@ -38,11 +23,11 @@ def test_the_record_names_the_states(stream_artifact):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_engines_step_as_the_model_sees_the_clip(engine, stream_artifact, weights, clips):
+def test_engines_step_as_the_model_sees_the_clip(engine, stream_artifact, online_checkpoint, clips):
     if not ENGINES[engine].is_installed:
         pytest.skip(f"{engine} is not installed")
     folders = [stream_artifact] if engine != "paddle" else [stream_artifact, stream_artifact / "legacy"]
-    expected = export.dygraph_logits(load_pretrained(str(weights), {}).model, clips)
+    expected = export.dygraph_logits(load_pretrained(str(online_checkpoint), {}).model, clips)
     for folder in folders:
         found = clip_by_frames(open_engine(engine, folder, threads=1), clips)
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
@@ -68,3 +53,36 @@ def test_other_networks_are_refused(make_checkpoint, tmp_path):
     with pytest.raises(UserError, match=r"takes channels of the next frame, too.*--shift_direction online"):
         export.main(["--pretrained", str(both_ways), "--output", str(tmp_path / "artifact"), "--stream"])
     assert not (tmp_path / "artifact").exists()
+
+
+FRAMES = 1000
+
+
+@pytest.fixture(scope="module")
+def long_stream(make_checkpoint, tmp_path_factory):
+    """(the artifact of an online MobileNetV2 in every format, 1,000 frames, each one's logits in the whole clip)."""
+    weights = make_checkpoint("jester_tsm_online_mobilenet_v2", test_size=64, crop_size=64, short_side=64)
+    folder = tmp_path_factory.mktemp("long") / "artifact"
+    formats = [name for name, form in FORMATS.items() if not form.lack and name != "legacy"]
+    export.main(["--pretrained", str(weights), "--output", str(folder), "--stream", "--threads", "1", "--formats",
+                 *formats])  # fmt: skip
+    model = load_pretrained(str(weights)).model
+    frames = np.random.default_rng(0).normal(size=(FRAMES, 3, 64, 64)).astype(np.float32)
+    with paddle.no_grad():
+        features, _ = model.extract(paddle.to_tensor(frames[None]))
+        logits = model.cls_head(features, 1).numpy()  # [T, K]
+    return folder, frames, logits
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_thousand_frames_do_not_drift(engine, long_stream, capsys):
+    folder, frames, expected = long_stream
+    stream = Stream(open_engine(engine, folder, threads=1))
+    found = np.concatenate([stream.step({"frames": frame[None]})["logits"] for frame in frames])
+    errors = np.abs(found - expected).max(axis=1) / np.abs(expected).max()
+    first, last = errors[:100].max(), errors[-100:].max()
+    with capsys.disabled():
+        print(f"\n{engine}: {first:.1e} of the largest logit in the first 100 frames, {last:.1e} in the last")
+    assert errors.max() < 1e-4
+    assert last < 4 * first
