@@ -6,6 +6,7 @@ Source: piergiaj/pytorch-i3d, `pytorch_i3d.py`.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,6 +25,8 @@ def build(name: str, settings: Settings, path: str) -> nn.Module:
         if isinstance(layer, module.Unit3D):
             layer.conv3d.__class__ = PaddedBefore
             layer.conv3d.padding = "same"
+        if isinstance(layer, module.MaxPool3dSamePadding):
+            layer.__class__ = type("Outside", (Outside, module.MaxPool3dSamePadding), {})
         if isinstance(layer, nn.BatchNorm3d):
             layer.momentum = 0.1  # its statistics move by 0.01
     as_linear(model.logits.conv3d)
@@ -36,6 +39,24 @@ class PaddedBefore(nn.Conv3d):
     def forward(self, x: Tensor) -> Tensor:
         """Maps padded [N, C, T, H, W] to the windows' sums."""
         return F.conv3d(x, self.weight, self.bias, self.stride)
+
+
+class Outside(nn.MaxPool3d):
+    """Its pooling, but what is outside of a clip is below 0.
+
+    Its zeros there take the gradient of a window that is 0 throughout, as behind a ReLU many are. The outputs are the
+    same, and so is the gradient of every weight: a ReLU lets nothing through where it gives 0.
+    """
+
+    compute_pad: Callable[[int, int], int]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [N, C, T, H, W] to the windows' maxima."""
+        pads: list[int] = []
+        for axis in (2, 1, 0):
+            total = self.compute_pad(axis, x.shape[2 + axis])
+            pads += [total // 2, total - total // 2]
+        return F.max_pool3d(F.pad(x, pads, value=-1.0), self.kernel_size, self.stride)
 
 
 def _mean_over_places(model: Any, clips: Tensor) -> Tensor:
