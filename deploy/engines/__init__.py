@@ -170,7 +170,7 @@ def import_quietly(module: str) -> ModuleType:
     telemetry.switch_off()
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
-        with command.signals_kept():
+        with command.signals_kept(), command.silenced(1):  # MNN says what the CPU has
             return importlib.import_module(module)
 
 

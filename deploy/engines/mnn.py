@@ -16,8 +16,7 @@ from runtime import command
 def load(package: ModuleType, graph: Graph, settings: Settings) -> tuple[Run, dict[str, Any]]:
     """See `EngineKind.load`."""
     options = {"backend": 0, "numThread": settings.num_threads, "precision": HIGH}
-    with command.silenced(1):  # it says what the CPU has
-        runtime = package.nn.create_runtime_manager((options,))
+    runtime = package.nn.create_runtime_manager((options,))
     names = [spec.name for spec in graph.signature.inputs]
     module = package.nn.load_module_from_file(str(graph.files[0]), names, [], runtime_manager=runtime)
     express = package.expr
