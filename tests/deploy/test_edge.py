@@ -22,7 +22,7 @@ EDGE = [
     pytest.param(name, marks=pytest.mark.skipif(bool(FORMATS[name].lack), reason=FORMATS[name].lack))
     for name in ("mnn", "ncnn")
 ]
-QUICK = ("tsm_tiny", "mvf_tiny", "slowfast_tiny")
+QUICK = ("tsm_tiny", "slowfast_tiny")
 TINY = [name for name in model_names() if name.endswith("tiny")]
 SIZES = CLIPS | {"i3d_inception": (8, 96), "slowfast_tiny": (8, 32), "tsm_tiny": (4, 33), "mobilenet3d_x0_2": (8, 64)}
 
@@ -60,7 +60,7 @@ class OneConvolution(nn.Layer):
 @pytest.mark.parametrize("kernel", [(1, 1, 1), (3, 1, 1), (1, 3, 3), (3, 3, 3), (2, 2, 2)])
 @pytest.mark.parametrize("stride", [(1, 1, 1), (2, 2, 2), (1, 2, 2), (3, 1, 2)])
 @pytest.mark.parametrize("padding", [0, 1, "SAME", (2, 1, 0)])
-@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("groups", [1, 4])
 def test_every_convolution_over_clips_is_the_same_over_images(size, kernel, stride, padding, groups):
     before = {"SAME": (9, 9, 9), 0: (0,) * 3, 1: (1,) * 3}.get(padding, padding)
     if min(side + 2 * zeros - reach for side, zeros, reach in zip(size, before, kernel, strict=True)) < 0:

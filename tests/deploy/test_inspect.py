@@ -97,7 +97,13 @@ def wrong_group_count(folder, engine, model):
     write_record(folder, json.loads((folder / "export.json").read_text()))
 
 
-@pytest.mark.parametrize("fault", [swapped_filters, transposed_kernel, wrong_group_count])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        swapped_filters,
+        *(pytest.param(fault, marks=pytest.mark.whole) for fault in (transposed_kernel, wrong_group_count)),
+    ],
+)
 @pytest.mark.parametrize("engine", FIVE)
 def test_a_fault_inside_the_engines_file_is_named_by_its_layer(engine, fault, artifact, model, clips):
     fault(artifact, engine, model)
