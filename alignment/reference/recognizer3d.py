@@ -24,7 +24,7 @@ class Recognizer3D(Recognizer):
         residual_ends: Ends of the names of the norms that may close a residual branch.
     """
 
-    residual_ends: tuple[str, ...] = ("bn3.weight", "conv.3.weight")
+    residual_ends: tuple[str, ...] = ("bn3.weight",)
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """Maps normalized clips float [N, T, 3, H, W] to logits [N, K]."""

@@ -40,7 +40,7 @@ def run(exported, capsys):
 @pytest.mark.parametrize("views", ["full", "quick"])
 @pytest.mark.parametrize("name", ENGINES)
 def test_prints_what_predict_prints(name, views, run, videos, checkpoint, command):
-    pytest.importorskip(name)
+    pytest.importorskip(ENGINES[name].package)
     _, wanted = command(
         "predict.py", "--video", *videos, "--pretrained", checkpoint, "--threads", 1, "--views", views, "--top", 3
     )

@@ -236,7 +236,7 @@ def test_a_fault_in_export_is_named(tree):
     pytest.importorskip("paddle2onnx")
     save = "paddle.jit.save(model, stem, input_spec=signature.arguments(specs))"
     spoil = "weights = model.parameters()[0]\n        weights.set_value(weights * 1.01)\n        "
-    inject(tree / "deploy" / "writers.py", save, spoil + save)
+    inject(tree / "deploy" / "writers" / "paddle.py", save, spoil + save)
     code, said = bash(tree, "test_train_inference_python", config_of(tree), "whole_infer")
     assert code == 1, said
     assert re.search("failed: export: exit code 1: error: paddle differs from the trained model by", said)
