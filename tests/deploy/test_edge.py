@@ -16,7 +16,6 @@ from deploy.interface import Settings
 from deploy.signature import Signature, TensorSpec
 from deploy.writers import mnn, write_graph
 from runtime.errors import UserError
-from runtime.fresh_process import in_fresh_process
 from tests.deploy.test_fusions import CLIPS, assert_same, build, noise, stem_of
 
 EDGE = [
@@ -96,10 +95,6 @@ def signature_of(x, y):
     return Signature((TensorSpec("x", tuple(x.shape)),), (TensorSpec("y", tuple(y.shape)),))
 
 
-def infer(graph, x):
-    return open_graph("mnn", graph, Settings(threads=1)).infer({"x": x})["y"]
-
-
 class Pooled(nn.Layer):
     """A convolution, and a pooling behind it."""
 
@@ -137,10 +132,14 @@ def test_what_mnn_computes_wrong_is_refused_by_the_layer(case, tmp_path, monkeyp
     with pytest.raises(UserError, match=f"--formats mnn: {said}.*take --formats onnx, or ncnn"):
         write_graph("mnn", model, signature, tmp_path)
     monkeypatch.setattr(mnn, "refusal", lambda operator: "")
-    graph = write_graph("mnn", model, signature, tmp_path)
-    monkeypatch.setenv("MALLOC_PERTURB_", "165")  # for it reads memory that nobody has written
-    found = in_fresh_process(infer, graph, x.numpy())
-    assert found.shape != expected.shape or np.abs(found - expected).max() > 0.01 * np.abs(expected).max()
+
+    def is_wrong():
+        graph = write_graph("mnn", model, signature, tmp_path)
+        found = open_graph("mnn", graph, Settings(threads=1)).infer({"x": x.numpy()})["y"]
+        return found.shape != expected.shape or np.abs(found - expected).max() > 0.01 * np.abs(expected).max()
+
+    # Of transposed convolutions it writes memory that nobody has set, which may be right: half of the files are.
+    assert any(is_wrong() for _ in range(20))
 
 
 class SixAxes(nn.Layer):
