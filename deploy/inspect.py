@@ -20,8 +20,8 @@ import numpy as np
 from configs import cli
 from datasets import load_views
 from deploy.artifact import Artifact, ArtifactError, open_artifact
-from deploy.engines import ENGINES, PRECISIONS, check_settings, import_package
-from deploy.formats import Graph, formats_in
+from deploy.engines import ENGINES, PRECISIONS, check_settings, graph_for, import_package
+from deploy.formats import Graph
 from deploy.interface import Activation, EngineError, Settings
 from deploy.signature import Signature
 from runtime import command
@@ -170,8 +170,7 @@ def inspect(artifact: Artifact, model: nn.Layer, engine: str, settings: Settings
     from deploy.fusions import FUSIONS
     from deploy.writers import write_graph
 
-    kind, there = ENGINES[engine], formats_in(artifact.directory)
-    graph = artifact.graph(next((form for form in kind.formats if form in there), kind.formats[0]))
+    graph = graph_for(engine, artifact)
     if graph.signature.states:
         from models.streaming import StreamingRecognizer
 

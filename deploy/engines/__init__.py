@@ -96,11 +96,16 @@ def open_engine(name: str | None, model_dir: str | Path, precision: str | None =
         name = default_engine(asked, there, before) or next(readable, next(iter(ENGINES)))
     check_settings(name, asked)
     _check_precision(artifact, asked.precision)
-    kind = ENGINES[name]
-    graph = artifact.graph(next((form for form in kind.formats if form in there), kind.formats[0]))
+    kind, graph = ENGINES[name], graph_for(name, artifact)
     if kind.same_version:
         _check_version(artifact, kind, import_package(name, asked).__version__)
     return open_graph(name, graph, asked)
+
+
+def graph_for(name: str, artifact: Artifact) -> Graph:
+    """The graph that an engine is given of those of an artifact; raises ArtifactError if it reads none of them."""
+    there, formats = formats_in(artifact.directory), ENGINES[name].formats
+    return artifact.graph(next((form for form in formats if form in there), formats[0]))
 
 
 def open_graph(name: str, graph: Graph, settings: Settings) -> Engine:

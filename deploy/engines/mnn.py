@@ -12,6 +12,8 @@ from deploy.formats import Graph
 from deploy.interface import Activation, EngineKind, Run, Settings, one_by_one
 from runtime import command
 
+HIGH = 1  # precision: fp32 throughout
+
 
 def load(package: ModuleType, graph: Graph, settings: Settings) -> tuple[Run, dict[str, Any]]:
     """See `EngineKind.load`."""
@@ -56,7 +58,6 @@ def activations(
     yield from found
 
 
-HIGH = 1  # precision: fp32 throughout
 ENGINE = EngineKind(
     title="MNN",
     package="MNN",
