@@ -6,6 +6,7 @@ function of the converter itself, which is called here, does not.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 def save_mnn(model: nn.Layer, signature: Signature, stem: str) -> None:
     """Writes MNN's graph; raises ArtifactError for an operator that MNN is known to compute wrong."""
     with temporary_folder() as folder:
-        source, target = Path(folder) / "graph", f"{stem}.mnn"
+        source, target = Path(folder) / "graph", f"{os.path.abspath(stem)}.mnn"
         save_onnx(model, signature, str(source))
         for operator in operators_of(f"{source}.onnx", model):
             if why := refusal(operator):
@@ -55,5 +56,6 @@ def _pads_frames(attributes: dict[str, Any]) -> bool:
 def _call_mnn(source: str, target: str) -> None:
     import _tools
 
+    os.chdir(Path(source).parent)  # where it leaves a file of its own when it dies
     # "bizCode" is a mark in the file, which the converter demands.
     _tools.mnnconvert(["", "-f", "ONNX", "--modelFile", source, "--MNNModel", target, "--bizCode", "actionalign"])
