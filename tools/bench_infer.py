@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from configs import Recipe
 from deploy import engines
@@ -115,16 +116,17 @@ ENGINES = {
 }
 
 
-def export(job: Job, formats: Sequence[str]) -> None:
-    """Writes the certified artifact that exported engines run."""
+def export(job: Job, formats: Sequence[str], *flags: str, **options: Any) -> None:
+    """Writes the certified artifact that exported engines run, of a model with these options."""
     from deploy import export
 
     sides = dict.fromkeys(("short_side", "crop_size", "test_size"), job.size)
-    recipe = Recipe.of(model=job.model, num_segments=1, clip_len=job.num_frames, num_classes=job.num_classes, **sides)
+    recipe = Recipe.of(model=job.model, num_segments=1, clip_len=job.num_frames, num_classes=job.num_classes, **sides,
+                       **options)  # fmt: skip
     folder = Path(job.directory)
     (folder / "recipe.json").write_text(recipe.to_json())
     export.main(["--pretrained", str(folder / "weights.npz"), "--output", str(folder / ARTIFACT), "--formats", *formats,
-                 "--views", "quick"])  # fmt: skip
+                 "--views", "quick", *flags])  # fmt: skip
 
 
 def prepare(job: Job, names: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -323,6 +323,9 @@ def run(
     prepare: Callable[[Job, Sequence[str]], None],
     argv: Sequence[str] | None = None,
     multiply_adds: Callable[[Job], int] | None = None,
+    make_job: Callable[..., Job] = Job,
+    models: Sequence[str] = MODELS,
+    size_of: Callable[[Job, str], int] | None = None,
 ) -> None:
     """The command of a benchmark: parses flags, measures each model, prints a table.
 
@@ -334,26 +337,30 @@ def run(
         prepare: Called with the job and the names of the engines before they open, writes the job's directory.
         argv: Flags.
         multiply_adds: What the work costs; with it each row says what fraction of the machine's peak it reaches.
+        make_job: Job, or a class of more.
+        models: Those that are measured unless others are named.
+        size_of: Bytes of the files that an engine reads, 0 if it reads none; with it each row says how many.
 
     Raises:
         UserError: A flag is not possible, or an engine fails.
     """
-    args = _parse(description, engines, argv)
+    args = _parse(description, engines, argv, models)
     start_alike()
     chosen = {name: engines[name] for name in args.engines}
     report: dict[str, Any] = {"title": description, "machine": machine(), "rounds": args.rounds, "models": {}}
     peak = in_fresh_process(peak_gflops) if multiply_adds else 0.0
     report["peak_gflops"] = peak
-    command.say(*header(report), "", *table_head(value_names))
+    command.say(*header(report), "", *table_head(value_names, bool(size_of)))
     for model in args.models:
         frames, size = (4, 32) if args.quick else clip_of(model)
         with tempfile.TemporaryDirectory() as directory:
-            job = Job(model, frames, size, batch, 10 if args.quick else 400, directory)
+            job = make_job(model, frames, size, batch, 10 if args.quick else 400, directory)
             prepare(job, args.engines)
             rows = measure(job, chosen, args.rounds)
+            sizes = {name: size_of(job, name) for name in rows} if size_of else None
         report["models"][model] = {name: _as_json(row) for name, row in rows.items()}
         work = 2e-9 * in_fresh_process(multiply_adds, job) / peak if multiply_adds else 0.0
-        command.say(*table_rows(job, engines, rows, work))
+        command.say(*table_rows(job, engines, rows, work, sizes))
     command.say("", f"Load average at the end: {os.getloadavg()[0]:.1f}")
     if args.json:
         args.json.write_text(json.dumps(report, indent=2) + "\n")
@@ -391,9 +398,11 @@ def peak_gflops(size: int = 2048, rounds: int = 5) -> float:
     return best
 
 
-def _parse(description: str, engines: dict[str, Engine], argv: Sequence[str] | None) -> argparse.Namespace:
+def _parse(
+    description: str, engines: dict[str, Engine], argv: Sequence[str] | None, models: Sequence[str]
+) -> argparse.Namespace:
     parser = command.parser(description)
-    parser.add_argument("--models", nargs="+", help=f"names of models (default: {' '.join(MODELS)})")
+    parser.add_argument("--models", nargs="+", help=f"names of models (default: {' '.join(models)})")
     parser.add_argument("--engines", nargs="+", default=list(engines), choices=list(engines), metavar="NAME",
                         help=f"rows to measure: {', '.join(engines)} (default: all)")  # fmt: skip
     parser.add_argument("--rounds", type=command.positive, default=3, help="turns of each engine")
@@ -401,7 +410,7 @@ def _parse(description: str, engines: dict[str, Engine], argv: Sequence[str] | N
     parser.add_argument("--quick", action="store_true", help="tiny models and clips: shows that it runs, not how fast")
     args = parser.parse_args(argv)
     if args.models is None:
-        args.models = ["tsn_tiny", "tsm_tiny", "mvf_tiny"] if args.quick else list(MODELS)
+        args.models = ["tsn_tiny", "tsm_tiny", "mvf_tiny"] if args.quick else list(models)
     return args
 
 
@@ -434,20 +443,28 @@ def header(report: dict[str, Any]) -> list[str]:
     ]
 
 
-def table_head(value_names: str) -> list[str]:
+def table_head(value_names: str, with_sizes: bool = False) -> list[str]:
     """The first two lines of the table."""
+    size = " files, MB |" * with_sizes
     return [
-        f"| model | clips | engine | CPU s | speed against PyTorch eager | peak memory, MB | {value_names} |",
-        "|---|---|---|---|---|---|---|",
+        f"| model | clips | engine | CPU s | speed against PyTorch eager |{size} peak memory, MB | {value_names} |",
+        "|---|---|---|---|---|---|---|" + "---|" * with_sizes,
     ]
 
 
-def table_rows(job: Job, engines: dict[str, Engine], rows: dict[str, Row], work: float = 0.0) -> list[str]:
+def table_rows(
+    job: Job,
+    engines: dict[str, Engine],
+    rows: dict[str, Row],
+    work: float = 0.0,
+    sizes: Mapping[str, int] | None = None,
+) -> list[str]:
     """One line for each engine; the difference is to REFERENCE, if that was measured.
 
     Args:
         job, engines, rows: What was measured.
         work: Seconds that the work takes at the machine's peak; 0 leaves the fraction of it out.
+        sizes: Bytes of the files that each engine reads; None leaves the column out.
     """
     lines = []
     reference = rows.get(REFERENCE)
@@ -457,7 +474,8 @@ def table_rows(job: Job, engines: dict[str, Engine], rows: dict[str, Row], work:
         label = engines[name].label + (" (1 run)" if engines[name].rounds == len(row.seconds) else "")
         lines.append(
             f"| {job.model} | {shape} | {label} | {min(row.seconds):.3f}"
-            f"{f' ({work / min(row.seconds):.0%} of peak)' if work else ''} | {ratio} | {row.peak_mb:.0f} | "
+            f"{f' ({work / min(row.seconds):.0%} of peak)' if work else ''} | {ratio} | "
+            f"{f'{sizes[name] / 1e6:.2f} | ' if sizes is not None else ''}{row.peak_mb:.0f} | "
             f"{_differences(row, reference)} |"
         )
     return lines
