@@ -32,6 +32,8 @@ RUNS = (
     ("test_train_inference_python", "train_infer_python", "whole_infer"),
     ("test_train_inference_python", "train_infer_python", "klquant_whole_infer"),
     ("test_paddle2onnx", "paddle2onnx_infer_python", "paddle2onnx_infer"),
+    ("test_paddle2mnn", "paddle2mnn_infer_python", "paddle2mnn_infer"),
+    ("test_paddle2ncnn", "paddle2ncnn_infer_python", "paddle2ncnn_infer"),
     ("test_serving_infer_python", "serving_infer_python", "serving_infer"),
     ("test_inference_cpp", "inference_cpp", "cpp_infer"),
     ("test_inference_lite", "inference_lite", "paddlelite_infer"),

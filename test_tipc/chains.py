@@ -16,7 +16,7 @@ from typing import Any
 from runtime import command
 from runtime.errors import UserError
 from runtime.owned import digest_of
-from test_tipc.config import MODES, Config, ConfigError, read_config
+from test_tipc.config import CONVERSIONS, MODES, Config, ConfigError, read_config
 from test_tipc.cpp.chain import inference_cpp
 from test_tipc.lite.chain import inference_lite
 from test_tipc.node.chain import inference_node
@@ -203,17 +203,17 @@ def _speed_check(log: Path) -> Callable[[], dict[str, Any]]:
 # Chains that begin with a trained model
 
 
-def paddle2onnx(config: Config, mode: str, session: Session) -> None:
-    """Converts a trained model to ONNX and infers with every engine of the config's line 12.
+def conversion(config: Config, mode: str, session: Session) -> None:
+    """Converts a trained model to ONNX, MNN or ncnn and infers with every engine of the config's line 12.
 
     Source: test_paddle2onnx.sh of PaddleVideo.
     """
-    artifact = converted(config, session, "2onnx", "save_file")
+    artifact = converted(config, session, "converter", "save_file")
     if artifact is None:
         session.skip("inference", "there is nothing to infer with")
         return
     for engine in config.choices("config") or [""]:
-        log = session.folder / f"python_infer_{engine or 'onnx'}_precision_fp32.log"
+        log = session.folder / f"python_infer_{engine or mode}_precision_fp32.log"
         argv = [
             config.need("python"), *config.argv("inference"), *config.flag("config", engine),
             *config.flag("onnx_file", str(artifact)), *config.flag("input", *videos_of(config)),
@@ -265,7 +265,7 @@ CHAINS: dict[str, tuple[Callable[[Config, str, Session], None], str, tuple[str, 
     "train_inference": (train_inference, "train_params", MODES),
     "dy2static": (dy2static, "train_params", MODES[:3]),
     "benchmark_train": (benchmark_train, "train_params", ("benchmark_train",)),
-    "paddle2onnx": (paddle2onnx, "paddle2onnx_params", ("paddle2onnx_infer",)),
+    **{f"paddle2{name}": (conversion, f"paddle2{name}_params", (f"paddle2{name}_infer",)) for name in CONVERSIONS},
     "serving": (serving, "serving_params", ("serving_infer",)),
     "inference_cpp": (inference_cpp, "cpp_infer_params", ("cpp_infer",)),
     "inference_lite": (inference_lite, "lite_infer_params", ("paddlelite_infer",)),

@@ -26,6 +26,18 @@ _PROGRAM = (
     ("model_name", "model_name"), ("python", "python"), ("trans_model", "trans_model"), ("model_dir", ANY),
     ("save_dir", ANY), ("inference", "inference"), ("model", ANY), ("clips", ANY), ("logits", ANY), ("input", ANY),
 )  # fmt: skip
+CONVERSIONS = ("onnx", "mnn", "ncnn")  # TIPC has a form for the first; the others have the same lines
+
+
+def _conversion(key: str) -> tuple[tuple[str, str], ...]:
+    """A graph for another engine, and inference with it."""
+    return (
+        ("model_name", "model_name"), ("python", "python"), ("converter", key), ("model_dir", ANY),
+        ("model_file", ANY), ("params_file", ANY), ("save_file", ANY), ("opset", ANY), ("checker", ANY),
+        ("inference", "inference"), ("config", ANY), ("onnx_file", ANY), ("input", ANY),
+    )  # fmt: skip
+
+
 # Form -> the lines in order, each (our name for it, the key it must have); a name alone stands for a fixed line.
 FORMS: dict[str, tuple[tuple[str, str] | str, ...]] = {
     "train_params": (
@@ -43,11 +55,7 @@ FORMS: dict[str, tuple[tuple[str, str] | str, ...]] = {
         ("infer_batch_size", ANY), ("tensorrt", ANY), ("precision", ANY), ("model_file", ANY), ("input", ANY),
         ("save_log", ANY), ("benchmark", ANY), ("params_file", ANY),
     ),
-    "paddle2onnx_params": (
-        "=paddle2onnx_params", ("model_name", "model_name"), ("python", "python"), ("2onnx", "2onnx"),
-        ("model_dir", ANY), ("model_file", ANY), ("params_file", ANY), ("save_file", ANY), ("opset", ANY),
-        ("checker", ANY), ("inference", "inference"), ("config", ANY), ("onnx_file", ANY), ("input", ANY),
-    ),
+    **{f"paddle2{name}_params": (f"=paddle2{name}_params", *_conversion(f"2{name}")) for name in CONVERSIONS},
     "serving_params": (
         "=serving_params", ("model_name", "model_name"), ("python", "python"), ("trans_model", "trans_model"),
         ("model_dir", ANY), ("model_file", ANY), ("params_file", ANY), ("server_dir", ANY), ("client_dir", ANY),
