@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy.engines import ENGINES
+from deploy.formats import FORMATS
 
 ROOT = Path(__file__).resolve().parents[2]
 # Everything that the product can import and that is somebody else's.
@@ -104,6 +105,25 @@ for name in ENGINES:
     engine = open_engine(name, {str(exported)!r}, threads=1)
     shape = [n if isinstance(n, int) else 1 for n in engine.signature.inputs[0].shape]
     engine(np.zeros(shape, np.float32))
+"""
+    looked_up, written = watch(watcher, tmp_path, code)
+    assert not looked_up
+    assert not [name for name in written if not name.startswith(tuple(CACHES))]
+
+
+@pytest.mark.parametrize("form", ["onnx", "mnn", "ncnn"])
+def test_a_conversion_sends_nothing(watcher, tmp_path, form):
+    """MNN's console script would install a client that does."""
+    if FORMATS[form].lack:
+        pytest.skip(FORMATS[form].lack)
+    code = f"""
+from pathlib import Path
+from deploy.signature import Signature
+from deploy.writers import write_graph
+from models import create_model
+model = create_model("tsn_tiny", num_classes=8, num_frames=2)
+model.eval()
+write_graph({form!r}, model, Signature.of_clips((2, 3, 32, 32)), Path({str(tmp_path)!r}))
 """
     looked_up, written = watch(watcher, tmp_path, code)
     assert not looked_up

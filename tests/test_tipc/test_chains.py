@@ -127,11 +127,18 @@ def test_the_two_commands_of_paddlemvf(tmp_path):
             *("test_paddle2onnx", "paddle2onnx_infer_python", "paddle2onnx_infer", "inference, onnxruntime"),
             marks=pytest.mark.whole,
         ),
+        *(
+            pytest.param(
+                *(f"test_paddle2{name}", f"paddle2{name}_infer_python", f"paddle2{name}_infer", f"inference, {name}"),
+                marks=pytest.mark.whole,
+            )
+            for name in ("mnn", "ncnn")
+        ),
         ("test_serving_infer_python", "serving_infer_python", "serving_infer", "server"),
     ],
 )
 def test_every_other_chain(script, form, mode, needed, small):
-    if mode in ("klquant_whole_infer", "paddle2onnx_infer"):
+    if mode == "klquant_whole_infer" or mode.startswith("paddle2"):
         pytest.importorskip("paddle2onnx")
     code, said = bash(small, script, config_of(small, form), mode)
     assert code == 0, said
