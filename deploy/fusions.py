@@ -9,8 +9,9 @@ from paddle import nn
 
 from deploy.folding import Fusion, constant, fusion_kernels
 from deploy.formats import FORMATS
-from deploy.planar import PLANAR
+from deploy.planar import CONVOLUTIONS_3D, PLANAR
 from models.heads import FrameHead, TSNHead
+from models.kernels.conv import same_padding
 from models.multi_view_fusion import MultiViewFusion
 from models.temporal_module import TemporalModule
 from models.temporal_shift import DIRECTIONS, TemporalShift
@@ -85,6 +86,26 @@ class PooledHead(nn.Layer):
         return self.new_fc(x.reshape([-1, features.shape[1]]))
 
 
+class NumberedConv3D(nn.Layer):
+    """A convolution over clips whose padding `SAME` is written as numbers: of the word MNN's converter makes none."""
+
+    def __init__(self, conv: nn.Conv3D) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Maps [N, C, T, H, W] to [N, C', T', H', W']."""
+        conv = self.conv
+        padding = same_padding(x.shape[2:], conv.weight.shape[2:], conv._stride)
+        numbers = [side for sides in padding for side in sides]
+        return F.conv3d(x, conv.weight, conv.bias, conv._stride, numbers, conv._dilation, conv._groups)
+
+
+def numbered_conv(conv: nn.Conv3D) -> nn.Layer:
+    """The convolution, its padding in numbers."""
+    return NumberedConv3D(conv) if conv._padding == "SAME" else conv
+
+
 def shifted_conv(module: TemporalShift) -> nn.Layer:
     """The fused form of a shift of a convolution; the convolution where nothing moves; a shift of blocks as it is."""
     if not isinstance(module.net, nn.Conv2D):
@@ -103,4 +124,8 @@ _EVERYWHERE: dict[type[nn.Layer], Fusion] = {
     FrameHead: PooledHead,
 }
 # graph format -> layer type -> function; a format whose engines are served better by something else has its own dict
-FUSIONS: dict[str, dict[type[nn.Layer], Fusion]] = {**dict.fromkeys(FORMATS, _EVERYWHERE), "ncnn": PLANAR}
+FUSIONS: dict[str, dict[type[nn.Layer], Fusion]] = {
+    **dict.fromkeys(FORMATS, _EVERYWHERE),
+    "mnn": {**_EVERYWHERE, **dict.fromkeys(CONVOLUTIONS_3D, numbered_conv)},
+    "ncnn": PLANAR,
+}

@@ -239,13 +239,13 @@ class PlanarRecognizer2D(nn.Layer):
         return self.new_fc(F.adaptive_avg_pool2d(x, 1).flatten(1))
 
 
-_CONVOLUTIONS_2D = (nn.Conv2D, Conv2D, DepthwiseConv2D)
-_CONVOLUTIONS_3D = (nn.Conv3D, Conv3D, DepthwiseConv3D)
+CONVOLUTIONS_2D = (nn.Conv2D, Conv2D, DepthwiseConv2D)
+CONVOLUTIONS_3D = (nn.Conv3D, Conv3D, DepthwiseConv3D)
 PLANAR: dict[type[nn.Layer], Callable[[nn.Layer], nn.Layer]] = {
     Recognizer2D: PlanarRecognizer2D,
     TemporalShift: PlanarShift,
     TemporalPool: PlanarPool,
     MultiViewFusion: PlanarFusion,
-    **dict.fromkeys(_CONVOLUTIONS_2D, PlanarConv2D),
-    **dict.fromkeys(_CONVOLUTIONS_3D, PlanarConv3D),
+    **dict.fromkeys(CONVOLUTIONS_2D, PlanarConv2D),
+    **dict.fromkeys(CONVOLUTIONS_3D, PlanarConv3D),
 }

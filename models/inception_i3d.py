@@ -74,13 +74,14 @@ class Unit3D(nn.Layer):
 def max_pool(x: paddle.Tensor, kernel: Triple, stride: Triple) -> paddle.Tensor:
     """A pooling with `SAME` padding of what comes from a ReLU, so that what is below 0 around it never wins.
 
-    It stands there by itself where the kernel is larger than a side: paddle2onnx 2.1.0 would make it as small.
+    In graphs it stands there by itself: of `SAME` MNN's converter dies, and ncnn puts it elsewhere; paddle2onnx 2.1.0
+    makes a kernel that is larger than a side as small. A list of both sides of every axis is the padding whose value
+    paddle2onnx takes as it is.
     """
-    if min(x.shape[2:]) >= max(kernel):
+    if paddle.in_dynamic_mode() and min(x.shape[2:]) >= max(kernel):
         return F.max_pool3d(x, kernel, stride=stride, padding="SAME")
     frames, rows, columns = same_padding(x.shape[2:], kernel, stride)
-    x = F.pad(x, [*columns, *rows, *frames], value=-1.0, data_format="NCDHW")
-    return F.max_pool3d(x, kernel, stride=stride)
+    return F.max_pool3d(F.pad(x, [0, 0, 0, 0, *frames, *rows, *columns], value=-1.0), kernel, stride=stride)
 
 
 class Mixed(nn.Layer):
