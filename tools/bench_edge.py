@@ -1,21 +1,16 @@
-"""Times engines for phones, int8 and streams beside PyTorch, and weighs their files: `python -m tools.bench_edge`.
-
-First a clip, then a frame of a stream, whose network has kept what it needs of the frames before; it is compared with a
-PyTorch network that sees this one frame.
-"""
+"""Times all engines and int8 beside PyTorch, and weighs their files: `python -m tools.bench_edge`."""
 
 from __future__ import annotations
 
 import functools
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from deploy import engines
 from deploy.artifact import CLASSES, RECIPE, open_artifact, write_record
 from deploy.formats import FORMATS
-from deploy.interface import QUANTIZED, Stream
+from deploy.interface import QUANTIZED
 from runtime import command
 from tools import bench_infer, measure
 from tools.bench_infer import ARTIFACT
@@ -26,19 +21,6 @@ CLIPS = 16  # noise, for the ranges of int8; how right it is, tests on data say
 MODELS = (
     "shufflenet3d_x0_25", "mobilenet3d_x0_45", "tsm_mobilenet_v2", "tsn_mobilenet_v2", "tsm_r50", "tsn_r50", "mvf_r50",
 )  # fmt: skip
-STREAMED = ("tsm_mobilenet_v2", "tsm_r50")
-
-
-class StreamJob(Job):
-    """A frame of a stream: a clip of one frame for who knows no stream."""
-
-    def __init__(self, model: str, _: int, *rest: Any) -> None:
-        super().__init__(model, 1, *rest)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """See Job."""
-        return {**super().options, "shift_direction": "online"}
 
 
 def of_clips(job: Job, engine: str) -> Work:
@@ -53,48 +35,32 @@ def of_int8(job: Job, engine: str) -> Work:
     return lambda: run(job.clips)
 
 
-def of_frames(job: Job, engine: str) -> Work:
-    """The first step of a stream."""
-    run = engines.open_engine(engine, Path(job.directory) / ARTIFACT, "fp32", threads=1)
-    frame, logits = run.signature.inputs[0].name, run.signature.outputs[0].name
-    return lambda: Stream(run).step({frame: job.clips[:, 0]})[logits]
+def rows(work: Callable[..., Work]) -> dict[str, Engine]:
+    """A row for each engine, and PyTorch's."""
+    found = {name: Engine(kind.title, functools.partial(work, engine=name)) for name, kind in engines.ENGINES.items()}
+    return {**found, "torch": Engine("PyTorch eager", bench_infer.torch_eager)}
 
 
-def _rows(work: Any) -> dict[str, Engine]:
-    return {name: Engine(kind.title, functools.partial(work, engine=name)) for name, kind in engines.ENGINES.items()}
-
-
-TORCH = {"torch": Engine("PyTorch eager", bench_infer.torch_eager)}
 QUANTIZED_ROWS = {
     f"{name}_int8": Engine(f"{kind.title}, int8", functools.partial(of_int8, engine=name))
     for name, kind in engines.ENGINES.items()
     if QUANTIZED in kind.precisions
 }
-ENGINES = {**_rows(of_clips), **QUANTIZED_ROWS, **TORCH}
-STREAM_ENGINES = {**_rows(of_frames), **TORCH}
+ENGINES = rows(of_clips) | QUANTIZED_ROWS
 
 
 def prepare(job: Job, names: Sequence[str]) -> None:
     """Writes weights and the artifacts, in fp32 and, where it is asked for, in int8."""
     measure.in_process(measure.make_weights, job)
-    measure.in_process(bench_infer.export, job, _formats(names))
+    measure.in_process(bench_infer.export, job, formats_of(names))
     if set(names) & set(QUANTIZED_ROWS):
         measure.in_process(_quantize, job)
 
 
-def prepare_stream(job: Job, names: Sequence[str]) -> None:
-    """Writes weights and the artifact of a stream."""
-    measure.in_process(measure.make_weights, job)
-    measure.in_process(_export_stream, job, _formats(names))
-
-
-def _formats(names: Sequence[str]) -> tuple[str, ...]:
+def formats_of(names: Sequence[str]) -> tuple[str, ...]:
+    """Those that the rows of these names read."""
     wanted = [kind.formats[0] for name, kind in engines.ENGINES.items() if {name, f"{name}_int8"} & set(names)]
     return tuple(dict.fromkeys(wanted))
-
-
-def _export_stream(job: Job, formats: Sequence[str]) -> None:
-    bench_infer.export(job, formats, "--stream", shift_direction="online")
 
 
 def _quantize(job: Job) -> None:
@@ -122,14 +88,9 @@ def size_of(job: Job, name: str) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Prints both tables."""
-    values = "largest difference of logits, relative"
-    measure.run("Edge: the forward pass of one clip", ENGINES, 1, values, prepare, argv, models=MODELS, size_of=size_of)
-    command.say("")
-    measure.run(
-        "Edge: one frame of a stream", STREAM_ENGINES, 1, values, prepare_stream, argv, make_job=StreamJob,
-        models=STREAMED, size_of=size_of,
-    )  # fmt: skip
+    """Prints the table."""
+    title, values = "Edge: the forward pass of one clip", "largest difference of logits, relative"
+    measure.run(title, ENGINES, 1, values, prepare, argv, models=MODELS, size_of=size_of)
 
 
 if __name__ == "__main__":

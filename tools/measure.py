@@ -42,6 +42,7 @@ REFERENCE = "torch"
 IMAGE_MODELS = ("tsn_r50", "tsm_r50", "mvf_r50", "tsm_mobilenet_v2", "mvf_mobilenet_v2")
 CLIP_MODELS = ("slowfast_r50", "x3d_s", "i3d_r50")
 MODELS = IMAGE_MODELS + CLIP_MODELS
+QUICK_MODELS = ("tsn_tiny", "tsm_tiny", "mvf_tiny")
 
 
 @dataclass(frozen=True)
@@ -325,6 +326,7 @@ def run(
     multiply_adds: Callable[[Job], int] | None = None,
     make_job: Callable[..., Job] = Job,
     models: Sequence[str] = MODELS,
+    quick_models: Sequence[str] = QUICK_MODELS,
     size_of: Callable[[Job, str], int] | None = None,
 ) -> None:
     """The command of a benchmark: parses flags, measures each model, prints a table.
@@ -338,13 +340,13 @@ def run(
         argv: Flags.
         multiply_adds: What the work costs; with it each row says what fraction of the machine's peak it reaches.
         make_job: Job, or a class of more.
-        models: Those that are measured unless others are named.
+        models, quick_models: Those that are measured unless others are named; under --quick.
         size_of: Bytes of the files that an engine reads, 0 if it reads none; with it each row says how many.
 
     Raises:
         UserError: A flag is not possible, or an engine fails.
     """
-    args = _parse(description, engines, argv, models)
+    args = _parse(description, engines, argv, models, quick_models)
     start_alike()
     chosen = {name: engines[name] for name in args.engines}
     report: dict[str, Any] = {"title": description, "machine": machine(), "rounds": args.rounds, "models": {}}
@@ -399,8 +401,9 @@ def peak_gflops(size: int = 2048, rounds: int = 5) -> float:
 
 
 def _parse(
-    description: str, engines: dict[str, Engine], argv: Sequence[str] | None, models: Sequence[str]
-) -> argparse.Namespace:
+    description: str, engines: dict[str, Engine], argv: Sequence[str] | None, models: Sequence[str],
+    quick_models: Sequence[str],
+) -> argparse.Namespace:  # fmt: skip
     parser = command.parser(description)
     parser.add_argument("--models", nargs="+", help=f"names of models (default: {' '.join(models)})")
     parser.add_argument("--engines", nargs="+", default=list(engines), choices=list(engines), metavar="NAME",
@@ -410,7 +413,7 @@ def _parse(
     parser.add_argument("--quick", action="store_true", help="tiny models and clips: shows that it runs, not how fast")
     args = parser.parse_args(argv)
     if args.models is None:
-        args.models = ["tsn_tiny", "tsm_tiny", "mvf_tiny"] if args.quick else list(models)
+        args.models = list(quick_models if args.quick else models)
     return args
 
 

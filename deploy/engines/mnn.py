@@ -13,8 +13,8 @@ from deploy.interface import Activation, EngineKind, Run, Settings, one_by_one
 from runtime import command
 
 HIGH = 1  # precision: fp32 throughout
-# The hint WINOGRAD_MEMORY_LEVEL: minimal filtering by small tiles. The large ones, which it takes without the hint, save
-# no time on CPUs of servers, and round a hundred times as much: 3e-4 of the largest logit of I3D from Inception.
+# The hint WINOGRAD_MEMORY_LEVEL: minimal filtering by small tiles. The large ones, taken without the hint, save no time
+# on CPUs of servers, and round a hundred times as much: 3e-4 of the largest logit of I3D from Inception.
 WINOGRAD, SMALL_TILES = 3, 1
 
 

@@ -39,7 +39,8 @@ def refusal(operator: Operator) -> str:
     """What MNN computes wrong of an operator over clips, without a word from its converter; empty if nothing."""
     if operator.kind == "ConvTranspose" and operator.axes == 3 and operator.attributes.get("group", 1) > 1:
         return "a transposed 3-D convolution in groups"
-    if operator.kind in ("Conv", "MaxPool") and operator.axes == 3 and b"SAME" in operator.attributes.get("auto_pad", b""):
+    padding = operator.attributes.get("auto_pad", b"")
+    if operator.kind in ("Conv", "MaxPool") and operator.axes == 3 and padding.startswith(b"SAME"):
         return "a padding along the frames that is not a number (SAME)"
     if operator.kind == "Conv" and operator.axes == 3 and operator.attributes.get("dilations", [1])[0] > 1:
         return "a convolution that is dilated along the frames"

@@ -1,0 +1,65 @@
+"""Times a frame of a stream in every engine: `python -m tools.bench_stream`.
+
+The network has kept what it needs of the frames before. PyTorch's sees this one frame, as if it were the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from deploy import engines
+from deploy.interface import Stream
+from runtime import command
+from tools import bench_edge, bench_infer, measure
+from tools.bench_infer import ARTIFACT
+from tools.measure import Job, Work
+
+MODELS = ("tsm_mobilenet_v2", "tsm_r50")
+
+
+class StreamJob(Job):
+    """A clip of one frame, of a network for streams."""
+
+    def __init__(self, model: str, _: int, *rest: Any) -> None:
+        super().__init__(model, 1, *rest)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """See Job."""
+        return {**super().options, "shift_direction": "online"}
+
+
+def of_frames(job: Job, engine: str) -> Work:
+    """The first step of a stream."""
+    run = engines.open_engine(engine, Path(job.directory) / ARTIFACT, "fp32", threads=1)
+    frame, logits = run.signature.inputs[0].name, run.signature.outputs[0].name
+    return lambda: Stream(run).step({frame: job.clips[:, 0]})[logits]
+
+
+ENGINES = bench_edge.rows(of_frames)
+
+
+def prepare(job: Job, names: Sequence[str]) -> None:
+    """Writes weights and the artifact."""
+    measure.in_process(measure.make_weights, job)
+    measure.in_process(_export, job, bench_edge.formats_of(names))
+
+
+def _export(job: Job, formats: Sequence[str]) -> None:
+    bench_infer.export(job, formats, "--stream", shift_direction="online")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Prints the table."""
+    title, values = "Edge: one frame of a stream", "largest difference of logits, relative"
+    measure.run(
+        title, ENGINES, 1, values, prepare, argv, make_job=StreamJob, models=MODELS, quick_models=("tsm_tiny",),
+        size_of=bench_edge.size_of,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    with command.clear_errors():
+        main()
