@@ -46,10 +46,10 @@ class Event:
     label: int
     confidence: float
 
-    def line(self, names: Sequence[str], fps: float, source: str) -> dict[str, Any]:
-        """For a line of JSON; `onset` in seconds, None where nothing says how many frames are one."""
+    def line(self, names: Sequence[str], seconds: float | None, source: str) -> dict[str, Any]:
+        """For a line of JSON; `onset` is when its frame is in the stream, None where nothing says."""
         return {
-            "source": source, "onset": round(self.frame / fps, 3) if fps else None, "frame": self.frame,
+            "source": source, "onset": None if seconds is None else round(seconds, 3), "frame": self.frame,
             "label": names[self.label], "class": self.label, "confidence": round(self.confidence, 4),
         }  # fmt: skip
 

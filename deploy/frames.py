@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -30,12 +30,15 @@ class Frame:
         number: From 0, of all that the source gave, those that were dropped included.
         arrived: When it was there, by time.perf_counter.
         anew: The source had gone away before it.
+        seconds: When it is in its stream: of a recording by the frames a second that it says, None if it says nothing;
+            of a camera by the clock, whatever it says.
     """
 
     image: np.ndarray
     number: int
     arrived: float
     anew: bool = False
+    seconds: float | None = None
 
 
 def is_live(name: str) -> bool:
@@ -67,7 +70,7 @@ class RecordedFrames:
         for due, (index, image) in enumerate(self._source.frames(range(self._source.num_frames))):
             if index != due:
                 raise DataError(f"{self._source.path} cannot be decoded in one pass: re-encode it")
-            yield Frame(image, index, time.perf_counter())
+            yield Frame(image, index, time.perf_counter(), seconds=index / self.fps if self.fps else None)
 
     def close(self) -> None:
         """Closes the file."""
@@ -85,7 +88,6 @@ class LiveFrames:
         patience: Seconds.
 
     Attributes:
-        fps: That the source says; 0 where it says nothing.
         dropped: Frames that were not taken.
 
     Raises:
@@ -102,7 +104,7 @@ class LiveFrames:
         capture = _opened(name)
         if capture is None:
             raise UserError(f"--video {name} cannot be opened: is the camera there, and does the address answer?")
-        self.fps = _rate(capture)
+        self._began = time.perf_counter()
         self._thread = threading.Thread(target=self._read, args=(capture,), daemon=True)
         self._thread.start()
 
@@ -143,12 +145,13 @@ class LiveFrames:
                 self._changed.notify_all()
 
     def _put(self, image: np.ndarray, anew: bool) -> None:
-        frame = Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), self._number, time.perf_counter(), anew)
+        now = time.perf_counter()
+        frame = Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), self._number, now, anew, now - self._began)
         self._number += 1
         with self._changed:
             if self._waiting is not None:
                 self.dropped += 1
-                frame = Frame(frame.image, frame.number, frame.arrived, anew or self._waiting.anew)
+                frame = replace(frame, anew=anew or self._waiting.anew)
             self._waiting = frame
             self._changed.notify_all()
 
@@ -170,8 +173,3 @@ def _opened(name: str) -> Any:
             return capture
         capture.release()
     return None
-
-
-def _rate(capture: Any) -> float:
-    rate = float(capture.get(cv2.CAP_PROP_FPS))
-    return rate if 0 < rate < 1000 else 0.0

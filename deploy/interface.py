@@ -68,7 +68,7 @@ class EngineKind:
         precisions: That it computes in.
         load: (the package, a graph, settings) -> what runs the graph, and facts about it under AutoLog's names.
         devices: That it computes on.
-        same_version: It reads graphs of its own minor version only.
+        reads: Graphs of which of its versions it reads, a key of `deploy.engines.VERSIONS`.
         threads_variable: Environment variable that its package reads for its threads when it is imported.
         activations: (the package, a graph, settings, named inputs) -> every tensor that a run makes, with a name, in
             their order; None where it shows none.
@@ -83,7 +83,7 @@ class EngineKind:
     load: Callable[[ModuleType, Graph, Settings], tuple[Run, dict[str, Any]]]
     activations: Callable[[ModuleType, Graph, Settings, dict[str, np.ndarray]], Iterator[Activation]] | None = None
     devices: tuple[str, ...] = ("cpu",)
-    same_version: bool = False
+    reads: str = "any"
     threads_variable: str = ""
     refuse: Callable[[Settings], str] = lambda _: ""
 

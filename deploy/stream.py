@@ -11,7 +11,7 @@ import itertools
 import json
 import math
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -38,7 +38,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "an address (rtsp://, http://); events are printed as lines of JSON",
     )  # fmt: skip
     section.add_argument("--allow_network", action="store_true", help="let --video be an address")
-    section.add_argument("--every", type=command.positive, default=1, help="the network sees each so many-th frame")
+    pace = section.add_mutually_exclusive_group()
+    pace.add_argument("--every", type=command.positive, default=1, help="the network sees each so many-th frame")
+    pace.add_argument(
+        "--fps", type=float, default=0.0,
+        help="the network sees so many frames a second, those of the clips that it learned from; 0: all",
+    )  # fmt: skip
     section.add_argument("--window", type=command.positive, default=12, help="frames whose scores are averaged")
     section.add_argument("--hold", type=command.positive, default=2, help="frames in a row before a label counts")
     section.add_argument("--threshold", type=float, default=0.0, help="probability that a label needs to count")
@@ -131,6 +136,8 @@ def run(args: argparse.Namespace, artifact: Artifact, engine: Engine, names: Seq
     unknown = [name for name in args.ignore if name not in names]
     if unknown:
         raise UserError(f"--ignore {unknown[0]}: no class of this network has this name")
+    if args.fps < 0:
+        raise UserError(f"--fps must be at least 0, got {args.fps:g}")
     smoothing = Smoothing(args.window, args.hold, args.threshold, {names.index(name) for name in args.ignore})
     stream = FrameStream(engine, artifact.recipe, args.views or artifact.record["views"])
     for name in args.video:
@@ -140,9 +147,9 @@ def run(args: argparse.Namespace, artifact: Artifact, engine: Engine, names: Seq
         report, began = Report(), time.monotonic()
         try:
             stream.reset()
-            frames = _until(source, args.seconds, began, args.every)
-            for event in follow(frames, stream, smoothing, report, name):
-                command.say(json.dumps(event.line(names, source.fps, name)))
+            frames = seen(_until(source, args.seconds, began), args.every, args.fps, name)
+            for event, seconds in follow(frames, stream, smoothing, report, name):
+                command.say(json.dumps(event.line(names, seconds, name)))
         finally:
             source.close()
         report.dropped = source.dropped
@@ -151,23 +158,55 @@ def run(args: argparse.Namespace, artifact: Artifact, engine: Engine, names: Seq
             raise UserError(f"--video {name} has ended and did not come back in {args.patience:g} s (--patience)")
 
 
-def _until(source: Iterable[Frame], seconds: float, began: float, every: int) -> Iterable[Frame]:
-    """The frames that the network sees."""
+def _until(source: Iterable[Frame], seconds: float, began: float) -> Iterator[Frame]:
+    """The frames before the end of so many seconds; all, for 0."""
     for frame in source:
         if seconds and time.monotonic() - began >= seconds:
             return
-        if frame.number % every == 0 or frame.anew:
+        yield frame
+
+
+def seen(frames: Iterable[Frame], every: int, fps: float, name: str) -> Iterator[Frame]:
+    """The frames that the network sees.
+
+    Args:
+        frames: Of a source.
+        every: Each so many-th.
+        fps: So many a second, the first of each such part of a second; 0 for no such limit. A slower source is seen
+            whole, and a note says so.
+        name: Of the source.
+
+    Raises:
+        UserError: Nothing says how many frames of the source are a second.
+    """
+    last, before, is_slow = -1, Frame(np.empty(0), -2, 0.0), False
+    for frame in frames:
+        if fps and frame.seconds is None:
+            raise UserError(f"--fps {fps:g}: nothing says how many frames of {name} are a second: take --every")
+        part = _part(frame, every, fps)
+        if fps and not is_slow and frame.number == before.number + 1 and part > _part(before, every, fps) + 1:
+            is_slow = True
+            command.say(f"note: {name} has fewer than {fps:g} frames a second (--fps): all are seen", error=True)
+        if part > last or frame.anew:
+            last = part
             yield frame
+        before = frame
+
+
+def _part(frame: Frame, every: int, fps: float) -> int:
+    """The number of the part of its stream that a frame is in, of each of which the network sees one."""
+    return math.floor((frame.seconds or 0.0) * fps + 1e-6) if fps else frame.number // every
 
 
 def follow(
     frames: Iterable[Frame], stream: FrameStream, smoothing: Smoothing, report: Report, name: str
-) -> Iterator[Event]:
-    """Yields each event of the frames when it happens.
+) -> Iterator[tuple[Event, float | None]]:
+    """Yields each event of the frames when it happens, and when its first frame was.
 
     Where a source comes back or its frames change their size, the stream begins anew, and a note says so.
     """
     course = Course()
+    times: deque[tuple[int, float | None]] = deque(maxlen=smoothing.hold)
     for frame in frames:
         if frame.anew or not stream.fits(frame.image):
             height, width = frame.image.shape[:2]
@@ -175,7 +214,8 @@ def follow(
             command.say(f"note: {name}, frame {frame.number}: {why}; the stream begins anew", error=True)
             stream.reset()
             course = Course()
+        times.append((frame.number, frame.seconds))
         course, event = advance(course, frame.number, stream.scores(frame.image), smoothing)
         report.add(time.perf_counter() - frame.arrived)
         if event is not None:
-            yield event
+            yield event, dict(times)[event.frame]

@@ -11,8 +11,9 @@ import importlib
 import importlib.metadata
 import io
 import os
+import re
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,6 +36,12 @@ ENGINES: dict[str, EngineKind] = {
     "ncnn": ncnn.ENGINE,
 }
 PRECISIONS = tuple(dict.fromkeys(precision for kind in ENGINES.values() for precision in kind.precisions))
+# EngineKind.reads -> (the version that exported a graph, the one that is here) -> whether that reads it
+VERSIONS: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
+    "any": lambda made_by, here: True,
+    "older": lambda made_by, here: made_by <= here,
+    "its own": lambda made_by, here: made_by[:2] == here[:2],  # of the same minor version
+}
 COMPUTED = tuple(precision for precision in PRECISIONS if precision != QUANTIZED)  # from weights in fp32
 
 
@@ -97,8 +104,9 @@ def open_engine(name: str | None, model_dir: str | Path, precision: str | None =
     check_settings(name, asked)
     _check_precision(artifact, asked.precision)
     kind, graph = ENGINES[name], graph_for(name, artifact)
-    if kind.same_version:
-        _check_version(artifact, kind, import_package(name, asked).__version__)
+    package = import_package(name, asked)
+    version = getattr(package, "__version__", None) or importlib.metadata.version(kind.distribution)
+    _check_version(artifact, kind, version)
     return open_graph(name, graph, asked)
 
 
@@ -161,13 +169,17 @@ def _check_precision(artifact: Artifact, precision: str) -> None:
 
 
 def _check_version(artifact: Artifact, kind: EngineKind, version: str) -> None:
-    """Refuses a graph of another minor version."""
-    made_by = artifact.record["versions"][kind.distribution]
-    if made_by.split(".")[:2] != version.split(".")[:2]:
+    """Refuses a graph of another version than the engine reads."""
+    made_by = artifact.record["versions"].get(kind.distribution)
+    if made_by and not VERSIONS[kind.reads](_numbers(made_by), _numbers(version)):
         raise EngineError(
-            f"{artifact.directory} was exported by {kind.package.title()} {made_by}, this is {version}: export again, "
+            f"{artifact.directory} was exported by {kind.title.split()[0]} {made_by}, this is {version}: export again, "
             f"or pip install {kind.distribution}=={made_by}"
         )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", version)))
 
 
 def import_quietly(module: str) -> ModuleType:

@@ -69,6 +69,7 @@ ENGINE = EngineKind(
     install="MNN==3.6.1",
     formats=("mnn",),
     precisions=("fp32",),
+    reads="older",
     load=load,
     activations=activations,
 )

@@ -69,6 +69,7 @@ ENGINE = EngineKind(
     install="ncnn",
     formats=("ncnn",),
     precisions=("fp32",),
+    reads="older",
     load=load,
     activations=activations,
 )

@@ -107,7 +107,7 @@ ENGINE = EngineKind(
     load=load,
     activations=activations,
     devices=("cpu", "gpu"),
-    same_version=True,  # Paddle promises nothing for a graph of another one, and may end the process instead
+    reads="its own",  # Paddle promises nothing for a graph of another one, and may end the process instead
     threads_variable="OMP_NUM_THREADS",
     refuse=refuse,
 )

@@ -80,11 +80,29 @@ def test_an_engine_that_is_not_installed_names_the_command(name, exported, monke
         open_engine(name, exported)
 
 
-def test_a_graph_of_another_paddle_is_refused(artifact):
+def with_version(artifact, distribution, version):
     record = json.loads((artifact / "export.json").read_text())
-    record["versions"]["paddlepaddle"] = "3.9.0"
+    record["versions"][distribution] = version
     (artifact / "export.json").write_text(json.dumps(record))
-    with pytest.raises(UserError, match=r"exported by Paddle 3\.9\.0, this is .*pip install paddlepaddle==3\.9\.0"):
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "distribution"), [("paddle", "Paddle", "paddlepaddle"), ("mnn", "MNN", "MNN"), ("ncnn",) * 3]
+)
+def test_a_graph_of_a_later_version_is_refused(name, title, distribution, artifact):
+    pytest.importorskip(ENGINES[name].package)
+    with_version(artifact, distribution, "9.9.0")
+    way = rf"exported by {title} 9\.9\.0, this is .*pip install {distribution}==9\.9\.0"
+    with pytest.raises(UserError, match=way):
+        open_engine(name, artifact)
+
+
+def test_a_graph_of_an_earlier_version_is_read_where_the_engine_promises_it(artifact, clips):
+    pytest.importorskip("MNN")
+    with_version(artifact, "MNN", "3.5.0")
+    with_version(artifact, "paddlepaddle", "3.0.0")
+    assert open_engine("mnn", artifact, threads=1)(clips).shape[0] == len(clips)
+    with pytest.raises(UserError, match=r"exported by Paddle 3\.0\.0"):
         open_engine("paddle", artifact)
 
 

@@ -21,7 +21,7 @@ from deploy.engines import open_engine
 from deploy.events import Course, Event, Smoothing, advance
 from deploy.frames import Frame, LiveFrames
 from deploy.parity import clip_by_frames
-from deploy.stream import FrameStream, Report, follow
+from deploy.stream import FrameStream, Report, follow, seen
 from runtime.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,10 +118,28 @@ def test_frames_of_another_size_begin_anew(stream_artifact, capsys):
     larger = cv2.resize(image, (128, 96))
     given = [Frame(image, 0, 0.0), Frame(larger, 1, 0.0), Frame(larger, 2, 0.0), Frame(larger, 3, 0.0, anew=True)]
     found = list(follow(given, stream, Smoothing(hold=1), Report(), "a source"))
-    assert {0, 1, 3} <= {event.frame for event in found}  # each time the first label is an event
+    assert {0, 1, 3} <= {event.frame for event, _ in found}  # each time the first label is an event
     said = capsys.readouterr().err
     assert "note: a source, frame 1: frames are 128x96 now; the stream begins anew" in said
     assert "note: a source, frame 3: the source was gone; the stream begins anew" in said
+
+
+def numbers_seen(fps, wanted, count=12, every=1):
+    at = [None if fps is None else number / fps for number in range(count)]
+    frames = [Frame(picture(0), number, 0.0, seconds=seconds) for number, seconds in enumerate(at)]
+    return [frame.number for frame in seen(frames, every, wanted, "a source")]
+
+
+def test_the_network_sees_the_frames_of_its_own_rate(capsys):
+    assert numbers_seen(30.0, 15.0) == [0, 2, 4, 6, 8, 10]
+    assert numbers_seen(25.0, 10.0) == [0, 3, 5, 8, 10]  # at 0, .12, .2, .32 and .4 s: the first of each tenth
+    assert numbers_seen(15.0, 15.0) == list(range(12))
+    assert numbers_seen(30.0, 0.0, every=4) == [0, 4, 8]
+    assert capsys.readouterr().err == ""
+    assert numbers_seen(10.0, 25.0) == list(range(12))
+    assert capsys.readouterr().err == "note: a source has fewer than 25 frames a second (--fps): all are seen\n"
+    with pytest.raises(UserError, match=r"--fps 5: nothing says how many frames of a source are a second: take --ev"):
+        numbers_seen(None, 5.0)
 
 
 class Capture:
@@ -133,9 +151,6 @@ class Capture:
     def read(self):
         time.sleep(self.pause)
         return (True, self.images.pop(0)) if self.images else (False, None)
-
-    def get(self, _):
-        return 30.0
 
     def release(self):
         pass
@@ -171,7 +186,9 @@ def test_a_camera_that_comes_back_begins_anew(monkeypatch):
     monkeypatch.setattr(frames, "_opened", lambda name: captures.pop(0) if captures else None)
     monkeypatch.setattr(frames, "RETRY_SECONDS", 0.01)
     source = LiveFrames("0", patience=0.5)
-    assert [(frame.number, frame.anew) for frame in source] == [(0, False), (1, True)]
+    first, second = source
+    assert [(frame.number, frame.anew) for frame in (first, second)] == [(0, False), (1, True)]
+    assert 0 < first.seconds + 0.04 < second.seconds  # by the clock
 
 
 def test_what_is_wrong_is_one_line(stream_artifact, exported, video):

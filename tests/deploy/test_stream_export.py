@@ -48,6 +48,18 @@ def test_a_stream_begins_at_zeros_and_keeps_its_states(stream_artifact, clips):
     assert np.abs(steps[0] - steps[1]).max() > 1e-6  # the second has seen the first
 
 
+def test_states_of_another_network_are_refused(stream_artifact, clips):
+    engine = open_engine(None, stream_artifact, threads=1)
+    stream = Stream(engine, 1)
+    name = next(iter(stream.states))
+    stream.states[name] = np.zeros((1, 7, 3, 3), np.float32)
+    with pytest.raises(UserError, match=rf"{name}.*\[1, 7, 3, 3\]"):
+        stream.step({"frames": clips[:1, 0]})
+    del stream.states[name]
+    with pytest.raises(UserError, match=name):
+        stream.step({"frames": clips[:1, 0]})
+
+
 def test_other_networks_are_refused(make_checkpoint, tmp_path):
     both_ways = make_checkpoint("demo_tsm", test_size=32)
     with pytest.raises(UserError, match=r"takes channels of the next frame, too.*--shift_direction online"):
