@@ -24,6 +24,7 @@ from configs import cli
 from configs.limits import Limits
 from datasets import ClipLoader, VideoDataset, load_annotation
 from deploy.artifact import CLASSES, RECIPE, Artifact, ArtifactError, open_artifact, whole_artifact, write_record
+from deploy.bias_correction import correct_biases
 from deploy.engines import import_quietly, open_engine
 from deploy.formats import FORMATS
 from deploy.interface import QUANTIZED, Engine
@@ -116,6 +117,7 @@ def quantize_graph(artifact: Artifact, target: Path, clips: list[np.ndarray], me
         try:
             quantization.shape_inference.quant_pre_process(str(source), prepared, skip_symbolic_shape=True)
             nodes = onnx.load(prepared).graph.node
+            half = {"axis": 0, "quant_type": quantization.QuantType.QInt8, "reduce_range": True, "symmetric": True}
             quantization.quantize_static(
                 prepared,
                 str(target),
@@ -126,10 +128,20 @@ def quantize_graph(artifact: Artifact, target: Path, clips: list[np.ndarray], me
                 nodes_to_exclude=[node.name for node in nodes if node.op_type in CLASSIFIER],
                 calibrate_method=getattr(quantization.CalibrationMethod, METHODS[method]),
                 # All activations of a clip are kept until its ranges are drawn: so many clips at once as memory bears.
-                extra_options={"CalibStridedMinMax": 1},
+                extra_options={
+                    "CalibStridedMinMax": 1,
+                    "TensorQuantOverrides": {node.input[1]: [half] for node in nodes if _is_dense(node)},
+                },
             )
+            correct_biases(prepared, str(target), clips)
         except (ValueError, RuntimeError, AssertionError, onnx.checker.ValidationError) as error:
             raise ArtifactError(f"ONNX Runtime cannot quantize {source}: {str(error).strip()}") from error
+
+
+def _is_dense(node: Any) -> bool:
+    """Whether an operator of ONNX is a convolution without groups."""
+    groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+    return node.op_type == "Conv" and groups == 1
 
 
 def top1_accuracy(engine: Engine, dataset: VideoDataset, num_workers: int = 0) -> float:
