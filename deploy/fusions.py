@@ -9,10 +9,11 @@ from paddle import nn
 
 from deploy.folding import Fusion, constant, fusion_kernels
 from deploy.formats import FORMATS
-from deploy.planar import CONVOLUTIONS_3D, PLANAR
+from deploy.planar import CONVOLUTIONS_3D, PLANAR, PaddedMaxPool3D
 from models.heads import FrameHead, TSNHead
 from models.kernels.conv import same_padding
 from models.multi_view_fusion import MultiViewFusion
+from models.pooling import SameMaxPool3D
 from models.temporal_module import TemporalModule
 from models.temporal_shift import DIRECTIONS, TemporalShift
 
@@ -126,6 +127,7 @@ _EVERYWHERE: dict[type[nn.Layer], Fusion] = {
 # graph format -> layer type -> function; a format whose engines are served better by something else has its own dict
 FUSIONS: dict[str, dict[type[nn.Layer], Fusion]] = {
     **dict.fromkeys(FORMATS, _EVERYWHERE),
-    "mnn": {**_EVERYWHERE, **dict.fromkeys(CONVOLUTIONS_3D, numbered_conv)},
+    "onnx": {**_EVERYWHERE, SameMaxPool3D: PaddedMaxPool3D},
+    "mnn": {**_EVERYWHERE, SameMaxPool3D: PaddedMaxPool3D, **dict.fromkeys(CONVOLUTIONS_3D, numbered_conv)},
     "ncnn": PLANAR,
 }

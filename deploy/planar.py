@@ -19,6 +19,7 @@ from deploy.folding import constant, fusion_kernels
 from models.kernels.conv import Conv2D, Conv3D, same_padding
 from models.kernels.depthwise_conv import DepthwiseConv2D, DepthwiseConv3D
 from models.multi_view_fusion import MultiViewFusion
+from models.pooling import BELOW, SameMaxPool3D
 from models.recognizer2d import Recognizer2D
 from models.temporal_shift import DIRECTIONS, TemporalPool, TemporalShift
 
@@ -239,6 +240,25 @@ class PlanarRecognizer2D(nn.Layer):
         return self.new_fc(F.adaptive_avg_pool2d(x, 1).flatten(1))
 
 
+class PaddedMaxPool3D(nn.Layer):
+    """`SameMaxPool3D`, its padding an operation of its own: [N, C, T, H, W] to [N, C, T', H', W'].
+
+    Of the word `SAME` MNN's converter dies, and ncnn pads other places; paddle2onnx 2.1.0 makes a kernel that is larger
+    than a side as small. A list of both sides of every axis is the padding whose value paddle2onnx takes as it is, and
+    which Paddle Inference has not over clips.
+    """
+
+    def __init__(self, pool: SameMaxPool3D) -> None:
+        super().__init__()
+        self.kernel, self.stride = pool.kernel, pool.stride
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """See the class."""
+        frames, rows, columns = same_padding(x.shape[2:], self.kernel, self.stride)
+        x = F.pad(x, [0, 0, 0, 0, *frames, *rows, *columns], value=BELOW)
+        return F.max_pool3d(x, self.kernel, stride=self.stride)
+
+
 CONVOLUTIONS_2D = (nn.Conv2D, Conv2D, DepthwiseConv2D)
 CONVOLUTIONS_3D = (nn.Conv3D, Conv3D, DepthwiseConv3D)
 PLANAR: dict[type[nn.Layer], Callable[[nn.Layer], nn.Layer]] = {
@@ -246,6 +266,7 @@ PLANAR: dict[type[nn.Layer], Callable[[nn.Layer], nn.Layer]] = {
     TemporalShift: PlanarShift,
     TemporalPool: PlanarPool,
     MultiViewFusion: PlanarFusion,
+    SameMaxPool3D: PaddedMaxPool3D,
     **dict.fromkeys(CONVOLUTIONS_2D, PlanarConv2D),
     **dict.fromkeys(CONVOLUTIONS_3D, PlanarConv3D),
 }

@@ -16,9 +16,9 @@ from paddle import nn
 from configs.networks import InceptionI3D
 from models.implementation import Arrays, Implementation, Recognition
 from models.kernels.batch_norm import BatchNorm3D, norm_relu
-from models.kernels.conv import Conv3D, same_padding
+from models.kernels.conv import Conv3D
+from models.pooling import SameMaxPool3D
 from models.recognizer3d import Classifier, Recognizer3D, mean_over_places
-from models.resnet3d import Triple
 
 # name -> channels of the four branches: 1x1x1; 1x1x1 and 3x3x3; the same; behind a pooling 1x1x1
 MIXED = {
@@ -71,19 +71,6 @@ class Unit3D(nn.Layer):
         return norm_relu(self.bn, self.conv3d(x))
 
 
-def max_pool(x: paddle.Tensor, kernel: Triple, stride: Triple) -> paddle.Tensor:
-    """A pooling with `SAME` padding of what comes from a ReLU, so that what is below 0 around it never wins.
-
-    In graphs it stands there by itself: of `SAME` MNN's converter dies, and ncnn puts it elsewhere; paddle2onnx 2.1.0
-    makes a kernel that is larger than a side as small. A list of both sides of every axis is the padding whose value
-    paddle2onnx takes as it is.
-    """
-    if paddle.in_dynamic_mode() and min(x.shape[2:]) >= max(kernel):
-        return F.max_pool3d(x, kernel, stride=stride, padding="SAME")
-    frames, rows, columns = same_padding(x.shape[2:], kernel, stride)
-    return F.max_pool3d(F.pad(x, [0, 0, 0, 0, *frames, *rows, *columns], value=-1.0), kernel, stride=stride)
-
-
 class Mixed(nn.Layer):
     """Four branches, whose channels are joined.
 
@@ -106,13 +93,13 @@ class Mixed(nn.Layer):
         self.b0 = unit(in_channels, first, 1)
         self.b1a, self.b1b = unit(in_channels, narrow1, 1), unit(narrow1, wide1, 3)
         self.b2a, self.b2b = unit(in_channels, narrow2, 1), unit(narrow2, wide2, 3)
+        self.pool = SameMaxPool3D((3, 3, 3), (1, 1, 1))
         self.b3b = unit(in_channels, pooled, 1)
         self.out_channels = first + wide1 + wide2 + pooled
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Maps [N, C, T, H, W] to [N, out_channels, T, H, W]."""
-        pooled = max_pool(x, (3, 3, 3), (1, 1, 1))
-        branches = self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(pooled)
+        branches = self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(self.pool(x))
         return paddle.concat(branches, axis=1)
 
 
@@ -136,13 +123,13 @@ class InceptionI3DBackbone(nn.Layer):
             mixed = Mixed(channels, widths, norm_eps, learn_weight)
             setattr(self, name, mixed)
             channels = mixed.out_channels
+        self.pools = nn.LayerDict({name: SameMaxPool3D(kernel, stride) for name, (kernel, stride) in POOLS.items()})
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Maps [N, 3, T, H, W] to [N, 1024, T / 8, H / 32, W / 32]."""
         for name in ("Conv3d_1a_7x7", "Conv3d_2b_1x1", "Conv3d_2c_3x3", *MIXED):
             if name in POOLS:
-                kernel, stride = POOLS[name]
-                x = max_pool(x, kernel, stride)
+                x = self.pools[name](x)
             x = getattr(self, name)(x)
         return x
 
