@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
         train = _dataset(artifact, args.dataset_root, "train", args.train_list, limits)
         val = _dataset(artifact, args.dataset_root, "val", args.val_list, limits)
         clips = calibration_clips(train, args.clips)
-        quantize_graph(artifact, unfinished / GRAPH, clips, args.method)
+        quantize_graph(artifact.graph("onnx").files[0], unfinished / GRAPH, clips, args.method)
         kept = {name: value for name, value in artifact.record.items() if name not in ("files", "parity", "version")}
         record = {**kept, "precision": QUANTIZED}
         write_record(unfinished, record)
@@ -97,11 +97,11 @@ def calibration_clips(dataset: VideoDataset, most: int) -> list[np.ndarray]:
     return [view[number % len(view)][None].copy() for number, view in enumerate(views)]
 
 
-def quantize_graph(artifact: Artifact, target: Path, clips: list[np.ndarray], method: str) -> None:
-    """Writes an int8 ONNX graph (QDQ) of an artifact's float one.
+def quantize_graph(source: Path, target: Path, clips: list[np.ndarray], method: str) -> None:
+    """Writes an int8 ONNX graph (QDQ) of a float one.
 
     Args:
-        artifact: In fp32.
+        source: ONNX file in fp32, of one input.
         target: ONNX file.
         clips: What the ranges of activations are drawn from, each float32 [1, T, 3, H, W].
         method: A key of METHODS.
@@ -110,27 +110,26 @@ def quantize_graph(artifact: Artifact, target: Path, clips: list[np.ndarray], me
         ArtifactError: ONNX Runtime's quantization is not installed, or refuses the graph.
     """
     quantization = _quantization()
-    (source,) = artifact.graph("onnx").files
     onnx = import_quietly("onnx")
     with temporary_folder() as folder, _quiet():
         prepared = str(Path(folder) / "prepared.onnx")
         try:
             quantization.shape_inference.quant_pre_process(str(source), prepared, skip_symbolic_shape=True)
-            nodes = onnx.load(prepared).graph.node
+            graph = onnx.load(prepared).graph
             half = {"axis": 0, "quant_type": quantization.QuantType.QInt8, "reduce_range": True, "symmetric": True}
             quantization.quantize_static(
                 prepared,
                 str(target),
-                _clip_reader(quantization, artifact.signature.inputs[0].name, clips),
+                _clip_reader(quantization, graph.input[0].name, clips),
                 per_channel=True,
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
-                nodes_to_exclude=[node.name for node in nodes if node.op_type in CLASSIFIER],
+                nodes_to_exclude=[node.name for node in graph.node if node.op_type in CLASSIFIER],
                 calibrate_method=getattr(quantization.CalibrationMethod, METHODS[method]),
                 # All activations of a clip are kept until its ranges are drawn: so many clips at once as memory bears.
                 extra_options={
                     "CalibStridedMinMax": 1,
-                    "TensorQuantOverrides": {node.input[1]: [half] for node in nodes if _is_dense(node)},
+                    "TensorQuantOverrides": {node.input[1]: [half] for node in graph.node if _is_dense(node)},
                 },
             )
             correct_biases(prepared, str(target), clips)

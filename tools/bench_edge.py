@@ -73,7 +73,7 @@ def _quantize(job: Job) -> None:
     for name in (RECIPE, CLASSES):
         shutil.copy(artifact.directory / name, folder / name)
     clips = np.random.default_rng(8).standard_normal((CLIPS, 1, *job.clips.shape[1:]), dtype=np.float32)
-    quantize_graph(artifact, folder / GRAPH, list(clips), "minmax")
+    quantize_graph(artifact.graph("onnx").files[0], folder / GRAPH, list(clips), "minmax")
     kept = {name: value for name, value in artifact.record.items() if name not in ("files", "parity", "version")}
     write_record(folder, {**kept, "precision": QUANTIZED})
 

@@ -16,7 +16,7 @@ from deploy.engines import open_engine
 from runtime.errors import UserError
 from tasks.view_scores import score_views
 
-pytest.importorskip("onnxruntime")
+onnxruntime = pytest.importorskip("onnxruntime")
 
 
 @pytest.fixture
@@ -124,3 +124,52 @@ def test_a_missing_package_names_the_command(named, motion_videos, tmp_path, mon
     with pytest.raises(UserError, match=r"pip install -r requirements-deploy\.txt"):
         run(named, tmp_path / "int8", motion_videos)
     assert not (tmp_path / "int8").exists()
+
+
+def one_convolution(path, kernel, groups=1):
+    """An ONNX file of a convolution of `x` over images, or over clips, of 5 places an axis."""
+    onnx = pytest.importorskip("onnx")
+    helper, from_array = onnx.helper, onnx.numpy_helper.from_array
+    axes = kernel.ndim - 2
+    given = helper.make_tensor_value_info("x", 1, [1, kernel.shape[1] * groups, *[5] * axes])
+    result = helper.make_tensor_value_info("y", 1, [1, len(kernel), *[6 - side for side in kernel.shape[2:]]])
+    node = helper.make_node("Conv", ["x", "kernel", "bias"], ["y"], name="conv", group=groups)
+    tensors = [from_array(kernel, "kernel"), from_array(np.ones(len(kernel), np.float32), "bias")]
+    graph = helper.make_graph([node], "one", [given], [result], tensors)
+    onnx.save(helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)]), str(path))
+
+
+def outputs(path, clips, level="ORT_ENABLE_ALL"):
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
+    session = onnxruntime.InferenceSession(str(path), options)
+    return np.concatenate([session.run(None, {"x": clip})[0] for clip in clips])
+
+
+@pytest.mark.parametrize(("axes", "groups"), [(2, 1), (2, 4), (3, 1)])
+def test_the_rounding_of_kernels_moves_no_mean(axes, groups, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(size=(8, 4 // groups, *[3] * axes)).astype(np.float32)
+    kernel[(slice(None), 0, *[0] * axes)] = 40  # beside which a step of the rounding is large
+    one_convolution(tmp_path / "fp32.onnx", kernel, groups)
+    clips = [(3 + rng.normal(size=(1, 4, *[5] * axes))).astype(np.float32) for _ in range(8)]
+    exact = outputs(tmp_path / "fp32.onnx", clips)
+
+    def moved():
+        quantize.quantize_graph(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", clips, "minmax")
+        found = outputs(tmp_path / "int8.onnx", clips)
+        return np.abs((found - exact).mean(axis=(0, *range(2, 2 + axes)))).max()
+
+    corrected = moved()
+    monkeypatch.setattr(quantize, "correct_biases", lambda *_: None)
+    assert corrected < moved() / 4
+
+
+def test_int8_is_computed_as_it_is_meant(tmp_path):
+    """A CPU without VNNI adds two products in 16 bits, which do not hold those of 8 bits each."""
+    rng = np.random.default_rng(0)
+    one_convolution(tmp_path / "fp32.onnx", rng.uniform(0.8, 1, (8, 64, 1, 1)).astype(np.float32))
+    clips = [rng.uniform(0.8, 1, (1, 64, 5, 5)).astype(np.float32) for _ in range(4)]
+    quantize.quantize_graph(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", clips, "minmax")
+    meant = outputs(tmp_path / "int8.onnx", clips, "ORT_DISABLE_ALL")  # in float, rounded where the graph says
+    np.testing.assert_allclose(outputs(tmp_path / "int8.onnx", clips), meant, rtol=0.01)
