@@ -71,6 +71,7 @@ notebook: compat-3.10-3.2.2 $(VENV)/.ready-dev ## the notebook and the script ta
 
 bench: $(VENV)/.ready-dev ## speed of inference, training and reading, against the alternatives
 	$(RUN) -m tools.bench_infer
+	$(RUN) -m tools.parity
 	$(RUN) -m tools.bench_edge
 	$(RUN) -m tools.bench_stream
 	$(RUN) -m tools.bench_train

@@ -41,8 +41,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     pace = section.add_mutually_exclusive_group()
     pace.add_argument("--every", type=command.positive, default=1, help="the network sees each so many-th frame")
     pace.add_argument(
-        "--fps", type=float, default=0.0,
-        help="the network sees so many frames a second, those of the clips that it learned from; 0: all",
+        "--fps", type=float,
+        help="the network sees so many frames a second, 0: all (default: those that the recipe trains with)",
     )  # fmt: skip
     section.add_argument("--window", type=command.positive, default=12, help="frames whose scores are averaged")
     section.add_argument("--hold", type=command.positive, default=2, help="frames in a row before a label counts")
@@ -136,8 +136,9 @@ def run(args: argparse.Namespace, artifact: Artifact, engine: Engine, names: Seq
     unknown = [name for name in args.ignore if name not in names]
     if unknown:
         raise UserError(f"--ignore {unknown[0]}: no class of this network has this name")
-    if args.fps < 0:
-        raise UserError(f"--fps must be at least 0, got {args.fps:g}")
+    fps = rate_of(artifact.recipe) if args.fps is None and args.every == 1 else args.fps or 0.0
+    if fps < 0:
+        raise UserError(f"--fps must be at least 0, got {fps:g}")
     smoothing = Smoothing(args.window, args.hold, args.threshold, {names.index(name) for name in args.ignore})
     stream = FrameStream(engine, artifact.recipe, args.views or artifact.record["views"])
     for name in args.video:
@@ -147,7 +148,7 @@ def run(args: argparse.Namespace, artifact: Artifact, engine: Engine, names: Seq
         report, began = Report(), time.monotonic()
         try:
             stream.reset()
-            frames = seen(_until(source, args.seconds, began), args.every, args.fps, name)
+            frames = seen(_until(source, args.seconds, began), args.every, fps, name)
             for event, seconds in follow(frames, stream, smoothing, report, name):
                 command.say(json.dumps(event.line(names, seconds, name)))
         finally:
@@ -156,6 +157,11 @@ def run(args: argparse.Namespace, artifact: Artifact, engine: Engine, names: Seq
         command.say(f"{name}: {report.line()}", error=True)
         if is_live(name) and not (args.seconds and time.monotonic() - began >= args.seconds):
             raise UserError(f"--video {name} has ended and did not come back in {args.patience:g} s (--patience)")
+
+
+def rate_of(recipe: Recipe) -> float:
+    """Frames a second of the clips that a recipe trains with; 0 where it counts frames as they come."""
+    return recipe.clip.fps / recipe.clip.frame_interval
 
 
 def _until(source: Iterable[Frame], seconds: float, began: float) -> Iterator[Frame]:

@@ -6,6 +6,7 @@ The network has kept what it needs of the frames before. PyTorch's sees this one
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,7 @@ MODELS = ("tsm_mobilenet_v2", "tsm_r50")
 
 
 class StreamJob(Job):
-    """A clip of one frame, of a network for streams."""
-
-    def __init__(self, model: str, _: int, *rest: Any) -> None:
-        super().__init__(model, 1, *rest)
+    """Frames for a network for streams."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -42,20 +40,25 @@ ENGINES = bench_edge.rows(of_frames)
 
 
 def prepare(job: Job, names: Sequence[str]) -> None:
-    """Writes weights and the artifact."""
-    measure.in_process(measure.make_weights, job)
+    """Writes weights, whose statistics are those of several frames, and the artifact."""
+    measure.in_process(measure.make_weights, replace(job, num_frames=8))
     measure.in_process(_export, job, bench_edge.formats_of(names))
 
 
 def _export(job: Job, formats: Sequence[str]) -> None:
-    bench_infer.export(job, formats, "--stream", shift_direction="online")
+    bench_infer.export(job, formats, "--stream", shift_direction="online", test_clips=1)
+
+
+def one_frame(model: str, _: int, *rest: Any) -> StreamJob:
+    """The job of a clip of one frame."""
+    return StreamJob(model, 1, *rest)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Prints the table."""
     title, values = "Edge: one frame of a stream", "largest difference of logits, relative"
     measure.run(
-        title, ENGINES, 1, values, prepare, argv, make_job=StreamJob, models=MODELS, quick_models=("tsm_tiny",),
+        title, ENGINES, 1, values, prepare, argv, make_job=one_frame, models=MODELS, quick_models=("tsm_tiny",),
         size_of=bench_edge.size_of,
     )  # fmt: skip
 

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from configs import get_preset
 from datasets import VideoDataset, unlabeled
 from datasets.demo import MOTIONS, draw_video, encode_video
 from deploy import frames, infer
@@ -21,7 +22,7 @@ from deploy.engines import open_engine
 from deploy.events import Course, Event, Smoothing, advance
 from deploy.frames import Frame, LiveFrames
 from deploy.parity import clip_by_frames
-from deploy.stream import FrameStream, Report, follow, seen
+from deploy.stream import FrameStream, Report, follow, rate_of, seen
 from runtime.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -142,6 +143,12 @@ def test_the_network_sees_the_frames_of_its_own_rate(capsys):
         numbers_seen(None, 5.0)
 
 
+def test_the_rate_of_the_network_is_that_of_its_clips():
+    recipe = get_preset("demo_tsm").with_(frame_interval=2)
+    assert rate_of(recipe) == 0
+    assert rate_of(recipe.with_(sampling="pyslowfast", fps=30.0)) == 15
+
+
 class Capture:
     """Stands in for a camera: what `read` gives comes from a list, and the end of the list is its end."""
 
@@ -199,6 +206,8 @@ def test_what_is_wrong_is_one_line(stream_artifact, exported, video):
         infer.main([*argv, str(stream_artifact), "--video", "77"])
     with pytest.raises(UserError, match="this one takes clips"):
         infer.main([*argv, str(exported), "--video", str(video)])
+    with pytest.raises(UserError, match="--fps must be at least 0, got -3"):
+        infer.main([*argv, str(stream_artifact), "--video", str(video), "--fps", "-3"])
     with pytest.raises(UserError, match="--ignore sleeping: no class of this network"):
         infer.main([*argv, str(stream_artifact), "--video", str(video), "--ignore", "sleeping"])
     with pytest.raises(UserError, match=r"missing\.mp4 does not exist"):

@@ -1,0 +1,67 @@
+"""Holds every network in every engine against Paddle's dygraph, and prints a table: `python -m tools.parity`.
+
+The weights are random, with the statistics that BatchNorm finds in the clips; how far logits may be is
+`deploy.parity.TOLERANCE` of the largest. What an engine cannot do is named in its place.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from configs.networks import model_names
+from deploy.artifact import RECORD
+from deploy.engines import ENGINES
+from deploy.formats import FORMATS
+from runtime import command
+from runtime.errors import UserError
+from tools import bench_infer, measure
+from tools.bench_infer import ARTIFACT
+from tools.measure import Job
+
+# Frames and side of the clips: small ones, of which something is left behind the last stage.
+CLIP, CLIPS = (8, 64), {"c3d": (16, 112), "i3d_inception": (16, 96)}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Prints a line for each network; the exit code is 1 if an engine neither agrees nor says what it cannot do."""
+    parser = command.parser(__doc__, "python -m tools.parity [flags]")
+    parser.add_argument("--models", nargs="+", default=list(model_names()), help="names of models (default: all)")
+    args = parser.parse_args(argv)
+    command.say(
+        "Largest difference of logits from those of Paddle's dygraph, relative to the largest.", "",
+        f"| model | clips | {' | '.join(kind.title for kind in ENGINES.values())} |", "|---" * (len(ENGINES) + 2) + "|",
+    )  # fmt: skip
+    failed = []
+    for model in args.models:
+        frames, size = CLIPS.get(model, CLIP)
+        with tempfile.TemporaryDirectory() as directory:
+            job = Job(model, frames, size, 1, 10, directory)
+            measure.in_process(measure.make_weights, job)
+            figures = {form: _figures(job, form) for form in {kind.formats[0] for kind in ENGINES.values()}}
+        cells = [figures[kind.formats[0]].get(name, "") for name, kind in ENGINES.items()]
+        command.say(f"| {model} | {frames} x {size}² | {' | '.join(cells)} |")
+        failed += [f"{model} in {name}" for name, cell in zip(ENGINES, cells, strict=True) if not cell]
+    if failed:
+        raise UserError(f"no figure of {', '.join(failed)}")
+
+
+def _figures(job: Job, form: str) -> dict[str, str]:
+    """Engine -> its figure for a graph in a format; for every reader the error, where there is no such graph."""
+    readers = [name for name, kind in ENGINES.items() if kind.formats[0] == form]
+    if FORMATS[form].lack:
+        return dict.fromkeys(readers, "not installed")
+    try:
+        measure.in_process(bench_infer.export, job, (form,))
+    except UserError as error:
+        return dict.fromkeys(readers, f"refused: {error}")
+    record: dict[str, Any] = json.loads((Path(job.directory) / ARTIFACT / RECORD).read_text())
+    return {name: f"{record['parity'][name]['relative']:.0e}" for name in readers if name in record["parity"]}
+
+
+if __name__ == "__main__":
+    with command.clear_errors():
+        main()
