@@ -26,7 +26,6 @@ EDGE = [
 QUICK = ("tsm_tiny", "slowfast_tiny")
 TINY = [name for name in model_names() if name.endswith("tiny")]
 SIZES = CLIPS | {"i3d_inception": (8, 96), "slowfast_tiny": (8, 32), "tsm_tiny": (4, 33)}
-SIZES |= {name: (8, 64) for name in model_names() if name.startswith("mobilenet3d")}  # of 4 x 32 one place is left
 
 
 def case_of(name):
