@@ -15,8 +15,8 @@ BELOW = -1.0  # what stands around a ReLU's output, and never wins
 class SameMaxPool3D(nn.Layer):
     """A max pooling with `SAME` padding of what comes from a ReLU.
 
-    Where its kernel is larger than a side, the padding stands there by itself: in training of what is below 0, which has
-    no part in a gradient; else of 0, which wins over nothing either, and which paddle2onnx 2.1.0 writes as it is.
+    Where its kernel is larger than a side, the padding stands there by itself: in training of what is below 0, which
+    has no part in a gradient; else of 0, which wins over nothing either, and which paddle2onnx 2.1.0 writes as it is.
 
     Args:
         kernel, stride: Of frames, rows and columns.

@@ -10,11 +10,10 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from configs.networks import model_names
 from deploy.artifact import RECORD
-from deploy.engines import ENGINES
+from deploy.engines import ENGINES, readers
 from deploy.formats import FORMATS
 from runtime import command
 from runtime.errors import UserError
@@ -41,25 +40,36 @@ def main(argv: Sequence[str] | None = None) -> None:
         with tempfile.TemporaryDirectory() as directory:
             job = Job(model, frames, size, 1, 10, directory)
             measure.in_process(measure.make_weights, job)
-            figures = {form: _figures(job, form) for form in {kind.formats[0] for kind in ENGINES.values()}}
-        cells = [figures[kind.formats[0]].get(name, "") for name, kind in ENGINES.items()]
+            figures = _figures(job)
+        cells = [figures.get(name, "") for name in ENGINES]
         command.say(f"| {model} | {frames} x {size}² | {' | '.join(cells)} |")
         failed += [f"{model} in {name}" for name, cell in zip(ENGINES, cells, strict=True) if not cell]
     if failed:
         raise UserError(f"no figure of {', '.join(failed)}")
 
 
-def _figures(job: Job, form: str) -> dict[str, str]:
-    """Engine -> its figure for a graph in a format; for every reader the error, where there is no such graph."""
-    readers = [name for name, kind in ENGINES.items() if kind.formats[0] == form]
-    if FORMATS[form].lack:
-        return dict.fromkeys(readers, "not installed")
+def _figures(job: Job) -> dict[str, str]:
+    """Engine -> its figure, or why there is none."""
+    forms = list(dict.fromkeys(kind.formats[0] for kind in ENGINES.values()))
+    lacking = [form for form in forms if FORMATS[form].lack]
+    found = {name: "not installed" for form in lacking for name in readers(form)}
+    there = [form for form in forms if form not in lacking]
     try:
-        measure.in_process(bench_infer.export, job, (form,))
-    except UserError as error:
-        return dict.fromkeys(readers, f"refused: {error}")
-    record: dict[str, Any] = json.loads((Path(job.directory) / ARTIFACT / RECORD).read_text())
-    return {name: f"{record['parity'][name]['relative']:.0e}" for name in readers if name in record["parity"]}
+        return found | _exported(job, there)
+    except UserError:  # of one of them: each by itself tells which
+        for form in there:
+            try:
+                found |= _exported(job, [form])
+            except UserError as error:
+                found |= dict.fromkeys(readers(form), f"refused: {error}")
+    return found
+
+
+def _exported(job: Job, forms: Sequence[str]) -> dict[str, str]:
+    """Engine -> its figure for a graph in one of these formats."""
+    measure.in_process(bench_infer.export, job, tuple(forms))
+    record = json.loads((Path(job.directory) / ARTIFACT / RECORD).read_text())
+    return {name: f"{figures['relative']:.0e}" for name, figures in record["parity"].items()}
 
 
 if __name__ == "__main__":

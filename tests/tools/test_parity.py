@@ -25,6 +25,6 @@ def test_a_refusal_stands_in_its_place_and_a_figure_that_is_missing_is_an_error(
     monkeypatch.setattr(parity.measure, "in_process", refuse)
     parity.main(["--models", "tsn_tiny"])
     assert "| refused: layer4: it has no such operator |" in capsys.readouterr().out
-    monkeypatch.setattr(parity, "_figures", lambda job, form: {})
+    monkeypatch.setattr(parity, "_figures", lambda job: {})
     with pytest.raises(UserError, match="no figure of tsn_tiny in onnxruntime, tsn_tiny in openvino"):
         parity.main(["--models", "tsn_tiny"])
