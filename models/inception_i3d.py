@@ -32,13 +32,19 @@ MIXED = {
     "Mixed_5b": (256, (160, 320), (32, 128), 128),
     "Mixed_5c": (384, (192, 384), (48, 128), 128),
 }
-# name of a module -> kernel and stride of the pooling before it
+# name -> kernel and stride
 POOLS = {
-    "Conv3d_2b_1x1": ((1, 3, 3), (1, 2, 2)),
-    "Mixed_3b": ((1, 3, 3), (1, 2, 2)),
-    "Mixed_4b": ((3, 3, 3), (2, 2, 2)),
-    "Mixed_5b": ((2, 2, 2), (2, 2, 2)),
+    "MaxPool3d_2a_3x3": ((1, 3, 3), (1, 2, 2)),
+    "MaxPool3d_3a_3x3": ((1, 3, 3), (1, 2, 2)),
+    "MaxPool3d_4a_3x3": ((3, 3, 3), (2, 2, 2)),
+    "MaxPool3d_5a_2x2": ((2, 2, 2), (2, 2, 2)),
 }
+ORDER = (
+    "Conv3d_1a_7x7", "MaxPool3d_2a_3x3", "Conv3d_2b_1x1", "Conv3d_2c_3x3",
+    "MaxPool3d_3a_3x3", "Mixed_3b", "Mixed_3c",
+    "MaxPool3d_4a_3x3", "Mixed_4b", "Mixed_4c", "Mixed_4d", "Mixed_4e", "Mixed_4f",
+    "MaxPool3d_5a_2x2", "Mixed_5b", "Mixed_5c",
+)  # fmt: skip
 OUT_CHANNELS = 1024
 PLACE = (2, 7)  # frames, and rows and columns, of the last pooling
 
@@ -93,13 +99,13 @@ class Mixed(nn.Layer):
         self.b0 = unit(in_channels, first, 1)
         self.b1a, self.b1b = unit(in_channels, narrow1, 1), unit(narrow1, wide1, 3)
         self.b2a, self.b2b = unit(in_channels, narrow2, 1), unit(narrow2, wide2, 3)
-        self.pool = SameMaxPool3D((3, 3, 3), (1, 1, 1))
+        self.b3a = SameMaxPool3D((3, 3, 3), (1, 1, 1))
         self.b3b = unit(in_channels, pooled, 1)
         self.out_channels = first + wide1 + wide2 + pooled
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Maps [N, C, T, H, W] to [N, out_channels, T, H, W]."""
-        branches = self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(self.pool(x))
+        branches = self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(self.b3a(x))
         return paddle.concat(branches, axis=1)
 
 
@@ -123,13 +129,12 @@ class InceptionI3DBackbone(nn.Layer):
             mixed = Mixed(channels, widths, norm_eps, learn_weight)
             setattr(self, name, mixed)
             channels = mixed.out_channels
-        self.pools = nn.LayerDict({name: SameMaxPool3D(kernel, stride) for name, (kernel, stride) in POOLS.items()})
+        for name, (kernel, stride) in POOLS.items():
+            setattr(self, name, SameMaxPool3D(kernel, stride))
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Maps [N, 3, T, H, W] to [N, 1024, T / 8, H / 32, W / 32]."""
-        for name in ("Conv3d_1a_7x7", "Conv3d_2b_1x1", "Conv3d_2c_3x3", *MIXED):
-            if name in POOLS:
-                x = self.pools[name](x)
+        for name in ORDER:
             x = getattr(self, name)(x)
         return x
 
