@@ -115,7 +115,7 @@ def export(
         "precision": "fp32",
         "versions": versions("numpy", "onnx", "paddle2onnx"),
     }
-    copies: dict[int, nn.Layer] = {}
+    copies: dict[Any, nn.Layer] = {}
     for place, inner in _places(folder, formats).items():
         place.mkdir(parents=True, exist_ok=True)
         (place / RECIPE).write_text(recipe.to_json(), encoding="utf-8")

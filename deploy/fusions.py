@@ -127,6 +127,7 @@ _EVERYWHERE: dict[type[nn.Layer], Fusion] = {
 # graph format -> layer type -> function; a format whose engines are served better by something else has its own dict
 FUSIONS: dict[str, dict[type[nn.Layer], Fusion]] = {
     **dict.fromkeys(FORMATS, _EVERYWHERE),
+    "onnx": {**_EVERYWHERE, SameMaxPool3D: PaddedMaxPool3D},
     "mnn": {**_EVERYWHERE, SameMaxPool3D: PaddedMaxPool3D, **dict.fromkeys(CONVOLUTIONS_3D, numbered_conv)},
     "ncnn": PLANAR,
 }

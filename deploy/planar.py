@@ -243,8 +243,9 @@ class PlanarRecognizer2D(nn.Layer):
 class PaddedMaxPool3D(nn.Layer):
     """`SameMaxPool3D`, its padding an operation of its own: [N, C, T, H, W] to [N, C, T', H', W'].
 
-    Of the word `SAME` MNN's converter dies, and ncnn pads other places. A list of both sides of every axis is a padding
-    whose value paddle2onnx takes as it is; Paddle Inference dies of it over clips.
+    Of the word `SAME` MNN's converter dies, and ncnn pads other places; paddle2onnx 2.1.0 makes a kernel that is larger
+    than a side as small, and takes any bytes for the value of a padding of frames, rows and columns. That of a list of
+    both sides of every axis it takes as it is; Paddle Inference dies of such a list over clips.
     """
 
     def __init__(self, pool: SameMaxPool3D) -> None:

@@ -15,8 +15,7 @@ BELOW = -1.0  # what stands around a ReLU's output, and never wins
 class SameMaxPool3D(nn.Layer):
     """A max pooling with `SAME` padding of what comes from a ReLU.
 
-    Where its kernel is larger than a side, the padding stands there by itself: in training of what is below 0, which
-    has no part in a gradient; else of 0, which wins over nothing either, and which paddle2onnx 2.1.0 writes as it is.
+    Where its kernel is larger than a side, the padding stands there by itself.
 
     Args:
         kernel, stride: Of frames, rows and columns.
@@ -31,5 +30,5 @@ class SameMaxPool3D(nn.Layer):
         if min(x.shape[2:]) >= max(self.kernel):
             return F.max_pool3d(x, self.kernel, stride=self.stride, padding="SAME")
         frames, rows, columns = same_padding(x.shape[2:], self.kernel, self.stride)
-        x = F.pad(x, [*columns, *rows, *frames], value=BELOW if self.training else 0.0, data_format="NCDHW")
+        x = F.pad(x, [*columns, *rows, *frames], value=BELOW, data_format="NCDHW")
         return F.max_pool3d(x, self.kernel, stride=self.stride)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deploy.artifact import ArtifactError
 from deploy.formats import FORMATS, STEM, Graph
@@ -29,7 +29,7 @@ WRITERS: dict[str, Callable[[nn.Layer, Signature, str], None]] = {
 
 
 def write_graph(
-    form: str, model: nn.Layer, signature: Signature, folder: Path, copies: dict[int, nn.Layer] | None = None
+    form: str, model: nn.Layer, signature: Signature, folder: Path, copies: dict[Any, nn.Layer] | None = None
 ) -> Graph:
     """Writes the graph of a model in one format.
 
@@ -54,12 +54,15 @@ def write_graph(
         if spec.dtype not in kind.dtypes:
             taken = " or ".join(kind.dtypes)
             raise ArtifactError(f"--formats {form} takes {taken} alone, and {spec.name} is {spec.dtype}")
-    fusions, copies = FUSIONS[form], {} if copies is None else copies
-    if id(fusions) not in copies:
-        copies[id(fusions)] = fused(model, signature, fusions)
+    copies = {} if copies is None else copies
+    types = {type(layer) for layer in model.sublayers(include_self=True)}
+    fusions = {kind: fusion for kind, fusion in FUSIONS[form].items() if kind in types}  # that have something to do
+    key = frozenset(fusions.items())
+    if key not in copies:
+        copies[key] = fused(model, signature, fusions)
     written = signature if kind.takes_batches else signature.with_batch(1)
     try:
-        WRITERS[form](copies[id(fusions)], written, str(folder / STEM))
+        WRITERS[form](copies[key], written, str(folder / STEM))
     except UserError:
         raise
     except Exception as error:  # Paddle has errors of its own
