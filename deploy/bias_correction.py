@@ -6,7 +6,7 @@ the mean of each input is that of clips.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,8 @@ def correct_biases(source: str, target: str, clips: Sequence[np.ndarray]) -> Non
     before = {node.name: node for node in exact.graph.node}
     convolutions = [node for node in rounded.graph.node if node.op_type == "Conv" and len(node.input) > 2]
     convolutions = [node for node in convolutions if {node.input[1], node.input[2]} <= writers.keys()]  # those in int8
-    means = _means(exact, sorted({before[node.name].input[0] for node in convolutions}), clips)
+    read = [before[node.name].input for node in convolutions]
+    means = _means(exact, {tensor: len(kernels[kernel].dims) for tensor, kernel, *_ in read}, clips)
 
     def numbers(name: str) -> np.ndarray:
         return onnx.numpy_helper.to_array(values[name]).astype(np.float64)
@@ -54,16 +55,17 @@ def _moved(error: np.ndarray, mean: np.ndarray) -> np.ndarray:
     return np.einsum("goi,gi->go", by_input.reshape(groups, -1, by_input.shape[1]), mean.reshape(groups, -1)).ravel()
 
 
-def _means(model: Any, names: Sequence[str], clips: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """The mean of each channel [C] of tensors [N, C, ...] of a graph, which loses its own outputs, over clips."""
+def _means(model: Any, ranks: Mapping[str, int], clips: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """The mean of each channel [C] of tensors [N, C, ...] of a graph over clips; the graph loses its own outputs.
+
+    The graph takes them itself: what all convolutions of a clip read would not fit the memory of every machine.
+    """
     onnx, runtime = import_quietly("onnx"), import_quietly("onnxruntime")
     del model.graph.output[:]
-    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
+    for name, rank in ranks.items():
+        axes = [0, *range(2, rank)]
+        model.graph.node.append(onnx.helper.make_node("ReduceMean", [name], [f"mean of {name}"], axes=axes, keepdims=0))
+        model.graph.output.append(onnx.helper.make_empty_tensor_value_info(f"mean of {name}"))
     session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    totals = [0.0] * len(names)
-    for clip in clips:
-        found = session.run(list(names), {session.get_inputs()[0].name: clip})
-        totals = [
-            total + array.mean(axis=(0, *range(2, array.ndim))) for total, array in zip(totals, found, strict=True)
-        ]
-    return {name: np.asarray(total) / len(clips) for name, total in zip(names, totals, strict=True)}
+    found = [session.run(None, {session.get_inputs()[0].name: clip}) for clip in clips]
+    return {name: np.mean(means, axis=0) for name, means in zip(ranks, zip(*found, strict=True), strict=True)}
