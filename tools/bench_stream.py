@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from configs import get_preset
 from deploy import engines
 from deploy.interface import Stream
 from runtime import command
@@ -18,6 +19,8 @@ from tools.bench_infer import ARTIFACT
 from tools.measure import Job, Work
 
 MODELS = ("tsm_mobilenet_v2", "tsm_r50")
+_NETWORK = get_preset("jester_tsm_online_mobilenet_v2").network
+ONLINE = {name: getattr(_NETWORK, name) for name in _NETWORK.own_options()}  # of a TSM that looks back alone
 
 
 class StreamJob(Job):
@@ -26,7 +29,7 @@ class StreamJob(Job):
     @property
     def options(self) -> dict[str, Any]:
         """See Job."""
-        return {**super().options, "shift_direction": "online"}
+        return {**super().options, **ONLINE}
 
 
 def of_frames(job: Job, engine: str) -> Work:
@@ -46,7 +49,7 @@ def prepare(job: Job, names: Sequence[str]) -> None:
 
 
 def _export(job: Job, formats: Sequence[str]) -> None:
-    bench_infer.export(job, formats, "--stream", shift_direction="online", test_clips=1)
+    bench_infer.export(job, formats, "--stream", test_clips=1, **ONLINE)
 
 
 def one_frame(model: str, _: int, *rest: Any) -> StreamJob:
