@@ -188,7 +188,7 @@ def seen(frames: Iterable[Frame], every: int, fps: float, name: str) -> Iterator
     last, before, is_slow = -1, Frame(np.empty(0), -2, 0.0), False
     for frame in frames:
         if fps and frame.seconds is None:
-            raise UserError(f"--fps {fps:g}: nothing says how many frames of {name} are a second: take --every")
+            raise UserError(f"--fps {fps:g}: nobody says how many frames of {name} are a second: take --fps 0")
         part = _part(frame, every, fps)
         if fps and not is_slow and frame.number == before.number + 1 and part > _part(before, every, fps) + 1:
             is_slow = True
