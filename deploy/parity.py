@@ -21,6 +21,10 @@ TOLERANCE = 1e-4  # largest difference of logits, in units of the largest logit,
 BATCHES = (1, 2, 5)
 
 
+class ParityError(ArtifactError):
+    """An engine computes other logits than the model."""
+
+
 def parity_clips(videos: Sequence[str], recipe: Recipe, mode: str) -> np.ndarray:
     """One view of each video, float32 [n, T, 3, H, W]; two of the embedded data set for no video, one for one.
 
@@ -68,7 +72,8 @@ def compare(name: str, directory: Path, clips: np.ndarray, expected: np.ndarray)
         agreement, a fraction of the clips) and `clips`.
 
     Raises:
-        ArtifactError: The engine does not run the graph or gives other logits.
+        ArtifactError: The engine does not run the graph.
+        ParityError: It gives other logits.
     """
     rows = np.concatenate([*(np.arange(size) % len(clips) for size in BATCHES), np.arange(max(BATCHES), len(clips))])
     found = in_fresh_process(_logits, name, str(directory), clips, rows)
@@ -85,7 +90,7 @@ def compare(name: str, directory: Path, clips: np.ndarray, expected: np.ndarray)
         "clips": len(clips),
     }
     if not difference <= figures["allowed"] or figures["top1"] < 1:
-        raise ArtifactError(
+        raise ParityError(
             f"{name} differs from the trained model by {difference:.1e} (allowed: {figures['allowed']:.1e}), top-1 "
             f"agreement is {figures['top1']:.0%}: the artifact is not kept"
         )

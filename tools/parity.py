@@ -15,6 +15,7 @@ from configs.networks import model_names
 from deploy.artifact import RECORD
 from deploy.engines import ENGINES, readers
 from deploy.formats import FORMATS
+from deploy.parity import ParityError
 from runtime import command
 from runtime.errors import UserError
 from tools import bench_infer, measure
@@ -23,10 +24,11 @@ from tools.measure import Job
 
 # Frames and side of the clips: small ones, of which something is left behind the last stage.
 CLIP, CLIPS = (8, 64), {"c3d": (16, 112), "i3d_inception": (16, 96)}
+CLIPS |= {name: (16, 112) for name in model_names() if name.startswith("mobilenet3d")}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Prints a line for each network; the exit code is 1 if an engine neither agrees nor says what it cannot do."""
+    """Prints a line for each network; raises ParityError where an engine computes something else."""
     parser = command.parser(__doc__, "python -m tools.parity [flags]")
     parser.add_argument("--models", nargs="+", default=list(model_names()), help="names of models (default: all)")
     args = parser.parse_args(argv)
@@ -56,10 +58,14 @@ def _figures(job: Job) -> dict[str, str]:
     there = [form for form in forms if form not in lacking]
     try:
         return found | _exported(job, there)
+    except ParityError:
+        raise
     except UserError:  # of one of them: each by itself tells which
         for form in there:
             try:
                 found |= _exported(job, [form])
+            except ParityError:
+                raise
             except UserError as error:
                 found |= dict.fromkeys(readers(form), f"refused: {error}")
     return found

@@ -4,6 +4,7 @@ import pytest
 
 from deploy.engines import ENGINES
 from deploy.formats import FORMATS
+from deploy.parity import ParityError
 from runtime.errors import UserError
 from tools import parity
 
@@ -17,7 +18,7 @@ def test_a_network_has_a_figure_of_every_engine(capsys):
         assert cell == "not installed" if FORMATS[kind.formats[0]].lack else float(cell) < 1e-4
 
 
-def test_a_refusal_stands_in_its_place_and_a_figure_that_is_missing_is_an_error(monkeypatch, capsys):
+def test_a_refusal_stands_in_its_place(monkeypatch, capsys):
     def refuse(function, *arguments):
         if function is parity.bench_infer.export:
             raise UserError("layer4: it has no such operator")
@@ -25,6 +26,20 @@ def test_a_refusal_stands_in_its_place_and_a_figure_that_is_missing_is_an_error(
     monkeypatch.setattr(parity.measure, "in_process", refuse)
     parity.main(["--models", "tsn_tiny"])
     assert "| refused: layer4: it has no such operator |" in capsys.readouterr().out
+
+
+def test_a_difference_is_no_refusal(monkeypatch):
+    def differ(function, *arguments):
+        if function is parity.bench_infer.export:
+            raise ParityError("mnn differs from the trained model by 1")
+
+    monkeypatch.setattr(parity.measure, "in_process", differ)
+    with pytest.raises(UserError, match="mnn differs from the trained model by 1"):
+        parity.main(["--models", "tsn_tiny"])
+
+
+def test_a_figure_that_is_missing_is_an_error(monkeypatch):
+    monkeypatch.setattr(parity.measure, "in_process", lambda *_: None)
     monkeypatch.setattr(parity, "_figures", lambda job: {})
     with pytest.raises(UserError, match="no figure of tsn_tiny in onnxruntime, tsn_tiny in openvino"):
         parity.main(["--models", "tsn_tiny"])
