@@ -64,16 +64,11 @@ def main(argv: list[str] | None = None) -> None:
     if Path(args.output).resolve() == artifact.directory.resolve():
         raise ArtifactError(f"--output {args.output} is the artifact itself: name another folder")
     with whole_artifact(args.output) as unfinished:
-        for name in (RECIPE, CLASSES):
-            shutil.copy(artifact.directory / name, unfinished / name)
         limits = cli.limits_of(args)
         train = _dataset(artifact, args.dataset_root, "train", args.train_list, limits)
         val = _dataset(artifact, args.dataset_root, "val", args.val_list, limits)
         clips = calibration_clips(train, args.clips)
-        quantize_graph(artifact.graph("onnx").files[0], unfinished / GRAPH, clips, args.method)
-        kept = {name: value for name, value in artifact.record.items() if name not in ("files", "parity", "version")}
-        record = {**kept, "precision": QUANTIZED}
-        write_record(unfinished, record)
+        record = write_int8(artifact, unfinished, clips, args.method)
         accuracy = {
             precision: top1_accuracy(open_engine("onnxruntime", place, threads=args.threads), val, args.num_workers)
             for precision, place in (("fp32", artifact.directory), (QUANTIZED, unfinished))
@@ -95,6 +90,17 @@ def calibration_clips(dataset: VideoDataset, most: int) -> list[np.ndarray]:
     wanted = np.unique(np.linspace(0, len(dataset) - 1, min(most, len(dataset))).round().astype(int))
     views = (dataset.load(int(index))[0] for index in wanted)
     return [view[number % len(view)][None].copy() for number, view in enumerate(views)]
+
+
+def write_int8(artifact: Artifact, folder: Path, clips: list[np.ndarray], method: str) -> dict[str, Any]:
+    """Writes the int8 artifact of one in fp32 into an empty folder, and returns its record; see `quantize_graph`."""
+    for name in (RECIPE, CLASSES):
+        shutil.copy(artifact.directory / name, folder / name)
+    quantize_graph(artifact.graph("onnx").files[0], folder / GRAPH, clips, method)
+    kept = {name: value for name, value in artifact.record.items() if name not in ("files", "parity", "version")}
+    record = {**kept, "precision": QUANTIZED}
+    write_record(folder, record)
+    return record
 
 
 def quantize_graph(source: Path, target: Path, clips: list[np.ndarray], method: str) -> None:

@@ -41,9 +41,9 @@ def _dynamic(job: Job, tune: bool) -> Work:
     return forward
 
 
-def exported(job: Job, engine: str, precision: str) -> Work:
-    """The artifact of `deploy.export` in one of its engines, as `deploy.infer` opens it."""
-    run = engines.open_engine(engine, Path(job.directory) / ARTIFACT, precision, threads=1)
+def exported(job: Job, engine: str, precision: str, folder: str = ARTIFACT) -> Work:
+    """The artifact of `deploy.export`, or another one, in one of its engines, as `deploy.infer` opens it."""
+    run = engines.open_engine(engine, Path(job.directory) / folder, precision, threads=1)
     return lambda: run(job.clips)
 
 
@@ -97,11 +97,12 @@ def _exported_rows() -> dict[str, Engine]:
             if precision in kind.precisions:
                 words = "" if precision == "fp32" else f", {precision}"
                 work = functools.partial(exported, engine=name, precision=precision)
-                rows[_row(name, precision)] = Engine(f"ActionAlign exported, {kind.title}{words}", work)
+                rows[row_of(name, precision)] = Engine(f"ActionAlign exported, {kind.title}{words}", work)
     return rows
 
 
-def _row(engine: str, precision: str) -> str:
+def row_of(engine: str, precision: str) -> str:
+    """The name of an engine's row."""
     return engine if precision == "fp32" else f"{engine}_{precision}"
 
 
@@ -132,13 +133,18 @@ def export(job: Job, formats: Sequence[str], *flags: str, **options: Any) -> Non
 def prepare(job: Job, names: Sequence[str]) -> None:
     """Writes weights and, for the engines that need it, the artifact."""
     measure.in_process(measure.make_weights, job)
-    formats = {
-        kind.formats[0]: None
+    if formats := formats_of(names):
+        measure.in_process(export, job, formats)
+
+
+def formats_of(names: Sequence[str]) -> tuple[str, ...]:
+    """The formats of what the rows of these names read."""
+    wanted = [
+        kind.formats[0]
         for engine, kind in engines.ENGINES.items()
-        if {_row(engine, precision) for precision in COMPUTED} & set(names)
-    }
-    if formats:
-        measure.in_process(export, job, tuple(formats))
+        if {row_of(engine, precision) for precision in engines.PRECISIONS} & set(names)
+    ]
+    return tuple(dict.fromkeys(wanted))
 
 
 def multiply_adds(job: Job) -> int:

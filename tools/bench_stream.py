@@ -45,7 +45,7 @@ ENGINES = bench_edge.rows(of_frames)
 def prepare(job: Job, names: Sequence[str]) -> None:
     """Writes weights, whose statistics are those of several frames, and the artifact."""
     measure.in_process(measure.make_weights, replace(job, num_frames=8))
-    measure.in_process(_export, job, bench_edge.formats_of(names))
+    measure.in_process(_export, job, bench_infer.formats_of(names))
 
 
 def _export(job: Job, formats: Sequence[str]) -> None:

@@ -339,9 +339,9 @@ def run(
         prepare: Called with the job and the names of the engines before they open, writes the job's directory.
         argv: Flags.
         multiply_adds: What the work costs; with it each row says what fraction of the machine's peak it reaches.
-        make_job: Job, or a class of more.
+        make_job: Called as Job is, makes the job.
         models, quick_models: Those that are measured unless others are named; under --quick.
-        size_of: Bytes of the files that an engine reads, 0 if it reads none; with it each row says how many.
+        size_of: Bytes of the files that an engine reads; with it each row says how many.
 
     Raises:
         UserError: A flag is not possible, or an engine fails.
