@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -25,31 +26,52 @@ from tests.fuzz.damage import damaged
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def start(exported, *flags, env=None):
+@contextlib.contextmanager
+def started(exported, *flags, env=None):
+    """A server's process, which is gone at the end."""
     argv = [sys.executable, "-m", "deploy.serve", "--model_dir", exported, "--threads", "1", "--top", "8", *flags]
-    return subprocess.Popen(
+    with subprocess.Popen(
         [str(word) for word in argv], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=os.environ | (env or {}),
-    )  # fmt: skip
+    ) as process:  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def eventually(holds, seconds=120):
+    """Waits until something holds: the sender of a request has its answer before the server has closed its end."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
 def server(exported):
     """A server of the artifact: the URL that it says."""
-    process = start(exported, "--port", 0, "--max_megabytes", 1, "--patience", 2)
-    line = process.stdout.readline()
-    yield re.fullmatch(r"serving tsm_tiny \(onnxruntime, fp32\) on (http://127\.0\.0\.1:\d+)\n", line)[1]
-    process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=20)
-    assert process.returncode == 0
-    assert out.endswith("stopped\n")
+    with started(exported, "--port", 0, "--max_megabytes", 1, "--patience", 2) as process:
+        line = process.stdout.readline()
+        yield re.fullmatch(r"serving tsm_tiny \(onnxruntime, fp32\) on (http://127\.0\.0\.1:\d+)\n", line)[1]
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=120)
+        assert process.returncode == 0
+        assert out.endswith("stopped\n")
+
+
+@pytest.fixture
+def start(exported):
+    """Starts servers of the artifact, which are gone when the test is."""
+    with contextlib.ExitStack() as servers:
+        yield lambda *flags, **options: servers.enter_context(started(exported, *flags, **options))
 
 
 def ask(url, body=None, **headers):
     """(status, decoded answer)."""
     request = urllib.request.Request(url, data=body, headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
@@ -58,7 +80,7 @@ def ask(url, body=None, **headers):
 def send(url, text):
     """The first line that answers bytes as they are."""
     host, port = url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection((host, int(port)), timeout=120) as connection:
         connection.sendall(text)
         return connection.makefile("rb").readline()
 
@@ -130,10 +152,10 @@ def test_a_request_must_come_whole_and_in_time(server):
     assert ask(f"{server}/health")[0] == 200
 
 
-def test_a_taken_port_is_named(exported, server):
+def test_a_taken_port_is_named(start, server):
     port = server.rpartition(":")[2]
-    process = start(exported, "--port", port)
-    _, error = process.communicate(timeout=30)
+    process = start("--port", port)
+    _, error = process.communicate(timeout=120)
     assert process.returncode == 1
     assert error == (f"error: port {port} of 127.0.0.1 is taken: end what listens there or choose another --port\n")
 
@@ -147,7 +169,7 @@ def test_a_port_that_cannot_be(exported, capsys):
 def test_a_body_may_come_in_pieces(server, videos, chunked):
     content = videos[0].read_bytes()
     pieces = [content[start : start + 997] for start in range(0, len(content), 997)]
-    connection = http.client.HTTPConnection(server.removeprefix("http://"), timeout=30)
+    connection = http.client.HTTPConnection(server.removeprefix("http://"), timeout=120)
     headers = {} if chunked else {"Content-Length": str(len(content))}
     connection.request("POST", "/predict", body=iter(pieces), headers=headers, encode_chunked=chunked)
     answer = connection.getresponse()
@@ -182,13 +204,14 @@ def test_slow_senders_take_no_place(server, videos):
     assert answers == [200] * 60
 
 
-def test_nothing_is_left_of_requests(exported, videos, tmp_path):
+def test_nothing_is_left_of_requests(start, videos, tmp_path):
     """The end comes in the middle of an upload, of a decode and of an answer; TMPDIR, descriptors and threads."""
-    process = start(exported, "--port", 0, "--patience", 5, env={"TMPDIR": str(tmp_path)})
+    process = start("--port", 0, "--patience", 5, env={"TMPDIR": str(tmp_path)})
     url = process.stdout.readline().rpartition(" ")[2].strip()
     kept = Path(f"/proc/{process.pid}/fd")
-    answers, before = [], 0
-    for round in range(3):
+    assert ask(f"{url}/health")[0] == 200  # the loop has its descriptors
+    answers, before = [], len(list(kept.iterdir()))
+    for _ in range(3):
         threads = [
             threading.Thread(target=lambda: answers.append(ask(f"{url}/predict", videos[0].read_bytes())[0]))
             for _ in range(20)
@@ -197,15 +220,14 @@ def test_nothing_is_left_of_requests(exported, videos, tmp_path):
             thread.start()
         for thread in threads:
             thread.join()
-        before = before or len(list(kept.iterdir()))
-        assert len(list(kept.iterdir())) <= before + 2, round
+        eventually(lambda: len(list(kept.iterdir())) <= before + 2)
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf of it")
         threading.Thread(target=lambda: answers.append(ask(f"{url}/predict", videos[0].read_bytes())[0])).start()
         assert not list(tmp_path.iterdir())
         process.send_signal(signal.SIGTERM)
-        out, error = process.communicate(timeout=60)
+        out, error = process.communicate(timeout=120)
     assert (process.returncode, out, error) == (0, "stopped\n", "")
     assert answers[:60] == [200] * 60
     assert not list(tmp_path.iterdir())
@@ -219,9 +241,9 @@ def resident_mb(process):
     return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) // 1024
 
 
-def test_many_requests_beside_slow_ones_are_all_answered_and_leave_no_memory(exported, videos):
+def test_many_requests_beside_slow_ones_are_all_answered_and_leave_no_memory(start, videos):
     """Eight clients beside twenty that send a byte now and then; `ACTIONALIGN_FUZZ=25` lets each ask 1,000 times."""
-    process = start(exported, "--port", 0, "--patience", 600)
+    process = start("--port", 0, "--patience", 600)
     url = process.stdout.readline().rpartition(" ")[2].strip()
     host, port = url.removeprefix("http://").split(":")
     slow = [socket.create_connection((host, int(port))) for _ in range(20)]
@@ -251,15 +273,15 @@ def test_many_requests_beside_slow_ones_are_all_answered_and_leave_no_memory(exp
     for connection in slow:
         connection.close()
     process.send_signal(signal.SIGTERM)
-    out, error = process.communicate(timeout=60)
+    out, error = process.communicate(timeout=120)
     assert answers == [200] * 8 * (13 + 40 * FACTOR)
     assert (process.returncode, out, error) == (0, "stopped\n", "")
     assert grown < 40, grown
     assert threads <= serve.BUSY
 
 
-def test_damaged_requests_leave_the_server_as_it_was(exported, videos):
-    process = start(exported, "--port", 0, "--patience", 1, "--max_megabytes", 1)
+def test_damaged_requests_leave_the_server_as_it_was(start, videos):
+    process = start("--port", 0, "--patience", 1, "--max_megabytes", 1)
     url = process.stdout.readline().rpartition(" ")[2].strip()
     host, port = url.removeprefix("http://").split(":")
     head, body = b"POST /predict HTTP/1.1\r\nHost: x\r\n", videos[0].read_bytes()
@@ -289,7 +311,7 @@ def test_damaged_requests_leave_the_server_as_it_was(exported, videos):
     assert process.poll() is None
     assert ask(f"{url}/predict", body)[0] == 200
     process.send_signal(signal.SIGTERM)
-    out, error = process.communicate(timeout=60)
+    out, error = process.communicate(timeout=120)
     assert (process.returncode, out) == (0, "stopped\n")
     assert "Traceback" not in error
     assert {"200", "400"} <= set(statuses)
