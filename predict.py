@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
 
     preparation.prepare(args.device, args.threads, tune=not args.no_tune)
 
-    from datasets import VideoDataset, find_videos, unlabeled
+    from datasets import find_videos, unlabeled
     from deploy.compiled import compiled
     from engine.evaluation import run_of
     from engine.pretrained import load_pretrained
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
     task = task_of(recipe)
     names = class_names_beside(args.pretrained, recipe.network.num_classes, names=args.classes)
     paths = find_videos(args.video)
-    dataset = VideoDataset(unlabeled(paths), recipe, cli.VIEWS[args.views], limits=cli.limits_of(args))
+    dataset = task.dataset(unlabeled(paths), recipe, cli.VIEWS[args.views], cli.limits_of(args))
     num_views, *clip_shape = dataset.sample_shape
     kept = "" if args.no_cache else recipe.to_json()
     settings, before = Settings(args.precision, args.threads, tune=not args.no_tune), recipe.network.family.engines

@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
 
     preparation.prepare(args.device, args.threads, tune=not args.no_tune)
 
-    from datasets import ClipLoader, VideoDataset, load_annotation
+    from datasets import ClipLoader, load_annotation
     from deploy.compiled import compiled
     from engine import checkpoint, evaluation
     from engine.pretrained import load_pretrained
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     annotation = load_annotation(
         args.dataset_root, "val", recipe.clip.split, recipe.network.num_classes, args.val_list, known, task.targets
     )
-    dataset = VideoDataset(annotation, recipe, cli.VIEWS[args.views], task.targets, cli.limits_of(args))
+    dataset = task.dataset(annotation, recipe, cli.VIEWS[args.views], cli.limits_of(args))
     names = class_names_beside(args.pretrained, recipe.network.num_classes, annotation.class_names)
     directory = Path(args.output_dir or Path(args.pretrained).parent / f"test_{args.views}")
     checkpoint.prepare_directory(directory)
@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> None:
     summary = {**metrics, "view": view, "seconds": round(seconds, 1), "weights": Path(args.pretrained).name}
     summary |= {"engine": "dygraph" if getattr(model, "failed", False) else engine, "precision": args.precision}
     command.say(*task.metric_lines(metrics), *task.result_lines(metrics))
-    files = meter.write(directory, names, summary)
+    files = meter.write(directory, names, summary, dataset)
     command.say(f"report in {directory}: {', '.join(files)}")
 
 

@@ -75,7 +75,7 @@ def train(args: argparse.Namespace, directory: Path, recipe: Recipe, notes: list
     """Wires a recipe, a data set and a model into a run; returns its last line."""
     import paddle
 
-    from datasets import ClipLoader, VideoDataset, load_annotation
+    from datasets import ClipLoader, load_annotation
     from engine import checkpoint
     from engine.plan import training_plan
     from engine.pretrained import adopt_network, read_pretrained
@@ -101,7 +101,7 @@ def train(args: argparse.Namespace, directory: Path, recipe: Recipe, notes: list
     if args.resume:
         checkpoint.check_provenance(directory, provenance)
     train_set, val_set = (
-        VideoDataset(annotation, recipe, mode, task.targets, cli.limits_of(args))
+        task.dataset(annotation, recipe, mode, cli.limits_of(args))
         for annotation, mode in ((seen, "train"), (held_out, "val"))
     )
     options = {"num_workers": args.num_workers, "seed": recipe.training.seed}

@@ -136,7 +136,7 @@ def align_pair(
             break
     settings = {
         "seed": seed, "train_steps": train_steps, "inputs": [list(array.shape) for array in pair.inputs],
-        "labels": pair.labels.tolist(), "weights": "carried over" if pair.carry else "as given",
+        "labels": _shown(pair.labels), "weights": "carried over" if pair.carry else "as given",
         "running_variance": "Paddle's rule (biased)" if session.biased_variance else "unbiased",
     }  # fmt: skip
     return Report(pair.title, precision, stages, environment(), settings, tensors=session.tensors)
@@ -149,6 +149,14 @@ def possible(pair: Pair) -> tuple[str, ...]:
         for name, entry in STAGES.items()
         if not entry.on_request and all(getattr(pair, field) for field in entry.needs)
     )
+
+
+def _shown(labels: np.ndarray) -> Any:
+    """Labels as the report has them: of maps how often each occurs."""
+    if labels.ndim == 1:
+        return labels.tolist()
+    values, counts = np.unique(labels, return_counts=True)
+    return {str(value): int(count) for value, count in zip(values, counts, strict=True)}
 
 
 def _losses(loss: Any) -> dict[str, Sides]:

@@ -37,6 +37,13 @@ class Network(Options):
     def check_frames(self, num_frames: int) -> None:
         """Raises RecipeError if the network cannot take clips of that many frames; for subclasses to override."""
 
+    def check_size(self, name: str, size: int) -> None:
+        """Raises RecipeError if it cannot take pictures of the side that the option `name` sets; to be overridden."""
+
+    def input_shape(self, num_frames: int, size: int) -> tuple[int, ...]:
+        """Shape of one input, without N: (T, 3, H, W)."""
+        return num_frames, 3, size, size
+
     @classmethod
     def own_options(cls) -> tuple[str, ...]:
         """Flags of the options that this family alone declares."""
@@ -286,6 +293,32 @@ class MobileNet3D(ClipNetwork):
 
 
 @dataclass(frozen=True)
+class UNet(Network):
+    """UNet over images: each class has a map of logits."""
+
+    model: str = option("unet_x0_25", MODEL_HELP)
+    dropout: float = option(0.0, "dropout before the classifier", at_least=0, below=1)
+
+    unet_up: str = option(
+        "transposed",
+        "UNet: how the decoder doubles a map: transposed convolution, or upsampling and a convolution",
+        choices=("transposed", "nearest", "bilinear"),
+    )
+
+    def check_frames(self, num_frames: int) -> None:
+        """Raises RecipeError for clips."""
+        self.require("model", num_frames == 1, f"another for {num_frames} frames, or num_segments 1 and clip_len 1")
+
+    def check_size(self, name: str, size: int) -> None:
+        """Raises RecipeError for a side that five halvings do not divide."""
+        self.require("model", size % 32 == 0, f"another for {name} {size}, or that a multiple of 32")
+
+    def input_shape(self, num_frames: int, size: int) -> tuple[int, ...]:
+        """Shape of one image, (3, H, W)."""
+        return 3, size, size
+
+
+@dataclass(frozen=True)
 class Family:
     """What everybody needs to know of a family of networks.
 
@@ -355,6 +388,10 @@ _X3D_TENSORS = (
 )
 _SHUFFLENET_TENSORS = rf"backbone\.(?:conv[15]|bn[15]|stage[2-4]\.\d\.branch[12]\.(?:conv|bn)[1-3])\.\w+|{_CLIP_HEAD}"
 _MOBILENET_TENSORS = rf"backbone\.features\..+|{_CLIP_HEAD}"
+_UNET_TENSORS = (
+    r"backbone\.(?:enc[1-5]\.(?:conv|bn)[12]|features\..+|decoder\.(?:up[1-5]\.conv|dec[1-5]\.(?:conv|bn)[12]))\.\w+"
+    rf"|{_CLIP_HEAD}"
+)
 _C3D_TENSORS = rf"backbone\.(?:(?:conv|bn)\d[ab]|fc[67])\.(?:weight|bias|_mean|_variance)|{_CLIP_HEAD}"
 
 
@@ -429,6 +466,16 @@ FAMILIES: dict[str, Family] = {
             _C3D_TENSORS,
             small_clip=(16, 112),
             engines=_CLIP_ENGINES,
+        ),
+        Family(
+            "unet",
+            UNet,
+            ("x0_25", "x0_5", "x1_0", "mobilenet_v2", "tiny"),
+            "models.unet",
+            {"tiny": "demo_unet", "mobilenet_v2": "portraits_unet_mobilenet_v2", "": "portraits_unet"},
+            _UNET_TENSORS,
+            task="segmentation",
+            small_clip=(1, 64),
         ),
     )
 }

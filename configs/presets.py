@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from configs import clip_presets
+from configs import clip_presets, picture_presets
 from configs.networks import family_of
 from configs.options import RecipeError
 from configs.recipe import Recipe
@@ -279,9 +279,12 @@ PRESETS: dict[str, Callable[[], Recipe]] = {
     "finetune_mvf_mobilenet_v2": finetune_mvf_mobilenet_v2,
     "finetune_tsm_mobilenet_v2": finetune_tsm_mobilenet_v2,
     "finetune_tsn_mobilenet_v2": finetune_tsn_mobilenet_v2,
+    "portraits_unet": picture_presets.portraits_unet,
+    "portraits_unet_mobilenet_v2": picture_presets.portraits_unet_mobilenet_v2,
     "demo_mvf": demo_mvf,
     "demo_tsm": demo_tsm,
     "demo_tsn": demo_tsn,
+    "demo_unet": picture_presets.demo_unet,
 }
 
 

@@ -83,12 +83,19 @@ class Pixels(Options):
     train_crop: str = option(
         "random_resized", "crop while training", choices=("random_resized", "multi_scale", "center")
     )
+    crop_area: tuple[float, ...] = option((0.08, 1.0), "random_resized: least and largest share of the frame's area")
     crop_size: int = option(224, "side of the training and validation crop, pixels", at_least=1)
     crop_scales: tuple[float, ...] = option((1.0, 0.875, 0.75, 0.66), "multi_scale: sides relative to the short side")
     crop_max_gap: int = option(1, "multi_scale: largest distance between the scales of width and height", at_least=0)
     crop_points: int = option(13, "multi_scale: 5 or 13 places of the crop")
     flip: float = option(0.5, "probability of a horizontal flip", at_least=0, at_most=1)
     flip_pairs: tuple[tuple[int, int], ...] = option((), "labels that a flip exchanges, as 0-1,6-7")
+    rotate: float = option(0.0, "pictures: largest turn while training, degrees", at_least=0, at_most=180)
+    padding: str = option(
+        "replicate",
+        "pictures: what fills the square around them, the pixels of their border or black",
+        choices=("replicate", "zero"),
+    )
     color_jitter: float = option(0.0, "brightness, contrast, saturation range; hue gets a fifth of it", at_least=0)
     test_crops: str = option("three", "spatial views while testing", choices=("center", "three", "ten"))
     test_size: int = option(256, "side of the test crop, pixels", at_least=1)
@@ -108,6 +115,8 @@ class Pixels(Options):
         for name in ("crop_size", "test_size"):
             self.require(name, getattr(self, name) <= limit, f"{words} at most")
         fractions = all(0 < scale <= 1 for scale in self.crop_scales or (0,))
+        in_order = len(self.crop_area) == 2 and 0 < self.crop_area[0] <= self.crop_area[1] <= 1
+        self.require("crop_area", in_order, "two fractions above 0, the smaller one first, as 0.08,1")
         self.require("crop_scales", fractions, "fractions above 0, 1 at most")
         self.require("flip_pairs", _are_pairs(self.flip_pairs), "pairs of labels, each label once")
 
@@ -141,6 +150,8 @@ class Training(Options):
     warmup_epochs: float = option(5.0, "epochs of linear warm-up", at_least=0)
     warmup_ratio: float = option(0.0, "fraction of the rate that warm-up starts from", at_least=0, at_most=1)
     label_smoothing: float = option(0.1, "label smoothing", at_least=0, below=1)
+    dice_weight: float = option(0.0, "segmentation: weight of the Dice loss beside cross entropy", at_least=0)
+    boundary_weight: float = option(0.0, "segmentation: weight of the boundary loss beside cross entropy", at_least=0)
     mixup_alpha: float = option(0.0, "Beta parameter of mixup; 0 switches it off", at_least=0)
     precise_bn_epochs: int = option(5, "recompute BatchNorm statistics every so many epochs; 0 never", at_least=0)
     precise_bn_batches: int = option(200, "batches for that, at most", at_least=1)
@@ -181,6 +192,8 @@ class Recipe:
             raise RecipeError(f"flip_pairs must be below num_classes ({classes}), got {self.pixels.flip_pairs}")
         for num_frames in (self.clip.num_frames, self.clip.test_num_frames):
             self.network.check_frames(num_frames)
+        for name in ("crop_size", "test_size"):
+            self.network.check_size(name, getattr(self.pixels, name))
 
     @classmethod
     def of(cls, **options: Any) -> Recipe:

@@ -72,7 +72,7 @@ class Annotation:
     @property
     def fingerprint(self) -> str:
         """Digest of class names and of each entry's folder, name, target and frame count, in order; not of the root."""
-        entries = [[*Path(entry.path).parts[-2:], entry.target, entry.num_frames] for entry in self.entries]
+        entries = [[*Path(e.path).parts[-2:], _without_root(e.target), e.num_frames] for e in self.entries]
         return hashlib.sha256(json.dumps([self.class_names, entries]).encode()).hexdigest()
 
     @property
@@ -80,6 +80,13 @@ class Annotation:
         """Number of class names, else the largest label plus one; 0 if the targets are no labels."""
         labels = [entry.target for entry in self.entries if isinstance(entry.target, int)]
         return len(self.class_names) or max(labels, default=-1) + 1
+
+
+def _without_root(target: Any) -> Any:
+    """What states a target; of a path its folder and name."""
+    if isinstance(target, tuple):
+        return [_without_root(part) for part in target]
+    return list(Path(target).parts[-2:]) if isinstance(target, str) else target
 
 
 def unlabeled(paths: Sequence[str]) -> Annotation:
@@ -115,20 +122,23 @@ def load_annotation(
     if subset not in ("train", "val"):
         raise DataError(f"subset must be train or val, got {subset!r}")
     _check_root(root)
+    targets = targets or Labels()
     names = class_names_of(root)
     if num_classes and names and len(names) != num_classes:
         raise DataError(
             f"the model has {num_classes} classes, but {root} names {len(names)}: to train, leave out --num_classes; "
             "to test, take the data set of the weights"
         )
-    targets = targets or Labels()
+    names = names or (targets.class_names if num_classes in (0, len(targets.class_names)) else ())
     source = _find_list(root, subset, split, list_file)
     left_out: tuple[str, ...] = ()
     if source:
         parse = functools.partial(targets.parse, folder=root, num_classes=num_classes or len(names))
         entries = _read_list(source, _media_folders(root, source), parse, targets.word)
     elif not targets.in_class_folders:
-        raise DataError(f"{root} has no list for {subset}: its lines state the targets, class folders do not")
+        source = os.path.join(root, subset)
+        found = targets.in_folders(source, num_classes or len(names))
+        entries = [Entry(path, target) for path, target in found]
     else:
         source = os.path.join(root, subset)
         entries, names, left_out = _read_tree(root, subset, split, names, num_classes, known_classes)

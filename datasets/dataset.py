@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import functools
 import math
 from collections.abc import Iterator
@@ -20,18 +21,85 @@ from datasets.transforms import EvalTransform, TrainTransform
 MODES = ("train", "val", "test")
 
 
-class VideoDataset:
-    """The samples of an annotation.
+class Dataset(abc.ABC):
+    """The samples of an annotation: "train" draws, "val" and "test" do not.
+
+    Args:
+        annotation: Names the samples.
+        recipe: What becomes of them.
+        mode: One of MODES.
+        targets: Reads what the annotation states.
+        limits: What a sample may cost; None for those of a person's own files.
+
+    Raises:
+        DataError: The mode is none of these.
+    """
+
+    def __init__(
+        self, annotation: Annotation, recipe: Recipe, mode: str, targets: Targets, limits: Limits | None = None
+    ) -> None:
+        if mode not in MODES:
+            raise DataError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
+        self.annotation = annotation
+        self.recipe = recipe
+        self.mode = mode
+        self.targets = targets
+        self.limits = limits or Limits()
+
+    def __len__(self) -> int:
+        return len(self.annotation.entries)
+
+    @property
+    @abc.abstractmethod
+    def sample_shape(self) -> tuple[int, ...]:
+        """(V, ...) of every sample: of clips (V, T, 3, H, W), of images (V, 3, H, W)."""
+
+    def load(self, index: int, epoch: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """One sample.
+
+        Returns:
+            Views, float32 of `sample_shape`, and the target. In training both depend on (seed, epoch, index).
+
+        Raises:
+            DataError: The sample or its target cannot be read.
+        """
+        out = np.empty(self.sample_shape, np.float32)
+        return out, self.load_into(out, index, epoch)
+
+    def load_into(self, out: np.ndarray, index: int, epoch: int = 0) -> np.ndarray:
+        """As `load`, with the views written into `out`; returns the target."""
+        entry = self.annotation.entries[index]
+        if self.mode == "train":
+            view = self._load_random(out, entry, np.random.default_rng([self.recipe.training.seed, epoch, index]))
+        else:
+            view = self._load_views(out, entry)
+        return self.targets.load(entry.target, view, self.recipe.pixels)
+
+    def views(self, index: int) -> np.ndarray:
+        """The views of one sample of validation or test alone, float32 of `sample_shape`; it needs no target."""
+        out = np.empty(self.sample_shape, np.float32)
+        self._load_views(out, self.annotation.entries[index])
+        return out
+
+    @abc.abstractmethod
+    def _load_random(self, out: np.ndarray, entry: Entry, rng: np.random.Generator) -> View:
+        """Writes the one view that chance decides in training."""
+
+    @abc.abstractmethod
+    def _load_views(self, out: np.ndarray, entry: Entry) -> View:
+        """Writes the views of validation or test."""
+
+
+class VideoDataset(Dataset):
+    """Videos.
 
     - "train": one random view of crop_size.
     - "val": one temporal view, center crop of crop_size.
     - "test": test_clips temporal views times test_crops of test_size, crop-major: all clips of the first crop first.
 
-    `targets` reads what the annotation states; None for class labels. `limits` are what a sample may cost; None for
-    those of a person's own files.
+    Without `targets` the annotation states class labels.
 
     Raises:
-        DataError: The mode is none of these.
         RecipeError: The recipe's sampling cannot place its clips.
     """
 
@@ -43,14 +111,8 @@ class VideoDataset:
         targets: Targets | None = None,
         limits: Limits | None = None,
     ) -> None:
-        if mode not in MODES:
-            raise DataError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
+        super().__init__(annotation, recipe, mode, targets or Labels(), limits)
         check_sampling(recipe)
-        self.annotation = annotation
-        self.recipe = recipe
-        self.mode = mode
-        self.targets = targets or Labels()
-        self.limits = limits or Limits()
         self._train = TrainTransform(recipe)
         self._eval = EvalTransform(recipe, mode)
         megabytes = 4 * math.prod(self.sample_shape) // 2**20
@@ -60,9 +122,6 @@ class VideoDataset:
                 f"a sample of the recipe, {shape}, takes {megabytes} MB, more than --max_read_megabytes "
                 f"{self.limits.max_read_megabytes}: take fewer frames or views"
             )
-
-    def __len__(self) -> int:
-        return len(self.annotation.entries)
 
     @property
     def num_frames(self) -> int:
@@ -81,33 +140,6 @@ class VideoDataset:
             return 1, self.num_frames, 3, self.recipe.pixels.crop_size, self.recipe.pixels.crop_size
         return self.num_clips * self._eval.num_crops, self.num_frames, 3, self._eval.size, self._eval.size
 
-    def load(self, index: int, epoch: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """One sample.
-
-        Returns:
-            Views, float32 [V, T, 3, H, W], and the target. In training both depend on (seed, epoch, index).
-
-        Raises:
-            DataError: The video or its target cannot be read.
-        """
-        out = np.empty(self.sample_shape, np.float32)
-        return out, self.load_into(out, index, epoch)
-
-    def load_into(self, out: np.ndarray, index: int, epoch: int = 0) -> np.ndarray:
-        """As `load`, with the views written into `out`; returns the target."""
-        entry = self.annotation.entries[index]
-        if self.mode == "train":
-            view = self._load_random(out, entry, np.random.default_rng([self.recipe.training.seed, epoch, index]))
-        else:
-            view = self._load_views(out, entry)
-        return self.targets.load(entry.target, view, self.recipe.pixels)
-
-    def views(self, index: int) -> np.ndarray:
-        """The views of one sample of validation or test alone, float32 [V, T, 3, H, W]; it needs no target."""
-        out = np.empty(self.sample_shape, np.float32)
-        self._load_views(out, self.annotation.entries[index])
-        return out
-
     def _load_random(self, out: np.ndarray, entry: Entry, rng: np.random.Generator) -> View:
         with open_source(entry.path, entry.num_frames, self.limits) as source:
             indices = train_indices(source.num_frames, self.recipe, rng, source.fps)
@@ -116,7 +148,8 @@ class VideoDataset:
                 draw = draw or self._train.draw(frame.shape[1], frame.shape[2], rng)
                 self._train.apply(frame, draw, target[0])
         assert draw is not None  # there is a frame
-        return View(indices[None], draw.flip, functools.partial(self._train.warp, draw=draw))
+        size = (frame.shape[1], frame.shape[2])
+        return View(indices[None], draw.flip, functools.partial(self._train.warp, draw=draw), size)
 
     def _load_views(self, out: np.ndarray, entry: Entry) -> View:
         with open_source(entry.path, entry.num_frames, self.limits) as source:
@@ -127,7 +160,7 @@ class VideoDataset:
             crops = out.reshape(self._eval.num_crops, indices.size, *out.shape[2:])  # [crops, clips*T, 3, H, W]
             for frame, target in _each_frame(source, indices, crops):
                 self._eval.apply(frame, target)
-        return View(indices, False, self._eval.warp)
+        return View(indices, False, self._eval.warp, (frame.shape[1], frame.shape[2]))
 
 
 def _each_frame(source: FrameSource, indices: np.ndarray, out: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -97,8 +97,30 @@ def _name_like(name: str, number: int) -> str:
     return f"{match['prefix']}{number:0{len(match['number'])}d}{match['suffix']}"
 
 
-def _read_image(path: str, budget: Budget) -> np.ndarray:
-    """uint8 [H, W, 3] RGB."""
+def read_picture(path: str, limits: Limits | None = None) -> np.ndarray:
+    """A picture, uint8 [H, W, 3] RGB, upright.
+
+    Args:
+        path: The file.
+        limits: What it may cost; None for those of a person's own files.
+
+    Raises:
+        DecodeError: It is none, damaged, or beyond the limits.
+    """
+    return _read_image(path, Budget(path, limits or Limits()))
+
+
+def read_labels(path: str, limits: Limits | None = None) -> np.ndarray:
+    """A picture whose values are labels, uint8 [H, W]: as they stand in the file, not the colors of its palette.
+
+    Raises:
+        DecodeError: As `read_picture`, or it has several values for a pixel.
+    """
+    return _read_image(path, Budget(path, limits or Limits()), pictures.decode_labels)
+
+
+def _read_image(path: str, budget: Budget, decode: Callable[[bytes], np.ndarray] = pictures.decode) -> np.ndarray:
+    """uint8 [H, W, 3] RGB, or what else `decode` makes of it."""
     budget.check_time()
     try:
         with open(path, "rb") as file:
@@ -108,4 +130,4 @@ def _read_image(path: str, budget: Budget) -> np.ndarray:
         raise DecodeError(f"cannot read {path}: {error.strerror}") from error
     with errors_named(f"{path} is no readable picture"):
         budget.take_frame(*pictures.size_of(data))
-        return pictures.decode(data)
+        return decode(data)

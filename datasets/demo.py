@@ -20,7 +20,6 @@ writes the set with its default numbers, as folders that `datasets.annotation` r
 
 from __future__ import annotations
 
-import json
 import math
 from fractions import Fraction
 from pathlib import Path
@@ -29,12 +28,9 @@ import av
 import cv2
 import numpy as np
 
-from datasets.annotation import DataError
+from datasets.embedded import check_numbers, write_once
 from datasets.encode import encode_frames
 from runtime import command
-from runtime.errors import UserError
-from runtime.owned import unfinished_beside
-from runtime.records import read_record
 
 # Each motion: the track that runs, the class that plays it forwards, the class that plays it backwards.
 MOTIONS: tuple[tuple[str, str, str], ...] = (
@@ -45,7 +41,6 @@ MOTIONS: tuple[tuple[str, str, str], ...] = (
 )
 CLASS_NAMES: tuple[str, ...] = tuple(sorted(name for _, *names in MOTIONS for name in names))
 
-MARKER = "demo.json"
 FORMAT = 2  # raise it whenever the same parameters come to give other files
 FRAME_RATE = 10
 SPRITE_SIZE = 48
@@ -87,25 +82,17 @@ def write_demo_dataset(
         DataError: A number is out of its range, or `root` holds something else than this set.
     """
     _check(train_per_class, val_per_class, num_frames, size, seed)
-    root = Path(root)
     marker = {
         "format": FORMAT, "train_per_class": train_per_class, "val_per_class": val_per_class,
         "num_frames": num_frames, "size": size, "seed": seed,
     }  # fmt: skip
-    if _is_finished(root, marker):
-        return root
-    try:
-        with unfinished_beside(root, f"another process writes {root}") as unfinished:
-            folder = unfinished.folder
-            _write_split(folder / "train", 0, train_per_class, num_frames, size, seed)
-            _write_split(folder / "val", 1, val_per_class, num_frames, size, seed)
-            (folder / "classes.txt").write_text("".join(f"{name}\n" for name in CLASS_NAMES), encoding="utf-8")
-            (folder / MARKER).write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
-            unfinished.seal()
-            unfinished.move_to(root)
-    except OSError as error:
-        raise DataError(f"cannot write {root}: {error.strerror or error}") from error
-    return root
+
+    def write(folder: Path) -> None:
+        _write_split(folder / "train", 0, train_per_class, num_frames, size, seed)
+        _write_split(folder / "val", 1, val_per_class, num_frames, size, seed)
+        (folder / "classes.txt").write_text("".join(f"{name}\n" for name in CLASS_NAMES), encoding="utf-8")
+
+    return write_once(Path(root), marker, write)
 
 
 def draw_video(rng: np.random.Generator, track: str, num_frames: int, size: int) -> np.ndarray:
@@ -159,23 +146,7 @@ def _check(train_per_class: int, val_per_class: int, num_frames: int, size: int,
         ("size", size, size >= 32 and size % 2 == 0, "even and at least 32"),
         ("seed", seed, seed >= 0, "0 or more"),
     )
-    for name, value, holds, rule in rules:
-        if not holds:
-            raise DataError(f"{name} of the demo data set must be {rule}, got {value}")
-
-
-def _is_finished(root: Path, marker: dict[str, int]) -> bool:
-    """True if `root` holds the set of this marker, False if nothing is there; raises for anything else."""
-    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
-        return False
-    try:
-        found = read_record(root / MARKER, dict[str, int])
-    except UserError:
-        found = None
-    if found != marker:
-        what = "other files" if found is None else f"a demo data set of other numbers ({found})"
-        raise DataError(f"{root} holds {what}: remove it or name another folder for the demo data set")
-    return True
+    check_numbers(rules)
 
 
 def _write_split(folder: Path, split: int, per_class: int, num_frames: int, size: int, seed: int) -> None:

@@ -22,7 +22,7 @@ from types import TracebackType
 import cv2
 import numpy as np
 
-from datasets.dataset import VideoDataset
+from datasets.dataset import Dataset
 from datasets.shared_memory import SharedArray
 from datasets.targets import DataError
 from runtime.command import signals_deferred
@@ -55,8 +55,9 @@ Answer = np.ndarray | Failure  # target of a sample, or why there is none
 class Batch:
     """Samples that go through a model together.
 
-    `clips` float32 [N, V, T, 3, H, W], `targets` [N, ...], `indices` int64 [N] into the dataset. `failures` says which
-    samples of the batch are left out because they did not decode, and why; N may be 0 when none did.
+    `clips` float32 [N, V, T, 3, H, W], of images [N, V, 3, H, W], `targets` [N, ...], `indices` int64 [N] into the
+    dataset. `failures` says which samples of the batch are left out because they did not decode, and why; N may be 0
+    when none did.
     """
 
     clips: np.ndarray
@@ -83,7 +84,7 @@ class ClipLoader:
 
     def __init__(
         self,
-        dataset: VideoDataset,
+        dataset: Dataset,
         batch_size: int,
         *,
         shuffle: bool = False,
@@ -191,7 +192,7 @@ def _batch(clips: np.ndarray, indices: np.ndarray, answers: list[Answer]) -> Bat
 class _Workers:
     """Worker processes and the memory that they fill; samples come back in the order in which they were asked for."""
 
-    def __init__(self, dataset: VideoDataset, num_workers: int, num_slots: int) -> None:
+    def __init__(self, dataset: Dataset, num_workers: int, num_slots: int) -> None:
         context = multiprocessing.get_context("spawn")  # a fork would inherit the threads and locks of the parent
         memory = SharedArray((num_slots, *dataset.sample_shape))
         self._slots = memory.array  # [slots, V, T, 3, H, W]
@@ -212,7 +213,7 @@ class _Workers:
         finally:
             memory.close()
 
-    def _start(self, context: SpawnContext, dataset: VideoDataset, memory: SharedArray) -> None:
+    def _start(self, context: SpawnContext, dataset: Dataset, memory: SharedArray) -> None:
         ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs, dataset, memory), daemon=True)
         with signals_deferred():  # what is started is ended, too
@@ -296,7 +297,7 @@ class _Workers:
                 process.join()
 
 
-def _work(pipe: Connection, dataset: VideoDataset, slots: np.ndarray) -> None:
+def _work(pipe: Connection, dataset: Dataset, slots: np.ndarray) -> None:
     """A worker's life: load what the pipe asks for, until the pipe ends because the parent closed it or died.
 
     Its `slots` [slots, V, T, 3, H, W] are the parent's SharedArray.
@@ -311,7 +312,7 @@ def _work(pipe: Connection, dataset: VideoDataset, slots: np.ndarray) -> None:
         return
 
 
-def _answer(dataset: VideoDataset, out: np.ndarray, index: int, epoch: int) -> Answer | Crash:
+def _answer(dataset: Dataset, out: np.ndarray, index: int, epoch: int) -> Answer | Crash:
     try:
         return dataset.load_into(out, index, epoch)
     except DataError as error:

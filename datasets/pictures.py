@@ -64,6 +64,25 @@ def decode(data: bytes) -> np.ndarray:
     return _by_opencv(data) if _has_exif(data) else image
 
 
+def decode_labels(data: bytes) -> np.ndarray:
+    """The values of a picture of one channel, uint8 [H, W]; of a palette its numbers, of a bit for each pixel 0 and 1.
+
+    A gray picture of three equal channels is one of one channel. Call `size_of` before.
+
+    Raises:
+        ValueError: It has more than one value for a pixel, or values of more than 8 bits.
+        Exception: Whatever Pillow makes of a file that is damaged.
+    """
+    with _opened(io.BytesIO(data), (*FORMATS, "JPEG")) as picture:
+        values = np.asarray(picture)
+        mode = picture.mode
+    if mode == "RGB" and (values == values[..., :1]).all():
+        values = values[..., 0]
+    if values.ndim != 2 or values.dtype not in (np.uint8, np.bool_):
+        raise ValueError(f"it has colors or more than 8 bits ({mode}), and a mask has one label for each pixel")
+    return values.astype(np.uint8)
+
+
 def is_animation_file(path: Path) -> bool:
     """Whether a file is a picture that moves."""
     with contextlib.suppress(Exception), open(path, "rb") as file, _opened(file) as picture:
@@ -76,11 +95,11 @@ def _is_animation(picture: PIL.Image.Image) -> bool:
 
 
 @contextlib.contextmanager
-def _opened(file: IO[bytes]) -> Iterator[PIL.Image.Image]:
+def _opened(file: IO[bytes], formats: tuple[str, ...] = FORMATS) -> Iterator[PIL.Image.Image]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd tags change no pixel
         try:
-            picture = PIL.Image.open(file, formats=FORMATS)
+            picture = PIL.Image.open(file, formats=formats)
         except PIL.UnidentifiedImageError as error:  # whose message is the address of a buffer
             raise ValueError(f"it is none of JPEG, {', '.join(FORMATS)}, or it is damaged") from error
         with picture:

@@ -29,11 +29,13 @@ class View:
         warp: Maps arrays of the size of the source's frames, uint8 [n, height, width, C], to the crops of the views,
             uint8 [crops, n, side, side, C], by the nearest pixel. Views are crop-major: all clips of the first crop
             come first.
+        size: Height and width of the source's frames.
     """
 
     indices: np.ndarray
     flipped: bool
     warp: Callable[[np.ndarray], np.ndarray]
+    size: tuple[int, int]
 
 
 class Targets(Protocol):
@@ -41,6 +43,8 @@ class Targets(Protocol):
 
     in_class_folders: bool
     """Whether a folder for each class states the targets."""
+    class_names: tuple[str, ...]
+    """Of a data set that names none; empty if that says nothing."""
     word: str
     """What the last word of a list's line is, for messages."""
 
@@ -55,6 +59,17 @@ class Targets(Protocol):
 
         Raises:
             DataError: It states nothing that can be.
+        """
+
+    def in_folders(self, source: str, num_classes: int) -> list[tuple[str, Any]]:
+        """The samples of a folder without a list, with what states their targets; it is asked if no class folder does.
+
+        Args:
+            source: The folder of a subset.
+            num_classes: Classes, 0 if that is not known.
+
+        Raises:
+            DataError: It holds none, or one without a target.
         """
 
     def load(self, stated: Any, view: View, pixels: Pixels) -> np.ndarray:
@@ -79,6 +94,7 @@ class Labels:
     """Class labels: a whole number in a list's line, or a folder for each class; int64 [] as a target."""
 
     in_class_folders = True
+    class_names: tuple[str, ...] = ()
     word = "label"
 
     def parse(self, text: str, place: str, folder: str, num_classes: int) -> int:
@@ -91,6 +107,10 @@ class Labels:
         if not 0 <= label < limit:
             raise DataError(f"{place}: label must be 0..{limit - 1}, got {label}")
         return label
+
+    def in_folders(self, source: str, num_classes: int) -> list[tuple[str, int]]:
+        """None: folders of classes state them."""
+        return []
 
     def load(self, stated: int | None, view: View, pixels: Pixels) -> np.ndarray:
         """The label; of a mirrored view the other one of its pair; -1 for a video without one."""

@@ -18,7 +18,6 @@ import numpy as np
 
 from configs.recipe import Pixels, Recipe
 
-AREA_RANGE = (0.08, 1.0)
 ASPECT_RANGE = (3 / 4, 4 / 3)
 CROP_TRIES = 10
 # Corners and center, then the middles of the sides and of the quarters: (x, y) in fourths of the free space.
@@ -116,12 +115,20 @@ def ten_crop_boxes(height: int, width: int, size: int) -> tuple[Box, ...]:
     return tuple(Box(x * x_step, y * y_step, size, size) for x, y in CROP_POINTS[:5])
 
 
-def random_resized_crop_box(height: int, width: int, rng: np.random.Generator) -> Box:
-    """A box of random area (8 to 100 %) and ratio (3/4 to 4/3, uniform in its logarithm); else a centered square."""
+def random_resized_crop_box(
+    height: int, width: int, rng: np.random.Generator, areas: tuple[float, ...] = (0.08, 1.0)
+) -> Box:
+    """A box of random area and ratio (3/4 to 4/3, uniform in its logarithm); else a centered square.
+
+    Args:
+        height, width: Of the frame.
+        rng: Draws.
+        areas: Least and largest share of the frame's area.
+    """
     ratios = np.exp(rng.uniform(math.log(ASPECT_RANGE[0]), math.log(ASPECT_RANGE[1]), size=CROP_TRIES))
-    areas = rng.uniform(*AREA_RANGE, size=CROP_TRIES) * (height * width)
-    widths = np.round(np.sqrt(areas * ratios)).astype(int)
-    heights = np.round(np.sqrt(areas / ratios)).astype(int)
+    pixels = rng.uniform(areas[0], areas[1], size=CROP_TRIES) * (height * width)
+    widths = np.round(np.sqrt(pixels * ratios)).astype(int)
+    heights = np.round(np.sqrt(pixels / ratios)).astype(int)
     for box_width, box_height in zip(widths.tolist(), heights.tolist(), strict=True):
         if box_width <= width and box_height <= height:
             x = int(rng.integers(0, width - box_width + 1))
@@ -238,7 +245,7 @@ class TrainTransform:
         recipe = self._recipe
         height, width = first_size(height, width, recipe.pixels)
         if recipe.pixels.train_crop == "random_resized":
-            box = random_resized_crop_box(height, width, rng)
+            box = random_resized_crop_box(height, width, rng, recipe.pixels.crop_area)
         elif recipe.pixels.train_crop == "multi_scale":
             box = multi_scale_crop_box(
                 height,

@@ -17,6 +17,7 @@ from deploy.formats import FORMATS
 from deploy.signature import Signature
 from runtime import command
 from runtime.owned import digest_of
+from tasks import task_of
 
 if TYPE_CHECKING:
     from paddle import nn
@@ -100,7 +101,7 @@ def export(
         states = model.state_shapes(*clips.shape[3:])
         signature = Signature.of_stream(clips.shape[2:], states, recipe.network.num_classes)
     else:
-        signature = Signature.of_clips(clips.shape[1:], recipe.network.num_classes)
+        signature = Signature.of_views(clips.shape[1:], task_of(recipe).output_shape(recipe, clips.shape[1:]))
     record = {
         "model": recipe.network.model,
         "weights": {
@@ -131,7 +132,7 @@ def export(
 
 
 def dygraph_logits(model: nn.Layer, clips: np.ndarray) -> np.ndarray:
-    """Logits float32 [n, K] of clips [n, T, 3, H, W], one clip after the other."""
+    """Logits float32 [n, K] of clips [n, T, 3, H, W], or [n, K, H, W] of images, one after the other."""
     import paddle
 
     with paddle.no_grad():
@@ -155,9 +156,13 @@ def _checkers(form: str) -> list[str]:
 
 
 def _parity_line(name: str, figures: dict[str, Any]) -> str:
+    if "other_pixels" in figures:
+        agreement = f"{figures['other_pixels']:.4%} of the pixels of {figures['clips']} images in another class"
+    else:
+        agreement = f"{figures['top1']:.0%} of {figures['clips']} clips with the same top-1 class"
     return (
         f"{name}: logits differ by {figures['max_difference']:.1e} at most ({figures['relative']:.1e} of the largest), "
-        f"{figures['top1']:.0%} of {figures['clips']} clips with the same top-1 class, batches of 1, 2 and 5"
+        f"{agreement}, batches of 1, 2 and 5"
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from configs import cli
-from datasets import Batch, ClipLoader, DataError, VideoDataset, find_videos, read_class_names, unlabeled
+from datasets import Batch, ClipLoader, DataError, Dataset, find_videos, read_class_names, unlabeled
 from deploy import stream
 from deploy.artifact import ArtifactError, open_artifact
 from deploy.autolog import Benchmark
@@ -82,8 +82,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     engine = open_engine_of(args)
     # Decoded, placed and transformed by the artifact's recipe, as test.py does it.
     mode = cli.VIEWS[args.views or artifact.record["views"]]
-    dataset = VideoDataset(unlabeled(paths), artifact.recipe, mode, limits=cli.limits_of(args))
     task = task_of(artifact.recipe)
+    dataset = task.dataset(unlabeled(paths), artifact.recipe, mode, cli.limits_of(args))
     failures: list[str] = []
     scores: dict[str, list[float]] = {}
     workers = 0 if args.enable_benchmark or len(dataset) <= args.batch_size else args.num_workers
@@ -127,7 +127,7 @@ def predict(engine: Engine, loader: ClipLoader, failures: list[str]) -> Iterator
             yield loader.dataset.annotation.entries[index].path, probabilities
 
 
-def score_batch(engine: Engine, batch: Batch, dataset: VideoDataset) -> np.ndarray:
+def score_batch(engine: Engine, batch: Batch, dataset: Dataset) -> np.ndarray:
     """Probabilities [N, K] of the videos of a batch, views averaged as the recipe says; no rows for no videos."""
     if not len(batch.clips):
         return np.empty((0, 0), np.float32)

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from configs import cli
-from datasets import load_views
 from deploy.artifact import Artifact, ArtifactError, open_artifact
 from deploy.engines import ENGINES, PRECISIONS, check_settings, graph_for, import_package
 from deploy.formats import Graph
@@ -27,6 +26,7 @@ from deploy.signature import Signature
 from runtime import command
 from runtime.errors import UserError
 from runtime.owned import digest_of, temporary_folder
+from tasks import task_of
 
 if TYPE_CHECKING:
     from paddle import nn
@@ -133,7 +133,7 @@ def main(argv: list[str] | None = None) -> None:
     settings = Settings(args.precision or artifact.precision, threads=args.threads)
     check_settings(args.engine, settings)
     model = _trained(artifact, args.pretrained)
-    clip = load_views(args.video, artifact.recipe, cli.VIEWS[artifact.record["views"]])[0][None]
+    clip = task_of(artifact.recipe).views(args.video, artifact.recipe, cli.VIEWS[artifact.record["views"]])[0][None]
     found = inspect(artifact, model, args.engine, settings, clip)
     if args.save_json:
         record = {"engine": args.engine, "precision": settings.precision, "hidden": sorted(found.hidden)}

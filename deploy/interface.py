@@ -117,16 +117,21 @@ class Engine:
         return self.run(self.signature.arrays(arrays))
 
     def __call__(self, clips: np.ndarray) -> np.ndarray:
-        """Logits float32 [N, K] of clips float32 [N, T, 3, H, W]; raises EngineError for another shape."""
+        """Logits float32 [N, K] of clips float32 [N, T, 3, H, W], or [N, K, H, W] of images [N, 3, H, W].
+
+        Raises:
+            EngineError: The graph takes another shape.
+        """
         (source, *_), (result, *_) = self.signature.inputs, self.signature.outputs
-        if not self.signature.takes_clips:
+        if not self.signature.takes_views:
             names = ", ".join(spec.name for spec in self.signature.inputs)
             raise EngineError(f"the graph takes {names}, not clips alone: call `infer` or `Stream`")
         if clips.shape[1:] != source.shape[1:]:
-            frames, _, height, width = source.shape[1:]
+            *frames, _, height, width = source.shape[1:]
+            what = f"clips of {frames[0]} frames of {width}x{height}" if frames else f"images of {width}x{height}"
             raise EngineError(
-                f"the graph takes clips of {frames} frames of {width}x{height}, got {list(clips.shape[1:])}: "
-                "export with the flags that you infer with (--views, --num_segments, --test_size, ...)"
+                f"the graph takes {what}, got {list(clips.shape[1:])}: export with the flags that you infer with "
+                "(--views, --num_segments, --test_size, ...)"
             )
         return self.infer({source.name: clips})[result.name]
 

@@ -10,6 +10,8 @@ import numpy as np
 
 from runtime.errors import UserError
 
+CLIP_AXES, IMAGE_AXES = 4, 3  # of one clip (T, 3, H, W), of one image (3, H, W)
+
 
 class SignatureError(UserError):
     """A signature that contradicts itself, or arrays that are not those that it names."""
@@ -73,7 +75,13 @@ class Signature:
     @classmethod
     def of_clips(cls, clip_shape: Sequence[int], num_classes: int | None = None) -> Signature:
         """Clips float32 [N, *clip_shape] in, logits float32 [N, K] out."""
-        return cls((TensorSpec("clips", (None, *clip_shape)),), (TensorSpec("logits", (None, num_classes)),))
+        return cls.of_views(clip_shape, (num_classes,))
+
+    @classmethod
+    def of_views(cls, view_shape: Sequence[int], output_shape: Sequence[int | None] = (None,)) -> Signature:
+        """Clips float32 [N, T, 3, H, W], or images [N, 3, H, W], in, logits float32 [N, *output_shape] out."""
+        name = "clips" if len(view_shape) == CLIP_AXES else "images"
+        return cls((TensorSpec(name, (None, *view_shape)),), (TensorSpec("logits", (None, *output_shape)),))
 
     @classmethod
     def of_stream(
@@ -104,9 +112,10 @@ class Signature:
         return replace(self, inputs=tuple(map(fixed, self.inputs)), outputs=tuple(map(fixed, self.outputs)))
 
     @property
-    def takes_clips(self) -> bool:
-        """Whether one batch of clips goes in, one batch of logits comes out, and nothing flows back."""
-        return len(self.inputs) == len(self.outputs) == 1 and len(self.inputs[0].shape) == 5 and not self.states
+    def takes_views(self) -> bool:
+        """Whether one batch of clips or images goes in, one batch of logits comes out, and nothing flows back."""
+        is_single = len(self.inputs) == len(self.outputs) == 1 and not self.states
+        return is_single and len(self.inputs[0].shape) - 1 in (CLIP_AXES, IMAGE_AXES)
 
     def arrays(self, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The arrays of all inputs as the graph takes them; raises SignatureError for other names or shapes."""

@@ -62,5 +62,5 @@ def _training_norms(model: nn.Layer) -> list[nn.Layer]:
 
 
 def fold_views(clips: np.ndarray) -> paddle.Tensor:
-    """Training clips [N, 1, T, 3, H, W] as a tensor [N, T, 3, H, W]."""
+    """Training clips [N, 1, T, 3, H, W], or images [N, 1, 3, H, W], as a tensor without the axis of views."""
     return paddle.to_tensor(clips.reshape(-1, *clips.shape[2:]))  # [N, T, 3, H, W]

@@ -14,7 +14,7 @@ from tasks import Meter, Task
 
 
 def run_of(model: nn.Layer) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from clips float32 [B, T, 3, H, W] to the output float32 [B, ...] of a network in eval mode."""
+    """A function from views float32 [B, ...] to the output float32 [B, ...] of a network in eval mode."""
 
     def run(clips: np.ndarray) -> np.ndarray:
         with paddle.no_grad():

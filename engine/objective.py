@@ -21,17 +21,19 @@ class TrainingStep(nn.Layer):
     Args:
         model: In train mode.
         task: What its output means.
+        recipe: Of the run.
     """
 
-    def __init__(self, model: nn.Layer, task: Task) -> None:
+    def __init__(self, model: nn.Layer, task: Task, recipe: Recipe) -> None:
         super().__init__()
         self.model = model
         self.task = task
+        self.recipe = recipe
 
     def forward(self, clips: paddle.Tensor, target: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
-        """Maps clips [N, T, 3, H, W] and what `Task.training_batch` makes of targets to the loss and the output."""
+        """Maps inputs of the network and what `Task.training_batch` makes of targets to the loss and the output."""
         output = self.model(clips)
-        return self.task.loss(output, target), output
+        return self.task.loss(output, target, self.recipe), output
 
 
 def as_graph(step: TrainingStep, recipe: Recipe) -> nn.Layer:
@@ -40,7 +42,6 @@ def as_graph(step: TrainingStep, recipe: Recipe) -> nn.Layer:
     Models may compute in another way than in dygraph; the numbers are the same but for rounding.
     """
     kind = paddle.get_default_dtype()
-    size = recipe.pixels.crop_size
-    clips = InputSpec([None, recipe.clip.num_frames, 3, size, size], kind)
+    clips = InputSpec([None, *recipe.network.input_shape(recipe.clip.num_frames, recipe.pixels.crop_size)], kind)
     target = InputSpec([None, *step.task.training_target_shape(recipe)], kind)
     return paddle.jit.to_static(step, input_spec=[clips, target], full_graph=True)

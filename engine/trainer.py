@@ -76,7 +76,7 @@ class Trainer:
         )
         self.task = task_of(self.recipe)
         train_mode(self.model, self.recipe)
-        step = TrainingStep(self.model, self.task)
+        step = TrainingStep(self.model, self.task, self.recipe)
         self.step = as_graph(step, self.recipe) if self.to_static else step
         self.optimizer = build_optimizer(self.model, self.recipe)
         self.scaler = paddle.amp.GradScaler(enable=self.recipe.training.amp == "float16")

@@ -40,7 +40,8 @@ def backbone_of(arrays: Arrays) -> str:
     """Name of the backbone whose tensors these are, such as `r50`; empty if it is none of BACKBONES."""
     stem = arrays.get("backbone.features.0.0.weight")
     if stem is not None:
-        return "mobilenet_v2" if stem.ndim == 4 else ""
+        is_all = all(name.startswith(("backbone.features.", "cls_head.")) for name in arrays)  # and no encoder of more
+        return "mobilenet_v2" if stem.ndim == 4 and is_all else ""
     stem = arrays.get("backbone.conv1.weight")
     if stem is None or stem.ndim != 4:
         return ""  # it may convolve over frames

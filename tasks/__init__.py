@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from configs import Recipe
 from tasks.classification import Classification
+from tasks.segmentation import Segmentation
 from tasks.task import Meter, Task
 
 __all__ = ["TASKS", "Meter", "Task", "task_of"]
 
 # name, as the families of networks say it -> task
-TASKS: dict[str, type[Task]] = {"classification": Classification}
+TASKS: dict[str, type[Task]] = {"classification": Classification, "segmentation": Segmentation}
 
 
 def task_of(recipe: Recipe) -> Task:

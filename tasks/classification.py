@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from configs import Recipe
-from datasets import Labels
+from datasets import Dataset, Labels
 from tasks.accuracy import summarize
 from tasks.classification_report import REPORT, write_report
 from tasks.task import Meter, Run, Task
@@ -45,7 +45,7 @@ class ClassificationMeter(Meter):
         """See `accuracy.summarize`."""
         return summarize(self.scores, self.labels)
 
-    def write(self, directory: Path, class_names: Sequence[str], facts: dict[str, Any]) -> list[str]:
+    def write(self, directory: Path, class_names: Sequence[str], facts: dict[str, Any], dataset: Dataset) -> list[str]:
         """See `classification_report.write_report`."""
         return write_report(directory, self.scores, self.labels, class_names, facts)
 
@@ -75,7 +75,7 @@ class Classification(Task):
         """(K,)."""
         return (recipe.network.num_classes,)
 
-    def loss(self, output: paddle.Tensor, target: paddle.Tensor) -> paddle.Tensor:
+    def loss(self, output: paddle.Tensor, target: paddle.Tensor, recipe: Recipe) -> paddle.Tensor:
         """Mean cross entropy of logits [N, K] against distributions [N, K]."""
         from tasks.cross_entropy import cross_entropy
 

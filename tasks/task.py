@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from configs import Recipe, RecipeError
-from datasets import Targets
+from configs.limits import Limits
+from datasets import Annotation, Dataset, Targets, VideoDataset, unlabeled
+from datasets.demo import MOTIONS, draw_video, encode_video
 
 if TYPE_CHECKING:
     import paddle
@@ -30,13 +32,14 @@ class Meter(ABC):
         """The metrics of all batches, by the names in `Task.metrics`."""
 
     @abstractmethod
-    def write(self, directory: Path, class_names: Sequence[str], facts: dict[str, Any]) -> list[str]:
+    def write(self, directory: Path, class_names: Sequence[str], facts: dict[str, Any], dataset: Dataset) -> list[str]:
         """Writes the report of a test.
 
         Args:
             directory: Made when absent.
             class_names: Names of the classes.
             facts: What else the report says of the test.
+            dataset: What was tested on, in the order of the updates.
 
         Returns:
             Names of the files.
@@ -61,6 +64,24 @@ class Task(ABC):
         if metric not in self.metrics:
             raise RecipeError(f"best_metric must be one of {', '.join(self.metrics)}, got {metric!r}")
 
+    def dataset(self, annotation: Annotation, recipe: Recipe, mode: str, limits: Limits | None = None) -> Dataset:
+        """The samples of an annotation, of videos where a task has no others; see `datasets.dataset.Dataset`."""
+        return VideoDataset(annotation, recipe, mode, self.targets, limits)
+
+    def views(self, path: str, recipe: Recipe, mode: str = "test", limits: Limits | None = None) -> np.ndarray:
+        """The views of one file or folder, float32 [V, ...], as `Dataset.views` gives them."""
+        return self.dataset(unlabeled([path]), recipe, mode, limits).views(0)
+
+    def draw_example(self, stem: Path, seed: int) -> str:
+        """Draws a file that the task's data set reads, and returns its path; here a video of a moving object."""
+        path = stem.with_suffix(".mp4")
+        encode_video(path, draw_video(np.random.default_rng(seed), MOTIONS[seed % len(MOTIONS)][0], 33, 128))
+        return str(path)
+
+    def output_shape(self, recipe: Recipe, view_shape: Sequence[int]) -> tuple[int, ...]:
+        """Shape, without N, of what the network gives for views of a shape: (K,)."""
+        return (recipe.network.num_classes,)
+
     @abstractmethod
     def training_batch(
         self, clips: paddle.Tensor, targets: paddle.Tensor, recipe: Recipe, rng: np.random.Generator
@@ -68,7 +89,7 @@ class Task(ABC):
         """Clips and targets as the loss takes them, mixed or smoothed as the recipe says.
 
         Args:
-            clips: float32 [N, T, 3, H, W].
+            clips: float32 [N, T, 3, H, W], or what else one view of the task's data set is.
             targets: Of the batch, [N, ...].
             recipe: Of the run.
             rng: For what is random; of this batch alone.
@@ -79,7 +100,7 @@ class Task(ABC):
         """Shape, without N, of the targets that `training_batch` returns, which have the network's own dtype."""
 
     @abstractmethod
-    def loss(self, output: paddle.Tensor, target: paddle.Tensor) -> paddle.Tensor:
+    def loss(self, output: paddle.Tensor, target: paddle.Tensor, recipe: Recipe) -> paddle.Tensor:
         """The mean loss of a network's output against targets of `training_batch`, a scalar."""
 
     @abstractmethod
@@ -91,8 +112,8 @@ class Task(ABC):
         """What a network says of videos, after the average over their views.
 
         Args:
-            run: Maps clips float32 [B, T, 3, H, W] to the output float32 [B, ...].
-            clips: float32 [N, V, T, 3, H, W].
+            run: Maps views float32 [B, T, 3, H, W], or of images [B, 3, H, W], to the output float32 [B, ...].
+            clips: Their views, float32 [N, V, ...].
             recipe: Says how views are averaged.
             views_per_pass: Views that one call of `run` takes; 0 takes as many as hold 64 frames.
 

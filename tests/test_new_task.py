@@ -31,10 +31,14 @@ from tasks.task import Meter, Task
 
 class Masks:
     in_class_folders = False
+    class_names = ()
     word = "mask"
 
     def parse(self, text, place, folder, num_classes):
         return f"{folder}/{text}"
+
+    def in_folders(self, source, num_classes):
+        raise DataError(f"{source} has no list: its lines state the masks")
 
     def load(self, stated, view, pixels):
         try:
@@ -56,7 +60,7 @@ class PixelMeter(Meter):
     def summary(self):
         return {"pixel_acc": float(np.mean(self.hits))}
 
-    def write(self, directory, class_names, facts):
+    def write(self, directory, class_names, facts, dataset):
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "pixels.txt").write_text(f"{class_names} {facts}")
         return ["pixels.txt"]
@@ -72,7 +76,7 @@ class Dense(Task):
     def training_target_shape(self, recipe):
         return recipe.clip.num_frames, recipe.pixels.crop_size, recipe.pixels.crop_size
 
-    def loss(self, output, target):
+    def loss(self, output, target, recipe):
         import paddle.nn.functional as F
 
         return F.cross_entropy(output, target.astype("int64").unsqueeze(2), axis=2)
@@ -145,8 +149,8 @@ def tree(tmp_path_factory):
     (tree / "models" / "pixel.py").write_text(NETWORK)
     edit(
         tree / "tasks" / "__init__.py",
-        '"classification": Classification}',
-        '"classification": Classification, "dense": Dense}',
+        '"segmentation": Segmentation}',
+        '"segmentation": Segmentation, "dense": Dense}',
     )
     edit(
         tree / "tasks" / "__init__.py",

@@ -7,7 +7,10 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
+from configs.networks import network_of
 from runtime import command, preparation
+
+CLIP_AXES = 4  # of (T, 3, H, W)
 
 
 @dataclasses.dataclass
@@ -28,7 +31,7 @@ class Cost:
 def measure(
     name: str, num_classes: int = 400, num_frames: int = 16, size: int = 224, **options: Any
 ) -> dict[str, Cost]:
-    """Runs one clip through the model and counts what its layers do.
+    """Runs one clip, or one image, through the model and counts what its layers do.
 
     Fusion is counted as the published depthwise 3-D convolutions. How ActionAlign computes it differs in operations,
     not in result.
@@ -36,7 +39,7 @@ def measure(
     Args:
         name: The name of a model.
         num_classes: Classes of the head.
-        num_frames: Frames T of the clip.
+        num_frames: Frames T of the clip; not looked at for a network over images.
         size: Height and width, pixels.
         options: Of the network, by the names of their flags.
 
@@ -50,6 +53,8 @@ def measure(
 
     from models import compute_as_published, create_model
 
+    shape = network_of(name, **options).input_shape(num_frames, size)
+    num_frames = shape[0] if len(shape) == CLIP_AXES else 1
     model = create_model(name, num_classes=num_classes, num_frames=num_frames, **options)
     compute_as_published(model)
     model.eval()
@@ -61,15 +66,16 @@ def measure(
                 cost = costs[f"{prefix}.{child_name}"] = Cost(params)
                 for layer in child.sublayers(include_self=True):
                     layer.register_forward_post_hook(_count_into(cost))
-    pooling = costs["cls_head pooling"] = Cost()
+    if len(shape) == CLIP_AXES:
+        pooling = costs["cls_head pooling"] = Cost()
 
-    def count_pooled(_: object, inputs: tuple) -> None:
-        pathways = inputs[0] if isinstance(inputs[0], tuple) else inputs[:1]
-        pooling.published = sum(features.size for features in pathways)
+        def count_pooled(_: object, inputs: tuple) -> None:
+            pathways = inputs[0] if isinstance(inputs[0], tuple) else inputs[:1]
+            pooling.published = sum(features.size for features in pathways)
 
-    model.cls_head.register_forward_pre_hook(count_pooled)
+        model.cls_head.register_forward_pre_hook(count_pooled)
     with paddle.no_grad():
-        model(paddle.zeros([1, num_frames, 3, size, size]))
+        model(paddle.zeros([1, *shape]))
     return costs
 
 
@@ -81,6 +87,10 @@ def _count_into(cost: Cost) -> Callable[..., None]:
     def hook(layer, inputs, output) -> None:
         if isinstance(layer, nn.Conv2D | nn.Conv3D):
             multiply_adds = output.size * prod(layer.weight.shape[1:])
+            cost.multiply_adds += multiply_adds
+            cost.published += multiply_adds
+        elif isinstance(layer, nn.Conv2DTranspose):
+            multiply_adds = inputs[0].size * prod(layer.weight.shape[1:])
             cost.multiply_adds += multiply_adds
             cost.published += multiply_adds
         elif isinstance(layer, nn.Linear):
@@ -103,8 +113,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     preparation.prepare(device="cpu")
     costs = measure(args.model, args.num_classes, args.num_frames, args.size)
+    shape = network_of(args.model).input_shape(args.num_frames, args.size)
+    what = "clip" if len(shape) == CLIP_AXES else "image"
     command.say(
-        f"{args.model}, {args.num_classes} classes, clip {args.num_frames} x 3 x {args.size} x {args.size}",
+        f"{args.model}, {args.num_classes} classes, {what} {' x '.join(map(str, shape))}",
         "",
         f"{'part':<24}{'trainable parameters':>22}{'multiply-adds, G':>20}",
     )

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-import numpy as np
 
 from alignment.certification.data.official import official_data, official_records
 from alignment.certification.data.pipeline import compare_data
-from alignment.certification.recognizers import CLASSES, recognizer_pair
+from alignment.certification.recognizers import recognizer_pair
+from alignment.certification.samples import SAMPLES
 from alignment.reports.environment import environment
 from alignment.reports.report import Report
 from alignment.sides.pair import IncomparableError, Pair
 from alignment.stages import STAGES
 from alignment.suite import TRAIN_STEPS, align_pair
-from configs import Recipe
 from configs.networks import family_of, model_names
 from configs.presets import preset_for_model
-from datasets import load_annotation
-from datasets.dataset import load_views
-from datasets.demo import write_demo_dataset
-
-UNIT = 57.0  # std of pixels in 0 .. 255 that makes values around 1
-GRAIN = 0.5  # std, where that of the pixels is about 1
 
 
 @dataclass(frozen=True)
@@ -76,8 +66,10 @@ def certify(
     with_data = "data" in steps
     for name in names:
         recipe = preset_for_model(name)
-        small_frames, small_size = family_of(name).small_clip
-        clips, labels = real_clips(recipe, frames or small_frames, size or small_size, batch, videos)
+        family = family_of(name)
+        small_frames, small_size = family.small_clip
+        sample = SAMPLES[family.task]
+        clips, labels = sample(recipe, frames or small_frames, size or small_size, batch, videos)
         for precision in precisions:
             model_steps = [step for step in steps if step in STAGES and step != "init"]
             show = lambda line, head=f"{name} {precision}": progress(f"{head}: {line}")  # noqa: E731
@@ -100,31 +92,3 @@ def certify(
                 report.stages.append(compare_data(seed=seed))
                 report.stages[-1].records += official_records(arrays)
             yield report
-
-
-def real_clips(
-    recipe: Recipe, frames: int, size: int, batch: int, videos: Sequence[str] = ()
-) -> tuple[np.ndarray, np.ndarray]:
-    """Clips float32 [batch, frames, 3, size, size] of encoded videos with some grain, and labels int64 [batch].
-
-    Without grain the frames of a smooth scene are so alike that the variances of deep layers vanish, and with them the
-    digits that a comparison lives on. The values are around 1, as random weights need it: beside pixels in the hundreds
-    a bias is nothing.
-
-    Args:
-        recipe: Read for mean and standard deviation; pixels from which the mean alone is taken are divided, too.
-        frames, size, batch: The shape.
-        videos: Files, used in turn; without any, embedded scenes are rendered and encoded.
-    """
-    view = Recipe.of(
-        num_segments=frames, clip_len=1, frame_interval=1, test_segments=0, test_clips=1, short_side=size,
-        crop_size=size, test_size=size, mean=recipe.pixels.mean, std=tuple(max(UNIT, std) for std in recipe.pixels.std),
-    )  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        if not videos:
-            count = -(-batch // CLASSES)
-            root = write_demo_dataset(Path(folder) / "scenes", train_per_class=1, val_per_class=count, size=112)
-            videos = [entry.path for entry in load_annotation(str(root), "val").entries]
-        views = [load_views(videos[i % len(videos)], view, "val")[0] for i in range(batch)]
-    grain = np.random.default_rng(0).normal(0.0, GRAIN, (batch, *views[0].shape))
-    return (np.stack(views) + grain).astype(np.float32), np.arange(batch) % CLASSES

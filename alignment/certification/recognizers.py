@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,9 @@ import torch
 from torch import nn
 
 import models
+from alignment.certification.objectives import OBJECTIVES
 from alignment.certification.twins import create_twin
 from alignment.reference import heads as twin_heads
-from alignment.reference import metrics as reference_metrics
-from alignment.reference import objective as reference_objective
 from alignment.reference import optim as reference_optim
 from alignment.reference import recognizer2d as twin_recognizer
 from alignment.reference import resnet as twin_resnet
@@ -27,13 +25,9 @@ from configs import Recipe
 from configs.networks import TSM
 from engine import optim
 from models import heads, resnet, temporal_shift
-from tasks import accuracy, cross_entropy
 
-SMOOTHING = 0.1
-MIX = 0.375  # weight of a mixup
 DROPOUT = 0.5
 CLIP_NORM = 0.5
-CLASSES = 8
 FEW = 4  # channels
 SCHEDULE = ("schedule", "max_epochs", "milestones", "gamma", "warmup_epochs", "warmup_ratio")
 GROUPING = ("momentum", "nesterov", "weight_decay", "decay_norm_bias", "lr_groups")
@@ -56,15 +50,17 @@ def recognizer_pair(
     Args:
         name: The name of a model, or `tsm_bottleneck`: a small network of Bottleneck blocks.
         recipe: Read for the optimizer and its schedule, see `exercised`.
-        clips: float32 [N, T, 3, H, W], normalized.
-        labels: int64 [N].
+        clips: float32 [N, T, 3, H, W], or images [N, 3, H, W]; normalized.
+        labels: int64 [N], or masks [N, H, W].
         seed: Of the initial weights.
         randomize: Give norms, statistics and biases values that are nowhere 0 or 1; without it both models keep the
             initial weights of their own frameworks, which the stage init compares.
         as_published: Let ours compute by the layers of the paper where it takes a faster way.
         options: Further arguments of `create_model` and `create_twin`.
     """
-    settings = {"num_classes": CLASSES, "num_frames": clips.shape[1], "dropout": DROPOUT, **(options or {})}
+    objective = OBJECTIVES[recipe.network.family.task]
+    settings = {"num_classes": objective.classes, "num_frames": clips.shape[1] if clips.ndim == 5 else 1,
+                "dropout": DROPOUT, **(options or {})}  # fmt: skip
     torch.manual_seed(seed)
     paddle.seed(seed)
     if name == "tsm_bottleneck":
@@ -80,13 +76,13 @@ def recognizer_pair(
         candidate=ours,
         inputs=(clips,),
         labels=labels,
-        losses=losses(settings["num_classes"]),
+        losses=objective.losses(settings["num_classes"]),
         optimizer=optimizers(exercised(recipe)),
         # What is inside a layer that takes a faster way than published has no counterpart in the twin.
         opaque=tuple(
             re.escape(path) for path, layer in ours.named_sublayers() if not getattr(layer, "as_published", True)
         ),
-        metric=Sides(reference_metrics.summarize, accuracy.summarize),
+        metric=objective.metric,
         title=name,
     )
 
@@ -130,28 +126,6 @@ def randomize_weights(model: nn.Module, seed: int) -> None:
         if name.endswith(getattr(model, "residual_ends", ())):
             arrays[name] *= np.float32(0.25)
     write_weights(model, arrays)
-
-
-def losses(classes: int) -> dict[str, Sides]:
-    """Cross entropy as trained with: smoothed (minimized by the stages backward and train), plain, and mixed."""
-
-    def ours(
-        logits: paddle.Tensor, labels: paddle.Tensor, smoothing: float = SMOOTHING, mixed: bool = False
-    ) -> paddle.Tensor:
-        targets = cross_entropy.distributions(labels, classes, smoothing, str(logits.dtype).rpartition(".")[2])
-        if mixed:
-            targets = cross_entropy.Mix(MIX, np.roll(np.arange(len(labels)), 1))(targets)
-        return cross_entropy.cross_entropy(logits, targets)
-
-    def their_mixed(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        order = torch.arange(len(labels)).roll(1)
-        return reference_objective.mixed_cross_entropy(logits, labels, MIX, order, SMOOTHING)
-
-    return {
-        "smoothed": Sides(partial(reference_objective.cross_entropy, smoothing=SMOOTHING), ours),
-        "plain": Sides(reference_objective.cross_entropy, partial(ours, smoothing=0.0)),
-        "mixup": Sides(their_mixed, partial(ours, mixed=True)),
-    }
 
 
 def optimizers(recipe: Recipe) -> Sides:

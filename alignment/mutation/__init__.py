@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from alignment.certification.recognizers import CLASSES, recognizer_pair
-from alignment.mutation import attention, clips, constants, data, network, training
+from alignment.certification.objectives import CLASSES
+from alignment.certification.recognizers import recognizer_pair
+from alignment.mutation import attention, clips, constants, data, masks, network, training
+from alignment.mutation.masks import segmenter
 from alignment.mutation.mutant import Mutant
 from alignment.mutation.small_net import small_net_pair
 from alignment.mutation.video_transformer import video_transformer_pair
@@ -22,7 +24,7 @@ __all__ = ["MUTANTS", "PAIRS", "PIPELINE", "Mutant"]
 
 MUTANTS: tuple[Mutant, ...] = (
     *constants.MUTANTS, *network.MUTANTS, *clips.MUTANTS, *attention.MUTANTS,
-    *training.MUTANTS, *data.MUTANTS,
+    *masks.MUTANTS, *training.MUTANTS, *data.MUTANTS,
 )  # fmt: skip
 
 FRAMES, SIZE, CLIPS = 4, 48, 2
@@ -57,6 +59,8 @@ PAIRS: dict[str, Callable[[int], Pair]] = {
     "x3d_tiny": recognizer("x3d_tiny"),
     "r2plus1d": recognizer("r2plus1d_r18"),
     "i3d_inception": recognizer("i3d_inception"),
+    "unet_tiny": segmenter("unet_tiny"),
+    "unet_bilinear": segmenter("unet_tiny", unet_up="bilinear"),
     "small_net": small_net_pair,
     "video_transformer": video_transformer_pair,
 }

@@ -13,7 +13,7 @@ from paddle import nn
 from paddle.nn.layer.norm import _BatchNormBase
 from paddle.regularizer import L1Decay, L2Decay
 
-from alignment.certification.recognizers import MIX, SMOOTHING
+from alignment.certification.objectives import MIX, SMOOTHING
 from alignment.mutation.mutant import Mutant, layers_of
 from alignment.sides.pair import Optimization, Pair, Sides, optimization_of
 from tasks import cross_entropy

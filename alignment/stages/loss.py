@@ -37,7 +37,9 @@ def loss(session: Session) -> Stage:
 
     values, gradients = session.each(each, ["loss", "loss gradient"], keep="loss")
     stage.records = values.in_order() + gradients.in_order()
-    stage.records += [not_trivial(name, float(value), shape[-1]) for name, value in values.reference.items()]
+    stage.records += [
+        not_trivial(name, float(value), shape[1] if len(shape) > 1 else 1) for name, value in values.reference.items()
+    ]
     stage.blame(_explanation)
     return stage
 

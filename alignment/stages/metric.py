@@ -21,8 +21,8 @@ def metric(session: Session) -> Stage:
     if session.pair.metric is None:
         raise IncomparableError("the stage metric needs metric=(reference, candidate), two functions (scores, labels)")
     stage = Stage("metric")
-    if session.logits().reference.ndim != 2:
-        raise IncomparableError("the stage metric needs a first output [N, K], leave it out with steps=")
+    if session.logits().reference.ndim < 2:
+        raise IncomparableError("the stage metric needs a first output [N, K, ...], leave it out with steps=")
     reference, candidate = (softmax(logits) for logits in session.logits())
     for case, (left, right, labels) in cases(reference, candidate, session.pair.labels, session.seed).items():
         figures = _figures(session.pair.metric, (left, right), labels)
@@ -43,7 +43,7 @@ def _figures(metric: Sides, scores: tuple[np.ndarray, np.ndarray], labels: np.nd
     """What both sides' functions return."""
     found = []
     for side, function, values in zip(Sides._fields, metric, scores, strict=True):
-        with explained(f"the {side}'s metric must turn scores [N, K] and labels [N] into a dict"):
+        with explained(f"the {side}'s metric must turn scores [N, K, ...] and labels [N, ...] into a dict"):
             found.append(dict(function(values, labels)))
     return found
 
@@ -54,14 +54,14 @@ def cases(
     """Scores of the reference, scores of the candidate and labels, by what is special about them.
 
     Args:
-        reference, candidate: Probabilities float64 [N, K] of the two models.
-        labels: int64 [N].
+        reference, candidate: Probabilities float64 [N, K, ...] of the two models.
+        labels: int64 [N, ...].
         seed: Of the scores that are made up.
     """
     rng = np.random.default_rng(seed)
-    classes = reference.shape[1]
-    made_up = softmax(rng.normal(size=(SAMPLES, classes)))
-    wanted = rng.integers(classes, size=SAMPLES)
+    classes, places = reference.shape[1], reference.shape[2:]
+    made_up = softmax(rng.normal(size=(SAMPLES, classes, *places)))
+    wanted = rng.integers(classes, size=(SAMPLES, *places))
     wanted[: classes // 2 or 1] = made_up[: classes // 2 or 1].argmax(axis=1)  # some are right
     ties = np.round(made_up * 8 * classes) / 8
     half = wanted % max(1, classes // 2)
@@ -75,6 +75,6 @@ def cases(
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities float64 of logits [N, K]."""
+    """Probabilities float64 of logits [N, K, ...]."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return shifted / shifted.sum(axis=1, keepdims=True)

@@ -17,7 +17,8 @@ import numpy as np
 
 import weights
 from alignment.certification.certify import Upstream
-from alignment.certification.recognizers import CLASSES, DROPOUT, recognizer_pair
+from alignment.certification.objectives import CLASSES
+from alignment.certification.recognizers import DROPOUT, recognizer_pair
 from alignment.sides.pair import IncomparableError, Pair, one_line
 from alignment.sides.state import read_weights, write_weights
 from alignment.upstream import (

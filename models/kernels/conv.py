@@ -27,7 +27,7 @@ def _gemm(dtype: paddle.dtype) -> int:
 
 
 class Conv2D(nn.Conv2D):
-    """nn.Conv2D, which is computed here where that is possible: dense, without a bias, padded by zeros alike."""
+    """nn.Conv2D, which is computed here where that is possible: dense, padded by zeros alike."""
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Maps [B, C, H, W] to [B, C', H', W']."""
@@ -35,12 +35,12 @@ class Conv2D(nn.Conv2D):
             return super().forward(x)
         padding = [(0, 0), *[(self._padding, self._padding)] * 2]
         stride = self._stride[0]
-        return _convolved(x, self.weight, [1, *x.shape[2:]], [1, *self.weight.shape[2:]], (1, stride), padding)
+        out = _convolved(x, self.weight, [1, *x.shape[2:]], [1, *self.weight.shape[2:]], (1, stride), padding)
+        return out if self.bias is None else out + self.bias.reshape([1, -1, 1, 1])
 
     def _is_served(self, x: paddle.Tensor) -> bool:
         return (
-            self.bias is None
-            and self._groups == 1
+            self._groups == 1
             and self._dilation == [1, 1]
             and self._stride[0] == self._stride[1]
             and isinstance(self._padding, int)

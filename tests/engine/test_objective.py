@@ -41,9 +41,9 @@ def test_a_graph_has_the_loss_gradients_and_statistics_of_dygraph(options):
         model = from_recipe(recipe)
         model.train()
         step = (
-            as_graph(TrainingStep(model, Classification()), recipe)
+            as_graph(TrainingStep(model, Classification(), recipe), recipe)
             if to_static
-            else TrainingStep(model, Classification())
+            else TrainingStep(model, Classification(), recipe)
         )
         values = [_differentiate(step, recipe, size) for size in (3, 2)]
         tensors = {name: p.grad.numpy() for name, p in model.named_parameters() if not p.stop_gradient}

@@ -1,0 +1,149 @@
+"""One of K classes for each pixel of an image: masks, losses of pixels and regions, intersection over union."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import cv2
+import numpy as np
+
+from configs import Recipe, RecipeError
+from configs.limits import Limits
+from datasets import Annotation, Dataset
+from datasets.figures import draw_figure
+from datasets.images import ImageDataset
+from datasets.letterbox import UNKNOWN
+from datasets.masks import Masks
+from runtime.errors import UserError
+from tasks.mask_metrics import Figures, figures, summarize
+from tasks.segmentation_report import REPORT, WORST, write_report
+from tasks.task import Meter, Run, Task
+from tasks.view_scores import softmax
+
+if TYPE_CHECKING:
+    import paddle
+
+IMAGES_PER_PASS = 16
+EXAMPLE_SIZE = 160
+
+
+class SegmentationMeter(Meter):
+    """Keeps the figures of each image, and the classes of the pixels of the worst."""
+
+    def __init__(self) -> None:
+        self.figures: list[Figures] = []
+        self.worst: dict[int, np.ndarray] = {}
+
+    def update(self, scores: np.ndarray, targets: np.ndarray) -> None:
+        """Takes probabilities [N, K, H, W] and labels [N, H, W]."""
+        for maps, labels in zip(scores, targets, strict=True):
+            self.worst[len(self.figures)] = maps.argmax(axis=0).astype(np.uint8)
+            self.figures.append(figures(maps, labels))
+            if len(self.worst) > WORST:
+                del self.worst[max(self.worst, key=lambda index: self.figures[index].iou)]
+
+    def summary(self) -> dict[str, float]:
+        """See `mask_metrics.summarize`."""
+        return summarize(self.figures)
+
+    def write(self, directory: Path, class_names: Sequence[str], facts: dict[str, Any], dataset: Dataset) -> list[str]:
+        """See `segmentation_report.write_report`."""
+        return write_report(
+            directory, self.figures, self.worst, cast("ImageDataset", dataset), class_names, facts
+        )  # fmt: skip
+
+
+class Segmentation(Task):
+    """A mask for each image; a network gives logits [N, K, H, W] for images [N, 3, H, W]."""
+
+    metrics = ("miou", "boundary_f", "pixel_acc")
+    targets = Masks()
+    report_files = REPORT
+
+    def check(self, recipe: Recipe) -> None:
+        """Raises RecipeError for another metric, and for mixup, which has no meaning for a mask."""
+        super().check(recipe)
+        if recipe.training.mixup_alpha:
+            raise RecipeError(f"mixup_alpha must be 0 for {recipe.network.model}, got {recipe.training.mixup_alpha}")
+
+    def dataset(self, annotation: Annotation, recipe: Recipe, mode: str, limits: Limits | None = None) -> ImageDataset:
+        """Pictures in squares."""
+        return ImageDataset(annotation, recipe, mode, self.targets, limits)
+
+    def draw_example(self, stem: Path, seed: int) -> str:
+        """A picture of a drawn person."""
+        image, _ = draw_figure(np.random.default_rng(seed), EXAMPLE_SIZE)
+        path = stem.with_suffix(".png")
+        path.write_bytes(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes())
+        return str(path)
+
+    def output_shape(self, recipe: Recipe, view_shape: Sequence[int]) -> tuple[int, ...]:
+        """(K, H, W)."""
+        return (recipe.network.num_classes, *view_shape[-2:])
+
+    def training_batch(
+        self, clips: paddle.Tensor, targets: paddle.Tensor, recipe: Recipe, rng: np.random.Generator
+    ) -> tuple[paddle.Tensor, paddle.Tensor]:
+        """Images as they are; maps of labels [N, K, H, W], and behind them the distances that a boundary loss reads."""
+        import paddle
+
+        from tasks.mask_losses import label_maps, signed_distances
+
+        classes = recipe.network.num_classes
+        maps = label_maps(targets, classes, recipe.training.label_smoothing)
+        if recipe.training.boundary_weight:
+            maps = paddle.concat([maps, paddle.to_tensor(signed_distances(targets.numpy(), classes))], axis=1)
+        return clips, maps
+
+    def training_target_shape(self, recipe: Recipe) -> tuple[int, ...]:
+        """(K, H, W), or (2K, H, W) with distances."""
+        size, maps = recipe.pixels.crop_size, recipe.network.num_classes
+        return 2 * maps if recipe.training.boundary_weight else maps, size, size
+
+    def loss(self, output: paddle.Tensor, target: paddle.Tensor, recipe: Recipe) -> paddle.Tensor:
+        """Cross entropy of the pixels, and as much of Dice's and of the boundary's loss as the recipe says."""
+        from tasks.mask_losses import boundary_loss, dice_loss, pixel_cross_entropy
+
+        classes, training = recipe.network.num_classes, recipe.training
+        maps, distances = target[:, :classes], target[:, classes:]
+        total = pixel_cross_entropy(output, maps)
+        if training.dice_weight:
+            total = total + training.dice_weight * dice_loss(output, maps)
+        if training.boundary_weight:
+            total = total + training.boundary_weight * boundary_loss(output, maps, distances)
+        return total
+
+    def correct(self, output: paddle.Tensor, targets: paddle.Tensor) -> float:
+        """The sum over images of the fraction of their labeled pixels that are met."""
+        known = (targets != UNKNOWN).astype("float32")
+        hits = (output.argmax(axis=1) == targets.astype("int64")).astype("float32") * known
+        return float((hits.sum(axis=[1, 2]) / known.sum(axis=[1, 2]).clip(min=1.0)).sum())
+
+    def scores(self, run: Run, clips: np.ndarray, recipe: Recipe, views_per_pass: int = 0) -> np.ndarray:
+        """Probabilities float32 [N, K, H, W] of images [N, 1, 3, H, W]."""
+        images, step = clips[:, 0], views_per_pass or IMAGES_PER_PASS
+        logits = np.concatenate([run(images[start : start + step]) for start in range(0, len(images), step)])
+        if not np.isfinite(logits).all():  # a softmax may turn them into chance level
+            raise UserError("the model gives scores that are not finite: its weights are damaged, or lr was too high")
+        return np.moveaxis(softmax(np.moveaxis(logits.astype(np.float32), 1, -1)), -1, 1)
+
+    def meter(self, recipe: Recipe) -> SegmentationMeter:
+        """A meter that keeps the figures of each image."""
+        return SegmentationMeter()
+
+    def prediction_lines(self, scores: np.ndarray, class_names: Sequence[str], top: int) -> list[str]:
+        """How much of an image each class is, the largest first."""
+        shares = np.bincount(scores.argmax(axis=0).ravel(), minlength=len(class_names)) / scores[0].size
+        return [f"  {class_names[k]} {shares[k]:.4f}" for k in np.argsort(-shares, kind="stable")[:top]]
+
+    def metric_lines(self, metrics: dict[str, float]) -> list[str]:
+        """A line for each figure."""
+        return [f"{name}\t{value:.4f}" for name, value in metrics.items()]
+
+    def result_lines(self, metrics: dict[str, float]) -> list[str]:
+        """The figures of the whole set, those of images with their standard error."""
+        lines = super().result_lines(metrics)
+        lines.append(f"image_miou: {metrics['image_miou']:.4f} (standard error {metrics['image_miou_se']:.4f})")
+        return lines + ([f"strip_error: {metrics['strip_error']:.4f}"] if "strip_error" in metrics else [])
