@@ -1,4 +1,4 @@
-"""Names the action in a video: `python predict.py --video FILE_OR_FRAME_DIR --pretrained FILE`."""
+"""Names the action in a video, or draws masks: `python predict.py --video FILE_OR_FRAME_DIR --pretrained FILE`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='file of class names, one a line or JSON {"0": name}; or the name of a known list, such as kinetics400',
     )
     run.add_argument("--top", type=command.positive, default=5, help="classes to print")
+    cli.add_drawing_flags(parser)
     cli.add_checkpoint_flags(parser)
     cli.add_engine_flags(parser, ENGINES, COMPUTED)
     cli.add_beside_flags(parser)
@@ -33,9 +34,11 @@ def main(argv: list[str] | None = None) -> None:
 
     preparation.prepare(args.device, args.threads, tune=not args.no_tune)
 
-    from datasets import find_videos, unlabeled
-    from deploy.compiled import compiled
+    from datasets import unlabeled
+    from deploy import portraits
+    from deploy.compiled import MANY_VIEWS, compiled
     from engine.evaluation import run_of
+    from engine.log import progress
     from engine.pretrained import load_pretrained
     from tasks import task_of
     from tasks.class_names import class_names_beside
@@ -44,12 +47,16 @@ def main(argv: list[str] | None = None) -> None:
     recipe = loaded.recipe
     task = task_of(recipe)
     names = class_names_beside(args.pretrained, recipe.network.num_classes, names=args.classes)
-    paths = find_videos(args.video)
+    paths = [] if args.output else task.find(args.video)
     dataset = task.dataset(unlabeled(paths), recipe, cli.VIEWS[args.views], cli.limits_of(args))
     num_views, *clip_shape = dataset.sample_shape
     kept = "" if args.no_cache else recipe.to_json()
     settings, before = Settings(args.precision, args.threads, tune=not args.no_tune), recipe.network.family.engines
-    model, _ = compiled(loaded.model, clip_shape, num_views * len(dataset), args.engine, settings, kept, before)
+    views = num_views * len(dataset) or MANY_VIEWS  # how many frames a video has, nobody knows yet
+    model, _ = compiled(loaded.model, clip_shape, views, args.engine, settings, kept, before)
+    if args.output:
+        drawing = portraits.Portraits(run_of(model), task, recipe, args, cli.limits_of(args))
+        return portraits.run(args, drawing, progress)
     for index, path in enumerate(paths):
         scores = task.scores(run_of(model), dataset.views(index)[None], recipe, args.views_per_pass)[0]
         if len(paths) > 1:

@@ -181,6 +181,23 @@ def add_engine_flags(parser: argparse.ArgumentParser, engines: Iterable[str], pr
     )
 
 
+def add_drawing_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds what draws masks."""
+    section = parser.add_argument_group("masks", "Of networks that give a mask.")
+    section.add_argument(
+        "--output", help="video (out.mp4) or picture (out.png) to draw, or a folder for a picture of each frame"
+    )
+    section.add_argument(
+        "--background", default="mask",
+        help="behind the person: blur, a color as #00ff00, or the file of a picture; mask: draw the mask itself",
+    )  # fmt: skip
+    section.add_argument(
+        "--smoothing", type=float, default=0.0, help="how much of the mask before goes into each of a video, below 1"
+    )
+    section.add_argument("--seconds", type=float, default=0.0, help="end a camera's video after so long; 0: at Ctrl-C")
+    section.add_argument("--allow_network", action="store_true", help="let --video be an address")
+
+
 def _add_flag(section: argparse._ArgumentGroup, name: str, option: dataclasses.Field[Any], help: str) -> None:
     common: dict[str, Any] = {"default": argparse.SUPPRESS, "help": help}
     if isinstance(option.default, bool):

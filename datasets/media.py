@@ -37,6 +37,17 @@ def find_videos(names: Sequence[str]) -> list[str]:
     return paths
 
 
+def find_pictures(names: Sequence[str]) -> list[str]:
+    """The pictures behind names: files, and those at any depth of a folder, in the order of their names."""
+    paths: list[str] = []
+    for name in names:
+        folder = Path(name)
+        inside = [path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()]
+        shown = [path for path in inside if not any(map(is_hidden, path.relative_to(folder).parts))]
+        paths += sorted(map(str, shown)) or [name]
+    return paths
+
+
 def _videos_below(path: Path) -> list[str]:
     parts = len(path.parts)
     inside = [file for file in path.rglob("*") if not any(map(is_hidden, file.parts[parts:])) and file.is_file()]

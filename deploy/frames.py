@@ -57,6 +57,7 @@ class RecordedFrames:
 
     Attributes:
         fps: Frames a second; 0 where nothing says.
+        num_frames: How many there are.
         dropped: None is.
     """
 
@@ -64,7 +65,7 @@ class RecordedFrames:
 
     def __init__(self, path: str, limits: Limits) -> None:
         self._source = open_source(path, limits=limits)
-        self.fps = self._source.fps
+        self.fps, self.num_frames = self._source.fps, self._source.num_frames
 
     def __iter__(self) -> Iterator[Frame]:
         for due, (index, image) in enumerate(self._source.frames(range(self._source.num_frames))):
@@ -88,11 +89,14 @@ class LiveFrames:
         patience: Seconds.
 
     Attributes:
+        fps, num_frames: 0: nobody knows.
         dropped: Frames that were not taken.
 
     Raises:
         UserError: It cannot be opened.
     """
+
+    fps, num_frames = 0.0, 0
 
     def __init__(self, name: str, patience: float = 10.0) -> None:
         self._name, self._patience = name, patience

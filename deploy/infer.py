@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from configs import cli
-from datasets import Batch, ClipLoader, DataError, Dataset, find_videos, read_class_names, unlabeled
+from datasets import Batch, ClipLoader, DataError, Dataset, read_class_names, unlabeled
 from deploy import stream
 from deploy.artifact import ArtifactError, open_artifact
 from deploy.autolog import Benchmark
@@ -78,11 +78,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ArtifactError(f"{args.classes} names {len(names)} classes, the graph has {len(artifact.class_names)}")
     if args.stream:
         return stream.run(args, artifact, open_engine_of(args), names)
-    paths = find_videos(args.video)
+    task = task_of(artifact.recipe)
+    paths = task.find(args.video)
     engine = open_engine_of(args)
     # Decoded, placed and transformed by the artifact's recipe, as test.py does it.
     mode = cli.VIEWS[args.views or artifact.record["views"]]
-    task = task_of(artifact.recipe)
     dataset = task.dataset(unlabeled(paths), artifact.recipe, mode, cli.limits_of(args))
     failures: list[str] = []
     scores: dict[str, list[float]] = {}

@@ -16,6 +16,7 @@ from datasets.figures import draw_figure
 from datasets.images import ImageDataset
 from datasets.letterbox import UNKNOWN
 from datasets.masks import Masks
+from datasets.media import find_pictures
 from runtime.errors import UserError
 from tasks.mask_metrics import Figures, figures, summarize
 from tasks.segmentation_report import REPORT, WORST, write_report
@@ -71,6 +72,10 @@ class Segmentation(Task):
     def dataset(self, annotation: Annotation, recipe: Recipe, mode: str, limits: Limits | None = None) -> ImageDataset:
         """Pictures in squares."""
         return ImageDataset(annotation, recipe, mode, self.targets, limits)
+
+    def find(self, names: Sequence[str]) -> list[str]:
+        """See `datasets.media.find_pictures`."""
+        return find_pictures(names)
 
     def draw_example(self, stem: Path, seed: int) -> str:
         """A picture of a drawn person."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from configs import Recipe, RecipeError
 from configs.limits import Limits
-from datasets import Annotation, Dataset, Targets, VideoDataset, unlabeled
+from datasets import Annotation, Dataset, Targets, VideoDataset, find_videos, unlabeled
 from datasets.demo import MOTIONS, draw_video, encode_video
 
 if TYPE_CHECKING:
@@ -67,6 +67,10 @@ class Task(ABC):
     def dataset(self, annotation: Annotation, recipe: Recipe, mode: str, limits: Limits | None = None) -> Dataset:
         """The samples of an annotation, of videos where a task has no others; see `datasets.dataset.Dataset`."""
         return VideoDataset(annotation, recipe, mode, self.targets, limits)
+
+    def find(self, names: Sequence[str]) -> list[str]:
+        """The files and folders behind names that the task's data set reads, see `datasets.find_videos`."""
+        return find_videos(names)
 
     def views(self, path: str, recipe: Recipe, mode: str = "test", limits: Limits | None = None) -> np.ndarray:
         """The views of one file or folder, float32 [V, ...], as `Dataset.views` gives them."""
