@@ -58,11 +58,12 @@ class Masks:
         return [(images[stem], MaskFile(masks[stem], num_classes)) for stem in sorted(images)]
 
     def load(self, stated: MaskFile | None, view: View, pixels: Pixels) -> np.ndarray:
-        """The labels that follow the picture into its square, uint8 [size, size]; UNKNOWN where there are none."""
-        if stated is None:
-            raise DataError("the picture has no mask")
-        labels = read_mask(stated)
-        if labels.shape != view.size:
+        """The labels that follow the picture into its square, uint8 [size, size].
+
+        They are UNKNOWN in the filled border, where the mask says so, and for a picture without a mask.
+        """
+        labels = np.full(view.size, UNKNOWN, np.uint8) if stated is None else read_mask(stated)
+        if stated is not None and labels.shape != view.size:
             sizes = [f"{width}x{height}" for height, width in (labels.shape, view.size)]
             raise DataError(f"the mask {stated.path} is {sizes[0]}, its picture {sizes[1]}: they must be of one size")
         return view.warp(labels[None, ..., None])[0, 0, ..., 0]

@@ -16,6 +16,7 @@ from models.multi_view_fusion import MultiViewFusion
 from models.pooling import SameMaxPool3D
 from models.temporal_module import TemporalModule
 from models.temporal_shift import DIRECTIONS, TemporalShift
+from models.unet import Up
 
 
 class SplitConv(TemporalModule):
@@ -107,6 +108,31 @@ def numbered_conv(conv: nn.Conv3D) -> nn.Layer:
     return NumberedConv3D(conv) if conv._padding == "SAME" else conv
 
 
+class SpreadUp(nn.Layer):
+    """Upsampling to twice the size by a transposed convolution of each channel, with a kernel that is always the same.
+
+    Paddle Inference 3.3.1 with oneDNN does not load an interpolation.
+    """
+
+    def __init__(self, up: Up) -> None:
+        super().__init__()
+        self.conv, self.channels = up.conv, up.conv._in_channels
+        self.reach = 1 if up.how == "bilinear" else 0  # pixels around each that it reads
+        line = np.array([0.25, 0.75, 0.75, 0.25] if self.reach else [1.0, 1.0])
+        self.kernel = constant(self, np.broadcast_to(np.outer(line, line), (self.channels, 1, len(line), len(line))))
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Maps [N, C, H, W] to [N, out_channels, 2H, 2W]."""
+        if self.reach:
+            x = F.pad(x, [1, 1, 1, 1], mode="replicate")
+        return self.conv(F.conv2d_transpose(x, self.kernel, stride=2, padding=3 * self.reach, groups=self.channels))
+
+
+def spread_up(up: Up) -> nn.Layer:
+    """What takes the place of an upsampling; a transposed convolution stays."""
+    return up if up.how == "transposed" else SpreadUp(up)
+
+
 def shifted_conv(module: TemporalShift) -> nn.Layer:
     """The fused form of a shift of a convolution; the convolution where nothing moves; a shift of blocks as it is."""
     if not isinstance(module.net, nn.Conv2D):
@@ -127,6 +153,8 @@ _EVERYWHERE: dict[type[nn.Layer], Fusion] = {
 # graph format -> layer type -> function; a format whose engines are served better by something else has its own dict
 FUSIONS: dict[str, dict[type[nn.Layer], Fusion]] = {
     **dict.fromkeys(FORMATS, _EVERYWHERE),
+    "paddle": {**_EVERYWHERE, Up: spread_up},
+    "legacy": {**_EVERYWHERE, Up: spread_up},
     "onnx": {**_EVERYWHERE, SameMaxPool3D: PaddedMaxPool3D},
     "mnn": {**_EVERYWHERE, SameMaxPool3D: PaddedMaxPool3D, **dict.fromkeys(CONVOLUTIONS_3D, numbered_conv)},
     "ncnn": PLANAR,

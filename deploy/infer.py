@@ -93,12 +93,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         for path, probabilities in predict(engine, loader, failures):
             if len(paths) > 1:
                 command.say(path)
+            numbers = task.record(probabilities)
             command.say(
                 *task.prediction_lines(probabilities, names, args.top),
-                f"top-1 class: {probabilities.argmax()}",
-                f"top-1 score: {probabilities.max():.8f}",
+                f"top-1 class: {np.argmax(numbers)}",
+                f"top-1 score: {max(numbers):.8f}",
             )
-            scores[path] = probabilities.tolist()
+            scores[path] = numbers
     if args.save_json:
         content = {"classes": names, "scores": scores, "failures": failures}
         create(args.save_json, (json.dumps(content, indent=2) + "\n").encode(), overwrite=True)
@@ -151,7 +152,7 @@ def run_benchmark(engine: Engine, loader: ClipLoader, warmup: int, repeats: int)
                 benchmark.stamp()
                 probabilities = score_batch(engine, batch, dataset)
                 benchmark.stamp()
-                probabilities.argsort(axis=-1)
+                probabilities.argsort(axis=1)
                 benchmark.stamp()
         benchmark.report()
 

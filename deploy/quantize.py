@@ -22,7 +22,7 @@ import numpy as np
 
 from configs import cli
 from configs.limits import Limits
-from datasets import ClipLoader, VideoDataset, load_annotation
+from datasets import ClipLoader, Dataset, load_annotation
 from deploy.artifact import CLASSES, RECIPE, Artifact, ArtifactError, open_artifact, whole_artifact, write_record
 from deploy.bias_correction import correct_biases
 from deploy.engines import import_quietly, open_engine
@@ -69,20 +69,21 @@ def main(argv: list[str] | None = None) -> None:
         val = _dataset(artifact, args.dataset_root, "val", args.val_list, limits)
         clips = calibration_clips(train, args.clips)
         record = write_int8(artifact, unfinished, clips, args.method)
+        metric = task_of(artifact.recipe).metrics[0]
         accuracy = {
-            precision: top1_accuracy(open_engine("onnxruntime", place, threads=args.threads), val, args.num_workers)
+            precision: measured(open_engine("onnxruntime", place, threads=args.threads), val, args.num_workers)
             for precision, place in (("fp32", artifact.directory), (QUANTIZED, unfinished))
         }
-        made = {"method": args.method, "clips": len(clips), "top1_acc": accuracy}
+        made = {"method": args.method, "clips": len(clips), metric: accuracy}
         write_record(unfinished, {**record, "quantization": made})
         command.say(
             f"calibrated by {args.method} on {len(clips)} training clips",
-            *(f"top1_acc {precision}: {value:.4f}" for precision, value in accuracy.items()),
+            *(f"{metric} {precision}: {value:.4f}" for precision, value in accuracy.items()),
         )
 
 
-def calibration_clips(dataset: VideoDataset, most: int) -> list[np.ndarray]:
-    """Views of `most` videos at most, spread evenly over the list, each float32 [1, T, 3, H, W]; one of each video.
+def calibration_clips(dataset: Dataset, most: int) -> list[np.ndarray]:
+    """Views of `most` samples at most, spread evenly over the list, each float32 [1, ...]; one of each sample.
 
     Raises:
         DataError: A video cannot be read.
@@ -149,25 +150,26 @@ def _is_dense(node: Any) -> bool:
     return node.op_type == "Conv" and groups == 1
 
 
-def top1_accuracy(engine: Engine, dataset: VideoDataset, num_workers: int = 0) -> float:
-    """Fraction of the videos of which an engine predicts the class; raises DataError if one cannot be read."""
+def measured(engine: Engine, dataset: Dataset, num_workers: int = 0) -> float:
+    """The first of the task's metrics of what an engine computes; raises DataError if a sample cannot be read."""
     task = task_of(dataset.recipe)
     meter = task.meter(dataset.recipe)
     with ClipLoader(dataset, 1, num_workers=num_workers) as loader:
         for batch in loader.epoch(0):
             meter.update(task.scores(engine, batch.clips, dataset.recipe), batch.targets)
-    return meter.summary()["top1_acc"]
+    return meter.summary()[task.metrics[0]]
 
 
-def _dataset(artifact: Artifact, root: str, split: str, list_file: str, limits: Limits | None = None) -> VideoDataset:
+def _dataset(artifact: Artifact, root: str, split: str, list_file: str, limits: Limits | None = None) -> Dataset:
     """A split of a data set with the views that the artifact was exported for; raises DataError if it is not there."""
-    recipe, names = artifact.recipe, artifact.class_names
-    annotation = load_annotation(root, split, recipe.clip.split, recipe.network.num_classes, list_file, names)
+    recipe, names, task = artifact.recipe, artifact.class_names, task_of(artifact.recipe)
+    classes = recipe.network.num_classes
+    annotation = load_annotation(root, split, recipe.clip.split, classes, list_file, names, task.targets)
     if annotation.class_names and annotation.class_names != names:
         raise UserError(f"the classes of {root} are not those of {artifact.directory}: take its own data")
     for remark in annotation.remarks:
         command.say(remark)
-    return VideoDataset(annotation, recipe, cli.VIEWS[artifact.record["views"]], limits=limits)
+    return task.dataset(annotation, recipe, cli.VIEWS[artifact.record["views"]], limits)
 
 
 def _clip_reader(quantization: Any, name: str, clips: list[np.ndarray]) -> Any:

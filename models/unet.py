@@ -66,7 +66,8 @@ class Up(nn.Layer):
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Maps [N, C, H, W] to [N, out_channels, 2H, 2W]."""
         if self.how != "transposed":
-            x = F.interpolate(x, scale_factor=2, mode=self.how, align_corners=False)
+            size = [2 * x.shape[2], 2 * x.shape[3]]  # by numbers: of a factor paddle2onnx dies
+            x = F.interpolate(x, size, mode=self.how, align_corners=False)
         return self.conv(x)
 
 

@@ -140,8 +140,13 @@ class Segmentation(Task):
 
     def prediction_lines(self, scores: np.ndarray, class_names: Sequence[str], top: int) -> list[str]:
         """How much of an image each class is, the largest first."""
-        shares = np.bincount(scores.argmax(axis=0).ravel(), minlength=len(class_names)) / scores[0].size
+        shares = np.array(self.record(scores))
         return [f"  {class_names[k]} {shares[k]:.4f}" for k in np.argsort(-shares, kind="stable")[:top]]
+
+    def record(self, scores: np.ndarray) -> list[float]:
+        """The fraction of the pixels that each class has."""
+        counts = np.bincount(scores.argmax(axis=0).ravel(), minlength=len(scores))
+        return [float(count) / scores[0].size for count in counts]
 
     def metric_lines(self, metrics: dict[str, float]) -> list[str]:
         """A line for each figure."""

@@ -139,6 +139,10 @@ class Task(ABC):
             top: How many classes to name.
         """
 
+    def record(self, scores: np.ndarray) -> list[float]:
+        """What a file of results keeps of the scores of one video or picture, a number for each class."""
+        return [float(score) for score in scores]
+
     @abstractmethod
     def metric_lines(self, metrics: dict[str, float]) -> list[str]:
         """What is printed of an evaluation's metrics."""
