@@ -8,7 +8,7 @@ RUN := $(VENV)/bin/python
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-all lint format coverage docs align fuzz certify compat notebook bench clean
+.PHONY: help demo demo-portrait test test-fast test-all lint format coverage docs align fuzz certify compat notebook bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do \
@@ -16,6 +16,9 @@ help: ## this list
 
 demo: $(VENV)/.ready ## environment, embedded videos, three trainings, a table; minutes
 	$(RUN) -m tools.demo
+
+demo-portrait: $(VENV)/.ready ## drawn people, a network of masks, another background; minutes
+	$(RUN) -m tools.demo_portrait
 
 test: lint ## lint, types and the tests
 	$(RUN) -m pytest -n $(WORKERS) -m "not whole"

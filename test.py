@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
     view = "x".join(map(str, dataset.sample_shape))
     model_name = recipe.network.model
     command.say(
-        f"{model_name} on {len(dataset)} videos from {annotation.source}, {view} (views x frames x RGB x H x W)",
+        f"{model_name} on {len(dataset)} {dataset.what} from {annotation.source}, {view} ({dataset.axes} x H x W)",
         *annotation.remarks,
     )
     started = time.perf_counter()

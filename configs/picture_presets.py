@@ -44,5 +44,5 @@ def demo_unet() -> Recipe:
     """
     return Recipe.of(
         model="unet_tiny", **_PICTURES, short_side=64, crop_size=64, test_size=64, crop_area=(0.6, 1.0), rotate=10.0,
-        color_jitter=0.2, max_epochs=8, batch_size=8, lr=0.1, base_batch_size=8, warmup_epochs=0.5,
+        color_jitter=0.2, max_epochs=10, batch_size=4, lr=0.1, base_batch_size=8, warmup_epochs=0.5,
     )  # fmt: skip

@@ -31,9 +31,15 @@ class Dataset(abc.ABC):
         targets: Reads what the annotation states.
         limits: What a sample may cost; None for those of a person's own files.
 
+    Attributes:
+        what: Its samples, for messages.
+        axes: Of `sample_shape`, likewise, but for height and width.
+
     Raises:
         DataError: The mode is none of these.
     """
+
+    what, axes = "videos", "views x frames x RGB"
 
     def __init__(
         self, annotation: Annotation, recipe: Recipe, mode: str, targets: Targets, limits: Limits | None = None

@@ -55,6 +55,8 @@ class ImageDataset(Dataset):
     picture.
     """
 
+    what, axes = "pictures", "views x RGB"
+
     def __init__(
         self, annotation: Annotation, recipe: Recipe, mode: str, targets: Targets, limits: Limits | None = None
     ) -> None:

@@ -36,13 +36,15 @@ def training_plan(
     )
     view = "x".join(map(str, train.dataset.sample_shape))
     many = f" in each of {processes.size} processes, BatchNorm by process" if processes.size > 1 else ""
-    short = f", {train.left_out} videos left out of each" if train.left_out else ""
+    what = train.dataset.what
+    short = f", {train.left_out} {what} left out of each" if train.left_out else ""
     clipping = f"clip at global norm {training.clip_norm:g}" if training.clip_norm else "no clipping"
     return [
         f"model     {network.model}, {int(trainable):,} trainable parameters, {network.num_classes} classes",
-        f"data      {len(train.dataset)} training and {len(val.dataset)} validation videos from "
+        f"data      {len(train.dataset)} training and {len(val.dataset)} validation {what} from "
         f"{train.dataset.annotation.source}",
-        f"sample    {view} (views x frames x RGB x height x width), {clip.sampling} sampling",
+        f"sample    {view} ({train.dataset.axes} x height x width)"
+        + f", {clip.sampling} sampling" * (what == "videos"),
         f"schedule  {training.max_epochs} epochs of {len(train)} batches of {training.batch_size}{many}{short}, "
         f"{schedule}, warm-up {training.warmup_epochs:g} epochs from {training.warmup_ratio:g}",
         f"rate      {scaled}, momentum {training.momentum:g}{' Nesterov' if training.nesterov else ''}, "

@@ -53,10 +53,12 @@ def main(argv: list[str] | None = None) -> None:
     rows = {}
     for family in FAMILIES:
         run = args.output_dir / family
-        _command("test.py", "--dataset_root", data, "--pretrained", run / "last.pdparams", "--output_dir", run / "test")
+        run_script(
+            "test.py", "--dataset_root", data, "--pretrained", run / "last.pdparams", "--output_dir", run / "test"
+        )
         rows[family] = {**read_record(run / "test" / "test.json", Tested), "train_seconds": seconds[family]}
     video = next((data / "val" / CLASS_NAMES[0]).iterdir())
-    _command("predict.py", "--video", video, "--pretrained", args.output_dir / "mvf" / "last.pdparams")
+    run_script("predict.py", "--video", video, "--pretrained", args.output_dir / "mvf" / "last.pdparams")
     command.say("", *table(rows).splitlines())
     took = time.perf_counter() - started
     command.say("", f"{len(CLASS_NAMES)} classes, {took:.0f} s in all; files in {args.output_dir}")
@@ -146,7 +148,7 @@ def table(rows: dict[str, dict]) -> str:
     return "\n".join(lines)
 
 
-def _command(script: str, *arguments: object) -> None:
+def run_script(script: str, *arguments: object) -> None:
     """Runs a script of this repository and shows the command.
 
     Raises:
