@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from configs import Recipe
+from configs.networks import family_of
 from deploy import engines
 from deploy.engines import COMPUTED
 from runtime import command
+from tasks import TASKS
 from tools import measure
 from tools.measure import Engine, Job, Work
 
@@ -123,7 +125,7 @@ def export(job: Job, formats: Sequence[str], *flags: str, **options: Any) -> Non
 
     sides = dict.fromkeys(("short_side", "crop_size", "test_size"), job.size)
     recipe = Recipe.of(model=job.model, num_segments=1, clip_len=job.num_frames, num_classes=job.num_classes, **sides,
-                       **options)  # fmt: skip
+                       best_metric=TASKS[family_of(job.model).task].metrics[0], **options)  # fmt: skip
     folder = Path(job.directory)
     (folder / "recipe.json").write_text(recipe.to_json())
     export.main(["--pretrained", str(folder / "weights.npz"), "--output", str(folder / ARTIFACT), "--formats", *formats,

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from alignment.reports.environment import cpu
-from configs.networks import ImageNetwork
+from configs.networks import ImageNetwork, network_of
 from configs.presets import preset_for_model
 from deploy.engines import versions
 from runtime import command
@@ -77,9 +77,9 @@ class Job:
 
     @property
     def clips(self) -> np.ndarray:
-        """Noise, float32 [N, T, 3, size, size], always the same."""
-        shape = (self.batch, self.num_frames, 3, self.size, self.size)
-        return np.random.default_rng(7).standard_normal(shape, dtype=np.float32)
+        """Noise, float32 [N, T, 3, size, size], or of a network over images [N, 3, size, size], always the same."""
+        shape = network_of(self.model).input_shape(self.num_frames, self.size)
+        return np.random.default_rng(7).standard_normal((self.batch, *shape), dtype=np.float32)
 
     @property
     def labels(self) -> np.ndarray:

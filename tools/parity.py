@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs.networks import model_names
+from configs.networks import family_of, model_names
 from deploy.artifact import RECORD
 from deploy.engines import ENGINES, readers
 from deploy.formats import FORMATS
@@ -38,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     )  # fmt: skip
     failed = []
     for model in args.models:
-        frames, size = CLIPS.get(model, CLIP)
+        family = family_of(model)
+        usual = CLIP if family.task == "classification" else family.small_clip
+        frames, size = CLIPS.get(model, usual)
         with tempfile.TemporaryDirectory() as directory:
             job = Job(model, frames, size, 1, 10, directory)
             measure.in_process(measure.make_weights, job)

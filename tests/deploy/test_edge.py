@@ -6,7 +6,6 @@ import paddle.nn.functional as F
 import pytest
 from paddle import nn
 
-from configs.networks import model_names
 from deploy.engines import open_engine, open_graph
 from deploy.export import dygraph_logits
 from deploy.folding import fused
@@ -17,14 +16,14 @@ from deploy.signature import Signature, TensorSpec
 from deploy.writers import mnn, write_graph
 from runtime.errors import UserError
 from runtime.fresh_process import in_fresh_process
-from tests.deploy.test_fusions import CLIPS, assert_same, build, noise, stem_of
+from tests.deploy.test_fusions import CLIPS, NAMES, assert_same, build, noise, stem_of
 
 EDGE = [
     pytest.param(name, marks=pytest.mark.skipif(bool(FORMATS[name].lack), reason=FORMATS[name].lack))
     for name in ("mnn", "ncnn")
 ]
 QUICK = ("tsm_tiny", "slowfast_tiny")
-TINY = [name for name in model_names() if name.endswith("tiny")]
+TINY = [name for name in NAMES if name.endswith("tiny")]
 SIZES = CLIPS | {"i3d_inception": (8, 96), "slowfast_tiny": (8, 32), "tsm_tiny": (4, 33)}
 
 
@@ -77,7 +76,7 @@ def test_every_convolution_over_clips_is_the_same_over_images(size, kernel, stri
 
 @pytest.mark.parametrize("form", EDGE)
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.whole) for name in model_names()]
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.whole) for name in NAMES]
 )
 def test_a_graph_of_each_model_gives_the_same_logits(name, form, tmp_path):
     model, clips = case_of(name)

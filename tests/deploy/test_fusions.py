@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 import pytest
 
-from configs.networks import model_names
+from configs.networks import family_of, model_names
 from deploy.engines import ENGINES, open_graph
 from deploy.export import dygraph_logits
 from deploy.folding import fold_batch_norm, fused
@@ -19,6 +19,8 @@ from models import create_model
 from models.recognizer import batch_norms
 from models.temporal_shift import TemporalShift
 
+# Those over images have their own tests, in test_masks.py.
+NAMES = [name for name in model_names() if family_of(name).task == "classification"]
 SIGNATURE = Signature.of_clips((4, 3, 32, 32))
 
 
@@ -51,7 +53,7 @@ def stem_of(name):
     return {"i3d_stem_stride": 1} if name.startswith(("i3d_r", "i3d_tiny")) else {}
 
 
-@pytest.mark.parametrize("name", [name for name in model_names() if name.endswith(("tiny", "mobilenet_v2"))])
+@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith(("tiny", "mobilenet_v2"))])
 def test_fused_model_gives_the_same_logits_without_any_norm(name):
     model, clips = build(name, **stem_of(name)), noise(2)
     before = dygraph_logits(model, clips)
@@ -94,7 +96,7 @@ CLIPS |= {name: (8, 64) for name in model_names() if name.startswith("mobilenet3
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.whole) for name in model_names()]
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.whole) for name in NAMES]
 )
 def test_graph_of_each_model_gives_the_same_logits(name, tmp_path):
     frames, size = CLIPS.get(name, (4, 32))

@@ -9,13 +9,18 @@ import paddle
 import pytest
 
 from configs import get_preset
+from configs.networks import FAMILIES
 from datasets.figures import write_figures
 from deploy import export, infer, inspect, quantize
 from deploy.artifact import open_artifact, write_record
-from deploy.engines import ENGINES, open_engine
+from deploy.engines import ENGINES, open_engine, open_graph
+from deploy.export import dygraph_logits
+from deploy.folding import fused
 from deploy.formats import FORMATS
+from deploy.fusions import FUSIONS
 from deploy.interface import EngineError, Settings
 from deploy.parity import OTHER_PIXELS
+from deploy.signature import Signature
 from deploy.writers import write_graph
 from engine.checkpoint import pickled
 from models import from_recipe
@@ -94,6 +99,24 @@ def test_upsampling_is_the_same_in_every_engine(how, checkpoint, tmp_path):
     parity = json.loads((tmp_path / "artifact/export.json").read_text())["parity"]
     assert all(figures["relative"] < 5e-5 for figures in parity.values())
     assert set(parity) == {engine.values[0] for engine in FIVE if ENGINES[engine.values[0]].is_installed}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name == "unet_tiny" else pytest.mark.whole) for name in FAMILIES["unet"].models],
+)
+def test_every_network_of_masks_is_the_same_in_every_engine(name, tmp_path):
+    model = settled(get_preset("demo_unet").with_(model=name))
+    images = np.random.default_rng(2).standard_normal((2, 3, 64, 64), dtype=np.float32)
+    signature = Signature.of_views(images.shape[1:])
+    wanted = dygraph_logits(model, images)
+    assert not batch_norms(fused(model, signature, FUSIONS["paddle"]))  # all are folded
+    for engine, kind in ENGINES.items():
+        if kind.is_installed and not FORMATS[kind.formats[0]].lack:
+            graph = write_graph(kind.formats[0], model, signature, tmp_path)
+            found = open_graph(engine, graph, Settings(threads=1))(images)
+            assert np.abs(found - wanted).max() < 1e-4 * np.abs(wanted).max(), engine
+            assert (found.argmax(axis=1) != wanted.argmax(axis=1)).mean() <= OTHER_PIXELS, engine
 
 
 @pytest.mark.parametrize("engine", FIVE)
