@@ -13,6 +13,7 @@ import av
 import numpy as np
 
 from datasets.source import DecodeError, errors_named
+from datasets.video import OPTIONS
 
 TICKS = 90_000  # a second; no rate in use rounds by it
 QUALITY = {"crf": "18", "preset": "veryfast"}  # of x264
@@ -32,12 +33,12 @@ class MovieWriter:
 
     def __init__(self, path: Path, rate: Fraction, sound_of: str = "") -> None:
         self.path = path
-        self._exits = contextlib.ExitStack()
         self._sound: Iterator[av.Packet] = iter(())
         self._waiting: av.Packet | None = None
         self.sounds = 0
-        with errors_named(f"cannot write a video {path}"):
-            self._container = self._exits.enter_context(av.open(str(path), "w"))
+        with contextlib.ExitStack() as opened, errors_named(f"cannot write a video {path}"):
+            self._exits = opened
+            self._container = self._exits.enter_context(av.open(f"file:{path}", "w"))
             codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
             self._stream = self._container.add_stream(
                 codec, rate=rate, options=QUALITY if codec == "libx264" else {"qscale": "3"}
@@ -46,6 +47,7 @@ class MovieWriter:
             self._stream.codec_context.time_base = Fraction(1, TICKS)
             if sound_of:
                 self._open_sound(sound_of)
+            self._exits = opened.pop_all()
         self._last = -1
 
     def write(self, image: np.ndarray, seconds: float) -> None:
@@ -75,7 +77,7 @@ class MovieWriter:
 
     def _open_sound(self, path: str) -> None:
         """Takes the packets of the first stream of sound as they are, or encodes them anew for the container."""
-        source = self._exits.enter_context(av.open(f"file:{path}", options={"protocol_whitelist": "file"}))
+        source = self._exits.enter_context(av.open(f"file:{path}", options=OPTIONS))
         stream = next(iter(source.streams.audio), None)
         if stream is None:
             return

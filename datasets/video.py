@@ -53,7 +53,7 @@ MOVED: dict[str, Callable[[memoryview], bool]] = {"mpeg4": lambda data: _vop_typ
 PICTURES = 0x400 | 0x800  # AV_DISPOSITION_ATTACHED_PIC, AV_DISPOSITION_TIMED_THUMBNAILS
 # Tags that are not UTF-8 are nothing that decoding needs; from 19 on, PyAV takes them as they are.
 _OPEN = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
-_OPTIONS = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
+OPTIONS = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
 
 
 class _UntrustedError(Exception):
@@ -106,7 +106,7 @@ class VideoFile(FrameSource):
     def _opened(self) -> Iterator[av.VideoStream]:
         """The stream to be read; its packets and its decoder outlive the file being open."""
         with errors_named(f"{self.path} is no readable video"):
-            container = av.open(f"file:{self.path}", options=_OPTIONS, **_OPEN)  # a path, whatever is in it
+            container = av.open(f"file:{self.path}", options=OPTIONS, **_OPEN)  # a path, whatever is in it
         with container:
             streams = container.streams.video
             moving = [stream for stream in streams if not stream.disposition & PICTURES]

@@ -24,6 +24,7 @@ from datasets.pictures import is_animation_file
 from deploy.frames import Frame, LiveFrames, RecordedFrames, check_allowed, is_live
 from runtime import command
 from runtime.errors import UserError
+from runtime.owned import create, temporary_folder
 from tasks import Task
 from tasks.compositing import Background, Steadied, background_of, composed
 
@@ -94,19 +95,15 @@ class Portraits:
 
     def _draw_video(self, name: str, output: Path, progress: Callable[[int, str], Any]) -> str:
         count = 0
-        unfinished = output.with_name(f".{output.stem}.unfinished{output.suffix}")
         output.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with _opened(name, self._limits) as source:
-                rate = Fraction(source.fps).limit_denominator(1001) if source.fps else LIVE_RATE
-                sound = "" if is_live(name) or os.path.isdir(name) else name
-                with MovieWriter(unfinished, rate, sound) as movie, _ended_by_hand(name):
-                    for count, frame in enumerate(self._frames(source, name, progress), start=1):  # noqa: B007
-                        seconds = frame.seconds if frame.seconds is not None else frame.number / float(rate)
-                        movie.write(self.drawn(frame.image), seconds)
-            unfinished.replace(output)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with temporary_folder() as folder, _opened(name, self._limits) as source:
+            rate = Fraction(source.fps).limit_denominator(1001) if source.fps else LIVE_RATE
+            sound = "" if is_live(name) or os.path.isdir(name) else name
+            with MovieWriter(folder / output.name, rate, sound) as movie, _ended_by_hand(name):
+                for count, frame in enumerate(self._frames(source, name, progress), start=1):  # noqa: B007
+                    seconds = frame.seconds if frame.seconds is not None else frame.number / float(rate)
+                    movie.write(self.drawn(frame.image), seconds)
+            create(output, (folder / output.name).read_bytes())
         heard = f"{movie.sounds} packets of sound" if movie.sounds else "no sound, as it has none"
         return f"{output}: {count} frames, {heard}"
 

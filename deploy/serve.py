@@ -77,7 +77,11 @@ class Classifier:
 
     def __init__(self, artifact: Artifact, engine: Engine, top: int = 5, limits: Limits = STRANGERS) -> None:
         self.artifact, self.engine, self.top, self.limits = artifact, engine, top, limits
-        VideoDataset(unlabeled([]), artifact.recipe, cli.VIEWS[artifact.record["views"]], limits=limits)  # can it be?
+        dataset = task_of(artifact.recipe).dataset(
+            unlabeled([]), artifact.recipe, cli.VIEWS[artifact.record["views"]], limits
+        )  # can it be?
+        if not isinstance(dataset, VideoDataset):
+            raise ServeError(f"a server names the classes of videos, and {artifact.record['model']} takes pictures")
         self._turn = threading.Lock()
 
     def probabilities(self, video: IO[bytes]) -> np.ndarray:

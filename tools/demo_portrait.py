@@ -5,6 +5,7 @@ The data are drawn here; the commands are those of every other network.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from fractions import Fraction
@@ -47,9 +48,9 @@ def main(argv: Sequence[str] | None = None) -> None:
              "--seed", args.seed)  # fmt: skip
     weights = out / "unet" / "best.pdparams"
     run_script("test.py", "--dataset_root", data, "--pretrained", weights, "--output_dir", out / "unet" / "test")
-    video, composed = out / "person.mp4", out / "composed.mp4"
+    video = out / "person.mp4"
+    composed = next(path for n in itertools.count() if not (path := out / f"composed_{n}.mp4").exists())
     draw_movie(video, args.seed)
-    composed.unlink(missing_ok=True)
     run_script("predict.py", "--video", video, "--pretrained", weights, "--output", composed, "--background", "#207040",
              "--smoothing", "0.5")  # fmt: skip
     found = read_record(out / "unet" / "test" / "test.json", Tested)

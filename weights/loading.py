@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PARTS = {
     "head": "the classifier",
     "modules": "the temporal modules",
-    "frames": "what a network over clips has beyond one of images",
+    "frames": "what the network has beyond the one of images whose weights these are",
     "marks": "the marks of wrapped layers (.net)",
 }
 

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from fractions import Fraction
 
 import av
@@ -46,17 +48,30 @@ def movie(tmp_path_factory):
     return path
 
 
+def train(people, folder, *flags, code=0, program=("train.py",)):
+    """A training of two epochs in a process of its own."""
+    argv = [sys.executable, *program, "--output_dir", folder, *flags]
+    argv += [] if "--resume" in flags else ["--dataset_root", people, *SMALL, "--max_epochs", 2]
+    done = subprocess.run(list(map(str, argv)), capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    return folder / "best.pdparams"
+
+
 @pytest.fixture(scope="module")
 def weights(people, tmp_path_factory):
-    """Weights of two epochs."""
-    import subprocess
-    import sys
+    return train(people, tmp_path_factory.mktemp("run") / "unet")
 
-    folder = tmp_path_factory.mktemp("run") / "unet"
-    argv = [sys.executable, "train.py", "--dataset_root", people, "--output_dir", folder, *SMALL, "--max_epochs", 2]
-    done = subprocess.run(list(map(str, argv)), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return folder / "best.pdparams"
+
+# Ends the process behind its first checkpoint, in the middle of the first epoch.
+CUT = """
+import os, runpy, sys
+from engine import checkpoint
+save = checkpoint.save_last
+def once(*given): save(*given); os._exit(9)
+checkpoint.save_last = once
+sys.argv = sys.argv[1:]
+runpy.run_path("train.py", run_name="__main__")
+"""
 
 
 def digest(path):
@@ -73,9 +88,10 @@ def seen(path):
     return np.stack(images), np.array(times), np.concatenate(sound, axis=1) if sound else None
 
 
-def test_a_run_that_is_resumed_is_the_run_that_was_not_interrupted(command, people, weights, tmp_path):
-    flags = ("--dataset_root", people, "--output_dir", tmp_path / "cut", *SMALL)
-    assert command("train.py", *flags, "--max_epochs", 2, "--checkpoint_iters", 1)[0] == 0
+def test_a_run_that_is_resumed_is_the_run_that_was_not_interrupted(people, weights, tmp_path):
+    train(people, tmp_path / "cut", "--checkpoint_iters", 1, code=9, program=("-c", CUT, "train.py"))
+    assert json.loads((tmp_path / "cut/state.json").read_text())["batch"] == 1
+    train(people, tmp_path / "cut", "--resume", "--num_workers", 0, "--threads", 1)
     assert digest(tmp_path / "cut/last.pdparams") == digest(weights.with_name("last.pdparams"))
     metrics = [json.loads(line) for line in (tmp_path / "cut/metrics.jsonl").read_text().splitlines()]
     assert {"miou", "pixel_acc", "boundary_f", "image_miou", "strip_error"} <= set(metrics[-1])

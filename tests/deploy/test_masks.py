@@ -159,3 +159,11 @@ def test_eight_bits_are_measured_by_the_mask(exported, people, capsys, tmp_path)
     assert "miou int8: " in said
     engine = open_engine("onnxruntime", tmp_path / "int8", threads=1)
     assert engine(np.zeros((1, 3, 64, 64), np.float32)).shape == (1, 2, 64, 64)
+
+
+def test_a_server_names_classes_of_videos_alone(exported):
+    pytest.importorskip("starlette")
+    from deploy import serve
+
+    with pytest.raises(serve.ServeError, match="a server names the classes of videos, and unet_tiny takes pictures"):
+        serve.Classifier(open_artifact(exported), open_engine("onnxruntime", exported, threads=1))

@@ -20,7 +20,7 @@ def test_it_trains_tests_and_draws(tmp_path, monkeypatch, capfd):
     with pytest.raises(UserError, match=r"the network reaches 0\.\d+, and 0.85 is what this demo shows"):
         demo_portrait.main(["--output_dir", str(tmp_path)])
     assert json.loads((tmp_path / "unet/test/test.json").read_text())["samples"] == 2
-    assert (tmp_path / "composed.mp4").stat().st_size > 1000
+    assert (tmp_path / "composed_0.mp4").stat().st_size > 1000
     said = capfd.readouterr().out
     assert "8 training and 2 validation pictures" in said
     assert "sample    1x3x64x64 (views x RGB x height x width)\n" in said
