@@ -17,6 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from datasets import pictures
 from datasets.embedded import check_numbers, write_once
 from datasets.masks import IMAGES, MASKS
 from runtime import command
@@ -55,9 +56,9 @@ def write_figures(root: str | Path, *, train: int = 240, val: int = 40, size: in
                 (folder / subset / name).mkdir(parents=True)
             for i in range(count):
                 image, mask = draw_figure(np.random.default_rng((seed, split, i)), size)
-                quality = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
-                _write(folder / subset / IMAGES / f"{i:04}.jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
-                _write(folder / subset / MASKS / f"{i:04}.png", mask * np.uint8(255), [])
+                photograph = pictures.encode(image, ".jpg", (cv2.IMWRITE_JPEG_QUALITY, QUALITY))
+                (folder / subset / IMAGES / f"{i:04}.jpg").write_bytes(photograph)
+                (folder / subset / MASKS / f"{i:04}.png").write_bytes(pictures.encode(mask * np.uint8(255), ".png"))
 
     return write_once(Path(root), {"format": FORMAT, **counts, "size": size, "seed": seed}, write)
 
@@ -119,11 +120,6 @@ def _draw_person(rng: np.random.Generator, canvas: np.ndarray, mask: np.ndarray)
         for part, right, down, axes in ((2, 0.0, -0.18, (0.92, 1.12)), (3, 0.0, 0.08, (0.76, 1.0))):
             center = tuple(round(value) for value in at(right, down))
             cv2.ellipse(target, center, tuple(round(head * a) for a in axes), degrees, 0, 360, paint[part], -1)
-
-
-def _write(path: Path, image: np.ndarray, options: list[int]) -> None:
-    _, encoded = cv2.imencode(path.suffix, image, options)
-    path.write_bytes(encoded.tobytes())
 
 
 def main() -> None:

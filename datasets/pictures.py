@@ -11,7 +11,7 @@ import contextlib
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -81,6 +81,21 @@ def decode_labels(data: bytes) -> np.ndarray:
     if values.ndim != 2 or values.dtype not in (np.uint8, np.bool_):
         raise ValueError(f"it has colors or more than 8 bits ({mode}), and a mask has one label for each pixel")
     return values.astype(np.uint8)
+
+
+def encode(image: np.ndarray, suffix: str, options: Sequence[int] = ()) -> bytes:
+    """The file of a picture uint8 [H, W, 3] RGB, or [H, W] gray.
+
+    Args:
+        image: The picture.
+        suffix: As `.png`, of a format that OpenCV writes.
+        options: Of `cv2.imencode`.
+
+    Raises:
+        cv2.error: There is no such format.
+    """
+    ordered = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
+    return bytes(cv2.imencode(suffix, ordered, list(options))[1].tobytes())
 
 
 def is_animation_file(path: Path) -> bool:

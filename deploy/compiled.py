@@ -97,15 +97,13 @@ class CompiledRecognizer(nn.Layer):
             )
         if found.ndim > 2:  # maps
             wrong = float((found.argmax(axis=1) != expected.argmax(axis=1)).mean())
-            return (
-                f"computed by {name} in {precision}; logits of the first image differ by {difference:.1e} "
-                f"({difference / max(scale, 1e-30):.1e} of the largest) from the model's own, the class of "
-                f"{wrong:.3%} of its pixels"
-            )
-        top1 = "the same class" if found.argmax() == expected.argmax() else "another class"
+            what, classes = "image", f"the class of {wrong:.3%} of its pixels"
+        else:
+            same = "the same class" if found.argmax() == expected.argmax() else "another class"
+            what, classes = "clip", f"{same} comes first"
         return (
-            f"computed by {name} in {precision}; logits of the first clip differ by {difference:.1e} "
-            f"({difference / max(scale, 1e-30):.1e} of the largest) from the model's own, {top1} comes first"
+            f"computed by {name} in {precision}; logits of the first {what} differ by {difference:.1e} "
+            f"({difference / max(scale, 1e-30):.1e} of the largest) from the model's own, {classes}"
         )
 
 

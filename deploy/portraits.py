@@ -10,17 +10,15 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from configs import Recipe
 from configs.limits import Limits
 from configs.suffixes import PICTURE_SUFFIXES, VIDEO_SUFFIXES
-from datasets import DataError, unlabeled
+from datasets import pictures, unlabeled
 from datasets.decode import read_picture
 from datasets.images import ImageDataset
 from datasets.movie import MovieWriter
-from datasets.pictures import is_animation_file
 from deploy.frames import Frame, LiveFrames, RecordedFrames, check_allowed, is_live
 from runtime import command
 from runtime.errors import UserError
@@ -83,8 +81,7 @@ class Portraits:
                 raise UserError(f"--output {output}: a picture goes into a picture, as out.png, or a folder")
             self._steadied.reset()
             image = self.drawn(read_picture(name, self._limits))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _write_picture(target, image)
+            create(target, pictures.encode(image, target.suffix))
             return f"{target}: 1 picture"
         _check_new(output)
         if output.suffix.lower() in VIDEO_SUFFIXES:
@@ -95,7 +92,6 @@ class Portraits:
 
     def _draw_video(self, name: str, output: Path, progress: Callable[[int, str], Any]) -> str:
         count = 0
-        output.parent.mkdir(parents=True, exist_ok=True)
         with temporary_folder() as folder, _opened(name, self._limits) as source:
             rate = Fraction(source.fps).limit_denominator(1001) if source.fps else LIVE_RATE
             sound = "" if is_live(name) or os.path.isdir(name) else name
@@ -112,7 +108,7 @@ class Portraits:
         count = 0
         with _opened(name, self._limits) as source, _ended_by_hand(name):
             for count, frame in enumerate(self._frames(source, name, progress), start=1):
-                _write_picture(output / f"{count - 1:0{DIGITS}}.png", self.drawn(frame.image))
+                create(output / f"{count - 1:0{DIGITS}}.png", pictures.encode(self.drawn(frame.image), ".png"))
         return f"{output}: {count} pictures"
 
     def _frames(self, source: Any, name: str, progress: Callable[[int, str], Any]) -> Iterator[Frame]:
@@ -131,7 +127,7 @@ class Portraits:
 def is_picture(name: str) -> bool:
     """Whether a name is the file of one picture."""
     path = Path(name)
-    return path.is_file() and path.suffix.lower() in PICTURE_SUFFIXES and not is_animation_file(path)
+    return path.is_file() and path.suffix.lower() in PICTURE_SUFFIXES and not pictures.is_animation_file(path)
 
 
 @contextlib.contextmanager
@@ -156,16 +152,6 @@ def _ended_by_hand(name: str) -> Iterator[None]:
 def _check_new(path: Path) -> None:
     if path.exists():
         raise UserError(f"--output {path} exists: remove it, or choose another name")
-
-
-def _write_picture(path: Path, image: np.ndarray) -> None:
-    there, encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    if not there:
-        raise DataError(f"--output {path} cannot be written as a picture")
-    try:
-        path.write_bytes(encoded.tobytes())
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror}") from error
 
 
 def run(args: argparse.Namespace, portraits: Portraits, progress: Callable[[int, str], Any]) -> None:

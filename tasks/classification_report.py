@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from runtime.command import printable, say
-from runtime.errors import UserError
-from runtime.owned import Owned
 from tasks.accuracy import class_accuracy, confusion_matrix
 from tasks.fonts import WAY_OUT, families_for
+from tasks.report_files import write_report_files
 
 REPORT = ("test.json", "per_class.csv", "confusion_matrix.png")
 
@@ -46,12 +45,7 @@ def write_report(
         table.getvalue().encode(errors="backslashreplace"),
         _drawn_confusion(confusion, class_names),
     )
-    try:
-        with Owned(directory).locked(f"another process writes a report into {directory}"):
-            Owned(directory).write(dict(zip(REPORT, contents, strict=True)))
-    except OSError as error:
-        raise UserError(f"cannot write {error.filename}: {error.strerror}") from error
-    return list(REPORT)
+    return write_report_files(directory, dict(zip(REPORT, contents, strict=True)))
 
 
 def _class_rows(confusion: np.ndarray, class_names: Sequence[str]) -> list[list[str | int]]:

@@ -6,22 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import cv2
 import numpy as np
 
 from configs import Recipe, RecipeError
 from configs.limits import Limits
-from datasets import Annotation, Dataset
+from datasets import Annotation, Dataset, pictures
 from datasets.figures import draw_figure
 from datasets.images import ImageDataset
 from datasets.letterbox import UNKNOWN
 from datasets.masks import Masks
 from datasets.media import find_pictures
-from runtime.errors import UserError
 from tasks.mask_metrics import Figures, figures, summarize
 from tasks.segmentation_report import REPORT, WORST, write_report
 from tasks.task import Meter, Run, Task
-from tasks.view_scores import softmax
+from tasks.view_scores import logits_of, softmax
 
 if TYPE_CHECKING:
     import paddle
@@ -51,9 +49,7 @@ class SegmentationMeter(Meter):
 
     def write(self, directory: Path, class_names: Sequence[str], facts: dict[str, Any], dataset: Dataset) -> list[str]:
         """See `segmentation_report.write_report`."""
-        return write_report(
-            directory, self.figures, self.worst, cast("ImageDataset", dataset), class_names, facts
-        )  # fmt: skip
+        return write_report(directory, self.figures, self.worst, cast("ImageDataset", dataset), class_names, facts)
 
 
 class Segmentation(Task):
@@ -81,7 +77,7 @@ class Segmentation(Task):
         """A picture of a drawn person."""
         image, _ = draw_figure(np.random.default_rng(seed), EXAMPLE_SIZE)
         path = stem.with_suffix(".png")
-        path.write_bytes(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes())
+        path.write_bytes(pictures.encode(image, ".png"))
         return str(path)
 
     def output_shape(self, recipe: Recipe, view_shape: Sequence[int]) -> tuple[int, ...]:
@@ -128,11 +124,7 @@ class Segmentation(Task):
 
     def scores(self, run: Run, clips: np.ndarray, recipe: Recipe, views_per_pass: int = 0) -> np.ndarray:
         """Probabilities float32 [N, K, H, W] of images [N, 1, 3, H, W]."""
-        images, step = clips[:, 0], views_per_pass or IMAGES_PER_PASS
-        logits = np.concatenate([run(images[start : start + step]) for start in range(0, len(images), step)])
-        if not np.isfinite(logits).all():  # a softmax may turn them into chance level
-            raise UserError("the model gives scores that are not finite: its weights are damaged, or lr was too high")
-        return np.moveaxis(softmax(np.moveaxis(logits.astype(np.float32), 1, -1)), -1, 1)
+        return softmax(logits_of(run, clips[:, 0], views_per_pass or IMAGES_PER_PASS), axis=1)
 
     def meter(self, recipe: Recipe) -> SegmentationMeter:
         """A meter that keeps the figures of each image."""

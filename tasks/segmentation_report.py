@@ -12,11 +12,11 @@ from typing import Any
 import cv2
 import numpy as np
 
+from datasets import pictures
 from datasets.images import ImageDataset
 from datasets.masks import read_mask
-from runtime.errors import UserError
-from runtime.owned import Owned
 from tasks.mask_metrics import Figures, iou
+from tasks.report_files import write_report_files
 
 REPORT = ("test.json", "per_image.csv", "worst_masks.png")
 WORST = 8  # rows of the sheet
@@ -55,12 +55,7 @@ def write_report(
         table.getvalue().encode(errors="backslashreplace"),
         _sheet(found, predictions, dataset),
     )
-    try:
-        with Owned(directory).locked(f"another process writes a report into {directory}"):
-            Owned(directory).write(dict(zip(REPORT, contents, strict=True)))
-    except OSError as error:
-        raise UserError(f"cannot write {error.filename}: {error.strerror}") from error
-    return list(REPORT)
+    return write_report_files(directory, dict(zip(REPORT, contents, strict=True)))
 
 
 def _sheet(found: Sequence[Figures], predictions: dict[int, np.ndarray], dataset: ImageDataset) -> bytes:
@@ -75,8 +70,7 @@ def _sheet(found: Sequence[Figures], predictions: dict[int, np.ndarray], dataset
         cv2.putText(row, f"{found[index].iou:.3f}", (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 3)
         cv2.putText(row, f"{found[index].iou:.3f}", (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1)
         rows.append(row)
-    _, encoded = cv2.imencode(".png", cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR))
-    return bytes(encoded.tobytes())
+    return pictures.encode(np.vstack(rows), ".png")
 
 
 def _tinted(image: np.ndarray, labels: np.ndarray) -> np.ndarray:

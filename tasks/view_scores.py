@@ -34,20 +34,25 @@ def score_views(
     batch, views = clips.shape[:2]
     folded = clips.reshape(batch * views, *clips.shape[2:])  # [N*V, T, 3, H, W]
     step = views_per_pass or max(1, FRAMES_PER_PASS // clips.shape[2])
-    logits = np.concatenate([run(folded[start : start + step]) for start in range(0, len(folded), step)])  # [N*V, K]
-    if not np.isfinite(logits).all():  # a softmax may turn them into chance level
-        raise UserError("the model gives scores that are not finite: its weights are damaged, or lr was too high")
-    scores = logits.astype(np.float32).reshape(batch, views, -1)  # [N, V, K]
+    scores = logits_of(run, folded, step).reshape(batch, views, -1)  # [N, V, K]
     if average == "scores":
         return softmax(scores.mean(axis=1))  # [N, K]
     probabilities: np.ndarray = softmax(scores).mean(axis=1)  # [N, K]
     return probabilities
 
 
-def softmax(scores: np.ndarray) -> np.ndarray:
-    """Probabilities over the last axis."""
-    powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    probabilities: np.ndarray = powers / powers.sum(axis=-1, keepdims=True)
+def logits_of(run: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray, step: int) -> np.ndarray:
+    """What `run` gives for inputs [B, ...], `step` at a time, float32; raises UserError if a logit is not finite."""
+    logits = np.concatenate([run(inputs[start : start + step]) for start in range(0, len(inputs), step)])
+    if not np.isfinite(logits).all():  # a softmax may turn them into chance level
+        raise UserError("the model gives scores that are not finite: its weights are damaged, or lr was too high")
+    return logits.astype(np.float32)
+
+
+def softmax(scores: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Probabilities over an axis."""
+    powers = np.exp(scores - scores.max(axis=axis, keepdims=True))
+    probabilities: np.ndarray = powers / powers.sum(axis=axis, keepdims=True)
     return probabilities
 
 

@@ -148,15 +148,14 @@ def test_what_mnn_computes_wrong_is_refused_by_the_layer(case, tmp_path, monkeyp
             if not case.startswith("SAME"):  # of which its converter or its engine dies
                 raise
             return True
-        return found.shape != expected.shape or np.abs(found - expected).max() > 0.01 * np.abs(expected).max()
+        if found.shape != expected.shape:
+            return True
+        return not np.abs(found - expected).max() <= 0.01 * np.abs(expected).max()  # which a NaN is, too
 
     # Of transposed convolutions its converter writes memory that nobody has set: with 90 in every freed byte that is no
     # small number, without it would often be 0, and right by chance.
     monkeypatch.setenv("MALLOC_PERTURB_", "90")
-    found_wrong = any(is_wrong() for _ in range(5))
-    if case == "transposed" and not found_wrong:
-        pytest.skip("what MNN takes for a transposed convolution in groups was zero here, by chance")
-    assert found_wrong
+    assert any(is_wrong() for _ in range(5))
 
 
 class SixAxes(nn.Layer):

@@ -27,16 +27,9 @@ from models import from_recipe
 from models.recognizer import batch_norms
 from models.temporal_module import find_layer
 from tasks import task_of
+from tests.deploy.test_inspect import FIVE
 
 LAYER = "backbone.decoder.up4.conv"
-
-
-def there(engine):
-    lack = FORMATS[ENGINES[engine].formats[0]].lack
-    return pytest.param(engine, marks=pytest.mark.skipif(not ENGINES[engine].is_installed or bool(lack), reason=lack))
-
-
-FIVE = [there(name) for name in ENGINES]
 
 
 @pytest.fixture(scope="module")
