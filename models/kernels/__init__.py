@@ -7,6 +7,7 @@ headers and a compiler is done in 2 s. Where there is none, Paddle computes all 
 from __future__ import annotations
 
 import ctypes
+import math
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +69,9 @@ def _handed_over(argument: paddle.Tensor | ctypes.Array[Any] | float | None) -> 
 def integers(*values: int) -> ctypes.Array[Any]:
     """int64 values, as the structures of the C++ files hold them."""
     return (ctypes.c_int64 * len(values))(*values)
+
+
+def planes_of(x: paddle.Tensor) -> ctypes.Array[Any]:
+    """The structure of `planes.h` for maps [N, C, ...]."""
+    images, channels, *sides = x.shape
+    return integers(images, channels, math.prod(sides))

@@ -8,32 +8,9 @@
 #include <cmath>
 #include <cstdint>
 
-#include "vectors.h"
+#include "planes.h"
 
 namespace {
-
-// As `models.kernels.batch_norm` packs it; `size` is H * W, or T * H * W.
-struct Shape {
-  int64_t images, channels, size;
-};
-
-// Sum over a plane: `vector_at` says what is added for the vector that begins at i, `scalar_at` for what is left.
-template <typename T, typename F, typename G>
-double plane_sum(int64_t size, F vector_at, G scalar_at) {
-  constexpr int64_t n = kLanes<T>;
-  Vector<T> a{}, b{}, c{}, d{};  // side by side, so that one addition need not wait for another
-  int64_t i = 0;
-  for (; i + 4 * n <= size; i += 4 * n) {
-    a += vector_at(i);
-    b += vector_at(i + n);
-    c += vector_at(i + 2 * n);
-    d += vector_at(i + 3 * n);
-  }
-  for (; i + n <= size; i += n) a += vector_at(i);
-  double total = sum_of<T>((a + b) + (c + d));
-  for (; i < size; ++i) total += scalar_at(i);
-  return total;
-}
 
 enum After { kNothing, kRelu, kAddRelu };
 
@@ -51,7 +28,7 @@ inline V masked(V grad, V y, T ceiling) {
 
 // `statistics` gets the mean and 1 / sqrt(variance + eps) of each channel; the variance is the biased one.
 template <typename T, After kAfter>
-void forward(const Shape& s, const T* x, const T* weight, const T* bias, const T* shortcut, double eps,
+void forward(const Planes& s, const T* x, const T* weight, const T* bias, const T* shortcut, double eps,
              double momentum, double ceiling, T* out, double* statistics, T* running_mean,
              T* running_variance) {
   const double count = double(s.images * s.size);
@@ -104,7 +81,7 @@ void forward(const Shape& s, const T* x, const T* weight, const T* bias, const T
 
 // With a shortcut, `out` is what came out of it, and the gradient of the shortcut is what the ReLU lets through.
 template <typename T, After kAfter>
-void backward(const Shape& s, const T* x, const T* weight, const T* bias, const T* out, const double* statistics,
+void backward(const Planes& s, const T* x, const T* weight, const T* bias, const T* out, const double* statistics,
               double ceiling, const T* grad, T* x_grad, T* weight_grad, T* bias_grad, T* shortcut_grad) {
   const double count = double(s.images * s.size);
   const T top = T(ceiling);
@@ -169,13 +146,13 @@ void backward(const Shape& s, const T* x, const T* weight, const T* bias, const 
 
 // A negative ceiling means that no ReLU follows; without a shortcut its pointers are null.
 #define DEFINE(T)                                                                                                     \
-  extern "C" void batch_norm_##T(const Shape* s, const T* x, const T* weight, const T* bias, const T* shortcut,       \
+  extern "C" void batch_norm_##T(const Planes* s, const T* x, const T* weight, const T* bias, const T* shortcut,       \
                                  double eps, double momentum, double ceiling, T* out, double* statistics,             \
                                  T* running_mean, T* running_variance) {                                              \
     const auto run = ceiling < 0 ? forward<T, kNothing> : shortcut ? forward<T, kAddRelu> : forward<T, kRelu>;        \
     run(*s, x, weight, bias, shortcut, eps, momentum, ceiling, out, statistics, running_mean, running_variance);      \
   }                                                                                                                   \
-  extern "C" void batch_norm_grad_##T(const Shape* s, const T* x, const T* weight, const T* bias, const T* out,       \
+  extern "C" void batch_norm_grad_##T(const Planes* s, const T* x, const T* weight, const T* bias, const T* out,       \
                                       const double* statistics, double ceiling, const T* grad, T* x_grad,             \
                                       T* weight_grad, T* bias_grad, T* shortcut_grad) {                               \
     const auto run = ceiling < 0 ? backward<T, kNothing> : out ? backward<T, kAddRelu> : backward<T, kRelu>;          \

@@ -27,9 +27,8 @@ class _BatchNorm(PyLayer):
         norm: nn.Layer, ceiling: float,
     ) -> paddle.Tensor:  # fmt: skip
         x = x.contiguous()
-        images, channels, *sides = x.shape
-        ctx.shape, ctx.ceiling = kernels.integers(images, channels, math.prod(sides)), ceiling
-        ctx.statistics = (ctypes.c_double * (2 * channels))()
+        ctx.shape, ctx.ceiling = kernels.planes_of(x), ceiling
+        ctx.statistics = (ctypes.c_double * (2 * x.shape[1]))()
         out = paddle.empty_like(x)
         kernels.call(
             "batch_norm", x.dtype, ctx.shape, x, weight, bias, None if shortcut is None else shortcut.contiguous(),

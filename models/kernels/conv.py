@@ -31,12 +31,10 @@ class Conv2D(nn.Conv2D):
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Maps [B, C, H, W] to [B, C', H', W']."""
-        if not (kernels.serve(x, self.weight) and self._is_served(x) and _gemm(x.dtype)):
+        if not (kernels.serve(x, *_parameters(self)) and self._is_served(x) and _gemm(x.dtype)):
             return super().forward(x)
         padding = [(0, 0), *[(self._padding, self._padding)] * 2]
-        stride = self._stride[0]
-        out = _convolved(x, self.weight, [1, *x.shape[2:]], [1, *self.weight.shape[2:]], (1, stride), padding)
-        return out if self.bias is None else out + self.bias.reshape([1, -1, 1, 1])
+        return _convolved(self, x, [1, *x.shape[2:]], [1, *self.weight.shape[2:]], (1, self._stride[0]), padding)
 
     def _is_served(self, x: paddle.Tensor) -> bool:
         return (
@@ -58,19 +56,18 @@ class Conv3D(nn.Conv3D):
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Maps [N, C, T, H, W] to [N, C', T', H', W']."""
-        if not (kernels.serve(x, self.weight) and self._is_served() and _gemm(x.dtype)):
+        if not (kernels.serve(x, *_parameters(self)) and self._is_served() and _gemm(x.dtype)):
             return super().forward(x)
         sizes, kernel, stride = x.shape[2:], self.weight.shape[2:], (self._stride[0], self._stride[-1])
         padding = self._padding_of(sizes, kernel)
         if min(size + sum(around) - side for size, around, side in zip(sizes, padding, kernel, strict=True)) < 0:
             return super().forward(x)  # which says what is wrong
-        if kernel[1:] == [1, 1] and stride == (1, 1) and not any(map(sum, padding[1:])) and self.bias is None:
+        if kernel[1:] == [1, 1] and stride == (1, 1) and not any(map(sum, padding[1:])):
             frames, height, width = sizes  # rows of pixels, the frames one below the other
             rows = [1, frames, height * width]
-            out = _convolved(x, self.weight, rows, [1, kernel[0], 1], stride, [(0, 0), padding[0], (0, 0)])
+            out = _convolved(self, x, rows, [1, kernel[0], 1], stride, [(0, 0), padding[0], (0, 0)])
             return out.reshape([*out.shape[:2], out.shape[3], height, width])
-        out = _convolved(x, self.weight, sizes, kernel, stride, padding)
-        return out if self.bias is None else out + self.bias.reshape([1, -1, 1, 1, 1])
+        return _convolved(self, x, sizes, kernel, stride, padding)
 
     def _is_served(self) -> bool:
         return (
@@ -99,20 +96,24 @@ def same_padding(sizes: Sequence[int], kernel: Sequence[int], strides: Sequence[
     return [(total // 2, total - total // 2) for total in totals]
 
 
+def _parameters(layer: Conv2D | Conv3D) -> list[paddle.Tensor]:
+    return [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
+
+
 def _convolved(
-    x: paddle.Tensor, weight: paddle.Tensor, sizes: Sequence[int], kernel: Sequence[int], stride: tuple[int, int],
+    layer: Conv2D | Conv3D, x: paddle.Tensor, sizes: Sequence[int], kernel: Sequence[int], stride: tuple[int, int],
     padding: Sequence[tuple[int, int]],
 ) -> paddle.Tensor:  # fmt: skip
     """The convolution of clips, as whose memory that of x is taken: [N, C', T', H', W'], of images [B, C', H', W'].
 
     Args:
+        layer: Its weight is [C', C, ...].
         x: [N, C, ...].
-        weight: [C', C, ...].
         sizes, kernel: Frames, rows and columns.
         stride: Of frames, and of rows and columns.
         padding: Zeros before and behind, of each axis.
     """
-    clips, in_channels, out_channels = x.shape[0], x.shape[1], weight.shape[0]
+    clips, in_channels, out_channels = x.shape[0], x.shape[1], layer.weight.shape[0]
     strides = (stride[0], stride[1], stride[1])
     outs = [
         (size + sum(around) - side) // step + 1
@@ -125,4 +126,4 @@ def _convolved(
     half = kernel[0] // 2
     is_filtered = (*kernel[1:], *stride, *padding) == (3, 3, 1, 1, (half, half), (1, 1), (1, 1)) and kernel[0] % 2
     operator = "conv_winograd" if is_filtered else "conv_im2col"
-    return convolve(operator, x, weight, geometry, [clips, out_channels, *outs[5 - x.ndim :]])
+    return convolve(operator, x, layer.weight, layer.bias, geometry, [clips, out_channels, *outs[5 - x.ndim :]])

@@ -49,7 +49,7 @@ class DepthwiseConv2D(nn.Conv2D):
             outs = _outs(sides, [kernel] * 2, stride)
             before = [kernel // 2] * 2
         geometry = _geometry(images, channels, [1, *sides], [1, *outs], [1, kernel, kernel], (1, stride), [0, *before])
-        return convolve("depthwise_conv", x, self.weight, geometry, [images, channels, *outs])
+        return convolve("depthwise_conv", x, self.weight, None, geometry, [images, channels, *outs])
 
 
 class DepthwiseConv3D(nn.Conv3D):
@@ -80,7 +80,7 @@ class DepthwiseConv3D(nn.Conv3D):
         outs = [*_outs(sizes[:1], kernel[:1], frames), *_outs(sizes[1:], kernel[1:], stride)]
         before = [side // 2 for side in kernel]
         geometry = _geometry(clips, channels, sizes, outs, kernel, (frames, stride), before)
-        return convolve("depthwise_conv", x, self.weight, geometry, [clips, channels, *outs])
+        return convolve("depthwise_conv", x, self.weight, None, geometry, [clips, channels, *outs])
 
 
 def _outs(sides: Sequence[int], kernel: Sequence[int], stride: int) -> list[int]:

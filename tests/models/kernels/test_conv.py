@@ -108,7 +108,7 @@ def test_paddings_of_clips_compute_what_paddle_computes(called, kernel, padding)
     plain.set_state_dict(layer.state_dict())
     x = np.random.default_rng(0).normal(size=(2, 5, 6, 9, 7)).astype("float32")
     agree(values(layer, x), values(plain, x), "float32")
-    assert len(called) == 2
+    assert len(called) == 4
 
 
 @pytest.mark.parametrize(
@@ -155,13 +155,37 @@ def test_a_kernel_larger_than_the_map_is_left_to_paddle():
     assert not layer._is_served(paddle.randn([1, 6, 4, 9]))  # of which Paddle crashes
 
 
-def test_a_bias_is_added():
-    layer, plain = Conv2D(4, 5, 3, padding=1), nn.Conv2D(4, 5, 3, padding=1)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize("size", [(6, 6), (33, 65)], ids=str)
+def test_a_bias_is_added_and_gets_its_gradient(called, dtype, kernel, size):
+    kinds = {"kernel_size": kernel, "padding": kernel // 2}
+    layer, plain = (kind(4, 5, **kinds).to(dtype=dtype) for kind in (Conv2D, nn.Conv2D))
+    paddle.nn.initializer.Normal()(layer.bias)
     plain.set_state_dict(layer.state_dict())
-    layer.bias.set_value(paddle.arange(5, dtype="float32"))
-    plain.bias.set_value(layer.bias)
-    x = paddle.randn([2, 4, 6, 6])
-    np.testing.assert_allclose(layer(x).numpy(), plain(x).numpy(), atol=1e-6)
+    x = np.random.default_rng(0).normal(size=(3, 4, *size)).astype(dtype)
+    agree(values(layer, x), values(plain, x), dtype)
+    agree([layer.bias.grad.numpy()], [plain.bias.grad.numpy()], dtype)
+    assert called[1::2] == ["bias", "bias_grad"]
+
+
+def test_a_bias_of_pixels_over_time_gets_its_gradient():
+    layer, plain = (kind(4, 5, (3, 1, 1), padding=(1, 0, 0)).to(dtype="float64") for kind in (Conv3D, nn.Conv3D))
+    paddle.nn.initializer.Normal()(layer.bias)
+    plain.set_state_dict(layer.state_dict())
+    x = np.random.default_rng(0).normal(size=(2, 4, 5, 6, 7))
+    agree(values(layer, x), values(plain, x), "float64")
+    agree([layer.bias.grad.numpy()], [plain.bias.grad.numpy()], "float64")
+
+
+@pytest.mark.parametrize("frozen", ["input", "weight", "bias"])
+def test_of_three_what_needs_no_gradient_gets_none(frozen):
+    layer, x = Conv2D(4, 5, 3, padding=1), paddle.randn([2, 4, 6, 6])
+    tensors = {"input": x, "weight": layer.weight, "bias": layer.bias}
+    for name, tensor in tensors.items():
+        tensor.stop_gradient = name == frozen
+    (layer(x) ** 3).sum().backward()
+    assert [name for name, tensor in tensors.items() if tensor.grad is None] == [frozen]
 
 
 def test_without_a_compiler_or_its_library_paddle_computes(called, monkeypatch):
