@@ -11,7 +11,7 @@ import numpy as np
 from configs import Recipe, RecipeError
 from configs.limits import Limits
 from datasets import Annotation, Dataset, pictures
-from datasets.figures import draw_figure
+from datasets.figures import draw_figure, write_figures
 from datasets.images import ImageDataset
 from datasets.letterbox import UNKNOWN
 from datasets.masks import Masks
@@ -19,7 +19,7 @@ from datasets.media import find_pictures
 from tasks.mask_metrics import Figures, figures, summarize
 from tasks.segmentation_report import REPORT, WORST, write_report
 from tasks.task import Meter, Run, Task
-from tasks.view_scores import logits_of, softmax
+from tasks.view_scores import logits_of, prediction_lines, softmax
 
 if TYPE_CHECKING:
     import paddle
@@ -57,6 +57,7 @@ class Segmentation(Task):
 
     metrics = ("miou", "boundary_f", "pixel_acc")
     targets = Masks()
+    example = "figures"
     report_files = REPORT
 
     def check(self, recipe: Recipe) -> None:
@@ -79,6 +80,10 @@ class Segmentation(Task):
         path = stem.with_suffix(".png")
         path.write_bytes(pictures.encode(image, ".png"))
         return str(path)
+
+    def draw_dataset(self, root: Path, train: int, val: int) -> Path:
+        """Drawn people, see `datasets.figures`."""
+        return write_figures(root, train=train, val=val)
 
     def output_shape(self, recipe: Recipe, view_shape: Sequence[int]) -> tuple[int, ...]:
         """(K, H, W)."""
@@ -132,8 +137,7 @@ class Segmentation(Task):
 
     def prediction_lines(self, scores: np.ndarray, class_names: Sequence[str], top: int) -> list[str]:
         """How much of an image each class is, the largest first."""
-        shares = np.array(self.record(scores))
-        return [f"  {class_names[k]} {shares[k]:.4f}" for k in np.argsort(-shares, kind="stable")[:top]]
+        return prediction_lines(np.array(self.record(scores)), class_names, top, "share")
 
     def record(self, scores: np.ndarray) -> list[float]:
         """The fraction of the pixels that each class has."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from configs import Recipe, RecipeError
 from configs.limits import Limits
 from datasets import Annotation, Dataset, Targets, VideoDataset, find_videos, unlabeled
-from datasets.demo import MOTIONS, draw_video, encode_video
+from datasets.demo import MOTIONS, draw_video, encode_video, write_demo_dataset
 
 if TYPE_CHECKING:
     import paddle
@@ -55,6 +56,9 @@ class Task(ABC):
     targets: Targets
     """Reads what the lists of a data set state."""
 
+    example = "motion"
+    """What the data set shows that `draw_dataset` draws."""
+
     report_files: tuple[str, ...] = ()
     """Names of the files of a report, which are looked at before a test begins."""
 
@@ -81,6 +85,12 @@ class Task(ABC):
         path = stem.with_suffix(".mp4")
         encode_video(path, draw_video(np.random.default_rng(seed), MOTIONS[seed % len(MOTIONS)][0], 33, 128))
         return str(path)
+
+    def draw_dataset(self, root: Path, train: int, val: int) -> Path:
+        """Writes the embedded data set, with about so many samples, unless it is there; returns its root."""
+        return write_demo_dataset(
+            root, train_per_class=math.ceil(train / len(MOTIONS)), val_per_class=math.ceil(val / len(MOTIONS))
+        )
 
     def output_shape(self, recipe: Recipe, view_shape: Sequence[int]) -> tuple[int, ...]:
         """Shape, without N, of what the network gives for views of a shape: (K,)."""

@@ -56,8 +56,15 @@ def softmax(scores: np.ndarray, axis: int = -1) -> np.ndarray:
     return probabilities
 
 
-def prediction_lines(probabilities: np.ndarray, names: Sequence[str], top: int) -> list[str]:
-    """What is printed of a video: PaddleMVF's line, then the `top` best classes with their ranks."""
+def prediction_lines(probabilities: np.ndarray, names: Sequence[str], top: int, what: str = "prob") -> list[str]:
+    """What is printed of a video: PaddleMVF's line, then the `top` best classes with their ranks.
+
+    Args:
+        probabilities: [K], or fractions of another kind.
+        names: K class names.
+        top: Ranks to print.
+        what: The word for such a fraction.
+    """
     best = probabilities.argsort()[::-1][:top]
-    first = f"Top1 class:{names[best[0]]} prob:{probabilities[best[0]]:.6f}"
+    first = f"Top1 class:{names[best[0]]} {what}:{probabilities[best[0]]:.6f}"
     return [first, *(f"  {i}. {names[label]} {probabilities[label]:.6f}" for i, label in enumerate(best, start=1))]

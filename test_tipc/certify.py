@@ -40,7 +40,8 @@ RUNS = (
     ("test_inference_node", "inference_node", "node_infer"),
 )
 
-WITHOUT = ("inference_lite",)  # a model may have no such config: Paddle Lite does not convolve over clips
+# A model may have no such config: Paddle Lite does not convolve over clips, a server takes no pictures.
+WITHOUT = ("inference_lite", "serving_infer_python")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,7 +3,7 @@
     python -m test_tipc.clips --model_dir DIR --video FILE_OR_FOLDER... --output FOLDER
 
 `clips.npy`: float32 [N, T, 3, H, W], every view of every video, decoded and normalized as the artifact's recipe says;
-`logits.npy`: what Paddle Inference makes of them, float32 [N, K].
+of pictures [N, 3, H, W]. `logits.npy`: what Paddle Inference makes of them, float32 [N, K], of pictures [N, K, H, W].
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from configs import cli
-from datasets import ClipLoader, VideoDataset, find_videos, unlabeled
+from datasets import ClipLoader, unlabeled
 from deploy.artifact import open_artifact
 from deploy.engines import open_engine
 from deploy.infer import predict
@@ -45,12 +45,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         return results
 
     recorder = dataclasses.replace(engine, run=recorded)
-    dataset = VideoDataset(unlabeled(find_videos(args.video)), artifact.recipe, cli.VIEWS[artifact.record["views"]])
+    task, mode = task_of(artifact.recipe), cli.VIEWS[artifact.record["views"]]
+    dataset = task.dataset(unlabeled(task.find(args.video)), artifact.recipe, mode)
     with ClipLoader(dataset, 1) as loader:
         for path, probabilities in predict(recorder, loader, []):
             command.say(
                 path,
-                *task_of(artifact.recipe).prediction_lines(probabilities, artifact.class_names, len(probabilities)),
+                *task.prediction_lines(probabilities, artifact.class_names, len(probabilities)),
             )
     for file, spec in ((CLIPS, clips), (LOGITS, logits)):
         content = io.BytesIO()

@@ -28,7 +28,8 @@ RTOL = dict(ATOL)
 # a fixed tolerance would pass the scores of another video.
 FRACTION = {"fp32": 0.05, "fp16": 0.1, "bf16": 0.25, "int8": 0.5}
 LEAST_SPREAD = 1e-4
-_TOP = re.compile(r"Top1 class:(?P<name>.*) prob:(?P<score>\S+)")
+SHARE_ATOL = 1e-3  # of the fraction of a picture that a class has: pixels at chance, as deploy.export allows them
+_TOP = re.compile(r"Top1 class:(?P<name>.*) (?P<what>prob|share):(?P<score>\S+)")
 _RANK = re.compile(r"  \d+\. (?P<name>.*) (?P<score>\S+)")
 _LABEL = re.compile(r"top-1 class: *(?P<label>\d+)")
 _SCORE = re.compile(r"top-1 score: *(?P<score>\S+)")
@@ -67,12 +68,14 @@ class Prediction:
         score: Of the first class.
         name, label: The first class as a name and as a number, as far as the log says them.
         scores: Of all classes that it prints.
+        is_share: Whether scores are fractions of the pixels of a picture.
     """
 
     score: float = math.nan
     name: str | None = None
     label: int | None = None
     scores: dict[str, float] = field(default_factory=dict)
+    is_share: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def read_predictions(path: str | Path) -> list[Prediction]:
     found: list[Prediction] = []
     for row in rows:
         if top := _TOP.fullmatch(row):
-            found.append(Prediction(_number(path, top["score"]), top["name"]))
+            found.append(Prediction(_number(path, top["score"]), top["name"], is_share=top["what"] == "share"))
         elif (rank := _RANK.fullmatch(row)) and found:
             found[-1].scores[rank["name"]] = _number(path, rank["score"])
         elif label := _LABEL.fullmatch(row):
@@ -124,6 +127,8 @@ def compare(truth: Sequence[Prediction], found: Sequence[Prediction], tolerance:
     """
     if len(truth) != len(found):
         raise ComparisonError(f"{len(found)} predictions for {len(truth)} videos")
+    if any(prediction.is_share for prediction in truth):
+        tolerance = dataclasses.replace(tolerance, atol=max(tolerance.atol, SHARE_ATOL))
     if len(truth) > 1:
         tolerance = tolerance.within(_spread(truth))
     same, largest = 0, 0.0

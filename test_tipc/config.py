@@ -73,7 +73,7 @@ SECTIONS: dict[str, tuple[tuple[str, str], ...]] = {
         ("bench_profiler", ANY), ("bench_flags", "flags"), ("bench_iters", "max-iters"),
     ),
     "to_static_train_benchmark_params": (("to_static", "to_static_train"),),
-    "certification_params": (("ground_truth", "ground_truth"), ("top1_acc", "top1_acc"), ("int8_drop", "int8_drop")),
+    "certification_params": (("ground_truth", "ground_truth"), ("accuracy", ANY), ("int8_drop", "int8_drop")),
 }  # fmt: skip
 TRAINERS = ("norm_train", "pact_train", "fpgm_train", "distill_train", "train_5", "train_6")
 _BANNER = re.compile(r"=+(\w+?)=+")
@@ -99,7 +99,7 @@ _VALUES = {
     "benchmark": ("True|False|null", "True or False"),
     "epochs": (_BY_MODE.format(r"\d+"), "a number, or mode=number separated by |"),
     "batch_size": (_BY_MODE.format(r"\d+"), "a number, or mode=number separated by |"),
-    "top1_acc": (_BY_MODE.format(_FRACTION), "a fraction from 0 to 1, or mode=fraction separated by |"),
+    "accuracy": (_BY_MODE.format(_FRACTION), "a fraction from 0 to 1, or mode=fraction separated by |"),
     "int8_drop": (_FRACTION, "a fraction from 0 to 1"),
     "bench_flags": (r"null|\w+=[^;]+(?:;\w+=[^;]+)*", "NAME=VALUE separated by ;"),
     "bench_batch_size": (_LIST_OF.format(r"\d+"), "numbers separated by |"),
@@ -148,6 +148,11 @@ class Config:
             raise ConfigError(f"{self.path} has no section {section}: this chain needs its line {name}")
         line = self.lines[name]
         raise self.error(name, f"{line.key} is {line.value or 'empty'}, this chain needs a value")
+
+    @property
+    def metric(self) -> str:
+        """The figure of a test that a chain looks at: what the line of the required accuracy calls it."""
+        return self.lines["accuracy"].key if "accuracy" in self.lines else "top1_acc"
 
     def argv(self, name: str) -> list[str]:
         """The argv of a command, split as by a shell with nothing expanded; empty for `null`."""

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shlex
@@ -17,17 +18,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
+from configs import cli
+from datasets import load_annotation
 from runtime import command
 from runtime.errors import UserError
 from runtime.owned import ForeignError, Owned
 from runtime.records import read_record
+from tasks import Task, task_of
 from test_tipc.config import MODES, Config, ConfigError, read_config
 from test_tipc.processes import call
 from test_tipc.toolchains import TOOLCHAINS, install
 
 DATA = Path("test_tipc/data")
-LITE, WHOLE = (8, 2), (40, 10)  # videos of each class to train with and to validate with
-VIDEOS = {"lite": 1, "whole": 4}  # and to infer, as far as there are that many
+LITE, WHOLE = (64, 16), (320, 80)  # samples to train with and to validate with
+VIDEOS = {"lite": 1, "whole": 4}  # and to infer of each class, as far as there are that many
+UNCLASSED = 8  # times as many where samples have no class
 TRAINED_BY = "whole_train_whole_infer"  # the mode whose numbers train a model for modes that begin with one
 BENCHMARKS = ("benchmark_train", "dynamic_", "dynamicTostatic_")  # how the modes of benchmark_train.sh begin
 STAMP = "prepared.json"
@@ -91,14 +96,24 @@ def prepare(config: Config, mode: str, dataset: str = "") -> None:
     if root.parent != DATA:
         raise config.error("model_name", f"{root.name!r} must be the name of a folder in {DATA}")
     with Owned(DATA).locked(f"another process prepares {DATA}"):
-        _prepare_data(root, stamp, mode, dataset)
+        _prepare_data(root, stamp, task_of_config(config), dataset)
         if not mode.startswith(("lite", TRAINED_BY, *BENCHMARKS)):
             _train(config, root, str(root.resolve()))
         if config.form in TOOLCHAINS:
             install(config.form)
 
 
-def _prepare_data(root: Path, stamp: dict[str, Any], mode: str, dataset: str) -> None:
+def task_of_config(config: Config) -> Task:
+    """The task of the network that a config, or the training beside it, names."""
+    if config.form != "train_params":
+        config = read_config(config.path.with_name("train_infer_python.txt"), "train_params")
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    cli.add_recipe_flags(parser)
+    flags, _ = parser.parse_known_args(config.trainer("norm_train"))
+    return task_of(cli.asked(flags).recipe())
+
+
+def _prepare_data(root: Path, stamp: dict[str, Any], task: Task, dataset: str) -> None:
     owned = Owned(DATA)
     owned.remove([f"{root.name}.json"])  # what is there is no longer what it says
     train, val = LITE if stamp["size"] == "lite" else WHOLE
@@ -108,28 +123,24 @@ def _prepare_data(root: Path, stamp: dict[str, Any], mode: str, dataset: str) ->
             raise UserError(f"{dataset} is no folder: name the root of a data set")
         stamp["dataset"] = str(source)
     else:
-        from datasets.demo import write_demo_dataset
-
-        folder = DATA / f"motion_{stamp['size']}"
-        source = write_demo_dataset(folder, train_per_class=train, val_per_class=val).absolute()
+        source = task.draw_dataset(DATA / f"{task.example}_{stamp['size']}", train, val).absolute()
     owned.link(root.name, source)
-    count = _link_videos(DATA / f"{root.name}_clips", source, stamp["clips"])
+    count = _link_videos(DATA / f"{root.name}_clips", task, source, stamp["clips"])
     owned.write({f"{root.name}.json": (json.dumps(stamp) + "\n").encode()})
     command.say(f"{root}: {source}", f"{root}_clips: {count} videos")
 
 
-def _link_videos(folder: Path, source: Path, per_class: int) -> int:
-    """Links to the first validation videos of each class."""
-    from datasets import load_annotation
-
+def _link_videos(folder: Path, task: Task, source: Path, per_class: int) -> int:
+    """Links to the first validation videos of each class, or to as many pictures as if there were UNCLASSED of them."""
     Owned(folder).remove_all()
     owned = Owned.create_private(folder)
     seen: Counter[int] = Counter()
-    for entry in load_annotation(str(source), "val", 1, 0, "").entries:
-        if seen[entry.target] < per_class:
-            seen[entry.target] += 1
+    for entry in load_annotation(str(source), "val", 1, 0, "", targets=task.targets).entries:
+        label, most = (entry.target, per_class) if task.targets.in_class_folders else (0, UNCLASSED * per_class)
+        if seen[label] < most:
+            seen[label] += 1
             path = Path(entry.path).absolute()
-            (folder / f"{entry.target:03}_{seen[entry.target]:02}_{path.name}").symlink_to(path)
+            (folder / f"{label:03}_{seen[label]:02}_{path.name}").symlink_to(path)
     owned.seal()
     return seen.total()
 

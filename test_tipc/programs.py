@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from deploy.parity import OTHER_PIXELS
 from test_tipc.clips import CLIPS, LOGITS
 from test_tipc.config import Config
 from test_tipc.prepare import videos_of
@@ -64,7 +65,7 @@ def run_program(config: Config, session: Session, name: str, model: Path, log: s
 
 
 def compare_logits(expected: Path, found: Path) -> dict[str, Any]:
-    """Compares two .npy files of logits float32 [N, K]; raises StepError if they differ, or the first says nothing."""
+    """Compares two .npy files of logits [N, K, ...]; raises StepError if they differ, or the first says nothing."""
     truth, logits = _read_logits(expected), _read_logits(found)
     if truth.shape != logits.shape:
         raise StepError(f"{found} holds logits {list(logits.shape)}, not {list(truth.shape)}")
@@ -74,18 +75,18 @@ def compare_logits(expected: Path, found: Path) -> dict[str, Any]:
         raise StepError(f"{expected} holds the same logits for every clip: train the model")
     if not difference <= allowed:  # as it stands, so that NaN fails
         raise StepError(f"{found} is off by {difference:.1e}, {allowed:.1e} is allowed")
-    same = int((logits.argmax(axis=1) == truth.argmax(axis=1)).sum())
-    if same < len(truth):
-        raise StepError(f"top-1 agreement of {found} with Paddle Inference is {same} of {len(truth)}")
+    same = logits.argmax(axis=1) == truth.argmax(axis=1)
+    if 1 - same.mean() > (OTHER_PIXELS if same.ndim > 1 else 0):
+        raise StepError(f"top-1 agreement of {found} with Paddle Inference is {same.sum()} of {same.size}")
     return {"clips": len(truth), "logits_difference": difference, "of_largest_logit": difference / scale}
 
 
 def _read_logits(path: Path) -> np.ndarray:
-    """Raises StepError unless it is a .npy file of float32 [N, K]."""
+    """Raises StepError unless it is a .npy file of float32 [N, K], or [N, K, H, W]."""
     try:
         logits: np.ndarray = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise StepError(f"{path} is no .npy file, or truncated: {error}") from error
-    if logits.dtype != np.float32 or logits.ndim != 2 or not len(logits):
-        raise StepError(f"{path} holds {logits.dtype} {list(logits.shape)}, not float32 [N, K]")
+    if logits.dtype != np.float32 or logits.ndim not in (2, 4) or not len(logits):
+        raise StepError(f"{path} holds {logits.dtype} {list(logits.shape)}, not float32 [N, K] or [N, K, H, W]")
     return logits

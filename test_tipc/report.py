@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypedDict
@@ -16,6 +16,7 @@ from test_tipc.session import FAILED, OUTPUT, PASSED, SKIPPED
 
 README = Path("test_tipc/README.md")
 RESULTS = Path("test_tipc/results")
+METRICS = {"top1_acc": "top-1", "miou": "mIoU"}  # of a test -> its name in the table
 COLUMNS = ("model", "mode", "verdict", "passed / failed / skipped", "measured", "seconds", "date, machine")
 
 
@@ -81,16 +82,17 @@ def measured(steps: Sequence[StepRecord]) -> list[str]:
         return [step["numbers"][name] for step in steps if name in step["numbers"]]
 
     parts = []
-    if evaluated := [step["numbers"]["top1_acc"] for step in steps if step["name"] == "evaluation" and step["numbers"]]:
-        parts.append("top-1 " + ", ".join(f"{accuracy:.1%}" for accuracy in evaluated))
+    evaluations = [step["numbers"] for step in steps if step["name"] == "evaluation"]
+    for metric, title in METRICS.items():
+        if evaluated := [f"{numbers[metric]:.1%}" for numbers in evaluations if metric in numbers]:
+            parts.append(f"{title} {', '.join(evaluated)}")
     if parity := [value for step in steps for name, value in step["numbers"].items() if name.endswith("_relative")]:
         parts.append(f"export off by {max(parity):.2g} of the largest logit")
     for precision, compared in _by_precision(steps).items():
         agreement = f"{sum(numbers['same_top1'] for numbers in compared)} of {sum(n['videos'] for n in compared)}"
         worst = max(numbers["difference"] for numbers in compared)
         parts.append(f"{precision} probabilities off by {worst:.2g}, top-1 agreement {agreement}")
-    if int8 := all_of("int8_top1_acc"):
-        parts.append(f"top-1 int8 {int8[0]:.1%}, fp32 {all_of('fp32_top1_acc')[0]:.1%}")
+    parts += _drops(all_of)
     if losses := all_of("first_difference"):
         parts.append(f"first losses off by {max(losses):.2g}")
     if programs := [step["numbers"] for step in steps if "of_largest_logit" in step["numbers"]]:
@@ -101,6 +103,13 @@ def measured(steps: Sequence[StepRecord]) -> list[str]:
     if speeds := all_of("avg_ips"):
         parts.append(", ".join(f"{speed:.1f} clips/s" for speed in speeds))
     return parts
+
+
+def _drops(all_of: Callable[[str], list[float]]) -> Iterator[str]:
+    """What int8 costs."""
+    for metric, title in METRICS.items():
+        if int8 := all_of(f"int8_{metric}"):
+            yield f"{title} int8 {int8[0]:.1%}, fp32 {all_of(f'fp32_{metric}')[0]:.1%}"
 
 
 def _by_precision(steps: Iterable[StepRecord]) -> dict[str, list[dict[str, Any]]]:

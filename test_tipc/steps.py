@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, TypeVar
 
 from deploy.formats import FORMATS
+from deploy.parity import OTHER_PIXELS
 from runtime.cpu import has_bf16
 from runtime.records import read_lines, read_record
 from test_tipc.compare_results import compare_files, read_predictions
@@ -21,15 +22,8 @@ PREDICTIONS = "ground_truth.log"
 Certificate = TypeVar("Certificate", bound="Record")
 
 
-class Epoch(TypedDict):
-    """A line of `metrics.jsonl`."""
-
-    loss: float
-    top1_acc: float
-
-
-class Parity(TypedDict):
-    """What `export.json` says of a graph."""
+class Figures(TypedDict):
+    """What `export.json` says of every graph."""
 
     max_difference: float
     allowed: float
@@ -37,10 +31,10 @@ class Parity(TypedDict):
     top1: float
 
 
-class Quantization(TypedDict):
-    """What `export.json` says of int8."""
+class Parity(Figures, total=False):
+    """What it says of one that may give maps."""
 
-    top1_acc: dict[str, float]
+    other_pixels: float
 
 
 class Record(TypedDict):
@@ -56,9 +50,9 @@ class Exported(Record):
 
 
 class Quantized(Record):
-    """What it says of one by deploy.quantize."""
+    """What it says of one by deploy.quantize: a figure of precisions, by its name, among others."""
 
-    quantization: Quantization
+    quantization: dict[str, Any]
 
 
 class Training(NamedTuple):
@@ -105,7 +99,12 @@ def train(
     weights = run / config.need("train_model_name")
     outputs = [weights, run / "recipe.json", run / "metrics.jsonl", run / "train.log"]
     step = session.run(
-        name, argv, folder / "train.log", outputs, lambda: training_numbers(run, epochs), environment=cards(gpus)
+        name,
+        argv,
+        folder / "train.log",
+        outputs,
+        lambda: training_numbers(run, epochs, config.metric),
+        environment=cards(gpus),
     )
     return weights if step.passed else None
 
@@ -127,16 +126,18 @@ def cards(gpus: str) -> dict[str, str]:
     return {"CUDA_VISIBLE_DEVICES": gpus} if gpus.isdigit() else {}
 
 
-def training_numbers(run: Path, epochs: str) -> dict[str, Any]:
-    """Losses and accuracy of a training; raises StepError if a loss is not finite or an epoch is missing."""
+def training_numbers(run: Path, epochs: str, metric: str = "top1_acc") -> dict[str, Any]:
+    """Losses and the metric of a training; raises StepError if a loss is not finite or an epoch is missing."""
     losses = read_losses(run / "train.log")
-    events: list[Epoch] = read_lines(run / "metrics.jsonl", Epoch, StepError)  # which refuses NaN
-    accuracy = [event["top1_acc"] for event in events]
+    events = read_lines(run / "metrics.jsonl", dict[str, Any], StepError)  # which refuses NaN
+    accuracy = [event[metric] for event in events if isinstance(event.get(metric), float | int)]
     if not all(map(math.isfinite, losses)):
         raise StepError(f"a loss in {run} is not finite")
-    if not losses or (epochs and len(events) != int(epochs)):
-        raise StepError(f"{run} tells of {len(events)} epochs and {len(losses)} losses, {epochs} epochs were asked for")
-    return {"first_loss": losses[0], "last_loss": losses[-1], "epochs": len(events), "top1_acc": max(accuracy)}
+    if not losses or (epochs and len(accuracy) != int(epochs)):
+        raise StepError(
+            f"{run} tells of {len(accuracy)} epochs and {len(losses)} losses, {epochs} epochs were asked for"
+        )
+    return {"first_loss": losses[0], "last_loss": losses[-1], "epochs": len(accuracy), metric: max(accuracy)}
 
 
 def read_losses(log: Path) -> list[float]:
@@ -151,14 +152,14 @@ def evaluate(session: Session, config: Config, mode: str, folder: Path, weights:
         return
     argv = [config.need("python"), *config.argv("eval"), *config.flag("eval_weights", str(weights))]
     log = folder / "eval.log"
-    needed = float(config.by_mode("top1_acc", mode) or 0)
+    needed, metric = float(config.by_mode("accuracy", mode) or 0), config.metric
 
     def check() -> dict[str, Any]:
-        found = re.search(r"^top1_acc: (\S+)$", log.read_text(encoding="utf-8"), re.M)
+        found = re.search(rf"^{metric}: (\S+)$", log.read_text(encoding="utf-8"), re.M)
         accuracy = float(found[1]) if found else math.nan
         if not needed <= accuracy <= 1:
-            raise StepError(f"top1_acc is {accuracy:.4f}, {mode} needs {needed:g}")
-        return {"top1_acc": accuracy, "needed": needed}
+            raise StepError(f"{metric} is {accuracy:.4f}, {mode} needs {needed:g}")
+        return {metric: accuracy, "needed": needed}
 
     session.run("evaluation", argv, log, check=check)
 
@@ -219,7 +220,7 @@ def export_numbers(target: Path) -> dict[str, Any]:
     for engine, figures in record["parity"].items():
         if not figures["max_difference"] <= figures["allowed"]:
             raise StepError(f"{engine} is off by {figures['max_difference']:.1e}, {figures['allowed']:.1e} is allowed")
-        if figures["top1"] < 1:
+        if 1 - figures["top1"] > (OTHER_PIXELS if "other_pixels" in figures else 0):
             raise StepError(f"top-1 agreement of {engine} with the trained model is {figures['top1']:.0%}")
     return {f"{engine}_relative": figures["relative"] for engine, figures in record["parity"].items()}
 
@@ -353,19 +354,21 @@ def converted(config: Config, session: Session, tool: str, target: str) -> Path 
 def quantize(session: Session, config: Config, exported: Path) -> Path | None:
     """Makes int8 of an artifact; its accuracy must not fall by more than the config allows."""
     target = session.folder / "inference_int8"
-    allowed = float(config.need("int8_drop"))
+    allowed, metric = float(config.need("int8_drop")), config.metric
     argv = [
         config.need("python"), *config.argv("quant_export"), *config.flag("model_file", str(exported)),
         *config.flag("export_dir", str(target)),
     ]  # fmt: skip
 
     def check() -> dict[str, Any]:
-        accuracy = read_certificate(target, Quantized)["quantization"]["top1_acc"]
+        accuracy = read_certificate(target, Quantized)["quantization"].get(metric)
+        if not accuracy:
+            raise StepError(f"{target}/export.json says nothing of {metric}")
         if not accuracy["fp32"] - accuracy["int8"] <= allowed:
             raise StepError(
-                f"top1_acc falls from {accuracy['fp32']:.4f} to {accuracy['int8']:.4f}, {allowed:g} is allowed"
+                f"{metric} falls from {accuracy['fp32']:.4f} to {accuracy['int8']:.4f}, {allowed:g} is allowed"
             )
-        return {"fp32_top1_acc": accuracy["fp32"], "int8_top1_acc": accuracy["int8"]}
+        return {f"{precision}_{metric}": accuracy[precision] for precision in ("fp32", "int8")}
 
     outputs = [target / "export.json"]
     return target if session.run("quantization", argv, session.folder / "quantize.log", outputs, check).passed else None

@@ -2,8 +2,8 @@
 //
 //   infer --model_dir=DIR --clips=clips.npy --output=logits.npy
 //
-// DIR holds inference.json or, of Paddle 2, inference.pdmodel. clips: float32 [N, T, 3, H, W], normalized, which go in one
-// by one; logits: float32 [N, K].
+// DIR holds inference.json or, of Paddle 2, inference.pdmodel. clips: float32 [N, T, 3, H, W], normalized, or [N, 3, H, W]
+// of pictures, which go in one by one; logits: float32 [N, K], or [N, K, H, W].
 
 #include <algorithm>
 #include <iostream>
@@ -47,19 +47,21 @@ std::map<std::string, std::string> FlagsOf(int argc, char** argv) {
 }
 
 Array Run(paddle::jit::Layer* layer, Array clips) {
-  if (clips.shape.size() != 5) throw std::runtime_error("the clips must be of shape [N, T, 3, H, W]");
+  if (clips.shape.size() != 4 && clips.shape.size() != 5) {
+    throw std::runtime_error("the clips must be of shape [N, T, 3, H, W] or [N, 3, H, W]");
+  }
   const int64_t count = clips.shape[0];
-  std::vector<int64_t> one = clips.shape;  // [1, T, 3, H, W]
+  std::vector<int64_t> one = clips.shape;  // [1, ...]
   one[0] = 1;
   Array logits{{count}, {}};
   for (int64_t i = 0; i < count; ++i) {
     paddle::Tensor clip = paddle::from_blob(clips.values.data() + i * CountOf(one), one, phi::DataType::FLOAT32,
                                             phi::DataLayout::NCHW, phi::CPUPlace());
-    const paddle::Tensor row = layer->forward(std::vector<paddle::Tensor>{clip}).at(0);  // [1, K]
-    if (row.dtype() != phi::DataType::FLOAT32 || row.dims().size() != 2) {
-      throw std::runtime_error("the graph does not give float32 [1, K]");
+    const paddle::Tensor row = layer->forward(std::vector<paddle::Tensor>{clip}).at(0);  // [1, K, ...]
+    if (row.dtype() != phi::DataType::FLOAT32 || (row.dims().size() != 2 && row.dims().size() != 4)) {
+      throw std::runtime_error("the graph does not give float32 [1, K] or [1, K, H, W]");
     }
-    if (i == 0) logits.shape.push_back(row.numel());
+    for (int axis = 1; i == 0 && axis < row.dims().size(); ++axis) logits.shape.push_back(row.dims()[axis]);
     logits.values.insert(logits.values.end(), row.data<float>(), row.data<float>() + row.numel());
   }
   return logits;

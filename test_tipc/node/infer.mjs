@@ -2,7 +2,8 @@
 //
 //   node infer.mjs --model_file=inference.onnx --clips=clips.npy --output=logits.npy
 //
-// clips: float32 [N, T, 3, H, W], normalized; logits: float32 [N, K]. Clips go in one by one.
+// clips: float32 [N, T, 3, H, W], normalized, or [N, 3, H, W] of pictures; logits: float32 [N, K] or [N, K, H, W]. They
+// go in one by one.
 
 import { readFile, writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
@@ -36,19 +37,22 @@ async function writeNpy(path, shape, values) {
   await writeFile(path, Buffer.concat([start, Buffer.from(header, 'latin1'), Buffer.from(values.buffer)]));
 }
 
-/** Logits [N, K] of clips [N, T, 3, H, W]. */
+/** Logits [N, ...] of clips [N, T, 3, H, W] or pictures [N, 3, H, W]. */
 async function run(session, clips) {
   const [count, ...clip] = clips.shape;
   const size = clips.values.length / count;
   const rows = [];
+  let row = [];
   for (let i = 0; i < count; i += 1) {
     const tensor = new ort.Tensor('float32', clips.values.subarray(i * size, (i + 1) * size), [1, ...clip]);
     const results = await session.run({ [session.inputNames[0]]: tensor });
-    rows.push(Float32Array.from(results[session.outputNames[0]].data));
+    const logits = results[session.outputNames[0]];
+    rows.push(Float32Array.from(logits.data));
+    row = logits.dims.slice(1);
   }
   const values = new Float32Array(rows.length * rows[0].length);
-  rows.forEach((row, i) => values.set(row, i * row.length));
-  return { shape: [rows.length, rows[0].length], values };
+  rows.forEach((one, i) => values.set(one, i * one.length));
+  return { shape: [rows.length, ...row], values };
 }
 
 try {
@@ -58,7 +62,7 @@ try {
     if (!flags[name]) throw new Error(`--${name}=... is missing`);
   }
   const clips = await readNpy(flags.clips);
-  if (clips.shape.length !== 5) throw new Error('the clips must be of shape [N, T, 3, H, W]');
+  if (![4, 5].includes(clips.shape.length)) throw new Error('the clips must be of shape [N, T, 3, H, W] or [N, 3, H, W]');
   const session = await ort.InferenceSession.create(flags.model_file, { logSeverityLevel: 3 });
   const logits = await run(session, clips);
   await writeNpy(flags.output, logits.shape, logits.values);

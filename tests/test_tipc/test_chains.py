@@ -15,6 +15,7 @@ import pytest
 from runtime.owned import Owned
 from test_tipc.chains import _bench_cases, _trainings, benchmark_train, compare_losses, refuse_unoffered
 from test_tipc.config import ConfigError, read_config
+from test_tipc.prepare import dataset_of, prepare, videos_of
 from test_tipc.session import StepError
 from test_tipc.steps import export_numbers, inference_check, training_numbers
 from tests.test_tipc.public_readers import benchmark, extracted_losses, has_succeeded, report, status_lines, uploaded
@@ -427,6 +428,8 @@ def test_losses_must_be_finite_and_epochs_all_there(run_directory):
     for losses, epochs in (([], 1), ([1.0], 0), ([1.0], 2)):
         with pytest.raises(StepError, match="epochs were asked for"):
             training_numbers(run_directory(losses, epochs), "1")
+    with pytest.raises(StepError, match="tells of 0 epochs"):  # with another figure than the one that is asked for
+        training_numbers(run_directory([1.0]), "1", "miou")
 
 
 def test_a_certificate_must_certify(tmp_path):
@@ -448,6 +451,20 @@ def test_a_certificate_must_certify(tmp_path):
     ):
         with pytest.raises(StepError, match=re.escape(message)):
             judge({"paddle": good, "openvino": good | bad})
+    assert judge({"paddle": good | {"top1": 0.9995, "other_pixels": 0.0005}}) == {"paddle_relative": 1e-6}
+    with pytest.raises(StepError, match="top-1 agreement of paddle with the trained model is 99%"):
+        judge({"paddle": good | {"top1": 0.99, "other_pixels": 0.01}})
+
+
+def test_a_network_of_masks_is_given_pictures(tmp_path, monkeypatch):
+    config = read_config(Path("test_tipc/configs/unet/train_infer_python.txt").resolve())
+    monkeypatch.chdir(tmp_path)
+    prepare(config, "lite_train_lite_infer")
+    assert (config.metric, dataset_of(config, "lite_train_lite_infer").name) == ("miou", "unet")
+    assert [Path(path).suffix for path in videos_of(config)] == [".jpg"] * 8
+    for subset, count in (("train", 64), ("val", 16)):
+        masks = Path("test_tipc/data/unet", subset, "masks").iterdir()
+        assert len(list(masks)) == count
 
 
 def test_the_first_losses_must_be_equal_and_tell_something():

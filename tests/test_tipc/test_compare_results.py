@@ -57,6 +57,20 @@ def test_each_precision_has_its_tolerance(precision, passes, fails, files):
         compare_files(*files(moved(-fails, label=1), name))
 
 
+def test_fractions_of_a_picture_may_differ_by_pixels_at_chance(tmp_path):
+    def write(name, shares):
+        lines = [line for share in shares for line in (f"Top1 class:a share:{share:.6f}", f"  1. a {share:.6f}")]
+        (tmp_path / name).write_text("\n".join(lines) + "\n")
+        return tmp_path / name
+
+    truth = write("ground_truth.log", (0.7, 0.6))
+    assert compare_files(truth, write("python_infer_precision_fp32.log", (0.7, 0.601))).difference == pytest.approx(
+        1e-3
+    )
+    with pytest.raises(ComparisonError, match=r"video 2: a has 0\.602000, the ground truth 0\.600000"):
+        compare_files(truth, write("python_infer_precision_fp32.log", (0.7, 0.602)))
+
+
 def test_another_class_fails_unless_the_two_are_even_in_the_truth(files):
     swapped = [list(row) for row in TRUTH]
     swapped[2] = [0.33, 0.34, 0.33]

@@ -45,6 +45,11 @@ def test_a_row_says_the_worst_of_its_steps():
     )
 
 
+def test_of_masks_the_figure_has_its_own_name():
+    steps = [step("evaluation", miou=0.9, needed=0.8), step("quantization", fp32_miou=0.9, int8_miou=0.89)]
+    assert report.measured(steps) == ["mIoU 90.0%", "mIoU int8 89.0%, fp32 90.0%"]
+
+
 def test_a_failed_chain_names_its_steps():
     steps = [step("train"), step("export", "failed"), step("inference", "skipped")]
     assert "| **FAILED**: export | 1 / 1 / 1 |" in report.table([record("whole_infer", steps, passed=False)])
