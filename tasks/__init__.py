@@ -10,10 +10,15 @@ from tasks.classification import Classification
 from tasks.segmentation import Segmentation
 from tasks.task import Meter, Task
 
-__all__ = ["TASKS", "Meter", "Task", "task_of"]
+__all__ = ["TASKS", "Meter", "Task", "task_of", "titles"]
 
 # name, as the families of networks say it -> task
 TASKS: dict[str, type[Task]] = {"classification": Classification, "segmentation": Segmentation}
+
+
+def titles() -> dict[str, str]:
+    """First metric of each task -> how tables and pictures call it."""
+    return {task.metrics[0]: task.title or task.metrics[0] for task in TASKS.values()}
 
 
 def task_of(recipe: Recipe) -> Task:

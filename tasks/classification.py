@@ -54,6 +54,7 @@ class Classification(Task):
     """One label for each video; a network gives logits [N, K]."""
 
     metrics = ("top1_acc", "top5_acc", "mean_acc")
+    title = "top-1"
     targets = Labels()
     report_files = REPORT
 

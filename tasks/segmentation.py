@@ -56,6 +56,7 @@ class Segmentation(Task):
     """A mask for each image; a network gives logits [N, K, H, W] for images [N, 3, H, W]."""
 
     metrics = ("miou", "boundary_f", "pixel_acc")
+    title = "mIoU"
     targets = Masks()
     example = "figures"
     report_files = REPORT

@@ -53,6 +53,9 @@ class Task(ABC):
     metrics: tuple[str, ...]
     """What a test measures; each of them may decide which checkpoint is the best."""
 
+    title = ""
+    """Of the first of them in tables and pictures; empty if its own name does."""
+
     targets: Targets
     """Reads what the lists of a data set state."""
 

@@ -11,12 +11,12 @@ from alignment.reports.markdown import OWN, between_marks, markdown_table, table
 from runtime import command
 from runtime.errors import UserError
 from runtime.records import read_record
+from tasks import titles
 from test_tipc.compare_results import precision_of
 from test_tipc.session import FAILED, OUTPUT, PASSED, SKIPPED
 
 README = Path("test_tipc/README.md")
 RESULTS = Path("test_tipc/results")
-METRICS = {"top1_acc": "top-1", "miou": "mIoU"}  # of a test -> its name in the table
 COLUMNS = ("model", "mode", "verdict", "passed / failed / skipped", "measured", "seconds", "date, machine")
 
 
@@ -83,7 +83,7 @@ def measured(steps: Sequence[StepRecord]) -> list[str]:
 
     parts = []
     evaluations = [step["numbers"] for step in steps if step["name"] == "evaluation"]
-    for metric, title in METRICS.items():
+    for metric, title in titles().items():
         if evaluated := [f"{numbers[metric]:.1%}" for numbers in evaluations if metric in numbers]:
             parts.append(f"{title} {', '.join(evaluated)}")
     if parity := [value for step in steps for name, value in step["numbers"].items() if name.endswith("_relative")]:
@@ -107,7 +107,7 @@ def measured(steps: Sequence[StepRecord]) -> list[str]:
 
 def _drops(all_of: Callable[[str], list[float]]) -> Iterator[str]:
     """What int8 costs."""
-    for metric, title in METRICS.items():
+    for metric, title in titles().items():
         if int8 := all_of(f"int8_{metric}"):
             yield f"{title} int8 {int8[0]:.1%}, fp32 {all_of(f'fp32_{metric}')[0]:.1%}"
 

@@ -15,17 +15,23 @@ CLIP_AXES = 4  # of (T, 3, H, W)
 
 @dataclasses.dataclass
 class Cost:
-    """What one part of a model costs: parameters that train, multiply-adds, and the published FLOPs."""
+    """What one part of a model costs.
+
+    Attributes:
+        params: Parameters that train.
+        multiply_adds: Of one clip or image.
+        published: FLOPs as the papers count them.
+        stored: Numbers in a file of its weights, with the statistics of BatchNorm.
+    """
 
     params: int = 0
     multiply_adds: int = 0
     published: int = 0
+    stored: int = 0
 
     def __add__(self, other: Cost) -> Cost:
         """The cost of both parts."""
-        return Cost(
-            self.params + other.params, self.multiply_adds + other.multiply_adds, self.published + other.published
-        )
+        return Cost(*map(sum, zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)))
 
 
 def measure(
@@ -63,7 +69,8 @@ def measure(
         for child_name, child in part.named_children():
             params = sum(prod(p.shape) for p in child.parameters() if not p.stop_gradient)
             if params:
-                cost = costs[f"{prefix}.{child_name}"] = Cost(params)
+                stored = sum(prod(tensor.shape) for tensor in child.state_dict().values())
+                cost = costs[f"{prefix}.{child_name}"] = Cost(params, stored=stored)
                 for layer in child.sublayers(include_self=True):
                     layer.register_forward_post_hook(_count_into(cost))
     if len(shape) == CLIP_AXES:
@@ -128,6 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "Multiply-adds of convolutions and of the classifier, in the published architecture: fusion counts as its",
         "depthwise 3-D convolutions, however it is computed. As the papers count, with BatchNorm at 2 per element,",
         f"the classifier twice and the pooling: {total.published / 1e9:.3f} GFLOPs.",
+        f"A file of the weights in float32, with the statistics of BatchNorm: {4 * total.stored / 2**20:.2f} MiB.",
     )
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from models import create_model
 from runtime.errors import UserError
 from tools.summary import Cost, main, measure
 
@@ -22,6 +23,15 @@ def test_table_names_the_parts_and_the_convention(capsys):
     assert "mvf_tiny, 10 classes, clip 2 x 3 x 32 x 32" in printed
     for part in ("backbone.layer3", "cls_head.new_fc", "total", "depthwise 3-D convolutions", "GFLOPs"):
         assert part in printed
+
+
+def test_the_file_of_a_network_is_as_large_as_it_says(tmp_path, capsys):
+    costs = measure("unet_tiny", num_classes=2, size=32)
+    model = create_model("unet_tiny", num_classes=2, num_frames=1)
+    assert sum(costs.values(), Cost()).stored == sum(tensor.size for tensor in model.state_dict().values())
+    for name, megabytes in (("unet_x1_0", "39.42"), ("unet_x0_25", "2.48")):  # the port's 39 MB, and 2
+        main(["--model", name, "--num_classes", "2", "--size", "32"])
+        assert f"with the statistics of BatchNorm: {megabytes} MiB" in capsys.readouterr().out
 
 
 def test_unknown_model_is_named():

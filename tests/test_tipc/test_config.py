@@ -45,7 +45,7 @@ def test_ours_read_as_the_shell_of_paddlemvf_reads_them(path):
 
 def test_there_is_a_config_of_each_form_for_each_model():
     names = {path.parent.name for path in CONFIGS}
-    lacking = dict.fromkeys(("slowfast", "i3d", "x3d"), {"lite_infer_params"})  # which has no convolution over clips
+    lacking = {name: {"lite_infer_params"} for name in ("slowfast", "i3d", "x3d")}  # no convolution over clips
     lacking["unet"] = {"serving_params"}  # a server takes videos
     assert names == {"mvf", "tsn", "tsm", "tsm_mobilenet_v2", *lacking}
     found = {name: [read_config(path).form for path in CONFIGS if path.parent.name == name] for name in names}

@@ -31,6 +31,25 @@ def test_the_lines_are_those_of_the_run(run, monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines()[0] == f"{run}/curves.png: 3 epochs, best top-1 30.0%"
 
 
+def test_a_run_over_pictures_has_its_own_figure(tmp_path, monkeypatch, capsys):
+    epochs = [{"epoch": n, "loss": 1.0, "train_acc": 0.5, "miou": 0.1 * n} for n in (1, 2)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
+    drawn = []
+    real = matplotlib.axes.Axes.plot
+    monkeypatch.setattr(
+        matplotlib.axes.Axes, "plot", lambda *a, **k: drawn.append((a[2], k.get("label", ""))) or real(*a, **k)
+    )
+    curves.main([str(tmp_path)])
+    assert (drawn[2][0], drawn[2][1].endswith("validation mIoU")) == ([0.1, 0.2], True)
+    assert capsys.readouterr().out.endswith("2 epochs, best mIoU 20.0%\n")
+
+
+def test_a_run_without_a_known_figure_is_named(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1, "loss": 1.0, "train_acc": 0.5, "other": 0.5}\n')
+    with pytest.raises(UserError, match="has none of top1_acc, miou in each epoch"):
+        curves.main([str(tmp_path)])
+
+
 @pytest.mark.parametrize("families", [["DejaVu Sans"], []])
 def test_without_a_chinese_font_the_words_are_english(monkeypatch, families):
     titles = []
@@ -39,10 +58,10 @@ def test_without_a_chinese_font_the_words_are_english(monkeypatch, families):
     monkeypatch.setattr("tasks.fonts.families_for", lambda texts: families)
     if families:
         with pytest.warns(UserWarning, match="missing from font"):  # the stand-in has none of them
-            curves.draw(EPOCHS)
+            curves.draw(EPOCHS, "top1_acc")
         assert titles == ["训练损失 training loss"]
     else:
-        curves.draw(EPOCHS)
+        curves.draw(EPOCHS, "top1_acc")
         assert titles == ["training loss"]
 
 
