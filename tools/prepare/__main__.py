@@ -16,6 +16,7 @@ from configs.cli import add_limit_flags, add_options, limits_of, options_of
 from runtime import command
 from runtime.errors import UserError
 from tools.prepare import preflight, preparation
+from tools.prepare.mask_release import MaskRelease
 from tools.prepare.releases import RELEASES
 from tools.prepare.settings import Lists, Media, Settings, Unpacking
 
@@ -50,6 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     release, root, limits = RELEASES[args.name], Path(args.root), limits_of(args)
     with _disk_errors_named():
+        if isinstance(release, MaskRelease):
+            from tools.prepare import masks  # of pictures
+
+            if args.source:
+                masks.prepare(args.name, release, args.source, root, settings, limits)
+            masks.check(args.name, release, root, args.decode == "all", args.workers, limits)
+            return
         if args.source:
             preparation.prepare(args.name, release, args.source, root, settings, limits)
         preflight.check(args.name, release, root, args.decode == "all", args.workers, limits)

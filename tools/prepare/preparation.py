@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,15 +13,15 @@ from runtime import command
 from runtime.errors import UserError
 from runtime.owned import Owned
 from tools.prepare import frames, grouping, lists, record, sources, undecodable
-from tools.prepare.archives import Archive
 from tools.prepare.fingerprints import look_at
 from tools.prepare.media import Index, frames_in, stem_of, videos_in
+from tools.prepare.placing import place_all
 from tools.prepare.record import Prepared
-from tools.prepare.release import Annotations, Part, Release
+from tools.prepare.release import Annotations, Release
 from tools.prepare.settings import Settings
-from tools.prepare.sources import Folder, Found
-from tools.prepare.unpacking import Folders, Place, Unpacker, is_unpacked, put_file
-from tools.prepare.workers import in_parallel, progress
+from tools.prepare.sources import Found
+from tools.prepare.unpacking import Folders
+from tools.prepare.workers import in_parallel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +58,7 @@ def prepare(name: str, release: Release, given: Sequence[str], root: Path, setti
         owned.clear_unfinished()
         prepared = record.begin(root, name, settings)
         record.write(owned, prepared)
-        _place_all(owned, prepared, found, release, annotations, settings)
+        _place_media(owned, prepared, found, release, annotations, settings)
         kinds = _media(owned, release, settings, limits, bool(prepared["frames"]))
         if annotations is None:
             hashes = functools.partial(_hashes, owned=owned, settings=settings, limits=limits)
@@ -72,14 +71,12 @@ def prepare(name: str, release: Release, given: Sequence[str], root: Path, setti
 
 
 def _check(name: str, release: Release, given: Sequence[str], root: Path, settings: Settings) -> None:
-    for source in given:
-        if Path(os.path.realpath(root)).is_relative_to(os.path.realpath(source)):
-            raise UserError(f"--root {root} lies in --source {source}: name a folder beside it")
+    sources.check_apart(given, root)
     if release.has_frames and (settings.media.frames or settings.media.reencode):
         raise UserError(f"{name} comes as frames: leave out --frames and --reencode")
 
 
-def _place_all(
+def _place_media(
     owned: Owned,
     prepared: Prepared,
     found: Sequence[Found],
@@ -87,42 +84,16 @@ def _place_all(
     annotations: Annotations | None,
     settings: Settings,
 ) -> None:
-    """Puts all media into the data set that are not there yet."""
+    """Puts all media into the data set that are not there yet; of class folders, says what is no longer given."""
     folder = FRAMES if release.has_frames else ORIGINALS if settings.media.reencode else VIDEOS
 
     def place(origin: str, parts: Sequence[str]) -> str | None:
         below = release.place(origin, parts, annotations)
         return None if below is None else f"{folder}/{below}"
 
-    tables = _digest(annotations)
-    jobs = [(archive, one.part) for one in found for archive in one.archives]
-    asked = {archive.key + tables for archive, _ in jobs}
-    prepared["archives"] = {key: folders for key, folders in prepared["archives"].items() if key in asked}
-    loose = _targets(found, place) if jobs or annotations is None else set()  # may be millions of frames
-    finished = is_unpacked(owned, prepared["archives"], loose)
-    jobs = [job for job in jobs if job[0].key + tables not in finished]
-
-    def unpack(job: tuple[Archive, Part]) -> tuple[str, Folders]:
-        return job[0].key + tables, unpacker.unpack(*job, place)
-
-    def note(unpacked: tuple[str, Folders]) -> None:
-        prepared["archives"] |= [unpacked]
-        record.write(owned, prepared)
-
-    with progress(sum(archive.size for archive, _ in jobs), "unpacking", "B") as bar:
-        unpacker = Unpacker(owned, settings.unpacking, bar.update)
-        in_parallel(unpack, jobs, settings.workers, "", note, unpacker.stop)
-    over = [*unpacker.passed_over, *_put_files(owned, found, place, settings.workers)]
-    if over:
-        command.say(f"{len(over)} files of --source are in no table or in no folder of a class, such as {over[0]}")
+    loose = place_all(owned, prepared, found, place, settings, _digest(annotations), annotations is None)
     if annotations is None:  # so that all that is there is listed
         _say_no_longer_given(owned, folder, loose, prepared["archives"])
-
-
-def _targets(found: Sequence[Found], place: Place) -> set[str | None]:
-    """Where unpacked files are put."""
-    files = [(one, name) for part in found for one, names in part.files.items() for name in names]
-    return {place(one.origin, (*one.below, name)) for one, name in files}
 
 
 def _say_no_longer_given(
@@ -143,23 +114,6 @@ def _digest(annotations: Annotations | None) -> str:
     """Tells tables apart that say where files belong; with other ones an archive is read again."""
     folders = sorted(annotations.folders.items()) if annotations else []
     return f" by tables {hashlib.sha256(repr(folders).encode()).hexdigest()[:16]}" if folders else ""
-
-
-def _put_files(owned: Owned, found: Sequence[Found], place: Place, workers: int) -> list[str]:
-    """Puts unpacked files into the data set; returns those without a place."""
-
-    def put(folder: Folder) -> list[str]:
-        over = []
-        for name in folders[folder]:
-            target = place(folder.origin, (*folder.below, name))
-            if target is None:
-                over.append(str(folder.path / name))
-            else:
-                put_file(owned, folder.path / name, target)
-        return over
-
-    folders = {folder: names for one in found for folder, names in one.files.items()}
-    return [path for over in in_parallel(put, folders, workers, "files") for path in over]
 
 
 def _media(

@@ -52,6 +52,9 @@ class Lists(Options):
     )
     val_fraction: float = option(0.2, "of folder: part of the videos for validation", above=0, below=1)
     split_seed: int = option(0, "of folder: another seed puts other sources into validation", at_least=0)
+    min_share: float = option(
+        0.0, "of masks: pictures of which a smaller fraction is person are not listed", at_least=0, at_most=1
+    )
     leave_out: str = option("", "a file of paths as the lists have them, one a line, that are not to be listed")
 
     def check(self) -> None:

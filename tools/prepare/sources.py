@@ -42,6 +42,13 @@ class Found:
     files: Files
 
 
+def check_apart(given: Sequence[str], root: Path) -> None:
+    """Raises UserError for a root in a source, whose files would come back as what the site gave."""
+    for source in given:
+        if Path(os.path.realpath(root)).is_relative_to(os.path.realpath(source)):
+            raise UserError(f"--root {root} lies in --source {source}: name a folder beside it")
+
+
 def find(parts: Sequence[Part], files: Files, sources: Sequence[str]) -> list[Found]:
     """Looks for the parts of a data set.
 

@@ -18,6 +18,7 @@ from runtime.errors import UserError
 from tests.datasets.media import decode_in_order, moving_frames
 from tests.tools.prepare import miniatures
 from tests.tools.prepare.conftest import content
+from tools.prepare.release import Release
 from tools.prepare.releases import RELEASES
 
 MAKE = {
@@ -36,7 +37,7 @@ def stamps(root):
 
 
 def test_every_release_is_here():
-    assert MAKE.keys() == RELEASES.keys()
+    assert MAKE.keys() == {name for name, release in RELEASES.items() if isinstance(release, Release)}
 
 
 @pytest.mark.parametrize("name", MAKE)

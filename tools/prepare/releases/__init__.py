@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from tools.prepare.mask_release import MaskRelease
 from tools.prepare.release import Release
-from tools.prepare.releases import folder, hmdb51, jester, kinetics400, something_v1, something_v2, ucf101
+from tools.prepare.releases import (
+    coco_persons,
+    folder,
+    hmdb51,
+    jester,
+    kinetics400,
+    something_v1,
+    something_v2,
+    supervisely,
+    ucf101,
+)
 
-RELEASES: dict[str, Release] = {
+RELEASES: dict[str, Release | MaskRelease] = {
     "ucf101": ucf101.RELEASE,
     "hmdb51": hmdb51.RELEASE,
     "kinetics400": kinetics400.RELEASE,
@@ -13,4 +24,6 @@ RELEASES: dict[str, Release] = {
     "something-v2": something_v2.RELEASE,
     "jester": jester.RELEASE,
     "folder": folder.RELEASE,
+    "coco-persons": coco_persons.RELEASE,
+    "supervisely": supervisely.RELEASE,
 }
