@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from alignment.certification.data.official import official_data, official_records
 from alignment.certification.data.pipeline import compare_data
@@ -14,8 +16,9 @@ from alignment.reports.report import Report
 from alignment.sides.pair import IncomparableError, Pair
 from alignment.stages import STAGES
 from alignment.suite import TRAIN_STEPS, align_pair
-from configs.networks import family_of, model_names
+from configs.networks import family_of, model_names, network_of
 from configs.presets import preset_for_model
+from configs.recipe import network_options
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,30 @@ class Upstream:
     models: Sequence[str]  # our names of the models that it has too
     same_initialization: Sequence[str]  # those whose initial weights come from the same distributions as ours
     describe: Callable[[], str]  # its name and version for the report, asked for once it has been loaded
+
+
+def model_of(text: str) -> tuple[str, dict[str, Any]]:
+    """The name of a model and `{"options": ...}` of its network, or nothing, of `NAME` or `NAME,flag=value,...`.
+
+    Raises:
+        IncomparableError: There is no such model, or it has no such option, or not of this value.
+    """
+    name, *pairs = text.split(",")
+    if name not in model_names():
+        raise IncomparableError(f"--model must be one of {', '.join(model_names())}, got {text}")
+    known, options = network_options(), {}
+    try:
+        for flag, _, value in (pair.partition("=") for pair in pairs):
+            kind: Any = type(known[flag].default)
+            options[flag] = {"on": True, "off": False}[value] if kind is bool else kind(value)
+        network_of(name, **options)
+    except KeyError as error:
+        raise IncomparableError(
+            f"--model {text}: {error} is no option, or no value (of a switch: on or off)"
+        ) from error
+    except ValueError as error:
+        raise IncomparableError(f"--model {text}: {error}") from error
+    return name, {"options": options} if options else {}
 
 
 def certify(
@@ -45,7 +72,8 @@ def certify(
     """Compares each model in each precision.
 
     Args:
-        names: Names of models; none for all that upstream has.
+        names: Names of models, each perhaps with options of its network as `unet_x0_25,unet_up=nearest`; none for all
+            that upstream has.
         steps: Stages; `data`, which no model takes part in, goes into the first report. `init` is left out for models
             that upstream draws from other distributions.
         precisions: Of `float64` and `float32`.
@@ -60,11 +88,11 @@ def certify(
     """
     build = upstream.pair if upstream else recognizer_pair
     names = names or (upstream.models if upstream else ())
-    unknown = [name for name in names if name not in model_names()]
-    if unknown:
-        raise IncomparableError(f"--model must be one of {', '.join(model_names())}, got {', '.join(unknown)}")
+    networks = {name: model_of(name) for name in names}
+    if upstream and any(options for _, options in networks.values()):
+        raise IncomparableError("third-party code is compared as it is: leave the options out of --model")
     with_data = "data" in steps
-    for name in names:
+    for title, (name, options) in networks.items():
         recipe = preset_for_model(name)
         family = family_of(name)
         small_frames, small_size = family.small_clip
@@ -72,18 +100,23 @@ def certify(
         clips, labels = sample(recipe, frames or small_frames, size or small_size, batch, videos)
         for precision in precisions:
             model_steps = [step for step in steps if step in STAGES and step != "init"]
-            show = lambda line, head=f"{name} {precision}": progress(f"{head}: {line}")  # noqa: E731
-            report = Report(name, precision, [], environment(), {"seed": seed})
+            show = lambda line, head=f"{title} {precision}": progress(f"{head}: {line}")  # noqa: E731
+            report = Report(title, precision, [], environment(), {"seed": seed})
             if model_steps:
-                pair = build(name, recipe, clips, labels, seed=seed)
+                pair = build(name, recipe, clips, labels, seed=seed, **options)
                 report = align_pair(
-                    pair, steps=model_steps, precision=precision, train_steps=train_steps, seed=seed, progress=show
+                    dataclasses.replace(pair, title=title),
+                    steps=model_steps,
+                    precision=precision,
+                    train_steps=train_steps,
+                    seed=seed,
+                    progress=show,
                 )
             if upstream:
                 report.settings["reference"] = upstream.describe()
             same = upstream is None or name in upstream.same_initialization
             if "init" in steps and same and precision == precisions[0]:
-                fresh = build(name, recipe, clips, labels, seed=seed, randomize=False)
+                fresh = build(name, recipe, clips, labels, seed=seed, randomize=False, **options)
                 report.stages += align_pair(fresh, steps=["init"], seed=seed, progress=show).stages
             if with_data:
                 with_data = False

@@ -1,5 +1,6 @@
 """The commands: exit codes, files, messages."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -118,6 +119,10 @@ def test_a_difference_ends_with_1_and_is_named(run, tmp_path, monkeypatch):
     ("argv", "message"),
     [
         (["--model", "slow_r50"], "--model must be one of tsn_r18"),
+        (["--model", "unet_tiny,unet_up=linear"], "unet_up must be one of transposed, nearest, bilinear, got 'linear'"),
+        (["--model", "unet_tiny,x3d_shortcut_norm=on"], "it belongs to x3d models"),
+        (["--model", "unet_tiny,nothing=1"], "'nothing' is no option"),
+        (["--model", "x3d_tiny,x3d_shortcut_norm=1"], "'1' is no option, or no value (of a switch: on or off)"),
         (["--model", "tsn_tiny", "--steps", "forward,speed"], "got speed"),
         (["--model", "tsn_tiny", "--video", "absent.mp4"], "absent.mp4"),
         (["--model", "tsn_tiny", "--size", "16", "--steps", "guards"], "needs the stage forward"),
@@ -130,6 +135,18 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_2(run, argv, message):
     assert code == 2
     assert message in printed.err
     assert len(printed.err.strip().splitlines()) == 1
+
+
+def test_options_of_a_network_stand_behind_its_name(run, tmp_path):
+    """And with them both sides have another network."""
+    small = ["--frames", "1", "--size", "32", "--batch", "2", "--steps", "config,forward", "--threads", "1"]
+    titles = ("unet_tiny", "unet_tiny,unet_up=nearest")
+    for title in titles:
+        assert run("--model", title, *small, "--output", tmp_path)[0] == 0
+    layers = [json.loads((tmp_path / f"{title}_float32" / "report.json").read_text()) for title in titles]
+    assert [report["title"] for report in layers] == list(titles)
+    assert np.load(tmp_path / f"{titles[1]}_float32" / "tensors.npz")
+    assert layers[0]["stages"][0] != layers[1]["stages"][0]
 
 
 def test_help_answers_without_a_framework():
