@@ -27,20 +27,15 @@ MOBILENET_DECODER = (96, 64, 32, 24, 16)
 STRIDE = 32  # of five halvings
 
 
-def _conv(in_channels: int, out_channels: int, bias: bool = True) -> Conv2D:
-    weight_attr = paddle.ParamAttr(initializer=nn.initializer.KaimingNormal())
-    bias_attr = None if bias else False
-    return Conv2D(in_channels, out_channels, 3, padding=1, weight_attr=weight_attr, bias_attr=bias_attr)
-
-
 class DoubleConv(nn.Layer):
     """Two 3x3 convolutions with biases, each with BatchNorm and ReLU behind it."""
 
     def __init__(self, in_channels: int, out_channels: int, norm_eps: float) -> None:
         super().__init__()
-        self.conv1 = _conv(in_channels, out_channels)
+        kinds = {"padding": 1, "weight_attr": paddle.ParamAttr(initializer=nn.initializer.KaimingNormal())}
+        self.conv1 = Conv2D(in_channels, out_channels, 3, **kinds)
         self.bn1 = BatchNorm2D(out_channels, epsilon=norm_eps)
-        self.conv2 = _conv(out_channels, out_channels)
+        self.conv2 = Conv2D(out_channels, out_channels, 3, **kinds)
         self.bn2 = BatchNorm2D(out_channels, epsilon=norm_eps)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
@@ -55,13 +50,15 @@ class Up(nn.Layer):
     def __init__(self, in_channels: int, out_channels: int, how: str) -> None:
         super().__init__()
         self.how = how
-        if how == "transposed":  # each pixel gives four, so that a sum is over the channels alone
-            weight_attr = paddle.ParamAttr(initializer=nn.initializer.Normal(0.0, in_channels**-0.5))
-            self.conv: nn.Layer = nn.Conv2DTranspose(
-                in_channels, out_channels, 2, stride=2, weight_attr=weight_attr, bias_attr=False
-            )
+        sums = in_channels if how == "transposed" else 9 * in_channels  # a transposed one of 2 has one tap for a pixel
+        kinds = {
+            "weight_attr": paddle.ParamAttr(initializer=nn.initializer.Normal(0.0, sums**-0.5)),
+            "bias_attr": False,
+        }
+        if how == "transposed":
+            self.conv: nn.Layer = nn.Conv2DTranspose(in_channels, out_channels, 2, stride=2, **kinds)
         else:
-            self.conv = _conv(in_channels, out_channels, bias=False)
+            self.conv = Conv2D(in_channels, out_channels, 3, padding=1, **kinds)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Maps [N, C, H, W] to [N, out_channels, 2H, 2W]."""

@@ -46,7 +46,7 @@ class Up(nn.Module):
             self.upsample = None
         else:
             self.conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
-            nn.init.kaiming_normal_(self.conv.weight)
+            nn.init.normal_(self.conv.weight, std=1 / (9 * in_channels) ** 0.5)
             self.upsample = nn.Upsample(scale_factor=2, mode=how)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
