@@ -15,7 +15,9 @@ from alignment.verdicts.judge import Judge
 from alignment.verdicts.record import Record, Stage
 
 PERTURBATION = 2.0**-6  # of the root mean square of a weight
-NOTICED = 2.0**-14  # of an output's scale: far above rounding, far below what a perturbation does
+# Of an output's scale: far above rounding, far below what a perturbation does; a bias may be small beside what a sum
+# over many channels makes in evaluation.
+NOTICED = {"float64": 2.0**-30, "float32": 2.0**-14}
 SUFFIXES = ("weight", "bias", "_mean", "_variance")
 
 
@@ -79,7 +81,7 @@ def _changed(
     def notice(name: str, array: np.ndarray) -> None:
         layer = layer_of(name)
         if name in reference:
-            found[layer] = found.get(layer, False) or _differs(reference[name], array)
+            found[layer] = found.get(layer, False) or _differs(reference[name], array, NOTICED[session.precision])
 
     session.candidate.reset()
     session.candidate.set_weights(weights)
@@ -95,13 +97,13 @@ def _record(name: str, noticed: bool) -> Record:
     return Record(name, "guard", noticed, "" if noticed else "another value of it changes no output in evaluation")
 
 
-def _differs(expected: np.ndarray, array: np.ndarray) -> bool:
-    """Whether evenly spaced elements of two arrays differ by more than rounding."""
+def _differs(expected: np.ndarray, array: np.ndarray, least: float) -> bool:
+    """Whether evenly spaced elements of two arrays differ by more than this fraction of the scale."""
     if expected.shape != array.shape or not expected.size:
         return expected.shape != array.shape
     step = max(1, expected.size // SAMPLE) | 1  # odd, so that it visits all channels
     a, b = (values.reshape(-1)[::step].astype(np.float64) for values in (expected, array))
-    return bool(np.abs(a - b).max() > NOTICED * np.abs(a).max())
+    return bool(np.abs(a - b).max() > least * np.abs(a).max())
 
 
 def _perturbed(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
