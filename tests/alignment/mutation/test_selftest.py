@@ -8,6 +8,7 @@ from alignment.mutation import MUTANTS, PAIRS, selftest
 from alignment.verdicts.record import Divergence
 
 HEAVY = ("r2plus1d", "i3d_inception")  # networks that have no small variant: in `make test-all` alone
+LIKE_OTHERS = ("tsm_mobilenet_v2", "unet_bilinear")  # whose unmutated pair is there, too, as others go the same way
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ def test_a_mutant_is_caught_and_named(index):
 
 @pytest.mark.parametrize("seed", [101, pytest.param(102, marks=pytest.mark.whole)])
 @pytest.mark.parametrize(
-    "name", [pytest.param(v, marks=pytest.mark.whole if v in (*HEAVY, "tsm_mobilenet_v2") else ()) for v in PAIRS]
+    "name", [pytest.param(v, marks=pytest.mark.whole if v in (*HEAVY, *LIKE_OTHERS) else ()) for v in PAIRS]
 )
 def test_a_pair_without_a_bug_passes(name, seed):
     assert selftest.false_alarm((name, seed)) == ""
