@@ -27,13 +27,14 @@ from typing import Any
 import numpy as np
 
 from alignment.reports.environment import cpu
-from configs.networks import ImageNetwork, network_of
+from configs.networks import ImageNetwork, family_of, network_of
 from configs.presets import preset_for_model
 from deploy.engines import versions
 from runtime import command
 from runtime.cpu import give_memory_back
 from runtime.errors import UserError
 from runtime.fresh_process import in_fresh_process
+from tasks import TASKS
 
 SETTINGS = ("MKL_DEBUG_CPU_TYPE", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile")
@@ -356,7 +357,7 @@ def run(
     for model in args.models:
         frames, size = (4, 32) if args.quick else clip_of(model)
         with tempfile.TemporaryDirectory() as directory:
-            job = make_job(model, frames, size, batch, 10 if args.quick else 400, directory)
+            job = make_job(model, frames, size, batch, 10 if args.quick else classes_of(model), directory)
             prepare(job, args.engines)
             rows = measure(job, chosen, args.rounds)
             sizes = {name: size_of(job, name) for name in rows} if size_of else None
@@ -374,6 +375,11 @@ def clip_of(model: str) -> tuple[int, int]:
     if isinstance(recipe.network, ImageNetwork):
         return 16 if recipe.clip.num_segments == 1 else 8, 224
     return recipe.clip.num_frames, recipe.pixels.crop_size
+
+
+def classes_of(model: str) -> int:
+    """Those that the model's task names, or else those of Kinetics-400."""
+    return len(TASKS[family_of(model).task].targets.class_names) or 400
 
 
 def peak_gflops(size: int = 2048, rounds: int = 5) -> float:
