@@ -14,6 +14,7 @@
 #include "paddle/fluid/pir/dialect/operator/ir/op_dialect.h"
 #include "paddle/jit/all.h"
 #include "paddle/phi/api/include/tensor_utils.h"
+#include "paddle/phi/core/dense_tensor.h"
 
 // What `import paddle` calls first; libpaddle has them, the headers of the wheel do not.
 namespace paddle::framework {
@@ -21,6 +22,12 @@ void InitMemoryMethod();
 void InitDevices();
 void InitDefaultKernelSignatureMap();
 }  // namespace paddle::framework
+
+// Its header needs those of oneDNN, which the wheel lacks; absent where Paddle was built without oneDNN.
+namespace phi::funcs {
+__attribute__((weak)) void TransDataLayoutFromOneDNN(DataLayout from, DataLayout to, const DenseTensor& in,
+                                                     DenseTensor* out, Place place, bool always_copy);
+}  // namespace phi::funcs
 
 namespace {
 
@@ -46,6 +53,17 @@ std::map<std::string, std::string> FlagsOf(int argc, char** argv) {
   return flags;
 }
 
+// The values in the order of the axes: oneDNN leaves maps as it has computed them, channel beside channel.
+phi::DenseTensor InOrder(const paddle::Tensor& tensor) {
+  phi::DenseTensor values = *std::static_pointer_cast<phi::DenseTensor>(tensor.impl());
+  if (values.layout() != phi::DataLayout::ONEDNN) return values;
+  if (!phi::funcs::TransDataLayoutFromOneDNN) throw std::runtime_error("this Paddle cannot order what oneDNN gives");
+  phi::DenseTensor ordered;
+  phi::funcs::TransDataLayoutFromOneDNN(values.layout(), phi::DataLayout::NCHW, values, &ordered, phi::CPUPlace(),
+                                        false);
+  return ordered;
+}
+
 Array Run(paddle::jit::Layer* layer, Array clips) {
   if (clips.shape.size() != 4 && clips.shape.size() != 5) {
     throw std::runtime_error("the clips must be of shape [N, T, 3, H, W] or [N, 3, H, W]");
@@ -57,7 +75,7 @@ Array Run(paddle::jit::Layer* layer, Array clips) {
   for (int64_t i = 0; i < count; ++i) {
     paddle::Tensor clip = paddle::from_blob(clips.values.data() + i * CountOf(one), one, phi::DataType::FLOAT32,
                                             phi::DataLayout::NCHW, phi::CPUPlace());
-    const paddle::Tensor row = layer->forward(std::vector<paddle::Tensor>{clip}).at(0);  // [1, K, ...]
+    const phi::DenseTensor row = InOrder(layer->forward(std::vector<paddle::Tensor>{clip}).at(0));  // [1, K, ...]
     if (row.dtype() != phi::DataType::FLOAT32 || (row.dims().size() != 2 && row.dims().size() != 4)) {
       throw std::runtime_error("the graph does not give float32 [1, K] or [1, K, H, W]");
     }
