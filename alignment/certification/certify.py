@@ -104,13 +104,10 @@ def certify(
             report = Report(title, precision, [], environment(), {"seed": seed})
             if model_steps:
                 pair = build(name, recipe, clips, labels, seed=seed, **options)
+                if options:
+                    pair = dataclasses.replace(pair, title=title)
                 report = align_pair(
-                    dataclasses.replace(pair, title=title),
-                    steps=model_steps,
-                    precision=precision,
-                    train_steps=train_steps,
-                    seed=seed,
-                    progress=show,
+                    pair, steps=model_steps, precision=precision, train_steps=train_steps, seed=seed, progress=show
                 )
             if upstream:
                 report.settings["reference"] = upstream.describe()
