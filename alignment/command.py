@@ -22,8 +22,7 @@ PASSED, DIFFERS, INCOMPARABLE = 0, 1, 2
 CERTIFIED = (
     "mvf_r50", "mvf_r101", "tsn_r50", "tsm_r50", "tsm_r101", "tsm_mobilenet_v2", "i3d_r50", "i3d_inception",
     "slowonly_r50", "slowfast_r50", "r2plus1d_r18", "r3d_r18", "mc3_r18", "x3d_s", "c3d", "shufflenet3d_x0_25",
-    "mobilenet3d_x0_2", "unet_x1_0", "unet_x0_5", "unet_x0_25", "unet_x0_25,unet_up=nearest",
-    "unet_x0_25,unet_up=bilinear", "unet_mobilenet_v2", "unet_mobilenet_v2,unet_up=bilinear",
+    "mobilenet3d_x0_2", "unet_x1_0", "unet_x0_5", "unet_x0_25", "unet_mobilenet_v2",
 )  # fmt: skip
 REAL = {"frames": 16, "size": 224, "batch": 1}
 REDUCED = {"frames": 0, "size": 0, "batch": 2}  # 0: of the family's small clip
@@ -63,7 +62,7 @@ def compare(argv: Sequence[str]) -> int:
     )
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument(
-        "--model", help=f"a recognizer of models/, at {REAL}; with options of its network as NAME,unet_up=nearest"
+        "--model", help=f"a recognizer of models/, at {REAL}; with options of its network as NAME,flag=value"
     )
     which.add_argument(
         "--all", action="store_true", help=f"{', '.join(CERTIFIED)}, or all that --reference has, by two small clips"

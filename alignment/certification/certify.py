@@ -72,7 +72,7 @@ def certify(
     """Compares each model in each precision.
 
     Args:
-        names: Names of models, each perhaps with options of its network as `unet_x0_25,unet_up=nearest`; none for all
+        names: Names of models, each perhaps with options of its network as `NAME,flag=value`; none for all
             that upstream has.
         steps: Stages; `data`, which no model takes part in, goes into the first report. `init` is left out for models
             that upstream draws from other distributions.

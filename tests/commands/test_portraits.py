@@ -127,7 +127,9 @@ def test_pictures_are_told_and_drawn(command, people, weights, tmp_path):
     picture = next((people / "val/images").iterdir())
     code, said = predict(command, weights, "--video", picture)
     assert code == 0, code
-    shares = [float(line.split()[1]) for line in said.splitlines()]
+    first, *ranks = said.splitlines()
+    assert first.startswith("Top1 class:")
+    shares = [float(line.split()[-1]) for line in ranks]
     assert sum(shares) == pytest.approx(1, abs=1e-3)
     out = tmp_path / "out.png"
     assert predict(command, weights, "--video", picture, "--output", out, "--background", "#00ff00")[0] == 0
