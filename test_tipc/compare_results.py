@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deploy.parity import OTHER_PIXELS
 from runtime import command
 from runtime.errors import UserError
 
@@ -28,7 +29,6 @@ RTOL = dict(ATOL)
 # a fixed tolerance would pass the scores of another video.
 FRACTION = {"fp32": 0.05, "fp16": 0.1, "bf16": 0.25, "int8": 0.5}
 LEAST_SPREAD = 1e-4
-SHARE_ATOL = 1e-3  # of the fraction of a picture that a class has: pixels at chance, as deploy.export allows them
 _TOP = re.compile(r"Top1 class:(?P<name>.*) (?P<what>prob|share):(?P<score>\S+)")
 _RANK = re.compile(r"  \d+\. (?P<name>.*) (?P<score>\S+)")
 _LABEL = re.compile(r"top-1 class: *(?P<label>\d+)")
@@ -128,7 +128,7 @@ def compare(truth: Sequence[Prediction], found: Sequence[Prediction], tolerance:
     if len(truth) != len(found):
         raise ComparisonError(f"{len(found)} predictions for {len(truth)} videos")
     if any(prediction.is_share for prediction in truth):
-        tolerance = dataclasses.replace(tolerance, atol=max(tolerance.atol, SHARE_ATOL))
+        tolerance = dataclasses.replace(tolerance, atol=max(tolerance.atol, OTHER_PIXELS))  # those at chance
     if len(truth) > 1:
         tolerance = tolerance.within(_spread(truth))
     same, largest = 0, 0.0

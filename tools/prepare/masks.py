@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import random
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,13 +21,14 @@ from runtime.owned import Owned
 from tools.prepare import lists, record, sources
 from tools.prepare.archives import is_listable
 from tools.prepare.mask_release import IMAGES, MASKS, ORIGINALS, PERSON, UNKNOWN, Labeled, MaskRelease
+from tools.prepare.media import stem_of
 from tools.prepare.placing import place_all
+from tools.prepare.preflight import SMALL, sample
 from tools.prepare.record import ListRecord
 from tools.prepare.settings import Media, Settings
 from tools.prepare.workers import in_parallel
 
 SUBSETS = ("train", "val")
-SAMPLE, SMALL = 200, 1000  # pairs of each list that are decoded by default, unless both together have so few
 SHOWN = 3
 
 
@@ -71,7 +71,7 @@ def prepare(
 
 def _mask(one: Labeled, owned: Owned, limits: Limits) -> float:
     """Draws the mask of a picture, unless it is there; returns the fraction of the labeled pixels that is a person."""
-    target = f"{MASKS}/{_stem(one.picture)}.png"
+    target = f"{MASKS}/{stem_of(one.picture)}.png"
     path = owned.folder / target
     if path.is_file():
         mask = read_labels(str(path))
@@ -87,10 +87,6 @@ def _mask(one: Labeled, owned: Owned, limits: Limits) -> float:
     return float((mask[known] == PERSON).mean()) if known.any() else 0.0
 
 
-def _stem(path: str) -> str:
-    return path.rpartition(".")[0]
-
-
 def _record(subset: str, labeled: Sequence[Labeled], kept: Sequence[Labeled]) -> ListRecord:
     annotated, listed = (sum(one.subset == subset for one in some) for some in (labeled, kept))
     return ListRecord(subset=subset, split=1, kind=IMAGES, official=0, annotated=annotated, listed=listed)
@@ -101,7 +97,7 @@ def _list(subset: str, kept: Sequence[Labeled]) -> bytes:
     for one in sorted((one for one in kept if one.subset == subset), key=lambda one: one.picture):
         if " " in one.picture or not is_listable(one.picture):
             raise UserError(f"no list can name {one.picture!r}, for a space or what is no text: rename it in --source")
-        lines.append(f"{IMAGES}/{one.picture} {MASKS}/{_stem(one.picture)}.png\n")
+        lines.append(f"{IMAGES}/{one.picture} {MASKS}/{stem_of(one.picture)}.png\n")
     return "".join(lines).encode()
 
 
@@ -111,19 +107,17 @@ def check(name: str, release: MaskRelease, root: Path, decode_all: bool, workers
     Raises:
         UserError: It was not prepared, a list is empty, or a picture or a mask does not decode.
     """
-    prepared = record.read(root)
-    if prepared is None or prepared["release"] != name or not prepared["lists"]:
-        raise UserError(f"{root} holds no {name} that this command has prepared: give --source")
+    prepared = record.of(root, name)
     command.say(f"{'list':<8}{'annotated':>11}{'listed':>10}{'left out':>10}")
     for entry in prepared["lists"]:
         left_out = entry["annotated"] - entry["listed"]
         command.say(f"{entry['subset']:<8}{entry['annotated']:>11,}{entry['listed']:>10,}{left_out:>10,}")
         if not entry["listed"]:
             raise UserError(f"unusable: {entry['subset']}.txt lists nothing; lower --min_share, or look at --source")
-    whole = sum(entry["listed"] for entry in prepared["lists"]) <= SMALL or decode_all
+    decode_all = decode_all or sum(entry["listed"] for entry in prepared["lists"]) <= SMALL
     for entry in prepared["lists"]:
         entries = load_annotation(str(root), entry["subset"], targets=Masks()).entries
-        looked = list(entries) if whole else random.Random(0).sample(list(entries), min(SAMPLE, len(entries)))
+        looked = sample(entries, decode_all)
         pairs = [(one.path, one.target) for one in looked]
         found = in_parallel(functools.partial(_look, limits=limits), pairs, workers, "decoding")
         broken = [what for what in found if isinstance(what, str)]

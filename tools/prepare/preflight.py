@@ -56,9 +56,7 @@ def check(name: str, release: Release, root: Path, decode_all: bool, workers: in
     Raises:
         UserError: It was not prepared, or something makes it unusable.
     """
-    prepared = record.read(root)
-    if prepared is None or prepared["release"] != name or not prepared["lists"]:
-        raise UserError(f"{root} holds no {name} that this command has prepared: give --source")
+    prepared = record.of(root, name)
     _say_counts(prepared["lists"])
     lists = [entry for entry in prepared["lists"] if entry["subset"] != "test"]
     checked = _looked_at(lists, root, decode_all, workers, limits)
@@ -90,7 +88,7 @@ def _looked_at(
 
     annotations = [load_annotation(str(root), entry["subset"], entry["split"]) for entry in lists]
     decode_all = decode_all or sum(len(annotation.entries) for annotation in annotations) <= SMALL
-    samples = [_sample(annotation.entries, decode_all) for annotation in annotations]
+    samples = [sample(annotation.entries, decode_all) for annotation in annotations]
     unique = list(dict.fromkeys((entry.path, entry.num_frames) for sample in samples for entry in sample))
     looks = in_parallel(lambda media: look_at(*media, limits), unique, workers, "decoding")
     seen = dict(zip((path for path, _ in unique), looks, strict=True))
@@ -100,7 +98,8 @@ def _looked_at(
     ]
 
 
-def _sample(entries: Sequence[Entry], all_of_them: bool) -> list[Entry]:
+def sample(entries: Sequence[Entry], all_of_them: bool) -> list[Entry]:
+    """The entries of a list that are decoded: all, or always the same SAMPLE of them."""
     if all_of_them or len(entries) <= SAMPLE:
         return list(entries)
     return random.Random(0).sample(list(entries), SAMPLE)

@@ -60,6 +60,14 @@ def read(root: Path) -> Prepared | None:
     return record
 
 
+def of(root: Path, release: str) -> Prepared:
+    """The record of a finished preparation; raises UserError if there is none, or one of another data set."""
+    record = read(root)
+    if record is None or record["release"] != release or not record["lists"]:
+        raise UserError(f"{root} holds no {release} that this command has prepared: give --source")
+    return record
+
+
 def begin(root: Path, release: str, settings: Settings) -> Prepared:
     """The record to go on with.
 
