@@ -7,6 +7,7 @@ from paddle import nn
 from paddle.static import InputSpec
 
 from configs import Recipe
+from models.tracing import trace_as_written
 from runtime.errors import UserError
 from tasks import Task
 
@@ -41,6 +42,7 @@ def as_graph(step: TrainingStep, recipe: Recipe) -> nn.Layer:
 
     Models may compute in another way than in dygraph; the numbers are the same but for rounding.
     """
+    trace_as_written()
     kind = paddle.get_default_dtype()
     clips = InputSpec([None, *recipe.network.input_shape(recipe.clip.num_frames, recipe.pixels.crop_size)], kind)
     target = InputSpec([None, *step.task.training_target_shape(recipe)], kind)

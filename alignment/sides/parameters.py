@@ -7,6 +7,7 @@ Weights, gradients, the optimizer's slots and the audit of constants all go thro
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -150,10 +151,13 @@ def _split(own: str, rules: Mapping[str, Rules]) -> list[tuple[str, Steps]]:
 def _applied(owner: str, name: str, steps: Steps, rules: Rules) -> list[tuple[str, Steps]]:
     prefix = f"{owner}." if owner else ""
     for pattern, rule in rules.items():
-        match = re.fullmatch(pattern, name.removeprefix(prefix))
+        match = _matched(pattern, name.removeprefix(prefix))
         if match:
             return [(prefix + match.expand(new), (*steps, (rule, i))) for i, new in enumerate(rule.into)]
     return [(name, steps)]
+
+
+_matched = functools.lru_cache(1 << 14)(re.fullmatch)  # of the few names that tensors have in their layers
 
 
 def _view(steps: Steps, array: np.ndarray) -> np.ndarray:
