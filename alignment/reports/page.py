@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import NullLocator
 
 from alignment.reports.report import Report
 from alignment.reports.text import number, plain, worst_cells
@@ -104,7 +104,7 @@ def histogram_plot(stages: Sequence[Stage]) -> str:
             axes.bar(list(DECADES), bars, width=0.9)
             axes.set(title=plain(name), yscale="log", xlabel=f"log10 of error / scale (equal: {DECADES[0]})")
             axes.yaxis.set_major_formatter("{x:,.0f}")
-            axes.yaxis.set_minor_formatter(NullFormatter())
+            axes.yaxis.set_minor_locator(NullLocator())  # over many decades they are most of the drawing
             axes.set_xlim(DECADES[0] - 1, DECADES[-1] + 1)
         return _svg(figure)
 
@@ -140,7 +140,7 @@ def _draw_curves(axes: Axes, title: str, curves: dict[str, list[Record]]) -> Non
         (marks,) = axes.plot(beyond, [1.0] * len(beyond), "x", color=FAILED, transform=upper_edge, clip_on=False)
         marks.set_in_layout(False)  # they may reach out of the panel, which the layout would make room for
     axes.yaxis.set_major_formatter("{x:.0e}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
