@@ -30,6 +30,13 @@ def test_a_pair_without_a_bug_passes(name, seed):
     assert selftest.false_alarm((name, seed)) == ""
 
 
+def test_a_part_of_the_self_test_has_the_pairs_of_its_mutants(capsys):
+    assert selftest.run_selftest("^Dice of pixels$", seeds=1)
+    out = capsys.readouterr().out
+    assert "caught        1 of 1 mutants (100%)" in out
+    assert "unmutated     0 of 1 runs failed (1 seeds of each of 1 pairs)" in out
+
+
 def test_scores_count_what_was_missed(capsys):
     blame = Divergence("forward", "backbone.layer1", "")
     elsewhere, nothing = Divergence("forward", "head", ""), None
