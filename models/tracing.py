@@ -8,17 +8,17 @@ SlowFast that rewriting is most of the time of an export.
 from __future__ import annotations
 
 import functools
+from types import ModuleType
 
 import paddle
 
 
 @functools.cache
-def trace_as_written() -> None:
-    """Lets Paddle trace the functions of `models` and `deploy` without rewriting them, in this process.
+def trace_as_written(*packages: ModuleType) -> None:
+    """Lets Paddle trace the functions of `models`, and of these packages, without rewriting them, in this process.
 
     Networks that a user has elsewhere are rewritten as ever.
     """
-    import deploy
     import models
 
-    paddle.jit.ignore_module([models, deploy])
+    paddle.jit.ignore_module([models, *packages])

@@ -21,9 +21,10 @@ def save_paddle(model: nn.Layer, signature: Signature, stem: str) -> None:
     """Writes Paddle 3's graph."""
     import paddle
 
+    import deploy
     from models.tracing import trace_as_written
 
-    trace_as_written()
+    trace_as_written(deploy)
     specs = [paddle.static.InputSpec(list(spec.shape), spec.dtype, spec.name) for spec in signature.inputs]
     with warnings.catch_warnings(), command.signals_deferred():
         warnings.simplefilter("ignore")
