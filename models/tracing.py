@@ -7,13 +7,11 @@ SlowFast that rewriting is most of the time of an export.
 
 from __future__ import annotations
 
-import functools
 from types import ModuleType
 
 import paddle
 
 
-@functools.cache
 def trace_as_written(*packages: ModuleType) -> None:
     """Lets Paddle trace the functions of `models`, and of these packages, without rewriting them, in this process.
 

@@ -77,7 +77,8 @@ def run_selftest(only: str = "", seeds: int = 20, workers: int = 1, show: Callab
         for index, (whole, numbers) in zip(chosen, pool.map(try_mutant, chosen), strict=True):
             trials.append(Trial(MUTANTS[index], whole, numbers))
             show(trial_line(trials[-1]))
-        pairs = [name for name in PAIRS if not only or name in {MUTANTS[index].pair for index in chosen}]
+        mutated = {MUTANTS[index].pair for index in chosen}
+        pairs = [name for name in PAIRS if not only or name in mutated]
         cases = [(name, seed) for seed in range(seeds) for name in pairs]
         alarms = [line for line in pool.map(false_alarm, cases) if line]
     for line in ["", *(f"false alarm: {alarm}" for alarm in alarms), *scores(trials)]:
