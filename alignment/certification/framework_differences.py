@@ -5,6 +5,7 @@ Each difference says what the suite does about it. A row without a difference me
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -89,6 +90,24 @@ def batch_norm_of_one_pixel() -> Difference:
         f"the same gradient values in another memory layout change the result by {_relative(*found):.1f} of its scale: "
         "PyTorch's own mistake, found by the stage `backward`, which asks finite differences who is right",
         "the reference makes input and gradient contiguous",
+    )
+
+
+def batch_norm_mean() -> Difference:
+    """Means of BatchNorm over 16 channels of 8 x 128 x 128 values around 1, in float64."""
+    x = 1 + np.random.default_rng(0).normal(size=(8, 16, 128, 128))
+    exact = [math.fsum(channel.flat) / channel.size for channel in x.swapaxes(0, 1)]
+    ours, theirs = paddle_nn.BatchNorm2D(16, momentum=0.0), torch_nn.BatchNorm2d(16, momentum=1.0).double()
+    ours.to(dtype="float64")
+    ours(paddle.to_tensor(x)), theirs(torch.from_numpy(x))
+    means = ours._mean.numpy(), theirs.running_mean.numpy(), torch.from_numpy(x).mean((0, 2, 3)).numpy()
+    errors = [np.abs(mean - exact).max() / np.finfo(np.float64).eps for mean in means]
+    return Difference(
+        "mean in BatchNorm in float64 (CPU)",
+        f"of {x[:, 0].size:,} values around 1 PyTorch's is off by up to {errors[1]:.0f} epsilons, its own "
+        f"`Tensor.mean` by {errors[2]:.0f}, Paddle's by {errors[0]:.0f}: of gradients that cancel, as a bias's in front "
+        "of a norm, that error is all that is left",
+        "where a gradient is in doubt, the reference is rerun with `Tensor.mean`: what that moves is its own rounding",
     )
 
 
@@ -189,8 +208,9 @@ def resize() -> Difference:
 
 
 DIFFERENCES: tuple[Callable[[], Difference], ...] = (
-    running_variance, batch_norm_constants, momentum_constants, batch_norm_of_one_pixel, average_pooling_gradient,
-    clipping_of_groups, clipping_epsilon, temporal_shift_direction, nan_disappears, ceil_mode_windows, resize,
+    running_variance, batch_norm_constants, momentum_constants, batch_norm_of_one_pixel, batch_norm_mean,
+    average_pooling_gradient, clipping_of_groups, clipping_epsilon, temporal_shift_direction, nan_disappears,
+    ceil_mode_windows, resize,
 )  # fmt: skip
 
 

@@ -174,4 +174,5 @@ def test_the_differences_of_the_frameworks_are_still_there():
     assert "becomes (0 6 3 4)" in found["F.temporal_shift"]
     assert "PyTorch's own mistake" in found["BatchNorm3d of PyTorch on maps of one pixel (CPU)"]
     assert "change the result by 0.0" not in found["BatchNorm3d of PyTorch on maps of one pixel (CPU)"]
+    assert "off by up to 0 epsilons" not in found["mean in BatchNorm in float64 (CPU)"]
     assert "off by 7.5e-09" in found["gradient of average pooling in float64 (CPU)"]

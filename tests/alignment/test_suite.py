@@ -39,8 +39,11 @@ class Ours(paddle.nn.Layer):
         self.fc = paddle.nn.Linear(6, 6)
         self.head = paddle.nn.Linear(6, 5)
 
+    def first(self, x):
+        return self.conv(x)
+
     def forward(self, x):
-        x = paddle.nn.functional.relu(self.norm(self.conv(x)))
+        x = paddle.nn.functional.relu(self.norm(self.first(x)))
         return self.head(paddle.tanh(self.fc(self.drop(x.mean(axis=[2, 3])))))
 
 
@@ -203,6 +206,26 @@ def test_an_ill_conditioned_network_is_rounding_and_a_small_mistake_is_not():
     assert report.passed, report.text()
     pair["candidate"].layers[10]._epsilon = 1.0001e-5
     assert not align(**pair, steps=("forward",)).passed
+
+
+@pytest.mark.parametrize("mistake", [0.0, 1e-7])
+def test_what_the_references_norm_adds_up_inexactly_is_rounding_and_a_small_mistake_is_not(mistake):
+    """In front of a norm gradients cancel; the error of PyTorch's mean of 32,768 values is all that is left of some."""
+
+    def first(self, x):
+        x = self.conv(x)
+        return x + mistake * (x - x.detach())
+
+    pair = build(candidate=changed(first=first))
+    pair["inputs"] = 1 + np.random.default_rng(0).normal(size=(2, 3, 128, 128)).astype("float32")
+    pair["labels"] = pair["labels"][:2]
+    report = align(**pair)
+    assert report.passed is (not mistake), report.text()
+    backward = next(stage for stage in report.stages if stage.name == "backward")
+    bias = next(record for record in backward.records if record.name == "conv.bias")
+    assert bias.required > 1e-12  # this bias is what the test is about
+    assert bias.passed
+    assert mistake == 0 or report.first_divergence.place == "norm"  # what uses the output of conv
 
 
 @pytest.mark.parametrize(
