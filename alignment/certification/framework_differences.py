@@ -105,8 +105,8 @@ def batch_norm_mean() -> Difference:
     return Difference(
         "mean in BatchNorm in float64 (CPU)",
         f"of {x[:, 0].size:,} values around 1 PyTorch's is off by up to {errors[1]:.0f} epsilons, its own "
-        f"`Tensor.mean` by {errors[2]:.0f}, Paddle's by {errors[0]:.0f}: of gradients that cancel, as a bias's in front "
-        "of a norm, that error is all that is left",
+        f"`Tensor.mean` by {errors[2]:.0f}, Paddle's by {errors[0]:.0f}: of gradients that cancel, as a bias's in "
+        "front of a norm, that error is all that is left",
         "where a gradient is in doubt, the reference is rerun with `Tensor.mean`: what that moves is its own rounding",
     )
 
