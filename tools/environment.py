@@ -79,6 +79,8 @@ def installed_paddle() -> importlib.metadata.Distribution | None:
 def _pip(python: Path, requirements: list[Path], arguments: list[str]) -> None:
     files = [word for path in requirements for word in ("-r", str(path))]
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    if not sys.dont_write_bytecode:  # the first import compiles what it needs: a fraction of the packages' files
+        pip.append("--no-compile")
     if code := subprocess.run([*pip, "-c", str(CONSTRAINTS), *files, *arguments], check=False).returncode:
         raise UserError(f"pip ended with exit code {code}, see above")
 

@@ -90,13 +90,18 @@ def built(name, model, **arguments):
     return third_party_pair(reference_of(name), model, preset_for_model(model), clips, np.array([3, 5]), **arguments)
 
 
-# The smallest network of each source in `make test`, all of them in `make test-all`.
-QUICK = ("tsn_r18", "tsm_r18", "mvf_r50")
+# A small network of each source in `make test`, all of them in `make test-all`.
+QUICK = [
+    ("mmaction2", "tsm_r18", {"shift_place": "block", "shift_div": 4}),
+    ("mit-tsm", "tsm_r18", {"shift_place": "block"}),
+    ("mvfnet", "mvf_r50", {}),
+    ("timm", "tsn_r18", {}),
+]
 
 
 @pytest.mark.parametrize(
     ("name", "model", "options", "steps"),
-    [case if case[1].endswith(QUICK) else pytest.param(*case, marks=pytest.mark.whole) for case in CASES],
+    [case if case[:3] in QUICK else pytest.param(*case, marks=pytest.mark.whole) for case in CASES],
 )
 def test_ours_equals_theirs(name, model, options, steps):
     pair = built(name, model, options=options)
