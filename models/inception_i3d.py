@@ -86,6 +86,8 @@ class Mixed(nn.Layer):
         norm_eps, learn_weight: See Unit3D.
     """
 
+    chains = (("b1a.conv3d", "b1a.bn", "b1b.conv3d"), ("b2a.conv3d", "b2a.bn", "b2b.conv3d"))
+
     def __init__(
         self, in_channels: int, widths: tuple[int, tuple[int, int], tuple[int, int], int], norm_eps: float,
         learn_weight: bool,

@@ -35,6 +35,8 @@ class InvertedResidual3D(nn.Layer):
         hidden = in_channels * expansion
         self.has_shortcut = stride == 1 and in_channels == out_channels
         expand = [] if expansion == 1 else [_with_relu6(conv3d(in_channels, hidden, (1, 1, 1)), norm_eps)]
+        parts = len(expand) + 1
+        self.chains = ((*(f"conv.{i}.{j}" for i in range(parts) for j in (0, 1)), f"conv.{parts}"),)
         self.conv = nn.Sequential(
             *expand,
             _with_relu6(depthwise_conv3d(hidden, (3, 3, 3), (stride, stride)), norm_eps),

@@ -82,6 +82,8 @@ class InvertedResidual(nn.Layer):
         hidden = in_channels * expansion
         self.has_shortcut = stride == 1 and in_channels == out_channels
         expand = [] if expansion == 1 else [_conv_bn_relu6(in_channels, hidden, 1, norm_eps=norm_eps)]
+        parts = len(expand) + 1
+        self.chains = ((*(f"conv.{i}.{j}" for i in range(parts) for j in (0, 1)), f"conv.{parts}"),)
         self.conv = nn.Sequential(
             *expand,
             _conv_bn_relu6(hidden, hidden, 3, stride, hidden, same_padding, norm_eps),

@@ -37,6 +37,8 @@ class Conv2Plus1D(nn.Layer):
         kernel, stride: Of both together.
     """
 
+    chains = (("conv_s", "bn_s", "conv_t"),)
+
     def __init__(self, in_channels: int, middle: int, out_channels: int, kernel: Triple, stride: Triple) -> None:
         super().__init__()
         self.conv_s = conv3d(in_channels, middle, (1, *kernel[1:]), (1, *stride[1:]))

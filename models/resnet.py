@@ -45,6 +45,7 @@ class BasicBlock(nn.Layer):
 
     expansion = 1
     first_conv = "conv1"
+    chains = (("conv1", "bn1", "conv2"),)  # layers that the channels inside go through, see `scaling.extract`
     has_shortcut = True
 
     def __init__(self, in_channels: int, width: int, stride: int, norm_eps: float = 1e-5) -> None:
@@ -67,6 +68,7 @@ class Bottleneck(nn.Layer):
 
     expansion = 4
     first_conv = "conv1"
+    chains = (("conv1", "bn1", "conv2", "bn2", "conv3"),)
     has_shortcut = True
 
     def __init__(self, in_channels: int, width: int, stride: int, norm_eps: float = 1e-5) -> None:

@@ -62,6 +62,8 @@ class Bottleneck3D(nn.Layer):
         zero_init: Begin as the identity: the last norm's weight is 0.
     """
 
+    chains = (("conv1", "bn1", "conv2", "bn2", "conv3"),)
+
     def __init__(
         self, in_channels: int, width: int, stride: Triple, frames: tuple[int, int], norm_eps: float, zero_init: bool
     ) -> None:

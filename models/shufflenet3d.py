@@ -76,6 +76,8 @@ class _Shortcut(nn.Layer):
 class _Residual(nn.Layer):
     """1x1x1, depthwise 3x3x3, 1x1x1."""
 
+    chains = (("conv1", "bn1", "conv2", "bn2", "conv3"),)
+
     def __init__(self, in_channels: int, out_channels: int, stride: int, norm_eps: float) -> None:
         super().__init__()
         self.conv1 = conv3d(in_channels, out_channels, (1, 1, 1))

@@ -30,6 +30,8 @@ STRIDE = 32  # of five halvings
 class DoubleConv(nn.Layer):
     """Two 3x3 convolutions with biases, each with BatchNorm and ReLU behind it."""
 
+    chains = (("conv1", "bn1", "conv2"),)
+
     def __init__(self, in_channels: int, out_channels: int, norm_eps: float) -> None:
         super().__init__()
         kinds = {"padding": 1, "weight_attr": paddle.ParamAttr(initializer=nn.initializer.KaimingNormal())}

@@ -70,6 +70,8 @@ class BasicBlock3D(nn.Layer):
         norm_eps: Epsilon of its norms.
     """
 
+    chains = (("conv1", "bn1", "conv2"),)
+
     def __init__(self, in_channels: int, width: int, stride: Triple, made: Convs, norm_eps: float) -> None:
         super().__init__()
         self.conv1 = made.first(in_channels, width, stride)

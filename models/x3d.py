@@ -37,6 +37,8 @@ def _squeezed(channels: int) -> int:
 class SqueezeExcitation(nn.Layer):
     """Scales each channel by what the mean over space and time of all channels says (Hu et al., CVPR 2018)."""
 
+    gate = ("fc1", "fc2")  # the convolution that reads all channels, and the one that says what scales them
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.fc1 = nn.Conv3D(channels, _squeezed(channels), 1)
@@ -58,6 +60,8 @@ class BlockX3D(nn.Layer):
         shortcut_norm: Whether a strided shortcut that keeps the channels has a norm.
         norm_eps: Epsilon of its norms.
     """
+
+    chains = (("conv1", "bn1", "conv2", "bn2", "se", "conv3"),)
 
     def __init__(
         self, in_channels: int, out_channels: int, stride: int, squeeze: bool, shortcut_norm: bool, norm_eps: float

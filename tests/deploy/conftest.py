@@ -3,48 +3,11 @@
 import shutil
 
 import numpy as np
-import paddle
 import pytest
 
-from configs import get_preset
 from datasets.demo import CLASS_NAMES
 from deploy import export
 from deploy.formats import FORMATS
-from engine.checkpoint import pickled
-from models import from_recipe
-from models.recognizer import batch_norms
-
-
-def settle(model, recipe):
-    """Gives a new model statistics as after training, and a classifier that is sure of itself."""
-    paddle.seed(3)
-    model.train()
-    for norm in batch_norms(model):
-        norm._momentum = 0.0
-    model(paddle.randn([2, recipe.clip.num_frames, 3, recipe.pixels.crop_size, recipe.pixels.crop_size]))
-    for norm in batch_norms(model):
-        norm.weight.set_value(1 + 0.2 * paddle.rand(norm.weight.shape))
-        norm.bias.set_value(0.1 * paddle.randn(norm.bias.shape))
-    model.cls_head.new_fc.weight.set_value(model.cls_head.new_fc.weight * 20)
-    model.eval()
-    return model
-
-
-@pytest.fixture(scope="session")
-def make_checkpoint(tmp_path_factory):
-    """Writes a run directory: (preset, class names, **recipe fields) -> the path of its weights."""
-
-    def make(preset, class_names=tuple(f"class_{label}" for label in range(8)), **fields):
-        recipe = get_preset(preset).with_(num_classes=8, **fields)
-        folder = tmp_path_factory.mktemp(recipe.network.model)
-        state = settle(from_recipe(recipe), recipe).state_dict()
-        arrays = {name: tensor.numpy() for name, tensor in state.items()}
-        (folder / "best.pdparams").write_bytes(pickled(arrays))
-        (folder / "recipe.json").write_text(recipe.to_json())
-        (folder / "classes.txt").write_text("".join(f"{name}\n" for name in class_names))
-        return folder / "best.pdparams"
-
-    return make
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from deploy import export
 from engine.checkpoint import pickled
 from models import from_recipe
 from test_tipc import clips
-from tests.deploy.conftest import settle
+from tests.conftest import settle
 
 
 @pytest.fixture

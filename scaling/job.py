@@ -1,0 +1,39 @@
+"""The numbers of a job. This file imports no framework, so that processes may be set up before they open one."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from configs.cli import Asked
+from configs.limits import Limits
+
+SPARSITIES = (0.0, 0.3, 0.6, 0.8)  # the original's
+
+
+@dataclass(frozen=True)
+class Job:
+    """The numbers of a job; two jobs of equal numbers give equal descendants.
+
+    Attributes:
+        pretrained: Weights of the original, of any layout that `--pretrained` takes.
+        dataset_root: Its data set: descendants learn on training samples, and are profiled on validation samples.
+        train_list, val_list: List files instead of those found; empty for these.
+        sparsities: See `derive`.
+        epochs: Passes over the training samples.
+        batch_size: Samples of a step.
+        seed: Of order and augmentation.
+        asked: What is asked of the recipe beside the weights.
+        limits: Of videos.
+    """
+
+    pretrained: str
+    dataset_root: str
+    train_list: str = ""
+    val_list: str = ""
+    sparsities: tuple[float, ...] = SPARSITIES
+    epochs: int = 4
+    batch_size: int = 8
+    seed: int = 0
+    asked: Asked = dataclasses.field(default_factory=Asked)
+    limits: Limits = dataclasses.field(default_factory=Limits)

@@ -1,0 +1,112 @@
+"""Trains a job's descendants in several processes. Each opens the job anew and teaches blocks of its own, whole ones.
+
+What a process gives depends on its blocks alone, so that any number of them gives the same bits. They write nothing:
+this process keeps the states that they send, and is told at once when one of them fails or dies.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from engine.log import progress
+from runtime.fresh_process import start_undisturbed
+from runtime.owned import Owned
+from scaling.job import Job
+from scaling.original import Original
+from scaling.retrain import RetrainError, retrain
+from scaling.store import Store, packed_states, restore_states
+from scaling.teacher import teach
+
+
+def train_all(job: Job, folder: Path, processes: int = 1, threads: int = 1, checkpoint_iters: int = 25) -> Store:
+    """Trains what is not trained yet, and leaves the weights of all descendants in the folder.
+
+    Args:
+        job: The numbers.
+        folder: See `Store`; a job that was ended there goes on.
+        processes: That share the blocks; 1 trains in this one.
+        threads: Of each, where they are several.
+        checkpoint_iters: Steps between two states that are kept.
+
+    Raises:
+        UserError: A descendant cannot be trained, a process died, or another one works in the folder.
+    """
+    with Owned(folder).locked(f"another process scales in {folder}"):
+        original = Original(job)
+        store = Store(folder, original.facts(), original.blocks)
+        left = [lesson for lesson in original.lessons() if lesson.name not in store.finished]
+        if not left:
+            return store
+        restore_states(folder, left)
+        begin = min(lesson.step for lesson in left)
+        paths = list(dict.fromkeys(lesson.block.path for lesson in left))
+        shares = [paths[i::processes] for i in range(min(processes, len(paths)))]
+        with progress(original.total * len(shares), "retrain", begin * len(shares)) as bar:
+
+            def done(step: int) -> None:
+                bar.update()
+                if step % checkpoint_iters == 0:
+                    store.keep_states(packed_states(left))
+
+            if len(shares) == 1:
+                retrain(original.model, left, original.batches, original.held_out(), original.every, done)
+            else:
+                with _teachers(job, folder, shares, threads, checkpoint_iters) as pipes:
+                    for kind, content in _heard(pipes):
+                        if kind == "states":
+                            store.keep_states(content)
+                        bar.update(kind == "step")
+                restore_states(folder, left)
+        store.finish(left)
+        return store
+
+
+@contextmanager
+def _teachers(
+    job: Job, folder: Path, shares: Sequence[list[str]], threads: int, checkpoint_iters: int
+) -> Iterator[list[Connection]]:
+    """Processes of `teach`, by the pipes that they send through; ended with the block."""
+    context = multiprocessing.get_context("spawn")
+    pipes, started = [], []
+    try:
+        for paths in shares:
+            here, there = context.Pipe(duplex=False)
+            arguments = (there, job, folder, paths, threads, checkpoint_iters)
+            process = context.Process(target=teach, args=arguments, daemon=True)
+            start_undisturbed(process)
+            started.append(process)
+            pipes.append(here)
+            there.close()
+        yield pipes
+    finally:
+        for process in started:
+            process.kill()
+            process.join()
+
+
+def _heard(pipes: Sequence[Connection]) -> Iterator[tuple[str, Any]]:
+    """What processes send, until each has come to its end.
+
+    Raises:
+        UserError: One has failed or died.
+    """
+    open_ones = list(pipes)
+    while open_ones:
+        for pipe in wait(open_ones):
+            assert isinstance(pipe, Connection)  # `wait` returns what it was given
+            try:
+                kind, content = pipe.recv()
+            except EOFError:
+                raise RetrainError(
+                    "a process that trains descendants died; is there enough memory? The same command goes on"
+                ) from None
+            if kind == "error":
+                raise content
+            if kind == "end":
+                open_ones.remove(pipe)
+            yield kind, content
