@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from paddle import nn
 
 from configs import Recipe
 from datasets import Annotation, ClipLoader, load_annotation
+from datasets.loader import Batch
 from engine.pretrained import load_pretrained
 from runtime.errors import UserError
 from runtime.owned import digest_of
@@ -22,6 +25,19 @@ from tasks.class_names import class_names_beside
 
 EVERY = 10  # one of so many training samples is held out, of each class alike where their list is in order
 MOST_HELD_OUT = 64
+MOST_KEPT = 1 << 31  # bytes of decoded validation samples
+
+
+class KeptLoader(ClipLoader):
+    """The batches of another loader, which are the same in each epoch, read once."""
+
+    def __init__(self, loader: ClipLoader) -> None:
+        super().__init__(loader.dataset, loader.batch_size)
+        self._batches: list[Batch] = list(loader.epoch(0))
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches from `start` on."""
+        return iter(self._batches[start:])
 
 
 class Original:
@@ -82,6 +98,13 @@ class Original:
     def held_out(self) -> list[Clips]:
         """The batches of what is held out of the training samples."""
         return [batch.clips.reshape(-1, *batch.clips.shape[2:]) for batch in self._held_out.epoch(0)]
+
+    @functools.cached_property
+    def validation(self) -> ClipLoader:
+        """The validation samples, one view of each; where they fit into MOST_KEPT they are decoded once."""
+        loader = self._loader(self.val, "val")
+        shape = (len(loader.dataset), *loader.dataset.sample_shape)
+        return KeptLoader(loader) if 4 * math.prod(shape) <= MOST_KEPT else loader
 
     def facts(self) -> dict[str, Any]:
         """All that decides what comes out, for the record."""

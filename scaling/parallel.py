@@ -7,7 +7,7 @@ this process keeps the states that they send, and is told at once when one of th
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -56,8 +56,9 @@ def train_all(job: Job, folder: Path, processes: int = 1, threads: int = 1, chec
             if len(shares) == 1:
                 retrain(original.model, left, original.batches, original.held_out(), original.every, done)
             else:
-                with _teachers(job, folder, shares, threads, checkpoint_iters) as pipes:
-                    for kind, content in _heard(pipes):
+                arguments = [(job, folder, paths, threads, checkpoint_iters) for paths in shares]
+                with processes_of(teach, arguments) as pipes:
+                    for kind, content in heard(pipes):
                         if kind == "states":
                             store.keep_states(content)
                         bar.update(kind == "step")
@@ -67,17 +68,19 @@ def train_all(job: Job, folder: Path, processes: int = 1, threads: int = 1, chec
 
 
 @contextmanager
-def _teachers(
-    job: Job, folder: Path, shares: Sequence[list[str]], threads: int, checkpoint_iters: int
-) -> Iterator[list[Connection]]:
-    """Processes of `teach`, by the pipes that they send through; ended with the block."""
+def processes_of(work: Callable[..., None], arguments: Sequence[tuple[Any, ...]]) -> Iterator[list[Connection]]:
+    """Processes that do some work, by the pipes that they send through; ended with the block.
+
+    Args:
+        work: Of a module that imports no framework; called with a pipe and the arguments of the process.
+        arguments: Of each process.
+    """
     context = multiprocessing.get_context("spawn")
     pipes, started = [], []
     try:
-        for paths in shares:
+        for given in arguments:
             here, there = context.Pipe(duplex=False)
-            arguments = (there, job, folder, paths, threads, checkpoint_iters)
-            process = context.Process(target=teach, args=arguments, daemon=True)
+            process = context.Process(target=work, args=(there, *given), daemon=True)
             start_undisturbed(process)
             started.append(process)
             pipes.append(here)
@@ -89,7 +92,7 @@ def _teachers(
             process.join()
 
 
-def _heard(pipes: Sequence[Connection]) -> Iterator[tuple[str, Any]]:
+def heard(pipes: Sequence[Connection]) -> Iterator[tuple[str, Any]]:
     """What processes send, until each has come to its end.
 
     Raises:
@@ -103,7 +106,7 @@ def _heard(pipes: Sequence[Connection]) -> Iterator[tuple[str, Any]]:
                 kind, content = pipe.recv()
             except EOFError:
                 raise RetrainError(
-                    "a process that trains descendants died; is there enough memory? The same command goes on"
+                    "a process of this job died; is there enough memory? The same command goes on where it was"
                 ) from None
             if kind == "error":
                 raise content

@@ -1,7 +1,8 @@
-"""A process that trains some blocks of a job. This file imports no framework before the process is set up."""
+"""What the processes of a job do. This file imports no framework before such a process is set up."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -33,6 +34,25 @@ def teach(pipe: Connection, job: Job, folder: Path, paths: list[str], threads: i
             pipe.send(("step", step))
 
         retrain(original.model, lessons, original.batches, original.held_out(), original.every, done)
+        pipe.send(("end", None))
+    except UserError as error:
+        pipe.send(("error", error))
+
+
+def examine(pipe: Connection, job: Job, folder: Path, choices: Sequence[tuple[float, ...]], threads: int) -> None:
+    """Evaluates networks; sends ("metrics", (choice, metrics)) of each, ("end", None), or else ("error", exception)."""
+    from runtime import preparation
+
+    try:
+        preparation.prepare("cpu", threads)
+        from scaling.compose import Descendants
+        from scaling.evaluate import metrics_of
+        from scaling.original import Original
+
+        original = Original(job)
+        descendants = Descendants(original.model, original.blocks, folder)
+        for choice in choices:
+            pipe.send(("metrics", (choice, metrics_of(original, descendants, choice))))
         pipe.send(("end", None))
     except UserError as error:
         pipe.send(("error", error))

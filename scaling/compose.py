@@ -1,0 +1,94 @@
+"""Networks of chosen descendants: for a moment in the original itself, or as copies of their own."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from paddle import nn
+
+from models.temporal_module import find_layer, replace_layer
+from runtime.errors import UserError
+from runtime.owned import digest_of
+from scaling.derive import derive
+from scaling.extract import Block
+from scaling.store import read_manifest
+from weights.files import read_file
+
+Choice = tuple[float, ...]  # the sparsity of each block, in the order of the blocks; 0 is the original's block
+
+
+class Descendants:
+    """The trained descendants of a job, each read from its file when it is first asked for.
+
+    Args:
+        model: The original.
+        blocks: Its blocks.
+        folder: Of the job.
+    """
+
+    def __init__(self, model: nn.Layer, blocks: Sequence[Block], folder: Path) -> None:
+        self.model = model
+        self.blocks = blocks
+        self.folder = folder
+        self._files = {(one["block"], one["sparsity"]): one for one in read_manifest(folder)["descendants"]}
+        self._layers: dict[tuple[str, float], nn.Layer] = {}
+
+    def of(self, choice: Choice) -> dict[str, nn.Layer]:
+        """What takes the place of each block that a choice does not leave as it is, by path; in eval mode.
+
+        Raises:
+            UserError: There is no such descendant, or its file is damaged.
+        """
+        if len(choice) != len(self.blocks):
+            raise UserError(f"a choice names a sparsity for each of {len(self.blocks)} blocks, got {len(choice)}")
+        return {
+            block.path: self._layer(block, sparsity)
+            for block, sparsity in zip(self.blocks, choice, strict=True)
+            if sparsity
+        }
+
+    def _layer(self, block: Block, sparsity: float) -> nn.Layer:
+        key = (block.path, sparsity)
+        if key not in self._layers:
+            if key not in self._files:
+                known = ", ".join(f"{one:g}" for path, one in self._files if path == block.path)
+                raise UserError(f"{self.folder} has no descendant of {block.path} at {sparsity:g}: there are {known}")
+            file = self.folder / self._files[key]["file"]
+            if not file.is_file() or digest_of(file) != self._files[key]["sha256"]:
+                raise UserError(f"{file} is missing or was changed: python -m scaling --output {self.folder} makes it")
+            layer = derive(find_layer(self.model, block.path), block.groups, sparsity)
+            arrays = read_file(file)
+            for name, tensor in layer.state_dict().items():
+                tensor.set_value(arrays[name])
+            layer.eval()
+            self._layers[key] = layer
+        return self._layers[key]
+
+
+@contextmanager
+def exchanged(model: nn.Layer, layers: Mapping[str, nn.Layer]) -> Iterator[nn.Layer]:
+    """The model with other layers at these paths, while it is open; they are not copied."""
+    before = {path: find_layer(model, path) for path in layers}
+    try:
+        for path, layer in layers.items():
+            replace_layer(model, path, layer)
+        yield model
+    finally:
+        for path, layer in before.items():
+            replace_layer(model, path, layer)
+
+
+def composed(model: nn.Layer, layers: Mapping[str, nn.Layer]) -> nn.Layer:
+    """A copy of the model with copies of these layers at these paths, in eval mode."""
+    with exchanged(model, layers):
+        made = copy.deepcopy(model)
+    made.eval()
+    return made
+
+
+def size_bytes(layer: nn.Layer) -> int:
+    """Bytes of all that a layer keeps: weights, and the statistics of norms."""
+    return sum(int(tensor.size) * tensor.element_size() for tensor in layer.state_dict().values())

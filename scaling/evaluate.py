@@ -1,0 +1,89 @@
+"""What whole networks of chosen descendants get on the validation samples: in several processes, each choice once.
+
+The figures are kept in `evaluations.json`, so that a run that was ended goes on, and what was measured once is not
+measured again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.evaluation import evaluate
+from engine.log import progress
+from runtime.owned import Owned
+from runtime.records import read_record
+from scaling.compose import Choice, Descendants, exchanged
+from scaling.job import Job
+from scaling.original import Original
+from scaling.parallel import heard, processes_of
+from scaling.teacher import examine
+
+FILE = "evaluations.json"
+KEPT_EVERY = 8  # evaluations between two writings
+
+
+def evaluate_all(
+    job: Job, folder: Path, choices: Iterable[Choice], processes: int = 1, threads: int = 1
+) -> dict[Choice, dict[str, float]]:
+    """The metrics of the network of each choice, by the names of the task's meter.
+
+    Args:
+        job: Of the folder.
+        folder: With trained descendants; the caller has locked it.
+        choices: What to measure.
+        processes: That share the choices; 1 measures in this one.
+        threads: Of each, where they are several.
+
+    Raises:
+        UserError: A descendant is missing, or a process died.
+    """
+    owned, found = Owned(folder), read_evaluations(folder)
+    left = [choice for choice in dict.fromkeys(choices) if choice not in found]
+
+    def keep() -> None:
+        content = {key_of(choice): metrics for choice, metrics in sorted(found.items())}
+        owned.write({FILE: json.dumps(content, indent=1).encode()})
+
+    with progress(len(left), "evaluate") as bar:
+        for number, (choice, metrics) in enumerate(_measured(job, folder, left, processes, threads), start=1):
+            found[choice] = metrics
+            bar.update()
+            if number % KEPT_EVERY == 0:
+                keep()
+    if left:
+        keep()
+    return found
+
+
+def read_evaluations(folder: Path) -> dict[Choice, dict[str, float]]:
+    """What has been measured so far."""
+    if not (folder / FILE).exists():
+        return {}
+    Owned(folder).check(FILE)
+    content: dict[str, dict[str, float]] = read_record(folder / FILE, dict[str, dict[str, float]])
+    return {tuple(map(float, key.split(","))): metrics for key, metrics in content.items()}
+
+
+def key_of(choice: Choice) -> str:
+    """A choice as a key of JSON."""
+    return ",".join(f"{sparsity:g}" for sparsity in choice)
+
+
+def metrics_of(original: Original, descendants: Descendants, choice: Choice) -> dict[str, float]:
+    """The metrics of one network."""
+    with exchanged(original.model, descendants.of(choice)) as model:
+        return evaluate(model, original.validation, original.task, title="clips").summary()
+
+
+def _measured(job: Job, folder: Path, choices: Sequence[Choice], processes: int, threads: int) -> Iterable[Any]:
+    if min(processes, len(choices)) <= 1:
+        original = Original(job)
+        descendants = Descendants(original.model, original.blocks, folder)
+        yield from ((choice, metrics_of(original, descendants, choice)) for choice in choices)
+        return
+    shares = [(job, folder, choices[i::processes], threads) for i in range(min(processes, len(choices)))]
+    with processes_of(examine, shares) as pipes:
+        yield from (content for kind, content in heard(pipes) if kind == "metrics")

@@ -1,0 +1,187 @@
+"""What each descendant costs: accuracy in several contexts, time in an engine, bytes.
+
+The drop of accuracy is measured in whole networks: the descendant of one block stands in the original, in a network
+whose other blocks are all of the middle sparsity, and in one of the sparsest, and each time the original's own block in
+its place is what it is held against; the mean of the three counts. The time is what the network gains with this
+descendant alone, in the engine that will run it.
+
+Source: Han et al., MobiCom 2021, section 4 (three contexts; latency relative to the original's block).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypedDict
+
+from engine.log import progress
+from models.temporal_module import find_layer
+from runtime.errors import UserError
+from runtime.owned import Owned
+from runtime.records import read_record
+from scaling.compose import Choice, Descendants, size_bytes
+from scaling.evaluate import evaluate_all
+from scaling.job import Job
+from scaling.latency import latencies_ms
+from scaling.optimize import Cost
+from scaling.original import Original
+
+FILE = "profile.json"
+
+
+class Row(TypedDict):
+    """One descendant, or the original's block with sparsity 0.
+
+    Attributes:
+        sparsity: See `derive`.
+        accuracy_drops: In the contexts of `contexts_of`.
+        latency_share: What the network with it takes, of what the original takes.
+        size_bytes: Of the block.
+    """
+
+    sparsity: float
+    accuracy_drops: list[float]
+    latency_share: float
+    size_bytes: int
+
+
+class BlockProfile(TypedDict):
+    """The rows of a block, the original's first."""
+
+    path: str
+    rows: list[Row]
+
+
+class Profile(TypedDict):
+    """What `profile.json` holds.
+
+    Attributes:
+        engine, threads: That the times are of.
+        metric: What accuracy is: the task's first metric, on one view of each validation sample.
+        accuracy, latency_ms, size_bytes: Of the original.
+        blocks: In the network's order.
+    """
+
+    engine: str
+    threads: int
+    metric: str
+    accuracy: float
+    latency_ms: float
+    size_bytes: int
+    blocks: list[BlockProfile]
+
+
+def contexts_of(sparsities: Sequence[float], blocks: int) -> list[Choice]:
+    """The networks that descendants are tried in: the original, one of the middle sparsity, and one of the sparsest."""
+    narrow = sorted(sparsity for sparsity in sparsities if sparsity)
+    return [(level,) * blocks for level in dict.fromkeys((0.0, narrow[(len(narrow) - 1) // 2], narrow[-1]))]
+
+
+def trials_of(sparsities: Sequence[float], blocks: int) -> list[Choice]:
+    """All networks whose accuracy a profile needs."""
+    levels = sorted({0.0, *sparsities})
+    return [
+        replaced(context, number, level)
+        for context in contexts_of(sparsities, blocks)
+        for number in range(blocks)
+        for level in levels
+    ]
+
+
+def replaced(context: Choice, number: int, sparsity: float) -> Choice:
+    """The choice with another sparsity for one block."""
+    return (*context[:number], sparsity, *context[number + 1 :])
+
+
+def profile(job: Job, folder: Path, engine: str, processes: int = 1, threads: int = 1) -> Profile:
+    """Measures what is not measured yet, and writes `profile.json`.
+
+    Args:
+        job: Of the folder, whose descendants are trained.
+        folder: Of the job.
+        engine: A key of `deploy.engines.ENGINES`.
+        processes, threads: See `evaluate_all`; the engine gets as many threads.
+
+    Raises:
+        UserError: A descendant is missing, or the engine does not take a network.
+    """
+    with Owned(folder).locked(f"another process scales in {folder}"):
+        original = Original(job)
+        descendants = Descendants(original.model, original.blocks, folder)
+        count, levels = len(original.blocks), sorted({0.0, *job.sparsities})
+        metric = original.task.metrics[0]
+        found = evaluate_all(job, folder, trials_of(job.sparsities, count), processes, threads)
+        unchanged = (0.0,) * count
+
+        def drops_of(number: int, level: float) -> list[float]:
+            return [
+                found[replaced(context, number, 0.0)][metric] - found[replaced(context, number, level)][metric]
+                for context in contexts_of(job.sparsities, count)
+            ]
+
+        done = _begun(folder, engine, threads, metric)
+        done["accuracy"] = found[unchanged][metric]
+        done["size_bytes"] = size_bytes(original.model)
+        shape = original.validation.dataset.sample_shape[1:]
+        with progress(count, "time", len(done["blocks"])) as bar:
+            for number in range(len(done["blocks"]), count):
+                block = original.blocks[number]
+                choices = [replaced(unchanged, number, level) for level in levels[1:]]
+                layers = [descendants.of(choice) for choice in choices]
+                times = latencies_ms(original.model, layers, shape, engine, threads)
+                # The smallest of all is nearest to what the machine can do.
+                done["latency_ms"] = min(done["latency_ms"] or times[0], times[0])
+                whole = find_layer(original.model, block.path)
+                rows: list[Row] = []
+                for place, level in enumerate(levels):
+                    layer = layers[place - 1][block.path] if level else whole
+                    rows.append({
+                        "sparsity": level, "accuracy_drops": drops_of(number, level),
+                        "latency_share": times[place] / times[0], "size_bytes": size_bytes(layer),
+                    })  # fmt: skip
+                done["blocks"].append({"path": block.path, "rows": rows})
+                Owned(folder).write({FILE: json.dumps(done, indent=1).encode()})
+                bar.update()
+        return done
+
+
+def _begun(folder: Path, engine: str, threads: int, metric: str) -> Profile:
+    """What was measured before in the same engine with as many threads, or nothing yet."""
+    if (folder / FILE).exists():
+        Owned(folder).check(FILE)
+        before = read_profile(folder)
+        if (before["engine"], before["threads"]) == (engine, threads):
+            return before
+    return {
+        "engine": engine, "threads": threads, "metric": metric, "accuracy": 0.0, "latency_ms": 0.0, "size_bytes": 0,
+        "blocks": [],
+    }  # fmt: skip
+
+
+def read_profile(folder: Path) -> Profile:
+    """Reads `profile.json`; raises UserError if it is not there, or damaged."""
+    if not (folder / FILE).is_file():
+        raise UserError(f"no {FILE} in {folder}: python -m scaling profile --output {folder} makes one")
+    found: Profile = read_record(folder / FILE, Profile)
+    return found
+
+
+def costs_of(found: Profile) -> tuple[list[list[Cost]], Cost]:
+    """What `pareto_front` takes: costs of the descendants of each block, and of the rest, which together are the whole.
+
+    Times are what a descendant adds to, or takes from, the original's: all of the original's own time is in the rest.
+    """
+    blocks = [
+        [
+            Cost(
+                sum(row["accuracy_drops"]) / len(row["accuracy_drops"]),
+                (row["latency_share"] - 1) * found["latency_ms"],
+                row["size_bytes"],
+            )
+            for row in block["rows"]
+        ]
+        for block in found["blocks"]
+    ]
+    inside = sum(block["rows"][0]["size_bytes"] for block in found["blocks"])
+    return blocks, Cost(0.0, found["latency_ms"], found["size_bytes"] - inside)

@@ -1,0 +1,187 @@
+"""Whole networks of descendants: what they are made of, what they get, how long they take, what is written down."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import paddle
+import pytest
+
+from datasets.demo import CLASS_NAMES
+from models.temporal_module import find_layer
+from runtime.errors import UserError
+from scaling import evaluate, latency
+from scaling.compose import Descendants, composed, exchanged, size_bytes
+from scaling.evaluate import evaluate_all, read_evaluations
+from scaling.job import Job
+from scaling.optimize import pareto_front
+from scaling.original import Original
+from scaling.parallel import train_all
+from scaling.profile import FILE, contexts_of, costs_of, profile, read_profile, replaced, trials_of
+from weights.files import read_file
+
+LEVELS = (0.0, 0.3, 0.6, 0.8)
+
+
+@pytest.fixture(scope="module")
+def job(make_checkpoint, motion_videos):
+    weights = make_checkpoint("demo_tsm", CLASS_NAMES)
+    return Job(str(weights), str(motion_videos), sparsities=(0.0, 0.5), epochs=1, batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def trained(job, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scaled") / "job"
+    train_all(job, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def original(job):
+    return Original(job)
+
+
+@pytest.fixture(scope="module")
+def descendants(original, trained):
+    return Descendants(original.model, original.blocks, trained)
+
+
+@pytest.fixture(scope="module")
+def clip(original):
+    return paddle.to_tensor(original.held_out()[0][:2])
+
+
+def test_a_choice_of_nothing_is_the_original_bit_for_bit(original, descendants, clip):
+    nothing = (0.0,) * len(original.blocks)
+    assert descendants.of(nothing) == {}
+    np.testing.assert_array_equal(composed(original.model, {})(clip).numpy(), original.model(clip).numpy())
+
+
+def test_a_composed_network_has_the_weights_of_the_files(original, descendants, trained, clip):
+    choice = (0.5, 0.0, 0.5, 0.0, 0.0, 0.5, 0.0, 0.5)
+    before = original.model(clip).numpy()
+    layers = descendants.of(choice)
+    with exchanged(original.model, layers) as model:
+        inside = model(clip).numpy()
+    made = composed(original.model, layers)
+    np.testing.assert_array_equal(made(clip).numpy(), inside)
+    np.testing.assert_array_equal(original.model(clip).numpy(), before)  # it is back
+    assert np.abs(inside - before).max() > 0
+    assert size_bytes(made) < size_bytes(original.model)
+    for block, sparsity in zip(original.blocks, choice, strict=True):
+        if sparsity:
+            arrays = read_file(trained / "descendants" / f"{block.path}@{sparsity:g}.safetensors")
+            for name, tensor in find_layer(made, block.path).state_dict().items():
+                np.testing.assert_array_equal(tensor.numpy(), arrays[name])
+
+
+def test_the_model_is_put_back_after_an_error(original, descendants):
+    block = original.blocks[0].path
+    own = find_layer(original.model, block)
+    with pytest.raises(KeyError), exchanged(original.model, descendants.of((0.5,) * 8)):
+        raise KeyError
+    assert find_layer(original.model, block) is own
+
+
+def test_what_is_not_there_is_named(original, trained, tmp_path):
+    descendants = Descendants(original.model, original.blocks, trained)
+    with pytest.raises(UserError, match=r"no descendant of backbone.layer1.0 at 0.4: there are 0.5"):
+        descendants.of((0.4, *[0.0] * 7))
+    with pytest.raises(UserError, match="a choice names a sparsity for each of 8 blocks, got 1"):
+        descendants.of((0.5,))
+
+
+def test_a_file_that_was_changed_is_refused(original, trained):
+    file = next((trained / "descendants").iterdir())
+    content = file.read_bytes()
+    try:
+        file.write_bytes(content[:-4] + bytes(4))
+        with pytest.raises(UserError, match="is missing or was changed"):
+            Descendants(original.model, original.blocks, trained).of((0.5,) * 8)
+    finally:
+        file.write_bytes(content)
+
+
+def test_contexts_and_trials_are_those_of_the_paper():
+    assert contexts_of(LEVELS, 2) == [(0.0, 0.0), (0.6, 0.6), (0.8, 0.8)]
+    assert contexts_of((0.5,), 2) == [(0.0, 0.0), (0.5, 0.5)]
+    trials = trials_of(LEVELS, 2)
+    assert len(trials) == 3 * 2 * 4
+    assert (0.6, 0.3) in trials
+    assert (0.8, 0.0) in trials
+    assert replaced((0.1, 0.2, 0.3), 1, 0.0) == (0.1, 0.0, 0.3)
+
+
+def test_the_validation_samples_are_decoded_once(original, monkeypatch):
+    first = [batch.clips for batch in original.validation.epoch(0)]
+    monkeypatch.setattr(type(original.validation.dataset), "load_into", None)
+    again = [batch.clips for batch in original.validation.epoch(1)]
+    assert len(again) == len(original.validation)
+    assert all((one == other).all() for one, other in zip(first, again, strict=True))
+    assert sum(map(len, first)) == len(original.val.entries)
+
+
+def test_two_processes_measure_the_same_and_nothing_is_measured_twice(job, trained, tmp_path, monkeypatch):
+    choices = [(0.0,) * 8, (0.5,) * 8, (0.5, *[0.0] * 7), (0.5,) * 8]
+    found = evaluate_all(job, trained, choices, processes=2)
+    assert set(found) >= set(choices)
+    original = Original(job)
+    alone = evaluate.metrics_of(original, Descendants(original.model, original.blocks, trained), choices[1])
+    assert found[choices[1]] == pytest.approx(alone, abs=1e-9)
+    assert read_evaluations(trained) == found
+    monkeypatch.setattr(evaluate, "_measured", lambda job, folder, choices, *_: iter(() if not choices else None))
+    assert evaluate_all(job, trained, choices) == found
+
+
+@pytest.fixture(scope="module")
+def profiled(job, trained):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(latency, "ROUNDS", 3)
+        return profile(job, trained, "paddle", processes=2)
+
+
+def test_a_profile_has_a_row_for_each_descendant(job, trained, original, descendants, profiled):
+    assert [block["path"] for block in profiled["blocks"]] == [block.path for block in original.blocks]
+    assert profiled["size_bytes"] == size_bytes(original.model)
+    assert profiled["latency_ms"] > 0
+    measured = read_evaluations(trained)
+    assert profiled["accuracy"] == measured[(0.0,) * 8]["top1_acc"]
+    for number, block in enumerate(profiled["blocks"]):
+        assert [row["sparsity"] for row in block["rows"]] == [0.0, 0.5]
+        sizes = [row["size_bytes"] for row in block["rows"]]
+        assert sizes == sorted(sizes, reverse=True)
+        assert len(set(sizes)) == 2
+        assert block["rows"][0]["latency_share"] == 1
+        assert all(0.2 < row["latency_share"] < 5 for row in block["rows"])
+        for row in block["rows"]:
+            expected = [
+                measured[replaced(context, number, 0.0)]["top1_acc"]
+                - measured[replaced(context, number, row["sparsity"])]["top1_acc"]
+                for context in contexts_of(job.sparsities, 8)
+            ]
+            assert row["accuracy_drops"] == expected
+    assert read_profile(trained) == profiled
+
+
+def test_sizes_of_a_front_are_those_of_its_networks(original, descendants, profiled):
+    blocks, rest = costs_of(profiled)
+    front = pareto_front(blocks, rest)
+    levels = [0.0, 0.5]
+    for cost, numbers in zip(front.costs[:: len(front) // 5 + 1], front.choices[:: len(front) // 5 + 1], strict=True):
+        choice = tuple(levels[number] for number in numbers)
+        assert cost[2] == size_bytes(composed(original.model, descendants.of(choice)))
+    whole = front.costs[front.best()]
+    assert whole[0] <= 0
+
+
+def test_a_profile_goes_on_where_it_was_ended(job, trained, profiled, monkeypatch):
+    begun = json.loads((trained / FILE).read_text())
+    monkeypatch.setattr("scaling.profile.latencies_ms", lambda *_: pytest.fail("nothing is left to time"))
+    assert profile(job, trained, "paddle", processes=2) == begun
+    with pytest.raises(UserError, match=r"no profile\.json in"):
+        read_profile(trained / "absent")
+
+
+def test_an_engine_that_is_not_there_is_named(job, trained, monkeypatch):
+    with pytest.raises(UserError, match="tensorflow"):
+        latency.latencies_ms(Original(replace(job)).model, [], (8, 3, 32, 32), "tensorflow", 1)
