@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from configs.cli import Asked
 from configs.limits import Limits
@@ -37,3 +41,21 @@ class Job:
     seed: int = 0
     asked: Asked = dataclasses.field(default_factory=Asked)
     limits: Limits = dataclasses.field(default_factory=Limits)
+
+    def to_record(self, folder: Path) -> dict[str, Any]:
+        """For JSON in a folder: all but the limits, places relative to the folder."""
+        places = {name: os.path.relpath(getattr(self, name), folder) for name in ("pretrained", "dataset_root")}
+        numbers = {name: getattr(self, name) for name in ("epochs", "batch_size", "seed")}
+        asked = {"preset": self.asked.preset, "options": dict(self.asked.options)}
+        lists = {"train_list": self.train_list, "val_list": self.val_list}
+        return {**places, **lists, "sparsities": list(self.sparsities), **numbers, "asked": asked}
+
+    @classmethod
+    def from_record(cls, folder: Path, record: Mapping[str, Any]) -> Job:
+        """The inverse of `to_record`, with the usual limits."""
+        options = {name: tuple(v) if isinstance(v, list) else v for name, v in record["asked"]["options"].items()}
+        return cls(
+            str(folder / record["pretrained"]), str(folder / record["dataset_root"]), record["train_list"],
+            record["val_list"], tuple(record["sparsities"]), record["epochs"], record["batch_size"], record["seed"],
+            Asked(record["asked"]["preset"], options),
+        )  # fmt: skip

@@ -26,31 +26,38 @@ ROUNDS, WARM_UPS = 15, 3
 TURN_S = 0.02  # of one network in a round, at least
 
 
-def latencies_ms(
-    model: nn.Layer, networks: Sequence[Mapping[str, nn.Layer]], view_shape: Sequence[int], engine: str, threads: int
-) -> list[float]:
-    """Milliseconds of one clip in the model itself, and in each network that other layers make of it.
+class Stopwatch:
+    """Times networks that other layers make of a model, in an engine.
 
     Args:
         model: In eval mode.
-        networks: For each, what takes the place of which layer.
         view_shape: (T, 3, H, W) of a clip, or (3, H, W) of an image.
         engine: A key of ENGINES.
         threads: Of the engine; 0 takes all cores.
+        folder: Where the model's own graph is kept, which all are timed against.
 
     Raises:
         UserError: The engine is not installed, or does not take the network.
     """
-    settings = Settings(threads=threads)
-    check_settings(engine, settings)
-    form, signature = ENGINES[engine].formats[0], Signature.of_views(view_shape)
-    with temporary_folder() as folder:
-        graphs = []
-        for number, layers in enumerate([{}, *networks]):
-            place = Path(folder) / str(number)
-            place.mkdir()
-            graphs.append(write_graph(form, composed(model, layers), signature, place))
-        return in_fresh_process(timed, engine, graphs, settings, tuple(view_shape))
+
+    def __init__(self, model: nn.Layer, view_shape: Sequence[int], engine: str, threads: int, folder: Path) -> None:
+        self.model = model
+        self.engine = engine
+        self.view_shape = tuple(view_shape)
+        self.settings = Settings(threads=threads)
+        check_settings(engine, self.settings)
+        self._own = self._written({}, folder)
+
+    def latencies_ms(self, networks: Sequence[Mapping[str, nn.Layer]]) -> list[float]:
+        """Milliseconds of one clip in the model itself, and in each network, named by what takes the place of what."""
+        with temporary_folder() as place:
+            graphs = [self._written(layers, Path(place) / str(number)) for number, layers in enumerate(networks)]
+            return in_fresh_process(timed, self.engine, [self._own, *graphs], self.settings, self.view_shape)
+
+    def _written(self, layers: Mapping[str, nn.Layer], folder: Path) -> Graph:
+        folder.mkdir(exist_ok=True)
+        signature = Signature.of_views(self.view_shape)
+        return write_graph(ENGINES[self.engine].formats[0], composed(self.model, layers), signature, folder)
 
 
 def timed(engine: str, graphs: Sequence[Graph], settings: Settings, view_shape: tuple[int, ...]) -> list[float]:

@@ -40,6 +40,12 @@ class KeptLoader(ClipLoader):
         return iter(self._batches[start:])
 
 
+def network_of(job: Job) -> tuple[nn.Layer, Recipe, list[Block]]:
+    """The original in eval mode, its recipe with the job's seed, and its blocks; reads no data."""
+    model, recipe, _ = load_pretrained(job.pretrained, job.asked)
+    return model, recipe.with_(seed=job.seed), extract(model)
+
+
 class Original:
     """The network that a job scales, with its samples.
 
@@ -59,10 +65,7 @@ class Original:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.model: nn.Layer
-        self.model, recipe, _ = load_pretrained(job.pretrained, job.asked)
-        self.recipe: Recipe = recipe.with_(seed=job.seed)
-        self.blocks: list[Block] = extract(self.model)
+        self.model, self.recipe, self.blocks = network_of(job)
         self.task = task_of(self.recipe)
         self.train, self.val = self._annotation("train", job.train_list), self._annotation("val", job.val_list)
         entries = self.train.entries

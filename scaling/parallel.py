@@ -38,7 +38,7 @@ def train_all(job: Job, folder: Path, processes: int = 1, threads: int = 1, chec
     """
     with Owned(folder).locked(f"another process scales in {folder}"):
         original = Original(job)
-        store = Store(folder, original.facts(), original.blocks)
+        store = Store(folder, job, original.facts(), original.blocks)
         left = [lesson for lesson in original.lessons() if lesson.name not in store.finished]
         if not left:
             return store

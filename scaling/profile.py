@@ -11,23 +11,24 @@ Source: Han et al., MobiCom 2021, section 4 (three contexts; latency relative to
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypedDict
 
 from engine.log import progress
 from models.temporal_module import find_layer
 from runtime.errors import UserError
-from runtime.owned import Owned
+from runtime.owned import Owned, temporary_folder
 from runtime.records import read_record
 from scaling.compose import Choice, Descendants, size_bytes
 from scaling.evaluate import evaluate_all
 from scaling.job import Job
-from scaling.latency import latencies_ms
+from scaling.latency import Stopwatch
 from scaling.optimize import Cost
 from scaling.original import Original
 
 FILE = "profile.json"
+AT_ONCE = 8  # networks that are timed in turns with the original
 
 
 class Row(TypedDict):
@@ -124,26 +125,41 @@ def profile(job: Job, folder: Path, engine: str, processes: int = 1, threads: in
         done["accuracy"] = found[unchanged][metric]
         done["size_bytes"] = size_bytes(original.model)
         shape = original.validation.dataset.sample_shape[1:]
-        with progress(count, "time", len(done["blocks"])) as bar:
-            for number in range(len(done["blocks"]), count):
-                block = original.blocks[number]
-                choices = [replaced(unchanged, number, level) for level in levels[1:]]
-                layers = [descendants.of(choice) for choice in choices]
-                times = latencies_ms(original.model, layers, shape, engine, threads)
+        if len(done["blocks"]) == count:
+            return done
+        with progress(count, "time", len(done["blocks"])) as bar, temporary_folder() as own:
+            stopwatch = Stopwatch(original.model, shape, engine, threads, Path(own))
+            for numbers in _together(range(len(done["blocks"]), count), len(levels) - 1):
+                trials = [(number, level) for number in numbers for level in levels[1:]]
+                layers = [descendants.of(replaced(unchanged, *trial)) for trial in trials]
+                whole, *times = stopwatch.latencies_ms(layers)
                 # The smallest of all is nearest to what the machine can do.
-                done["latency_ms"] = min(done["latency_ms"] or times[0], times[0])
-                whole = find_layer(original.model, block.path)
-                rows: list[Row] = []
-                for place, level in enumerate(levels):
-                    layer = layers[place - 1][block.path] if level else whole
-                    rows.append({
-                        "sparsity": level, "accuracy_drops": drops_of(number, level),
-                        "latency_share": times[place] / times[0], "size_bytes": size_bytes(layer),
-                    })  # fmt: skip
-                done["blocks"].append({"path": block.path, "rows": rows})
+                done["latency_ms"] = min(done["latency_ms"] or whole, whole)
+                shares = {trial: time / whole for trial, time in zip(trials, times, strict=True)}
+                made = dict(zip(trials, layers, strict=True))
+                for number in numbers:
+                    path = original.blocks[number].path
+                    own_layer = find_layer(original.model, path)
+                    rows: list[Row] = [
+                        {
+                            "sparsity": level,
+                            "accuracy_drops": drops_of(number, level),
+                            "latency_share": shares.get((number, level), 1.0),
+                            "size_bytes": size_bytes(made[number, level][path] if level else own_layer),
+                        }
+                        for level in levels
+                    ]
+                    done["blocks"].append({"path": path, "rows": rows})
                 Owned(folder).write({FILE: json.dumps(done, indent=1).encode()})
-                bar.update()
+                bar.update(len(numbers))
         return done
+
+
+def _together(numbers: range, networks: int) -> Iterator[range]:
+    """Runs of blocks, of so many networks each, that are timed in one process."""
+    run = max(1, AT_ONCE // networks)
+    for start in numbers[::run]:
+        yield range(start, min(start + run, numbers.stop))
 
 
 def _begun(folder: Path, engine: str, threads: int, metric: str) -> Profile:

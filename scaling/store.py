@@ -18,6 +18,7 @@ from runtime.errors import UserError
 from runtime.owned import Owned
 from runtime.records import read_record
 from scaling.extract import Block
+from scaling.job import Job
 from scaling.retrain import Lesson, restore, state_of
 from weights.files import read_file
 
@@ -49,12 +50,14 @@ class Manifest(TypedDict):
     Attributes:
         version: Of this form.
         facts: See `Original.facts`.
+        job: See `Job.to_record`; of the run that began.
         blocks: Their paths and groups, in the network's order.
         descendants: Those that are trained.
     """
 
     version: int
     facts: dict[str, Any]
+    job: dict[str, Any]
     blocks: list[dict[str, Any]]
     descendants: list[Descendant]
 
@@ -64,6 +67,7 @@ class Store:
 
     Args:
         folder: Made when absent.
+        job: Its numbers.
         facts: What decides about what comes out.
         blocks: Of the network.
 
@@ -71,11 +75,17 @@ class Store:
         UserError: The folder is of a job with other facts; the message names the first that differs.
     """
 
-    def __init__(self, folder: Path, facts: Mapping[str, Any], blocks: Iterable[Block]) -> None:
+    def __init__(self, folder: Path, job: Job, facts: Mapping[str, Any], blocks: Iterable[Block]) -> None:
         self.folder = folder
         self._owned = Owned(folder)
         described = [{"path": block.path, "groups": [group._asdict() for group in block.groups]} for block in blocks]
-        begun = {"version": VERSION, "facts": facts, "blocks": described, "descendants": []}
+        begun = {
+            "version": VERSION,
+            "facts": facts,
+            "job": job.to_record(folder),
+            "blocks": described,
+            "descendants": [],
+        }
         self.manifest: Manifest = json.loads(json.dumps(begun))  # as it is read
         if (folder / MANIFEST).exists():
             self._owned.check(MANIFEST)

@@ -1,22 +1,27 @@
 """Whole networks of descendants: what they are made of, what they get, how long they take, what is written down."""
 
+import contextlib
+import io
 import json
-from dataclasses import replace
+import math
 
 import numpy as np
 import paddle
 import pytest
 
 from datasets.demo import CLASS_NAMES
+from deploy.artifact import open_artifact
+from deploy.engines import open_engine
 from models.temporal_module import find_layer
 from runtime.errors import UserError
 from scaling import evaluate, latency
+from scaling.__main__ import main
 from scaling.compose import Descendants, composed, exchanged, size_bytes
 from scaling.evaluate import evaluate_all, read_evaluations
+from scaling.front import choices_along, measure, read_measurements, select, table_of
 from scaling.job import Job
-from scaling.optimize import pareto_front
+from scaling.optimize import BudgetError, pareto_front
 from scaling.original import Original
-from scaling.parallel import train_all
 from scaling.profile import FILE, contexts_of, costs_of, profile, read_profile, replaced, trials_of
 from weights.files import read_file
 
@@ -30,10 +35,29 @@ def job(make_checkpoint, motion_videos):
 
 
 @pytest.fixture(scope="module")
-def trained(job, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("scaled") / "job"
-    train_all(job, folder)
-    return folder
+def piped(job, tmp_path_factory):
+    """All steps by the command: the folder, and what was printed."""
+    folder, printed = tmp_path_factory.mktemp("scaled") / "job", io.StringIO()
+    flags = [
+        "--pretrained",
+        job.pretrained,
+        "--dataset_root",
+        job.dataset_root,
+        "--output",
+        str(folder),
+        "--threads",
+        "1",
+    ]
+    more = ["--sparsities", "0.5", "--epochs", "1", "--processes", "2", "--engine", "paddle", "--points", "3"]
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr(latency, "ROUNDS", 5)
+        main([*flags, *more])
+    return folder, printed.getvalue()
+
+
+@pytest.fixture(scope="module")
+def trained(piped):
+    return piped[0]
 
 
 @pytest.fixture(scope="module")
@@ -134,10 +158,8 @@ def test_two_processes_measure_the_same_and_nothing_is_measured_twice(job, train
 
 
 @pytest.fixture(scope="module")
-def profiled(job, trained):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(latency, "ROUNDS", 3)
-        return profile(job, trained, "paddle", processes=2)
+def profiled(trained):
+    return read_profile(trained)
 
 
 def test_a_profile_has_a_row_for_each_descendant(job, trained, original, descendants, profiled):
@@ -160,7 +182,6 @@ def test_a_profile_has_a_row_for_each_descendant(job, trained, original, descend
                 for context in contexts_of(job.sparsities, 8)
             ]
             assert row["accuracy_drops"] == expected
-    assert read_profile(trained) == profiled
 
 
 def test_sizes_of_a_front_are_those_of_its_networks(original, descendants, profiled):
@@ -176,12 +197,89 @@ def test_sizes_of_a_front_are_those_of_its_networks(original, descendants, profi
 
 def test_a_profile_goes_on_where_it_was_ended(job, trained, profiled, monkeypatch):
     begun = json.loads((trained / FILE).read_text())
-    monkeypatch.setattr("scaling.profile.latencies_ms", lambda *_: pytest.fail("nothing is left to time"))
+    monkeypatch.setattr("scaling.profile.Stopwatch", lambda *_: pytest.fail("nothing is left to time"))
     assert profile(job, trained, "paddle", processes=2) == begun
     with pytest.raises(UserError, match=r"no profile\.json in"):
         read_profile(trained / "absent")
 
 
-def test_an_engine_that_is_not_there_is_named(job, trained, monkeypatch):
-    with pytest.raises(UserError, match="tensorflow"):
-        latency.latencies_ms(Original(replace(job)).model, [], (8, 3, 32, 32), "tensorflow", 1)
+def test_an_engine_that_is_not_there_is_named(original, tmp_path):
+    with pytest.raises(UserError, match="got 'tensorflow'"):
+        latency.Stopwatch(original.model, (8, 3, 32, 32), "tensorflow", 1, tmp_path)
+
+
+def test_the_command_says_what_it_has_done(piped):
+    folder, printed = piped
+    lines = printed.splitlines()
+    assert sum(": error " in line and " trained" in line for line in lines) == 8
+    assert sum(": accuracy drop " in line for line in lines) == 8
+    assert any(line.endswith("MiB: the original") for line in lines)
+    points = read_measurements(folder)["points"]
+    start = lines.index("accuracy drop, ms, MiB: estimated | measured")
+    assert sum(" | " in line for line in lines[start + 1 :]) == len(points)
+    assert any("latency_ms: corrected estimates are off by" in line for line in lines)
+
+
+def test_networks_are_measured_as_wholes(trained, original, descendants):
+    table, found = table_of(trained), read_measurements(trained)
+    points = found["points"]
+    assert {tuple(point["choice"]) for point in points} >= {*choices_along(table, 3), (0.0,) * 8, (0.5,) * 8}
+    assert [point["uniform"] for point in points].count(True) == 2
+    measured = read_evaluations(trained)
+    for point in points:
+        choice = tuple(point["choice"])
+        assert point["measured"]["accuracy_drop"] == measured[(0.0,) * 8]["top1_acc"] - measured[choice]["top1_acc"]
+        assert point["measured"]["size_bytes"] == point["estimated"]["size_bytes"]  # sizes do add up
+        assert 0.2 < point["measured"]["latency_ms"] / point["estimated"]["latency_ms"] < 5
+        assert point["estimated"] == table.estimate(choice)._asdict()
+    assert len(found["corrections"]["latency_ms"]["held_out"]) == len(points)
+
+
+def test_a_network_is_selected_and_written(trained, descendants, original, tmp_path, capsys):
+    sizes = sorted(point["measured"]["size_bytes"] for point in read_measurements(trained)["points"])
+    budget = (sizes[0] + sizes[-1]) / 2
+    found = select(trained, size_bytes=budget)
+    assert found.expected.size_bytes <= budget
+    main(["select", "--output", str(trained), "--size_mb", str(budget / 2**20), "--artifact", str(tmp_path / "out"),
+          "--formats", "paddle"])  # fmt: skip
+    assert f"{found.expected.size_bytes / 2**20:.2f} MiB" in capsys.readouterr().out
+    artifact = open_artifact(tmp_path / "out")
+    assert list(artifact.record["sparsities"].values()) == list(found.choice)
+    clips = original.held_out()[0]
+    expected = composed(original.model, descendants.of(found.choice))(paddle.to_tensor(clips)).numpy()
+    np.testing.assert_allclose(
+        open_engine("paddle", tmp_path / "out", threads=1)(clips), expected, rtol=1e-4, atol=1e-4
+    )
+
+
+def test_budgets_are_in_corrected_milliseconds(trained):
+    measurements = read_measurements(trained)
+    slowest = select(trained)
+    fastest = select(trained, latency_ms=min(p["measured"]["latency_ms"] for p in measurements["points"]) * 3)
+    assert fastest.expected.latency_ms <= slowest.expected.latency_ms * 3
+    with pytest.raises(BudgetError, match=r"no choice of blocks keeps within 1e-06 ms: the nearest takes"):
+        select(trained, latency_ms=1e-6)
+    with pytest.raises(BudgetError, match="size_bytes must be above 0"):
+        select(trained, size_bytes=-math.inf)
+
+
+def test_what_was_measured_is_not_measured_again(job, trained, monkeypatch):
+    before = read_measurements(trained)
+    monkeypatch.setattr(evaluate, "_measured", lambda job, folder, choices, *_: iter(() if not choices else None))
+    monkeypatch.setattr(latency.Stopwatch, "latencies_ms", lambda self, networks: [1.0] * (len(networks) + 1))
+    again = measure(job, trained, 3)
+    drops = [[point["measured"]["accuracy_drop"] for point in one["points"]] for one in (before, again)]
+    assert drops[0] == drops[1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--sparsities", "1.5"], "a sparsity must be from 0 to below 1, got 1.5"),
+        (["--device", "gpu"], "blocks are trained and timed on CPU"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(job, tmp_path, in_this_process, flags, said):
+    argv = ["--pretrained", job.pretrained, "--dataset_root", job.dataset_root, "--output", str(tmp_path / "job")]
+    code, _ = in_this_process(main, *argv, *flags)
+    assert said in str(code)

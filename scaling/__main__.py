@@ -1,0 +1,161 @@
+"""One trained network in every size: `python -m scaling --pretrained FILE --dataset_root DIR --output DIR`.
+
+    python -m scaling STEP ...       retrain, profile or front: up to that step; without one all of them
+    python -m scaling select --output DIR --latency_ms 40 --size_mb 12 --artifact OUT
+
+A run that was ended goes on when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from configs import cli
+from deploy.engines import ENGINES
+from deploy.formats import FORMATS
+from runtime import command
+from runtime.errors import UserError
+from scaling.job import SPARSITIES, Job
+
+STEPS = ("retrain", "profile", "front")
+MEGABYTE = 2**20
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs the steps, or selects a network."""
+    argv = sys.argv[1:] if argv is None else argv
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    if argv[:1] == ["select"]:
+        choose(selection(argv[1:]))
+    else:
+        last = argv[0] if argv[:1] and argv[0] in STEPS else STEPS[-1]
+        run(parse_args(argv[argv[:1] == [last] :]), last)
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Flags of the steps."""
+    usage = "python -m scaling [retrain|profile|front] --pretrained FILE --dataset_root DIR --output DIR [flags]"
+    parser = command.parser(__doc__, usage)
+    parser.add_argument("--output", required=True, help="folder of the job; one that was ended goes on")
+    parser.add_argument(
+        "--dataset_root", required=True, help="data set: descendants learn on train, are measured on val"
+    )
+    parser.add_argument("--train_list", default="", help="list file of the training videos, instead of the one found")
+    parser.add_argument("--val_list", default="", help="list file of the validation videos, instead of the one found")
+    parser.add_argument(
+        "--sparsities", type=float, nargs="+", default=SPARSITIES[1:], metavar="S",
+        help=f"fractions of the channels inside a block that go (default: {' '.join(map(str, SPARSITIES[1:]))})",
+    )  # fmt: skip
+    parser.add_argument("--epochs", type=command.positive, default=Job.epochs, help="passes over the training samples")
+    parser.add_argument("--batch_size", type=command.positive, default=Job.batch_size, help="samples of a step")
+    parser.add_argument("--seed", type=command.count, default=0, help="of order and augmentation")
+    parser.add_argument("--processes", type=command.positive, default=1, help="that share blocks and networks")
+    parser.add_argument("--checkpoint_iters", type=command.positive, default=25, help="steps between two checkpoints")
+    parser.add_argument(
+        "--engine", choices=tuple(ENGINES), default="onnxruntime", help="that the network is to run in, which is timed"
+    )
+    parser.add_argument("--points", type=command.positive, default=10, help="networks of the front to measure whole")
+    cli.add_checkpoint_flags(parser)
+    cli.add_beside_flags(parser)
+    return parser.parse_args(argv)
+
+
+def selection(argv: list[str]) -> argparse.Namespace:
+    """Flags of `select`."""
+    parser = command.parser(__doc__, "python -m scaling select --output DIR --latency_ms MS --artifact OUT [flags]")
+    parser.add_argument("--output", required=True, help="folder of the job")
+    parser.add_argument("--latency_ms", type=float, default=math.inf, help="most milliseconds for a clip")
+    parser.add_argument("--size_mb", type=float, default=math.inf, help="most megabytes (2^20 bytes) of weights")
+    parser.add_argument("--artifact", default="", help="folder to write the network to; without it, it is only named")
+    parser.add_argument("--formats", nargs="+", choices=tuple(FORMATS), default=["onnx"], help="of the artifact")
+    return parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace, last: str) -> None:
+    """All steps up to the last one."""
+    from runtime import preparation
+
+    if args.device not in ("auto", "cpu"):
+        raise UserError(f"--device {args.device}: blocks are trained and timed on CPU; leave it out")
+    preparation.prepare("cpu", args.threads, tune=not args.no_tune)
+    from scaling import front, profile
+    from scaling.parallel import train_all
+
+    job = Job(
+        args.pretrained, args.dataset_root, args.train_list, args.val_list, tuple(sorted({0.0, *args.sparsities})),
+        args.epochs, args.batch_size, args.seed, cli.asked(args), cli.limits_of(args),
+    )  # fmt: skip
+    folder, threads = Path(args.output), args.threads or 1
+    store = train_all(job, folder, args.processes, threads, args.checkpoint_iters)
+    command.say(*(descendant_line(one) for one in store.manifest["descendants"]))
+    if last == "retrain":
+        return
+    found = profile.profile(job, folder, args.engine, args.processes, threads)
+    command.say(
+        f"{found['metric']} {found['accuracy']:.4f}, {found['latency_ms']:.2f} ms in {found['engine']}, "
+        f"{found['size_bytes'] / MEGABYTE:.2f} MiB: the original",
+        *(row_line(block["path"], row) for block in found["blocks"] for row in block["rows"][1:]),
+    )
+    if last == "profile":
+        return
+    measured = front.measure(job, folder, args.points, args.processes, threads)
+    command.say(*point_lines(measured))
+
+
+def choose(args: argparse.Namespace) -> None:
+    """Names the network for budgets, and writes it."""
+    from scaling.front import select
+
+    found = select(Path(args.output), args.latency_ms, args.size_mb * MEGABYTE)
+    command.say(
+        f"choice   {' '.join(f'{level:g}' for level in found.choice)}",
+        f"expected accuracy drop {found.expected.accuracy_drop:.4f}, {found.expected.latency_ms:.2f} ms, "
+        f"{found.expected.size_bytes / MEGABYTE:.2f} MiB",
+    )
+    if args.artifact:
+        from scaling.artifact import write
+
+        write(Path(args.output), found.choice, args.artifact, args.formats)
+
+
+def descendant_line(one: Mapping[str, Any]) -> str:
+    """A line about the training of a descendant."""
+    errors = one["errors"]
+    return f"{one['block']} at {one['sparsity']:g}: error {errors[0]:.3f} as cut, {min(errors):.3f} trained"
+
+
+def row_line(path: str, row: Mapping[str, Any]) -> str:
+    """A line about a row of a profile."""
+    drops = row["accuracy_drops"]
+    return (
+        f"{path} at {row['sparsity']:g}: accuracy drop {sum(drops) / len(drops):+.4f}, "
+        f"{row['latency_share']:.3f} of the time, {row['size_bytes'] / MEGABYTE:.3f} MiB"
+    )
+
+
+def point_lines(measured: Mapping[str, Any]) -> list[str]:
+    """Estimates beside measurements, and how far corrected estimates are off."""
+    lines = ["accuracy drop, ms, MiB: estimated | measured"]
+    for point in measured["points"]:
+        both = (
+            f"{one['accuracy_drop']:+.4f} {one['latency_ms']:7.2f} {one['size_bytes'] / MEGABYTE:6.2f}"
+            for one in (point["estimated"], point["measured"])
+        )
+        lines.append(" | ".join(both) + "  uniform" * point["uniform"])
+    for name, line in measured["corrections"].items():
+        off = [abs(error) for error in line["held_out"]]
+        lines.append(
+            f"{name}: corrected estimates are off by {sum(off) / len(off):.4g} on average, {max(off):.4g} at most"
+        )
+    return lines
+
+
+if __name__ == "__main__":
+    with command.clear_errors():
+        main()

@@ -1,0 +1,35 @@
+"""Writes a chosen network as an artifact that `deploy.infer` and the other commands run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from deploy.artifact import RECORD, whole_artifact, write_record
+from deploy.export import export
+from scaling.compose import Choice, Descendants, composed
+from scaling.job import Job
+from scaling.original import network_of
+from scaling.store import read_manifest
+
+
+def write(folder: Path, choice: Choice, target: str, formats: Sequence[str]) -> None:
+    """Exports the network of a choice; every graph is held against it before the artifact is kept.
+
+    Args:
+        folder: Of a job.
+        choice: Sparsity of each block.
+        target: Folder of the artifact; an artifact that is there is replaced.
+        formats: Keys of `deploy.formats.FORMATS`.
+
+    Raises:
+        UserError: Weights are missing, a format cannot be written, or its graph gives other logits.
+    """
+    job = Job.from_record(folder, read_manifest(folder)["job"])
+    model, recipe, blocks = network_of(job)
+    made = composed(model, Descendants(model, blocks, folder).of(choice))
+    with whole_artifact(target) as unfinished:
+        export(made, recipe, job.pretrained, unfinished, formats)
+        record = json.loads((unfinished / RECORD).read_text(encoding="utf-8"))
+        write_record(unfinished, {**record, "sparsities": dict(zip([b.path for b in blocks], choice, strict=True))})
