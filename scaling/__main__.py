@@ -52,6 +52,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--sparsities", type=float, nargs="+", default=SPARSITIES[1:], metavar="S",
         help=f"fractions of the channels inside a block that go (default: {' '.join(map(str, SPARSITIES[1:]))})",
     )  # fmt: skip
+    parser.add_argument(
+        "--multiple", type=command.positive, default=Job.multiple,
+        help="channels that stay are a multiple of this, as engines like them (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--epochs", type=command.positive, default=Job.epochs, help="passes over the training samples")
     parser.add_argument("--batch_size", type=command.positive, default=Job.batch_size, help="samples of a step")
     parser.add_argument("--seed", type=command.count, default=0, help="of order and augmentation")
@@ -89,7 +93,7 @@ def run(args: argparse.Namespace, last: str) -> None:
 
     job = Job(
         args.pretrained, args.dataset_root, args.train_list, args.val_list, tuple(sorted({0.0, *args.sparsities})),
-        args.epochs, args.batch_size, args.seed, cli.asked(args), cli.limits_of(args),
+        args.epochs, args.batch_size, args.seed, args.multiple, cli.asked(args), cli.limits_of(args),
     )  # fmt: skip
     folder, threads = Path(args.output), args.threads or 1
     store = train_all(job, folder, args.processes, threads, args.checkpoint_iters)

@@ -33,7 +33,9 @@ class Descendants:
         self.model = model
         self.blocks = blocks
         self.folder = folder
-        self._files = {(one["block"], one["sparsity"]): one for one in read_manifest(folder)["descendants"]}
+        manifest = read_manifest(folder)
+        self._multiple: int = manifest["facts"]["multiple"]
+        self._files = {(one["block"], one["sparsity"]): one for one in manifest["descendants"]}
         self._layers: dict[tuple[str, float], nn.Layer] = {}
 
     def of(self, choice: Choice) -> dict[str, nn.Layer]:
@@ -42,29 +44,38 @@ class Descendants:
         Raises:
             UserError: There is no such descendant, or its file is damaged.
         """
-        if len(choice) != len(self.blocks):
-            raise UserError(f"a choice names a sparsity for each of {len(self.blocks)} blocks, got {len(choice)}")
+        self.check(choice)
         return {
             block.path: self._layer(block, sparsity)
             for block, sparsity in zip(self.blocks, choice, strict=True)
             if sparsity
         }
 
+    def check(self, choice: Choice) -> None:
+        """Raises UserError unless a choice has a sparsity for each block."""
+        if len(choice) != len(self.blocks):
+            raise UserError(f"a choice names a sparsity for each of {len(self.blocks)} blocks, got {len(choice)}")
+
+    def read(self, block: Block, sparsity: float) -> nn.Layer:
+        """A descendant from its file, in eval mode; raises UserError as `of` does."""
+        key = (block.path, sparsity)
+        if key not in self._files:
+            known = ", ".join(f"{one:g}" for path, one in self._files if path == block.path)
+            raise UserError(f"{self.folder} has no descendant of {block.path} at {sparsity:g}: there are {known}")
+        file = self.folder / self._files[key]["file"]
+        if not file.is_file() or digest_of(file) != self._files[key]["sha256"]:
+            raise UserError(f"{file} is missing or was changed: python -m scaling --output {self.folder} makes it")
+        layer = derive(find_layer(self.model, block.path), block.groups, sparsity, self._multiple)
+        arrays = read_file(file)
+        for name, tensor in layer.state_dict().items():
+            tensor.set_value(arrays[name])
+        layer.eval()
+        return layer
+
     def _layer(self, block: Block, sparsity: float) -> nn.Layer:
         key = (block.path, sparsity)
         if key not in self._layers:
-            if key not in self._files:
-                known = ", ".join(f"{one:g}" for path, one in self._files if path == block.path)
-                raise UserError(f"{self.folder} has no descendant of {block.path} at {sparsity:g}: there are {known}")
-            file = self.folder / self._files[key]["file"]
-            if not file.is_file() or digest_of(file) != self._files[key]["sha256"]:
-                raise UserError(f"{file} is missing or was changed: python -m scaling --output {self.folder} makes it")
-            layer = derive(find_layer(self.model, block.path), block.groups, sparsity)
-            arrays = read_file(file)
-            for name, tensor in layer.state_dict().items():
-                tensor.set_value(arrays[name])
-            layer.eval()
-            self._layers[key] = layer
+            self._layers[key] = self.read(block, sparsity)
         return self._layers[key]
 
 
@@ -79,6 +90,19 @@ def exchanged(model: nn.Layer, layers: Mapping[str, nn.Layer]) -> Iterator[nn.La
     finally:
         for path, layer in before.items():
             replace_layer(model, path, layer)
+
+
+def grafted(model: nn.Layer, layers: Mapping[str, nn.Layer]) -> nn.Layer:
+    """A network that shares all with the model but the layers at these paths; neither sees the other change."""
+    made = copy.copy(model)
+    made._sub_layers = type(model._sub_layers)(model._sub_layers)
+    below: dict[str, dict[str, nn.Layer]] = {}
+    for path, layer in layers.items():
+        name, _, rest = path.partition(".")
+        below.setdefault(name, {})[rest] = layer
+    for name, inner in below.items():
+        made._sub_layers[name] = inner[""] if "" in inner else grafted(model._sub_layers[name], inner)
+    return made
 
 
 def composed(model: nn.Layer, layers: Mapping[str, nn.Layer]) -> nn.Layer:

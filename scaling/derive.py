@@ -21,13 +21,15 @@ from runtime.errors import UserError
 from scaling.extract import Group
 
 
-def derive(block: nn.Layer, groups: Sequence[Group], sparsity: float) -> nn.Layer:
+def derive(block: nn.Layer, groups: Sequence[Group], sparsity: float, multiple: int = 1) -> nn.Layer:
     """A copy of a block without that fraction of the channels of each group; at least one of each stays.
 
     Args:
         block: Left as it is.
         groups: Of the block, see `scaling.extract`.
         sparsity: 0 to below 1; 0 gives an equal copy.
+        multiple: What stays of a group is rounded to a multiple of it, up where half of one is left; engines compute
+            channels by eights or sixteens, and of another number may take longer for fewer.
 
     Raises:
         UserError: The sparsity is out of its range.
@@ -36,20 +38,23 @@ def derive(block: nn.Layer, groups: Sequence[Group], sparsity: float) -> nn.Laye
         raise UserError(f"a sparsity must be from 0 to below 1, got {sparsity}")
     descendant = copy.deepcopy(block)
     for group in groups:
-        kept = kept_channels(block, group, sparsity)
+        kept = kept_channels(block, group, sparsity, multiple)
         if len(kept) < group.channels:
             narrow(descendant, group, kept)
     return descendant
 
 
-def kept_channels(block: nn.Layer, group: Group, sparsity: float) -> np.ndarray:
+def kept_channels(block: nn.Layer, group: Group, sparsity: float, multiple: int = 1) -> np.ndarray:
     """Numbers of the channels of a group that stay, rising, int64.
 
     Of channels that are worth the same those with the larger numbers stay, as in PyTorch's choice.
     """
-    fewer = min(round(sparsity * group.channels), group.channels - 1)
+    count = group.channels - round(sparsity * group.channels)
+    if sparsity and multiple > 1:
+        count = math.floor(count / multiple + 0.5) * multiple
+    count = min(max(count, multiple, 1), group.channels)
     order = np.argsort(importance(block, group), kind="stable")
-    return np.sort(order[fewer:])
+    return np.sort(order[group.channels - count :])
 
 
 def importance(block: nn.Layer, group: Group) -> np.ndarray:

@@ -102,9 +102,9 @@ def table_of(folder: Path) -> Table:
 
 def choices_along(table: Table, number: int) -> list[Choice]:
     """Networks from the original's time to the shortest, in even steps: for each the one that loses the least."""
-    times = table.front.costs[:, 1]
-    budgets = np.linspace(times.min(), times.max(), number)
-    return list(dict.fromkeys(table.choice(table.front.best(float(budget) + 1e-9)) for budget in budgets[::-1]))
+    times = table.front.costs[:, 1]  # estimates of small networks may be below zero
+    rows = [table.front.within(float(budget)) for budget in np.linspace(times.max(), times.min(), number)]
+    return list(dict.fromkeys(table.choice(row) for row in rows if row is not None))
 
 
 def measure(job: Job, folder: Path, points: int, processes: int = 1, threads: int = 1) -> Measurements:

@@ -23,7 +23,7 @@ class Job:
         pretrained: Weights of the original, of any layout that `--pretrained` takes.
         dataset_root: Its data set: descendants learn on training samples, and are profiled on validation samples.
         train_list, val_list: List files instead of those found; empty for these.
-        sparsities: See `derive`.
+        sparsities, multiple: See `derive`.
         epochs: Passes over the training samples.
         batch_size: Samples of a step.
         seed: Of order and augmentation.
@@ -39,13 +39,14 @@ class Job:
     epochs: int = 4
     batch_size: int = 8
     seed: int = 0
+    multiple: int = 8
     asked: Asked = dataclasses.field(default_factory=Asked)
     limits: Limits = dataclasses.field(default_factory=Limits)
 
     def to_record(self, folder: Path) -> dict[str, Any]:
         """For JSON in a folder: all but the limits, places relative to the folder."""
         places = {name: os.path.relpath(getattr(self, name), folder) for name in ("pretrained", "dataset_root")}
-        numbers = {name: getattr(self, name) for name in ("epochs", "batch_size", "seed")}
+        numbers = {name: getattr(self, name) for name in ("epochs", "batch_size", "seed", "multiple")}
         asked = {"preset": self.asked.preset, "options": dict(self.asked.options)}
         lists = {"train_list": self.train_list, "val_list": self.val_list}
         return {**places, **lists, "sparsities": list(self.sparsities), **numbers, "asked": asked}
@@ -57,5 +58,5 @@ class Job:
         return cls(
             str(folder / record["pretrained"]), str(folder / record["dataset_root"]), record["train_list"],
             record["val_list"], tuple(record["sparsities"]), record["epochs"], record["batch_size"], record["seed"],
-            Asked(record["asked"]["preset"], options),
+            record["multiple"], Asked(record["asked"]["preset"], options),
         )  # fmt: skip

@@ -57,6 +57,15 @@ class Front:
     def __len__(self) -> int:
         return len(self.costs)
 
+    def within(self, latency_ms: float, size_bytes: float = math.inf) -> int | None:
+        """As `best`, of any budgets; None where nothing keeps within them."""
+        within = np.flatnonzero((self.costs[:, 1] <= latency_ms) & (self.costs[:, 2] <= size_bytes))
+        if not len(within):
+            return None
+        drops = self.costs[within, 0]
+        equals = within[drops == drops.min()]
+        return int(equals[np.lexsort((self.costs[equals, 2], self.costs[equals, 1]))[0]])
+
     def best(self, latency_ms: float = math.inf, size_bytes: float = math.inf) -> int:
         """The row that loses the least within budgets; of equals the fastest, then the smallest.
 
@@ -66,11 +75,9 @@ class Front:
         for name, budget in (("latency_ms", latency_ms), ("size_bytes", size_bytes)):
             if not budget > 0:
                 raise BudgetError(f"{name} must be above 0, got {budget:g}")
-        within = np.flatnonzero((self.costs[:, 1] <= latency_ms) & (self.costs[:, 2] <= size_bytes))
-        if len(within):
-            drops = self.costs[within, 0]
-            equals = within[drops == drops.min()]
-            return int(equals[np.lexsort((self.costs[equals, 2], self.costs[equals, 1]))[0]])
+        row = self.within(latency_ms, size_bytes)
+        if row is not None:
+            return row
         over = np.maximum(self.costs[:, 1] / latency_ms, self.costs[:, 2] / size_bytes)
         nearest = self.costs[int(over.argmin())]
         budgets = {f"{latency_ms:g} ms": latency_ms, f"{size_bytes:,.0f} bytes": size_bytes}

@@ -88,7 +88,7 @@ class Original:
 
     def lessons(self) -> list[Lesson]:
         """New descendants of all blocks, see `retrain`."""
-        return lessons_of(self.model, self.blocks, self.job.sparsities, self.total)
+        return lessons_of(self.model, self.blocks, self.job.sparsities, self.total, self.job.multiple)
 
     def batches(self, begin: int) -> Iterator[Clips]:
         """The batches of training from a step on, without an end."""
@@ -116,6 +116,7 @@ class Original:
             "model": self.recipe.network.model,
             "train": self.train.fingerprint,
             "sparsities": list(self.job.sparsities),
+            "multiple": self.job.multiple,
             "epochs": self.job.epochs,
             "batch_size": self.job.batch_size,
             "seed": self.job.seed,

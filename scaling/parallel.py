@@ -22,6 +22,8 @@ from scaling.retrain import RetrainError, retrain
 from scaling.store import Store, packed_states, restore_states
 from scaling.teacher import teach
 
+GOODBYE_S = 60  # that a process which has said its last may take to clear up
+
 
 def train_all(job: Job, folder: Path, processes: int = 1, threads: int = 1, checkpoint_iters: int = 25) -> Store:
     """Trains what is not trained yet, and leaves the weights of all descendants in the folder.
@@ -86,6 +88,8 @@ def processes_of(work: Callable[..., None], arguments: Sequence[tuple[Any, ...]]
             pipes.append(here)
             there.close()
         yield pipes
+        for process in started:
+            process.join(timeout=GOODBYE_S)
     finally:
         for process in started:
             process.kill()

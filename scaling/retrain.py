@@ -106,10 +106,12 @@ class Lesson:
         self.errors.append(error)
 
 
-def lessons_of(model: nn.Layer, blocks: Sequence[Block], sparsities: Sequence[float], total: int) -> list[Lesson]:
+def lessons_of(
+    model: nn.Layer, blocks: Sequence[Block], sparsities: Sequence[float], total: int, multiple: int = 1
+) -> list[Lesson]:
     """What there is to train: for each block a descendant of each sparsity but 0."""
     return [
-        Lesson(block, sparsity, derive(find_layer(model, block.path), block.groups, sparsity), total)
+        Lesson(block, sparsity, derive(find_layer(model, block.path), block.groups, sparsity, multiple), total)
         for block in blocks
         for sparsity in sparsities
         if sparsity

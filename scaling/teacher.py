@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtime.errors import UserError
 from scaling.job import Job
+
+if TYPE_CHECKING:
+    from deploy.formats import Graph
+    from deploy.interface import Settings
+
+WARM_UPS = 3
+TURN_S = 0.02  # of one network in a round, at least
 
 
 def teach(pipe: Connection, job: Job, folder: Path, paths: list[str], threads: int, checkpoint_iters: int) -> None:
@@ -56,3 +65,26 @@ def examine(pipe: Connection, job: Job, folder: Path, choices: Sequence[tuple[fl
         pipe.send(("end", None))
     except UserError as error:
         pipe.send(("error", error))
+
+
+def timed(
+    engine: str, graphs: Sequence[Graph], settings: Settings, view_shape: tuple[int, ...], rounds: int
+) -> list[float]:
+    """Smallest milliseconds of a clip in each graph, timed in turns; no framework is loaded but the engine's own."""
+    import numpy as np
+
+    from deploy.engines import open_graph
+
+    clip = np.random.default_rng(0).standard_normal((1, *view_shape), dtype=np.float32)
+    engines = [open_graph(engine, graph, settings) for graph in graphs]
+    for one in engines:
+        for _ in range(WARM_UPS):
+            one(clip)
+    best = [float("inf")] * len(engines)
+    for _ in range(rounds):
+        for number, one in enumerate(engines):
+            begin = time.perf_counter()
+            while (now := time.perf_counter()) - begin < TURN_S or best[number] == float("inf"):
+                one(clip)
+                best[number] = min(best[number], time.perf_counter() - now)
+    return [1e3 * seconds for seconds in best]

@@ -105,6 +105,17 @@ def test_one_channel_stays_of_each_group():
     assert kept_channels(layer, groups[0], 0.999).tolist() == [best]
 
 
+def test_what_stays_is_a_multiple_where_that_is_asked_for():
+    """Of 16 channels, and of 64; and what stays is still the best."""
+    for layer, groups in (first_and_last("mvf_tiny")[0], first_and_last("tsm_r50")[0]):
+        group = groups[0]
+        counts = [len(kept_channels(layer, group, sparsity, 8)) for sparsity in (0.0, 0.1, 0.3, 0.6, 0.9)]
+        assert counts == ([16, 16, 8, 8, 8] if group.channels == 16 else [64, 56, 48, 24, 8])
+        best = importance(layer, group).argmax()
+        assert best in kept_channels(layer, group, 0.9, 8)
+        assert derive(layer, groups, 0.6, 8)(input_of(layer, groups)).shape == layer(input_of(layer, groups)).shape
+
+
 @pytest.mark.parametrize("sparsity", [-0.1, 1.0, float("nan")])
 def test_a_sparsity_out_of_its_range_is_refused(sparsity):
     layer, groups = first_and_last("mvf_tiny")[0]

@@ -106,6 +106,13 @@ def small():
     return pareto_front([[Cost(0.0, 4.0, 100.0), Cost(0.1, 2.0, 60.0)], [Cost(0.0, 6.0, 100.0), Cost(0.3, 1.0, 20.0)]])
 
 
+def test_estimates_below_zero_are_found_too():
+    front = pareto_front([[Cost(0.0, -1.0, 2.0), Cost(0.5, -3.0, 1.0)]])
+    assert front.within(-2.0) == 0
+    assert front.within(-1.0) == 1
+    assert front.within(-4.0) is None
+
+
 def test_budgets_are_met_exactly():
     front = small()
     assert front.choices.tolist() == [[1, 1], [0, 1], [1, 0], [0, 0]]
