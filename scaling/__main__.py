@@ -42,6 +42,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Flags of the steps."""
     usage = "python -m scaling [retrain|profile|front] --pretrained FILE --dataset_root DIR --output DIR [flags]"
     parser = command.parser(__doc__, usage)
+    parser.add_argument("--pretrained", required=True, help="weights; recipe.json and classes.txt are read beside")
     parser.add_argument("--output", required=True, help="folder of the job; one that was ended goes on")
     parser.add_argument(
         "--dataset_root", required=True, help="data set: descendants learn on train, are measured on val"
@@ -65,7 +66,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--engine", choices=tuple(ENGINES), default="onnxruntime", help="that the network is to run in, which is timed"
     )
     parser.add_argument("--points", type=command.positive, default=10, help="networks of the front to measure whole")
-    cli.add_checkpoint_flags(parser)
     cli.add_beside_flags(parser)
     return parser.parse_args(argv)
 
