@@ -13,7 +13,7 @@ from paddle import nn
 from configs.networks import MobileNet3D
 from models.implementation import Arrays, Implementation, Recognition
 from models.kernels.batch_norm import BatchNorm3D
-from models.mobilenet_v2 import GROUPS, OUT_CHANNELS, STEM_CHANNELS, ConvBNReLU6
+from models.mobilenet_v2 import GROUPS, OUT_CHANNELS, STEM_CHANNELS, ConvBNReLU6, inner_chains
 from models.recognizer3d import Recognizer3D, with_clip_head
 from models.resnet3d import conv3d, depthwise_conv3d
 
@@ -35,8 +35,7 @@ class InvertedResidual3D(nn.Layer):
         hidden = in_channels * expansion
         self.has_shortcut = stride == 1 and in_channels == out_channels
         expand = [] if expansion == 1 else [_with_relu6(conv3d(in_channels, hidden, (1, 1, 1)), norm_eps)]
-        parts = len(expand) + 1
-        self.chains = ((*(f"conv.{i}.{j}" for i in range(parts) for j in (0, 1)), f"conv.{parts}"),)
+        self.chains = inner_chains(bool(expand))
         self.conv = nn.Sequential(
             *expand,
             _with_relu6(depthwise_conv3d(hidden, (3, 3, 3), (stride, stride)), norm_eps),

@@ -64,6 +64,12 @@ def _conv_bn_relu6(
     return ConvBNReLU6(conv, BatchNorm2D(out_channels, epsilon=norm_eps), nn.ReLU6())
 
 
+def inner_chains(expands: bool) -> tuple[tuple[str, ...], ...]:
+    """The `chains` of an inverted residual, with or without the expanding convolution; see `scaling.extract`."""
+    parts = 1 + expands
+    return ((*(f"conv.{i}.{j}" for i in range(parts) for j in (0, 1)), f"conv.{parts}"),)
+
+
 class InvertedResidual(nn.Layer):
     """1x1 expand, 3x3 depthwise, linear 1x1 projection; a shortcut where the shapes allow it."""
 
@@ -82,8 +88,7 @@ class InvertedResidual(nn.Layer):
         hidden = in_channels * expansion
         self.has_shortcut = stride == 1 and in_channels == out_channels
         expand = [] if expansion == 1 else [_conv_bn_relu6(in_channels, hidden, 1, norm_eps=norm_eps)]
-        parts = len(expand) + 1
-        self.chains = ((*(f"conv.{i}.{j}" for i in range(parts) for j in (0, 1)), f"conv.{parts}"),)
+        self.chains = inner_chains(bool(expand))
         self.conv = nn.Sequential(
             *expand,
             _conv_bn_relu6(hidden, hidden, 3, stride, hidden, same_padding, norm_eps),

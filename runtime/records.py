@@ -149,10 +149,11 @@ def _check_keys(value: dict[str, Any], kind: Any, place: str) -> None:
 
 def _require(value: Any, kind: type, place: str) -> None:
     if type(value) is not kind and not (kind is float and type(value) is int):
-        raise ValueError(f"{place} must be {_WORDS[kind]}, got {_shown(value)}")
+        raise ValueError(f"{place} must be {_WORDS[kind]}, got {shown(value)}")
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value for a message, cut where it is long."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 

@@ -6,7 +6,6 @@ measured again.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ from engine.log import progress
 from runtime.owned import Owned
 from runtime.records import read_record
 from scaling.compose import Choice, Descendants, exchanged
-from scaling.job import Job
 from scaling.original import Original
 from scaling.parallel import heard, processes_of
+from scaling.store import write_part
 from scaling.teacher import examine
 
 FILE = "evaluations.json"
@@ -26,12 +25,12 @@ KEPT_EVERY = 8  # evaluations between two writings
 
 
 def evaluate_all(
-    job: Job, folder: Path, choices: Iterable[Choice], processes: int = 1, threads: int = 1
+    original: Original, folder: Path, choices: Iterable[Choice], processes: int = 1, threads: int = 1
 ) -> dict[Choice, dict[str, float]]:
     """The metrics of the network of each choice, by the names of the task's meter.
 
     Args:
-        job: Of the folder.
+        original: Of the folder's job.
         folder: With trained descendants; the caller has locked it.
         choices: What to measure.
         processes: That share the choices; 1 measures in this one.
@@ -45,10 +44,10 @@ def evaluate_all(
 
     def keep() -> None:
         content = {key_of(choice): metrics for choice, metrics in sorted(found.items())}
-        owned.write({FILE: json.dumps(content, indent=1).encode()})
+        write_part(owned, FILE, content)
 
     with progress(len(left), "evaluate") as bar:
-        for number, (choice, metrics) in enumerate(_measured(job, folder, left, processes, threads), start=1):
+        for number, (choice, metrics) in enumerate(_measured(original, folder, left, processes, threads), start=1):
             found[choice] = metrics
             bar.update()
             if number % KEPT_EVERY == 0:
@@ -78,12 +77,13 @@ def metrics_of(original: Original, descendants: Descendants, choice: Choice) -> 
         return evaluate(model, original.validation, original.task, title="clips").summary()
 
 
-def _measured(job: Job, folder: Path, choices: Sequence[Choice], processes: int, threads: int) -> Iterable[Any]:
+def _measured(
+    original: Original, folder: Path, choices: Sequence[Choice], processes: int, threads: int
+) -> Iterable[Any]:
     if min(processes, len(choices)) <= 1:
-        original = Original(job)
         descendants = Descendants(original.model, original.blocks, folder)
         yield from ((choice, metrics_of(original, descendants, choice)) for choice in choices)
         return
-    shares = [(job, folder, choices[i::processes], threads) for i in range(min(processes, len(choices)))]
+    shares = [(original.job, folder, choices[i::processes], threads) for i in range(min(processes, len(choices)))]
     with processes_of(examine, shares) as pipes:
         yield from (content for kind, content in heard(pipes) if kind == "metrics")

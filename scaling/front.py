@@ -7,7 +7,6 @@ by where a measurement was left out is written down with it.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,14 +17,14 @@ import numpy as np
 from engine.log import progress
 from runtime.errors import UserError
 from runtime.owned import Owned, temporary_folder
-from runtime.records import read_record
-from scaling.compose import Choice, Descendants, composed, size_bytes
+from scaling.compose import Choice, Descendants, exchanged, size_bytes
 from scaling.evaluate import evaluate_all
 from scaling.job import Job
 from scaling.latency import Stopwatch
 from scaling.optimize import Correction, Cost, Front, corrected, pareto_front
 from scaling.original import Original
 from scaling.profile import AT_ONCE, Profile, costs_of, read_profile
+from scaling.store import read_part, write_part
 
 FILE = "front.json"
 
@@ -128,8 +127,9 @@ def measure(job: Job, folder: Path, points: int, processes: int = 1, threads: in
             key=lambda choice: -table.estimate(choice).latency_ms,
         )
         metric = table.profile["metric"]
-        accuracies = evaluate_all(job, folder, choices, processes, threads)
-        measured = _wholes(job, folder, table, choices)
+        original = Original(job)
+        accuracies = evaluate_all(original, folder, choices, processes, threads)
+        measured = _wholes(original, folder, table, choices)
         found: list[Point] = []
         for choice, (latency_ms, size) in zip(choices, measured, strict=True):
             drop = table.profile["accuracy"] - accuracies[choice][metric]
@@ -142,13 +142,12 @@ def measure(job: Job, folder: Path, points: int, processes: int = 1, threads: in
             "engine": table.profile["engine"], "threads": table.profile["threads"], "points": found,
             "corrections": {name: line for name, line in lines.items() if line},
         }  # fmt: skip
-        Owned(folder).write({FILE: json.dumps(result, indent=1).encode()})
+        write_part(Owned(folder), FILE, result)
         return result
 
 
-def _wholes(job: Job, folder: Path, table: Table, choices: Sequence[Choice]) -> list[tuple[float, int]]:
+def _wholes(original: Original, folder: Path, table: Table, choices: Sequence[Choice]) -> list[tuple[float, int]]:
     """Milliseconds and bytes of networks, each timed in turns with the original, whose time is that of the profile."""
-    original = Original(job)
     descendants = Descendants(original.model, original.blocks, folder)
     shape = original.validation.dataset.sample_shape[1:]
     found = []
@@ -159,8 +158,8 @@ def _wholes(job: Job, folder: Path, table: Table, choices: Sequence[Choice]) -> 
             layers = [descendants.of(choice) for choice in choices[start : start + AT_ONCE]]
             times = stopwatch.latencies_ms(layers)
             for one, time in zip(layers, times[1:], strict=True):
-                share = time / times[0]
-                found.append((share * table.profile["latency_ms"], size_bytes(composed(original.model, one))))
+                with exchanged(original.model, one) as model:
+                    found.append((time / times[0] * table.profile["latency_ms"], size_bytes(model)))
                 bar.update()
     return found
 
@@ -177,9 +176,7 @@ def _line(points: Sequence[Point], name: str) -> Line | None:
 
 def read_measurements(folder: Path) -> Measurements:
     """Reads `front.json`; raises UserError if it is not there, or damaged."""
-    if not (folder / FILE).is_file():
-        raise UserError(f"no {FILE} in {folder}: python -m scaling front --output {folder} makes one")
-    found: Measurements = read_record(folder / FILE, Measurements)
+    found: Measurements = read_part(folder, FILE, Measurements, "front")
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from paddle import nn
 
 from configs import Recipe
-from datasets import Annotation, ClipLoader, load_annotation
+from datasets import Annotation, ClipLoader, Dataset, load_annotation
 from datasets.loader import Batch
 from engine.pretrained import load_pretrained
 from runtime.errors import UserError
@@ -29,15 +29,15 @@ MOST_KEPT = 1 << 31  # bytes of decoded validation samples
 
 
 class KeptLoader(ClipLoader):
-    """The batches of another loader, which are the same in each epoch, read once."""
-
-    def __init__(self, loader: ClipLoader) -> None:
-        super().__init__(loader.dataset, loader.batch_size)
-        self._batches: list[Batch] = list(loader.epoch(0))
+    """Batches that are the same in each epoch, and are read in the first one alone."""
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches from `start` on."""
         return iter(self._batches[start:])
+
+    @functools.cached_property
+    def _batches(self) -> list[Batch]:
+        return list(super().epoch(0))
 
 
 def network_of(job: Job) -> tuple[nn.Layer, Recipe, list[Block]]:
@@ -105,9 +105,9 @@ class Original:
     @functools.cached_property
     def validation(self) -> ClipLoader:
         """The validation samples, one view of each; where they fit into MOST_KEPT they are decoded once."""
-        loader = self._loader(self.val, "val")
-        shape = (len(loader.dataset), *loader.dataset.sample_shape)
-        return KeptLoader(loader) if 4 * math.prod(shape) <= MOST_KEPT else loader
+        dataset = self._dataset(self.val, "val")
+        fits = 4 * len(dataset) * math.prod(dataset.sample_shape) <= MOST_KEPT
+        return (KeptLoader if fits else ClipLoader)(dataset, self.job.batch_size)
 
     def facts(self) -> dict[str, Any]:
         """All that decides what comes out, for the record."""
@@ -130,5 +130,7 @@ class Original:
         return load_annotation(self.job.dataset_root, subset, split, classes, list_file, names, self.task.targets)
 
     def _loader(self, annotation: Annotation, mode: str, **options: Any) -> ClipLoader:
-        dataset = self.task.dataset(annotation, self.recipe, mode, self.job.limits)
-        return ClipLoader(dataset, self.job.batch_size, seed=self.job.seed, **options)
+        return ClipLoader(self._dataset(annotation, mode), self.job.batch_size, seed=self.job.seed, **options)
+
+    def _dataset(self, annotation: Annotation, mode: str) -> Dataset:
+        return self.task.dataset(annotation, self.recipe, mode, self.job.limits)

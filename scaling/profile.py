@@ -10,22 +10,20 @@ Source: Han et al., MobiCom 2021, section 4 (three contexts; latency relative to
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypedDict
 
 from engine.log import progress
 from models.temporal_module import find_layer
-from runtime.errors import UserError
 from runtime.owned import Owned, temporary_folder
-from runtime.records import read_record
 from scaling.compose import Choice, Descendants, size_bytes
 from scaling.evaluate import evaluate_all
 from scaling.job import Job
 from scaling.latency import Stopwatch
 from scaling.optimize import Cost
 from scaling.original import Original
+from scaling.store import read_part, write_part
 
 FILE = "profile.json"
 AT_ONCE = 8  # networks that are timed in turns with the original
@@ -112,7 +110,7 @@ def profile(job: Job, folder: Path, engine: str, processes: int = 1, threads: in
         descendants = Descendants(original.model, original.blocks, folder)
         count, levels = len(original.blocks), sorted({0.0, *job.sparsities})
         metric = original.task.metrics[0]
-        found = evaluate_all(job, folder, trials_of(job.sparsities, count), processes, threads)
+        found = evaluate_all(original, folder, trials_of(job.sparsities, count), processes, threads)
         unchanged = (0.0,) * count
 
         def drops_of(number: int, level: float) -> list[float]:
@@ -150,7 +148,7 @@ def profile(job: Job, folder: Path, engine: str, processes: int = 1, threads: in
                         for level in levels
                     ]
                     done["blocks"].append({"path": path, "rows": rows})
-                Owned(folder).write({FILE: json.dumps(done, indent=1).encode()})
+                write_part(Owned(folder), FILE, done)
                 bar.update(len(numbers))
         return done
 
@@ -177,9 +175,7 @@ def _begun(folder: Path, engine: str, threads: int, metric: str) -> Profile:
 
 def read_profile(folder: Path) -> Profile:
     """Reads `profile.json`; raises UserError if it is not there, or damaged."""
-    if not (folder / FILE).is_file():
-        raise UserError(f"no {FILE} in {folder}: python -m scaling profile --output {folder} makes one")
-    found: Profile = read_record(folder / FILE, Profile)
+    found: Profile = read_part(folder, FILE, Profile, "profile")
     return found
 
 

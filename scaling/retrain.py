@@ -2,8 +2,8 @@
 
 The original does not change, and a descendant sees what the original's block sees: so each is trained by itself, needs
 no labels, and neither the order nor the number of the others matters. The loss is the mean squared difference from the
-block's output, relative to that output's variance. BatchNorms keep the statistics of the original (training by those of
-each batch makes narrow blocks worse than they were before); weights and biases of the norms learn. What is kept is the
+block's output, relative to that output's variance. BatchNorms keep the statistics of the original (a test
+does not use those of its batch); weights and biases of the norms learn. What is kept is the
 best on samples that were held out, computed as in a test, and the descendant as it was cut counts among them.
 
 Source: Han et al., MobiCom 2021, section 3.2 (Adam at 3e-4 on the mean squared error, of all blocks side by side).
@@ -67,7 +67,7 @@ class Lesson:
     @property
     def name(self) -> str:
         """For messages and files."""
-        return f"{self.block.path}@{self.sparsity:g}"
+        return name_of(self.block.path, self.sparsity)
 
     def learn(self, given: paddle.Tensor, wanted: paddle.Tensor) -> None:
         """One step: the block's input and output in the original.
@@ -104,6 +104,11 @@ class Lesson:
         if not self.errors or error < min(self.errors):
             self.best = weights
         self.errors.append(error)
+
+
+def name_of(path: str, sparsity: float) -> str:
+    """The name of a descendant of the block at a path."""
+    return f"{path}@{sparsity:g}"
 
 
 def lessons_of(
@@ -152,10 +157,8 @@ def retrain(
         if step == total:
             break
         taught = [lesson for lesson in lessons if lesson.step == step]
-        for block_path, given, wanted in passed(model, taught, clips):
-            for lesson in taught:
-                if lesson.block.path == block_path:
-                    lesson.learn(given, wanted)
+        for lesson, given, wanted in passed(model, taught, clips):
+            lesson.learn(given, wanted)
         step += 1
         if step % every == 0 or step == total:
             _examine(model, taught, held_out)
@@ -170,19 +173,17 @@ def _examine(model: nn.Layer, lessons: Sequence[Lesson], held_out: Sequence[Clip
     for lesson in lessons:
         lesson.layer.eval()
     for clips in held_out:
-        for path, given, wanted in passed(model, lessons, clips):
-            for lesson in lessons:
-                if lesson.block.path == path:
-                    with paddle.no_grad():
-                        sums[lesson.name].append(float(relative_error(lesson.layer(given), wanted)))
+        for lesson, given, wanted in passed(model, lessons, clips):
+            with paddle.no_grad():
+                sums[lesson.name].append(float(relative_error(lesson.layer(given), wanted)))
     for lesson in lessons:
         lesson.examine(float(np.mean(sums[lesson.name])))
 
 
 def passed(
     model: nn.Layer, lessons: Sequence[Lesson], clips: Clips
-) -> Iterator[tuple[str, paddle.Tensor, paddle.Tensor]]:
-    """One pass of the original: path, input and output of each block of the lessons.
+) -> Iterator[tuple[Lesson, paddle.Tensor, paddle.Tensor]]:
+    """One pass of the original: each lesson, with the input and the output of its block.
 
     The descendants learn from it how many frames a video has.
     """
@@ -192,10 +193,9 @@ def passed(
         model(paddle.to_tensor(clips))
     for lesson in lessons:
         tell_frames(find_layer(model, lesson.block.path), lesson.layer)
-    for path in paths:
-        if path not in seen:
-            raise RetrainError(f"{path} was not called by the network: it cannot be trained")
-        yield path, *seen.pop(path)
+        if lesson.block.path not in seen:
+            raise RetrainError(f"{lesson.block.path} was not called by the network: it cannot be trained")
+    yield from ((lesson, *seen[lesson.block.path]) for lesson in lessons)
 
 
 def tell_frames(original: nn.Layer, descendant: nn.Layer) -> None:

@@ -16,10 +16,10 @@ import safetensors.numpy
 
 from runtime.errors import UserError
 from runtime.owned import Owned
-from runtime.records import read_record
+from runtime.records import read_record, shown
 from scaling.extract import Block
 from scaling.job import Job
-from scaling.retrain import Lesson, restore, state_of
+from scaling.retrain import Lesson, name_of, restore, state_of
 from weights.files import read_file
 
 MANIFEST = "scaling.json"
@@ -93,8 +93,8 @@ class Store:
             for name, value in self.manifest["facts"].items():
                 if found["facts"].get(name) != value:
                     raise UserError(
-                        f"{folder} is of another job: its {name} is {_shown(found['facts'].get(name))}, now it is "
-                        f"{_shown(value)}; name another --output"
+                        f"{folder} is of another job: its {name} is {shown(found['facts'].get(name))}, now it is "
+                        f"{shown(value)}; name another --output"
                     )
             self.manifest = found
         else:
@@ -121,10 +121,10 @@ class Store:
     @property
     def finished(self) -> set[str]:
         """Names of the descendants that are trained."""
-        return {f"{one['block']}@{one['sparsity']:g}" for one in self.manifest["descendants"]}
+        return {name_of(one["block"], one["sparsity"]) for one in self.manifest["descendants"]}
 
     def _write_manifest(self) -> None:
-        self._owned.write({MANIFEST: json.dumps(self.manifest, indent=1).encode()})
+        write_part(self._owned, MANIFEST, self.manifest)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -133,12 +133,22 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         UserError: It is not there, damaged, or of a later version.
     """
-    if not (folder / MANIFEST).is_file():
-        raise UserError(f"no {MANIFEST} in {folder}: python -m scaling --output {folder} makes one")
-    found: Manifest = read_record(folder / MANIFEST, Manifest)
+    found: Manifest = read_part(folder, MANIFEST, Manifest, "retrain")
     if found["version"] != VERSION:
         raise UserError(f"{folder / MANIFEST} has version {found['version']}, this program reads {VERSION}: update it")
     return found
+
+
+def write_part(owned: Owned, file: str, content: Any) -> None:
+    """Writes a JSON file of a job's folder."""
+    owned.write({file: json.dumps(content, indent=1).encode()})
+
+
+def read_part(folder: Path, file: str, kind: Any, step: str) -> Any:
+    """What a step has written, see `records.read_record`; raises UserError if it is not there, or damaged."""
+    if not (folder / file).is_file():
+        raise UserError(f"no {file} in {folder}: python -m scaling {step} --output {folder} makes one")
+    return read_record(folder / file, kind)
 
 
 def restore_states(folder: Path, lessons: Iterable[Lesson]) -> None:
@@ -170,8 +180,3 @@ def _state_file(name: str) -> str:
 
 def _weights_file(name: str) -> str:
     return f"descendants/{name}.safetensors"
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -17,7 +17,6 @@ from scaling.compose import Descendants, composed, exchanged, size_bytes
 from scaling.evaluate import evaluate_all, read_evaluations
 from scaling.front import choices_along, measure, read_measurements, select, table_of
 from scaling.optimize import BudgetError, pareto_front
-from scaling.original import Original
 from scaling.profile import FILE, contexts_of, costs_of, profile, read_profile, replaced, trials_of
 from weights.files import read_file
 
@@ -94,16 +93,15 @@ def test_the_validation_samples_are_decoded_once(original, monkeypatch):
     assert sum(map(len, first)) == len(original.val.entries)
 
 
-def test_two_processes_measure_the_same_and_nothing_is_measured_twice(job, trained, tmp_path, monkeypatch):
+def test_two_processes_measure_the_same_and_nothing_is_measured_twice(original, trained, monkeypatch):
     choices = [(0.0,) * 8, (0.5,) * 8, (0.5, *[0.0] * 7), (0.5,) * 8]
-    found = evaluate_all(job, trained, choices, processes=2)
+    found = evaluate_all(original, trained, choices, processes=2)
     assert set(found) >= set(choices)
-    original = Original(job)
     alone = evaluate.metrics_of(original, Descendants(original.model, original.blocks, trained), choices[1])
     assert found[choices[1]] == pytest.approx(alone, abs=1e-9)
     assert read_evaluations(trained) == found
     monkeypatch.setattr(evaluate, "_measured", lambda job, folder, choices, *_: iter(() if not choices else None))
-    assert evaluate_all(job, trained, choices) == found
+    assert evaluate_all(original, trained, choices) == found
 
 
 @pytest.fixture(scope="module")
