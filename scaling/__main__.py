@@ -57,8 +57,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--multiple", type=command.positive, default=Job.multiple,
         help="channels that stay are a multiple of this, as engines like them (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--epochs", type=command.positive, default=Job.epochs, help="passes over the training samples")
-    parser.add_argument("--batch_size", type=command.positive, default=Job.batch_size, help="samples of a step")
+    parser.add_argument(
+        "--epochs", type=command.positive, default=Job.epochs,
+        help="passes over the training samples (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--batch_size", type=command.positive, default=Job.batch_size, help="samples of a step (default: %(default)s)"
+    )
+    parser.add_argument("--lr", type=float, default=Job.lr, help="of Adam at the first step (default: %(default)s)")
     parser.add_argument("--seed", type=command.count, default=0, help="of order and augmentation")
     parser.add_argument("--processes", type=command.positive, default=1, help="that share blocks and networks")
     parser.add_argument("--checkpoint_iters", type=command.positive, default=25, help="steps between two checkpoints")
@@ -93,7 +99,7 @@ def run(args: argparse.Namespace, last: str) -> None:
 
     job = Job(
         args.pretrained, args.dataset_root, args.train_list, args.val_list, tuple(sorted({0.0, *args.sparsities})),
-        args.epochs, args.batch_size, args.seed, args.multiple, cli.asked(args), cli.limits_of(args),
+        args.epochs, args.batch_size, args.lr, args.seed, args.multiple, cli.asked(args), cli.limits_of(args),
     )  # fmt: skip
     folder, threads = Path(args.output), args.threads or 1
     store = train_all(job, folder, args.processes, threads, args.checkpoint_iters)

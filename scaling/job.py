@@ -13,6 +13,7 @@ from configs.cli import Asked
 from configs.limits import Limits
 
 SPARSITIES = (0.0, 0.3, 0.6, 0.8)  # the original's
+LR = 3e-3  # of Adam, of a loss in units of the variance
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Job:
         sparsities, multiple: See `derive`.
         epochs: Passes over the training samples.
         batch_size: Samples of a step.
+        lr: Of Adam at the first step, see `retrain`.
         seed: Of order and augmentation.
         asked: What is asked of the recipe beside the weights.
         limits: Of videos.
@@ -36,8 +38,9 @@ class Job:
     train_list: str = ""
     val_list: str = ""
     sparsities: tuple[float, ...] = SPARSITIES
-    epochs: int = 4
-    batch_size: int = 8
+    epochs: int = 8
+    batch_size: int = 4
+    lr: float = LR
     seed: int = 0
     multiple: int = 8
     asked: Asked = dataclasses.field(default_factory=Asked)
@@ -46,7 +49,7 @@ class Job:
     def to_record(self, folder: Path) -> dict[str, Any]:
         """For JSON in a folder: all but the limits, places relative to the folder."""
         places = {name: os.path.relpath(getattr(self, name), folder) for name in ("pretrained", "dataset_root")}
-        numbers = {name: getattr(self, name) for name in ("epochs", "batch_size", "seed", "multiple")}
+        numbers = {name: getattr(self, name) for name in ("epochs", "batch_size", "lr", "seed", "multiple")}
         asked = {"preset": self.asked.preset, "options": dict(self.asked.options)}
         lists = {"train_list": self.train_list, "val_list": self.val_list}
         return {**places, **lists, "sparsities": list(self.sparsities), **numbers, "asked": asked}
@@ -57,6 +60,6 @@ class Job:
         options = {name: tuple(v) if isinstance(v, list) else v for name, v in record["asked"]["options"].items()}
         return cls(
             str(folder / record["pretrained"]), str(folder / record["dataset_root"]), record["train_list"],
-            record["val_list"], tuple(record["sparsities"]), record["epochs"], record["batch_size"], record["seed"],
-            record["multiple"], Asked(record["asked"]["preset"], options),
+            record["val_list"], tuple(record["sparsities"]), record["epochs"], record["batch_size"], record["lr"],
+            record["seed"], record["multiple"], Asked(record["asked"]["preset"], options),
         )  # fmt: skip

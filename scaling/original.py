@@ -88,7 +88,7 @@ class Original:
 
     def lessons(self) -> list[Lesson]:
         """New descendants of all blocks, see `retrain`."""
-        return lessons_of(self.model, self.blocks, self.job.sparsities, self.total, self.job.multiple)
+        return lessons_of(self.model, self.blocks, self.job.sparsities, self.total, self.job.multiple, self.job.lr)
 
     def batches(self, begin: int) -> Iterator[Clips]:
         """The batches of training from a step on, without an end."""
@@ -119,6 +119,7 @@ class Original:
             "multiple": self.job.multiple,
             "epochs": self.job.epochs,
             "batch_size": self.job.batch_size,
+            "lr": self.job.lr,
             "seed": self.job.seed,
             "recipe": self.recipe.options(),
         }

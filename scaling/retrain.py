@@ -6,7 +6,8 @@ block's output, relative to that output's variance. BatchNorms keep the statisti
 does not use those of its batch); weights and biases of the norms learn. What is kept is the
 best on samples that were held out, computed as in a test, and the descendant as it was cut counts among them.
 
-Source: Han et al., MobiCom 2021, section 3.2 (Adam at 3e-4 on the mean squared error, of all blocks side by side).
+Source: Han et al., MobiCom 2021, section 3.2 (Adam on the mean squared error, of all blocks side by side; at 3e-4
+of a loss that is not relative).
 """
 
 from __future__ import annotations
@@ -27,8 +28,7 @@ from models.temporal_module import TemporalModule, find_layer
 from runtime.errors import UserError
 from scaling.derive import derive
 from scaling.extract import Block
-
-RATE = 3e-4  # of Adam, at the beginning; it falls to zero by half a cosine
+from scaling.job import LR
 
 Clips = np.ndarray  # float32 [N, T, 3, H, W], or of images [N, 3, H, W]
 
@@ -46,6 +46,7 @@ class Lesson:
         sparsity: How much it is narrower, see `derive`.
         layer: The descendant.
         total: Steps of its training.
+        lr: Of Adam at the first step; from there it falls to zero by half a cosine.
         step: Steps taken.
         errors: Held-out error after each examination, relative to the variance of the original's output; the first is
             that of the descendant as it was cut.
@@ -56,13 +57,14 @@ class Lesson:
     sparsity: float
     layer: nn.Layer
     total: int
+    lr: float = LR
     step: int = 0
     errors: list[float] = field(default_factory=list)
     best: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         parameters = [p for p in self.layer.parameters() if not p.stop_gradient]
-        self.optimizer = paddle.optimizer.Adam(RATE, parameters=parameters)
+        self.optimizer = paddle.optimizer.Adam(self.lr, parameters=parameters)
 
     @property
     def name(self) -> str:
@@ -78,7 +80,7 @@ class Lesson:
         self.layer.train()
         for norm in batch_norms(self.layer):
             norm.eval()
-        self.optimizer.set_lr(RATE * (1 + math.cos(math.pi * self.step / self.total)) / 2)
+        self.optimizer.set_lr(self.lr * (1 + math.cos(math.pi * self.step / self.total)) / 2)
         loss = relative_error(self.layer(given), wanted)
         if not math.isfinite(float(loss)):
             raise RetrainError(
@@ -112,11 +114,16 @@ def name_of(path: str, sparsity: float) -> str:
 
 
 def lessons_of(
-    model: nn.Layer, blocks: Sequence[Block], sparsities: Sequence[float], total: int, multiple: int = 1
+    model: nn.Layer,
+    blocks: Sequence[Block],
+    sparsities: Sequence[float],
+    total: int,
+    multiple: int = 1,
+    lr: float = LR,
 ) -> list[Lesson]:
     """What there is to train: for each block a descendant of each sparsity but 0."""
     return [
-        Lesson(block, sparsity, derive(find_layer(model, block.path), block.groups, sparsity, multiple), total)
+        Lesson(block, sparsity, derive(find_layer(model, block.path), block.groups, sparsity, multiple), total, lr)
         for block in blocks
         for sparsity in sparsities
         if sparsity
