@@ -2,6 +2,7 @@
 
     curl http://127.0.0.1:P/health
     curl --data-binary @clip.mp4 http://127.0.0.1:P/predict
+    curl -X PUT --data '{"latency_ms": 40, "size_mb": 12}' http://127.0.0.1:P/budget    with --scaling
 
 The body is a video file and nothing else; no path, no name and no code is taken from a request. It lies in a file
 without a name, so that nothing is left of it however the process ends. SIGTERM and Ctrl-C end the server when the
@@ -14,13 +15,16 @@ import argparse
 import asyncio
 import contextlib
 import errno
+import importlib
+import json
+import math
 import os
 import signal
 import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from typing import IO, Any
+from typing import IO, Any, NamedTuple, Protocol
 
 import numpy as np
 import uvicorn
@@ -32,13 +36,12 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from configs import cli
+from configs import Recipe, cli
 from configs.limits import STRANGERS, Limits
 from datasets import VideoDataset, load_views, unlabeled
 from datasets.annotation import DataError
-from deploy.artifact import Artifact, open_artifact
+from deploy.artifact import open_artifact
 from deploy.infer import add_graph_flags, open_engine_of
-from deploy.interface import Engine
 from runtime import command
 from runtime.errors import UserError
 from tasks import task_of
@@ -46,17 +49,54 @@ from tasks import task_of
 BUSY = 8  # requests that are decoded at a time; others wait, those that have not sent their video take no place
 CONNECTIONS = 256
 HELD = 4 * BUSY  # videos of the largest size that may lie on the disk at a time
+BUDGET_BYTES = 1024  # that a budget may have as JSON
+MEGABYTE = 2**20
+SCALING = "scaling.serving"  # what opens the folder of --scaling: this room knows nothing above it
 
 
 class ServeError(UserError):
     """The server cannot start."""
 
 
+class Follows(Protocol):
+    """What computes within a budget."""
+
+    def set_budget(self, latency_ms: float = math.inf, size_bytes: float = math.inf) -> None:
+        """Takes a budget; raises UserError, and keeps the one before."""
+
+    def state(self) -> dict[str, Any]:
+        """For JSON: the budget, and what it has led to."""
+
+
+class Served(NamedTuple):
+    """What answers.
+
+    Attributes:
+        model: Name of the network.
+        recipe: Of the network.
+        class_names: One for each class.
+        mode: Of the data set, which decides about the views of a video.
+        compute: Views float32 [B, ...] -> output float32 [B, ...]; called by one thread at a time.
+        facts: `engine` and `precision` at least.
+        budget: What follows a budget; None if it is always the same network.
+    """
+
+    model: str
+    recipe: Recipe
+    class_names: tuple[str, ...]
+    mode: str
+    compute: Callable[[np.ndarray], np.ndarray]
+    facts: dict[str, Any]
+    budget: Follows | None = None
+
+
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Flags of the command."""
     parser = command.parser(__doc__, "python -m deploy.serve --model_dir DIR --port P [flags]")
     run = parser.add_argument_group("run")
-    run.add_argument("--model_dir", required=True, help="folder that deploy.export or deploy.quantize wrote")
+    source = run.add_mutually_exclusive_group(required=True)
+    source.add_argument("--model_dir", help="folder that deploy.export or deploy.quantize wrote")
+    source.add_argument("--scaling", help="folder of python -m scaling: a network that follows a budget and the load")
     run.add_argument(
         "--port", type=command.count, required=True, help="port to listen on; 0 takes a free one and says it"
     )
@@ -73,15 +113,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 class Classifier:
-    """An artifact in an engine, for many threads: each decodes for itself, one at a time computes."""
+    """What answers, for many threads: each decodes for itself, one at a time computes."""
 
-    def __init__(self, artifact: Artifact, engine: Engine, top: int = 5, limits: Limits = STRANGERS) -> None:
-        self.artifact, self.engine, self.top, self.limits = artifact, engine, top, limits
-        dataset = task_of(artifact.recipe).dataset(
-            unlabeled([]), artifact.recipe, cli.VIEWS[artifact.record["views"]], limits
-        )  # can it be?
+    def __init__(self, served: Served, top: int = 5, limits: Limits = STRANGERS) -> None:
+        self.served, self.top, self.limits = served, top, limits
+        dataset = task_of(served.recipe).dataset(unlabeled([]), served.recipe, served.mode, limits)  # can it be?
         if not isinstance(dataset, VideoDataset):
-            raise ServeError(f"a server names the classes of videos, and {artifact.record['model']} takes pictures")
+            raise ServeError(f"a server names the classes of videos, and {served.model} takes pictures")
         self._turn = threading.Lock()
 
     def probabilities(self, video: IO[bytes]) -> np.ndarray:
@@ -91,17 +129,17 @@ class Classifier:
             DataError: It does not decode.
         """
         video.seek(0)
-        recipe, name = self.artifact.recipe, f"/dev/fd/{video.fileno()}"
+        recipe, name = self.served.recipe, f"/dev/fd/{video.fileno()}"
         try:
-            views = load_views(name, recipe, cli.VIEWS[self.artifact.record["views"]], self.limits)
+            views = load_views(name, recipe, self.served.mode, self.limits)
         except DataError as error:
             raise DataError(str(error).replace(name, "the body of the request")) from error
         with self._turn:
-            return task_of(recipe).scores(self.engine, views[None], recipe)[0]
+            return task_of(recipe).scores(self.served.compute, views[None], recipe)[0]
 
     def best(self, video: IO[bytes]) -> list[dict[str, Any]]:
         """Label, name and probability of the best classes of a video file, see `probabilities`."""
-        probabilities, names = self.probabilities(video), self.artifact.class_names
+        probabilities, names = self.probabilities(video), self.served.class_names
         labels = probabilities.argsort()[::-1][: self.top]
         return [{"label": int(k), "name": names[k], "probability": float(probabilities[k])} for k in labels]
 
@@ -122,15 +160,29 @@ class Service:
         self._held = 0  # bytes of videos that lie on the disk
 
     def application(self) -> Starlette:
-        """`GET /health` and `POST /predict`; all answers are JSON."""
+        """`GET /health`, `POST /predict`, and `/budget` where there is one; all answers are JSON."""
         handlers: Any = {HTTPException: _refusal, Exception: _failure}
         routes = [Route("/health", self.health), Route("/predict", self.predict, methods=["POST"])]
+        if self.classifier.served.budget:
+            routes.append(Route("/budget", self.budget, methods=["GET", "PUT"]))
         return Starlette(routes=routes, exception_handlers=handlers)
 
     async def health(self, request: Request) -> JSONResponse:
         """Says what is served."""
-        artifact, facts = self.classifier.artifact, self.classifier.engine.facts
-        return _answer(200, status="ok", model=artifact.record["model"], precision=facts["precision"])
+        served = self.classifier.served
+        state = {"scaling": served.budget.state()} if served.budget else {}
+        return _answer(200, status="ok", model=served.model, precision=served.facts["precision"], **state)
+
+    async def budget(self, request: Request) -> JSONResponse:
+        """Says what the budget is and has led to; takes another one by PUT."""
+        follows = self.classifier.served.budget
+        assert follows  # or there is no such route
+        if request.method == "PUT":
+            try:
+                await run_in_threadpool(follows.set_budget, **budget_of(await _small_body(request)))
+            except UserError as error:
+                raise HTTPException(400, str(error)) from error
+        return _answer(200, **follows.state())
 
     async def predict(self, request: Request) -> JSONResponse:
         """Names the action in the video that is the body."""
@@ -193,13 +245,43 @@ class Service:
         video.flush()
 
 
+async def _small_body(request: Request) -> bytes:
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > BUDGET_BYTES:
+            raise HTTPException(413, f"a budget has at most {BUDGET_BYTES} bytes")
+    return body
+
+
+def budget_of(body: bytes) -> dict[str, float]:
+    """A budget as `set_budget` takes it, of JSON such as {"latency_ms": 40, "size_mb": 12}; a megabyte has 2^20 bytes.
+
+    Raises:
+        ServeError: It is something else.
+    """
+    units = {"latency_ms": ("latency_ms", 1), "size_mb": ("size_bytes", MEGABYTE)}
+    try:
+        given = json.loads(body)
+    except ValueError:
+        given = None
+    if not isinstance(given, dict) or not given or set(given) - set(units):
+        raise ServeError('a budget is JSON with latency_ms, size_mb, or both: {"latency_ms": 40, "size_mb": 12}')
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
+            raise ServeError(f"{name} must be a number above 0, got {json.dumps(value)}")
+    return {units[name][0]: value * units[name][1] for name, value in given.items()}
+
+
 def _answer(code: int, /, **content: Any) -> JSONResponse:
     return JSONResponse(content, code, {"Connection": "close"})
 
 
 async def _refusal(request: Request, error: HTTPException) -> JSONResponse:
-    known = {404: "there are GET /health and POST /predict", 405: "there are GET /health and POST /predict"}
-    return _answer(error.status_code, error=known.get(error.status_code, error.detail))
+    routes = {route.path: sorted(route.methods - {"HEAD"}) for route in request.app.routes}
+    known = " and ".join(f"{' or '.join(methods)} {path}" for path, methods in routes.items())
+    detail = f"there are {known}" if error.status_code in (404, 405) else error.detail
+    return _answer(error.status_code, error=detail)
 
 
 async def _failure(request: Request, error: Exception) -> JSONResponse:
@@ -264,21 +346,35 @@ def listen(host: str, port: int) -> socket.socket:
         raise ServeError(f"cannot listen on {host}, port {port}: {error}") from error
 
 
+def served_of(args: argparse.Namespace) -> Served:
+    """What the flags name.
+
+    Raises:
+        UserError: It cannot be opened, or a flag is not for it.
+    """
+    if args.scaling:
+        if args.engine or args.precision or args.use_gpu:
+            raise ServeError("--scaling exchanges blocks of a network in Paddle, in fp32: leave the engine's flags out")
+        served: Served = importlib.import_module(SCALING).served(args.scaling, args.threads)
+        return served
+    artifact, engine = open_artifact(args.model_dir), open_engine_of(args)
+    mode = cli.VIEWS[artifact.record["views"]]
+    return Served(artifact.record["model"], artifact.recipe, artifact.class_names, mode, engine, engine.facts)
+
+
 def main(argv: list[str] | None = None) -> None:
     """Takes the port, loads the artifact, and answers until a signal comes."""
     args = parse_args(argv)
     with listen(args.host, args.port) as listener:
-        artifact = open_artifact(args.model_dir)
-        engine = open_engine_of(args)
-        classifier = Classifier(artifact, engine, args.top, cli.limits_of(args))
-        service = Service(classifier, args.max_megabytes, args.timeout_s)
+        served = served_of(args)
+        service = Service(Classifier(served, args.top, cli.limits_of(args)), args.max_megabytes, args.timeout_s)
         config = uvicorn.Config(
             service.application(), log_level="warning", limit_concurrency=CONNECTIONS, server_header=False,
             http=type("Timed", (Connection,), {"timeout_s": args.timeout_s}), ws="none", lifespan="off",
             timeout_graceful_shutdown=args.timeout_s,
         )  # fmt: skip
-        how = f"{engine.facts['engine']}, {engine.facts['precision']}"
-        command.say(f"serving {artifact.record['model']} ({how}) on http://{args.host}:{listener.getsockname()[1]}")
+        how = f"{served.facts['engine']}, {served.facts['precision']}"
+        command.say(f"serving {served.model} ({how}) on http://{args.host}:{listener.getsockname()[1]}")
         Server(config).run(sockets=[listener])
     command.say("stopped")
     if service.decoding:  # in threads that end when they have decoded, which may be long

@@ -1,9 +1,9 @@
 """One trained network in every size: `python -m scaling --pretrained FILE --dataset_root DIR --output DIR`.
 
-    python -m scaling STEP ...       retrain, profile or front: up to that step; without one all of them
+    python -m scaling STEP ...       retrain, profile, front or uniform: up to that step; without one all of them
     python -m scaling select --output DIR --latency_ms 40 --size_mb 12 --artifact OUT
 
-A run that was ended goes on when the same command is given again.
+A run that was ended goes on when the same command is given again. What it has measured is in `report.html`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from runtime import command
 from runtime.errors import UserError
 from scaling.job import SPARSITIES, Job
 
-STEPS = ("retrain", "profile", "front")
+STEPS = ("retrain", "profile", "front", "uniform")
 MEGABYTE = 2**20
 
 
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Flags of the steps."""
-    usage = "python -m scaling [retrain|profile|front] --pretrained FILE --dataset_root DIR --output DIR [flags]"
+    usage = f"python -m scaling [{'|'.join(STEPS)}] --pretrained FILE --dataset_root DIR --output DIR [flags]"
     parser = command.parser(__doc__, usage)
     parser.add_argument("--pretrained", required=True, help="weights; recipe.json and classes.txt are read beside")
     parser.add_argument("--output", required=True, help="folder of the job; one that was ended goes on")
@@ -72,6 +72,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--engine", choices=tuple(ENGINES), default="onnxruntime", help="that the network is to run in, which is timed"
     )
     parser.add_argument("--points", type=command.positive, default=10, help="networks of the front to measure whole")
+    beside = parser.add_argument_group("comparison")
+    beside.add_argument(
+        "--uniform", type=float, nargs="+", default=[], metavar="S",
+        help="sparsities to prune all blocks by, for networks that are fine-tuned as a whole (default: none)",
+    )  # fmt: skip
+    beside.add_argument(
+        "--uniform_epochs", type=command.positive, default=Job.epochs,
+        help="passes of that fine-tuning, by the recipe of the original (default: %(default)s)",
+    )  # fmt: skip
     cli.add_beside_flags(parser)
     return parser.parse_args(argv)
 
@@ -94,7 +103,7 @@ def run(args: argparse.Namespace, last: str) -> None:
     if args.device not in ("auto", "cpu"):
         raise UserError(f"--device {args.device}: blocks are trained and timed on CPU; leave it out")
     preparation.prepare("cpu", args.threads, tune=not args.no_tune)
-    from scaling import front, profile
+    from scaling import front, profile, report, uniform
     from scaling.parallel import train_all
 
     job = Job(
@@ -116,13 +125,19 @@ def run(args: argparse.Namespace, last: str) -> None:
         return
     measured = front.measure(job, folder, args.points, args.processes, threads)
     command.say(*point_lines(measured))
+    if last == "uniform":
+        for sparsity in args.uniform:
+            tuned = uniform.fine_tune(job, folder, sparsity, args.uniform_epochs)
+            figure = f"{found['metric']} {tuned['metrics'][found['metric']]:.4f}"
+            command.say(f"all blocks at {sparsity:g}, fine-tuned {tuned['epochs']} epochs: {figure}")
+    command.say(f"report   {report.write(folder)}")
 
 
 def choose(args: argparse.Namespace) -> None:
     """Names the network for budgets, and writes it."""
-    from scaling.front import select
+    from scaling.front import Selector
 
-    found = select(Path(args.output), args.latency_ms, args.size_mb * MEGABYTE)
+    found = Selector(Path(args.output))(args.latency_ms, args.size_mb * MEGABYTE)
     command.say(
         f"choice   {' '.join(f'{level:g}' for level in found.choice)}",
         f"expected accuracy drop {found.expected.accuracy_drop:.4f}, {found.expected.latency_ms:.2f} ms, "
@@ -151,13 +166,14 @@ def row_line(path: str, row: Mapping[str, Any]) -> str:
 
 def point_lines(measured: Mapping[str, Any]) -> list[str]:
     """Estimates beside measurements, and how far corrected estimates are off."""
-    lines = ["accuracy drop, ms, MiB: estimated | measured"]
+    lines = ["estimated divergence, ms | measured divergence, accuracy drop, ms, MiB, MiB of the process"]
     for point in measured["points"]:
-        both = (
-            f"{one['accuracy_drop']:+.4f} {one['latency_ms']:7.2f} {one['size_bytes'] / MEGABYTE:6.2f}"
-            for one in (point["estimated"], point["measured"])
+        estimated, found = point["estimated"], point["measured"]
+        lines.append(
+            f"{estimated['divergence']:.4f} {estimated['latency_ms']:7.2f} | {found['divergence']:.4f} "
+            f"{found['accuracy_drop']:+.4f} {found['latency_ms']:7.2f} {found['size_bytes'] / MEGABYTE:6.2f} "
+            f"{found['memory_bytes'] / MEGABYTE:5.0f}" + "  uniform" * point["uniform"]
         )
-        lines.append(" | ".join(both) + "  uniform" * point["uniform"])
     for name, line in measured["corrections"].items():
         off = [abs(error) for error in line["held_out"]]
         lines.append(

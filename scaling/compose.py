@@ -46,10 +46,14 @@ class Descendants:
         """
         self.check(choice)
         return {
-            block.path: self._layer(block, sparsity)
+            block.path: self.of_block(block, sparsity)
             for block, sparsity in zip(self.blocks, choice, strict=True)
             if sparsity
         }
+
+    def of_block(self, block: Block, sparsity: float) -> nn.Layer:
+        """What takes the place of one block, for 0 the original's own; raises UserError as `of` does."""
+        return self._layer(block, sparsity) if sparsity else find_layer(self.model, block.path)
 
     def check(self, choice: Choice) -> None:
         """Raises UserError unless a choice has a sparsity for each block."""

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.evaluation import evaluate
+import numpy as np
+
 from engine.log import progress
 from runtime.owned import Owned
 from runtime.records import read_record
@@ -21,13 +22,14 @@ from scaling.store import write_part
 from scaling.teacher import examine
 
 FILE = "evaluations.json"
+DIVERGENCE = "divergence"  # beside the names of the task's metrics
 KEPT_EVERY = 8  # evaluations between two writings
 
 
 def evaluate_all(
     original: Original, folder: Path, choices: Iterable[Choice], processes: int = 1, threads: int = 1
 ) -> dict[Choice, dict[str, float]]:
-    """The metrics of the network of each choice, by the names of the task's meter.
+    """The metrics of the network of each choice, by the names of the task's meter, and its divergence.
 
     Args:
         original: Of the folder's job.
@@ -72,9 +74,37 @@ def key_of(choice: Choice) -> str:
 
 
 def metrics_of(original: Original, descendants: Descendants, choice: Choice) -> dict[str, float]:
-    """The metrics of one network."""
+    """The metrics of one network, and its divergence."""
+    own = original.outputs  # before blocks are exchanged
     with exchanged(original.model, descendants.of(choice)) as model:
-        return evaluate(model, original.validation, original.task, title="clips").summary()
+        metrics, outputs = original.examine(model)
+    return {**metrics, DIVERGENCE: divergence(own, outputs)}
+
+
+def divergence(own: np.ndarray, outputs: np.ndarray) -> float:
+    """How far outputs are off: mean squared difference in units of the original's variance, without what all classes of
+    a sample have in common, which no softmax sees.
+
+    It moves with every sample, where the accuracy of 76 clips moves in steps of 1.3 points; and what independent errors
+    of several blocks add to it adds up. On 49 networks of TSM-MobileNetV2 that were composed at random, sums over the
+    blocks and measurements correlated by .93; those of accuracy drops by .76 (logs/scaling).
+
+    Args:
+        own, outputs: Of the original and of another network, float32 [N, K, ...].
+    """
+    ours, theirs = (
+        side - side.mean(axis=1, keepdims=True) for side in (own.astype(np.float64), outputs.astype(np.float64))
+    )
+    return float(np.square(theirs - ours).mean() / np.square(ours).mean())
+
+
+def lost_share(divergences: np.ndarray) -> np.ndarray:
+    """The share of decisions that change at a divergence, were both the margins and the errors Gaussian.
+
+    The sign of a variable changes with this probability when an independent one of that relative variance is added.
+    """
+    share: np.ndarray = np.arctan(np.sqrt(np.maximum(divergences, 0))) / np.pi
+    return share
 
 
 def _measured(

@@ -1,8 +1,9 @@
 """From a profile to networks: the front of all choices, some of which are measured whole to correct the estimates.
 
-Accuracy drops and times of blocks add up only nearly. So networks along the front, and those of one sparsity in all
-blocks, are measured as wholes; a line through estimates and measurements corrects the others, and what that line is off
-by where a measurement was left out is written down with it.
+What blocks lose and save adds up only nearly. So networks along the front, and those of one sparsity in all blocks, are
+measured as wholes; lines through estimates and measurements correct the others, and what a line is off by where a
+measurement was left out is written down with it. The line for accuracy begins with the original, and runs over
+`lost_share`, which is bounded as accuracy is.
 """
 
 from __future__ import annotations
@@ -18,15 +19,48 @@ from engine.log import progress
 from runtime.errors import UserError
 from runtime.owned import Owned, temporary_folder
 from scaling.compose import Choice, Descendants, exchanged, size_bytes
-from scaling.evaluate import evaluate_all
+from scaling.evaluate import DIVERGENCE, evaluate_all, lost_share
 from scaling.job import Job
-from scaling.latency import Stopwatch
-from scaling.optimize import Correction, Cost, Front, corrected, pareto_front
+from scaling.latency import AT_ONCE, Stopwatch
+from scaling.optimize import BudgetError, Correction, Cost, Front, corrected, pareto_front
 from scaling.original import Original
-from scaling.profile import AT_ONCE, Profile, costs_of, read_profile
+from scaling.profile import Profile, costs_of, multiply_adds_of, read_profile
 from scaling.store import read_part, write_part
 
 FILE = "front.json"
+
+
+class Estimate(TypedDict):
+    """Sums over the blocks of a choice, as the profile has them.
+
+    Attributes:
+        divergence: See `evaluate.divergence`.
+        latency_ms, size_bytes: Of the whole network.
+    """
+
+    divergence: float
+    latency_ms: float
+    size_bytes: float
+
+
+class Measured(TypedDict):
+    """What was measured of a whole network.
+
+    Attributes:
+        accuracy_drop: Against the original, of the profile's metric.
+        divergence: See `evaluate.divergence`.
+        latency_ms: Milliseconds for one clip in the engine.
+        size_bytes: Of its weights.
+        multiply_adds: For one clip.
+        memory_bytes: Most that a process has held which runs it in the engine.
+    """
+
+    accuracy_drop: float
+    divergence: float
+    latency_ms: float
+    size_bytes: int
+    multiply_adds: int
+    memory_bytes: int
 
 
 class Point(TypedDict):
@@ -35,13 +69,13 @@ class Point(TypedDict):
     Attributes:
         choice: Sparsity of each block.
         uniform: Whether that is the same for all.
-        estimated, measured: By the names of Cost's fields; the estimates as the sums over blocks have them.
+        estimated, measured: See there.
     """
 
     choice: list[float]
     uniform: bool
-    estimated: dict[str, float]
-    measured: dict[str, float]
+    estimated: Estimate
+    measured: Measured
 
 
 class Line(TypedDict):
@@ -58,7 +92,7 @@ class Measurements(TypedDict):
     Attributes:
         engine, threads: Of the profile, and of the times here.
         points: In the order of falling estimated latency.
-        corrections: By the names of Cost's fields.
+        corrections: `accuracy_drop` and `latency_ms`, where enough networks differ.
     """
 
     engine: str
@@ -71,7 +105,7 @@ class Table(NamedTuple):
     """The front of a profile.
 
     Attributes:
-        front: Of all choices.
+        front: Of all choices; the first of a cost is the divergence.
         levels: The sparsities that the front's numbers stand for.
         profile: Where it comes from.
     """
@@ -84,11 +118,12 @@ class Table(NamedTuple):
         """The sparsity of each block."""
         return tuple(self.levels[number] for number in self.front.choices[row])
 
-    def estimate(self, choice: Choice) -> Cost:
+    def estimate(self, choice: Choice) -> Estimate:
         """The sum over the blocks of a choice, which need not lie on the front."""
         blocks, rest = costs_of(self.profile)
         terms = [costs[self.levels.index(level)] for costs, level in zip(blocks, choice, strict=True)]
-        return Cost(*map(float, np.sum([rest, *terms], axis=0)))
+        divergence, latency_ms, size = map(float, np.sum([rest, *terms], axis=0))
+        return {"divergence": divergence, "latency_ms": latency_ms, "size_bytes": size}
 
 
 def table_of(folder: Path) -> Table:
@@ -124,54 +159,69 @@ def measure(job: Job, folder: Path, points: int, processes: int = 1, threads: in
         uniform = [(level,) * count for level in table.levels]
         choices = sorted(
             dict.fromkeys([*choices_along(table, points), *uniform]),
-            key=lambda choice: -table.estimate(choice).latency_ms,
+            key=lambda choice: -table.estimate(choice)["latency_ms"],
         )
-        metric = table.profile["metric"]
         original = Original(job)
         accuracies = evaluate_all(original, folder, choices, processes, threads)
-        measured = _wholes(original, folder, table, choices)
-        found: list[Point] = []
-        for choice, (latency_ms, size) in zip(choices, measured, strict=True):
-            drop = table.profile["accuracy"] - accuracies[choice][metric]
-            found.append({
-                "choice": list(choice), "uniform": len(set(choice)) == 1, "estimated": table.estimate(choice)._asdict(),
-                "measured": Cost(drop, latency_ms, size)._asdict(),
-            })  # fmt: skip
-        lines = {name: _line(found, name) for name in ("accuracy_drop", "latency_ms")}
+        found = _wholes(original, folder, table, choices, accuracies)
         result: Measurements = {
             "engine": table.profile["engine"], "threads": table.profile["threads"], "points": found,
-            "corrections": {name: line for name, line in lines.items() if line},
+            "corrections": _corrections(found),
         }  # fmt: skip
         write_part(Owned(folder), FILE, result)
         return result
 
 
-def _wholes(original: Original, folder: Path, table: Table, choices: Sequence[Choice]) -> list[tuple[float, int]]:
-    """Milliseconds and bytes of networks, each timed in turns with the original, whose time is that of the profile."""
+def _wholes(
+    original: Original, folder: Path, table: Table, choices: Sequence[Choice], found: dict[Choice, dict[str, float]]
+) -> list[Point]:
+    """What networks cost; each is timed in turns with the original, whose time is that of the profile."""
     descendants = Descendants(original.model, original.blocks, folder)
     shape = original.validation.dataset.sample_shape[1:]
-    found = []
-    engine, threads = table.profile["engine"], table.profile["threads"]
+    points: list[Point] = []
+    profile = table.profile
     with progress(len(choices), "time") as bar, temporary_folder() as own:
-        stopwatch = Stopwatch(original.model, shape, engine, threads, Path(own))
+        stopwatch = Stopwatch(original.model, [], shape, profile["engine"], profile["threads"], Path(own))
         for start in range(0, len(choices), AT_ONCE):
             layers = [descendants.of(choice) for choice in choices[start : start + AT_ONCE]]
-            times = stopwatch.latencies_ms(layers)
-            for one, time in zip(layers, times[1:], strict=True):
+            whole, *times = stopwatch.wholes_ms(layers)
+            for choice, one, time in zip(choices[start:], layers, times, strict=False):
                 with exchanged(original.model, one) as model:
-                    found.append((time / times[0] * table.profile["latency_ms"], size_bytes(model)))
+                    size, operations = size_bytes(model), multiply_adds_of(model, (1, *shape))
+                measured: Measured = {
+                    "accuracy_drop": profile["accuracy"] - found[choice][profile["metric"]],
+                    "divergence": found[choice][DIVERGENCE],
+                    "latency_ms": time / whole * profile["latency_ms"],
+                    "size_bytes": size,
+                    "multiply_adds": operations,
+                    "memory_bytes": stopwatch.memory_bytes(one),
+                }
+                points.append({
+                    "choice": list(choice), "uniform": len(set(choice)) == 1, "estimated": table.estimate(choice),
+                    "measured": measured,
+                })  # fmt: skip
                 bar.update()
-    return found
+    return points
 
 
-def _line(points: Sequence[Point], name: str) -> Line | None:
-    """The correction of one cost; None where too few networks differ."""
-    pairs = [(point["estimated"][name], point["measured"][name]) for point in points]
-    try:
-        line = corrected(*map(list, zip(*pairs, strict=True)))
-    except UserError:
-        return None
-    return {"scale": line.scale, "offset": line.offset, "held_out": list(line.held_out)}
+def _corrections(points: Sequence[Point]) -> dict[str, Line]:
+    """The corrections for which enough networks differ."""
+    pairs = {
+        "accuracy_drop": [
+            (float(lost_share(np.array(point["estimated"]["divergence"]))), point["measured"]["accuracy_drop"])
+            for point in points
+        ],
+        "latency_ms": [(point["estimated"]["latency_ms"], point["measured"]["latency_ms"]) for point in points],
+    }
+    lines: dict[str, Line] = {}
+    for name, both in pairs.items():
+        try:
+            estimates, measured = (list(map(float, side)) for side in zip(*both, strict=True))
+            line = corrected(estimates, measured, through_zero=name == "accuracy_drop")
+        except UserError:
+            continue  # too few differ: estimates stay as they are
+        lines[name] = {"scale": line.scale, "offset": line.offset, "held_out": list(line.held_out)}
+    return lines
 
 
 def read_measurements(folder: Path) -> Measurements:
@@ -187,19 +237,52 @@ class Selected(NamedTuple):
     expected: Cost
 
 
-def select(folder: Path, latency_ms: float = math.inf, size_bytes: float = math.inf) -> Selected:
-    """The network that is expected to lose the least within budgets.
+class Selector:
+    """Chooses along the front of a job, its estimates corrected by the networks that were measured.
+
+    Args:
+        folder: Of a job.
+
+    Attributes:
+        table: The front as it is estimated.
 
     Raises:
-        BudgetError: Nothing keeps within them; the message names what is nearest, in corrected milliseconds.
         UserError: The folder is not profiled, or no network was measured.
     """
-    table, found = table_of(folder), read_measurements(folder)
-    lines = {name: Correction(line["scale"], line["offset"], ()) for name, line in found["corrections"].items()}
-    same = Correction(1.0, 0.0, ())
-    time, drop = lines.get("latency_ms", same), lines.get("accuracy_drop", same)
-    costs = table.front.costs.copy()
-    costs[:, 1] = time.scale * costs[:, 1] + time.offset
-    row = Front(costs, table.front.choices).best(latency_ms, size_bytes)
-    estimate = costs[row]
-    return Selected(table.choice(row), Cost(drop(float(estimate[0])), float(estimate[1]), float(estimate[2])))
+
+    def __init__(self, folder: Path) -> None:
+        self.table = table_of(folder)
+        lines = {
+            name: Correction(line["scale"], line["offset"], ())
+            for name, line in read_measurements(folder)["corrections"].items()
+        }
+        same = Correction(1.0, 0.0, ())
+        self._drop, self._time = lines.get("accuracy_drop", same), lines.get("latency_ms", same)
+        costs = self.table.front.costs.copy()
+        costs[:, 0] = self._drop(lost_share(costs[:, 0]))
+        costs[:, 1] = self._time(costs[:, 1])
+        self.front = Front(costs, self.table.front.choices)
+
+    def __call__(self, latency_ms: float = math.inf, size_bytes: float = math.inf) -> Selected:
+        """The network that is expected to lose the least within budgets.
+
+        Raises:
+            BudgetError: Nothing keeps within them; the message names what is nearest, in corrected milliseconds.
+        """
+        return self._selected(self.front.best(latency_ms, size_bytes))
+
+    def fastest(self, size_bytes: float = math.inf) -> Selected:
+        """The network that is expected to take the least time within a size."""
+        fitting = np.flatnonzero(self.front.costs[:, 2] <= size_bytes)
+        if not len(fitting):
+            raise BudgetError(f"no choice of blocks keeps within {size_bytes:,.0f} bytes")
+        return self._selected(int(fitting[self.front.costs[fitting, 1].argmin()]))
+
+    def corrected(self, estimate: Estimate) -> Cost:
+        """What a choice is expected to cost, which need not lie on the front."""
+        share = lost_share(np.array(estimate["divergence"]))
+        drop, time = float(self._drop(share)), float(self._time(np.array(estimate["latency_ms"])))
+        return Cost(drop, time, estimate["size_bytes"])
+
+    def _selected(self, row: int) -> Selected:
+        return Selected(self.table.choice(row), Cost(*map(float, self.front.costs[row])))

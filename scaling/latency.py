@@ -1,27 +1,36 @@
-"""How long a network takes in the engine that will run it, on the machine where this is called.
+"""How long networks and blocks take in the engine that will run them, and what its process needs, on this machine.
 
-A single time says little on a machine that does other things too. So networks are timed in turns, each by the smallest
-of its times, in a process of their own that has loaded nothing else; what counts is their ratio.
+A single time says little on a machine that does other things too. So graphs are timed in turns, each by the smallest of
+its times, in a process of their own that has loaded nothing else; what counts is their ratio to the whole network.
+
+A block is timed alone: of two whole networks that differ in one block, the difference of times is smaller than their
+noise. Only where an engine's format writes the network as a whole in another way, so that a block alone would be
+another graph, its times are those differences.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import paddle
 from paddle import nn
 
 from deploy.engines import ENGINES, check_settings
 from deploy.formats import Graph
+from deploy.fusions import FUSIONS
 from deploy.interface import Settings
-from deploy.signature import Signature
+from deploy.signature import Signature, TensorSpec
 from deploy.writers import write_graph
+from models.temporal_module import find_layer
 from runtime.fresh_process import in_fresh_process
 from runtime.owned import temporary_folder
 from scaling.compose import exchanged
-from scaling.teacher import timed
+from scaling.retrain import tell_frames, watched
+from scaling.teacher import timed, weighed
 
 ROUNDS = 40
+AT_ONCE = 8  # networks that one process times in turns with the original
 
 
 class Stopwatch:
@@ -29,32 +38,70 @@ class Stopwatch:
 
     Args:
         model: In eval mode.
+        paths: Of its blocks.
         view_shape: (T, 3, H, W) of a clip, or (3, H, W) of an image.
         engine: A key of ENGINES.
         threads: Of the engine; 0 takes all cores.
         folder: Where the model's own graph is kept, which all are timed against.
 
+    Attributes:
+        shapes: Of the input and the output of each block, by path, for one clip or image.
+
     Raises:
         UserError: The engine is not installed, or does not take the network.
     """
 
-    def __init__(self, model: nn.Layer, view_shape: Sequence[int], engine: str, threads: int, folder: Path) -> None:
+    def __init__(
+        self, model: nn.Layer, paths: Iterable[str], view_shape: Sequence[int], engine: str, threads: int, folder: Path
+    ) -> None:
         self.model = model
         self.engine = engine
-        self.view_shape = tuple(view_shape)
         self.settings = Settings(threads=threads)
         check_settings(engine, self.settings)
-        self._own = self._written({}, folder)
+        self._format = ENGINES[engine].formats[0]
+        self._signature = Signature.of_views(view_shape)
+        self._own = self._whole({}, folder)
+        with watched(model, list(paths)) as seen, paddle.no_grad():
+            model(paddle.zeros([1, *view_shape]))
+        self.shapes = {path: (tuple(given.shape), tuple(made.shape)) for path, (given, made) in seen.items()}
 
-    def latencies_ms(self, networks: Sequence[Mapping[str, nn.Layer]]) -> list[float]:
+    def wholes_ms(self, networks: Sequence[Mapping[str, nn.Layer]]) -> list[float]:
         """Milliseconds of one clip in the model itself, and in each network, named by what takes the place of what."""
         with temporary_folder() as place:
-            graphs = [self._written(layers, Path(place) / str(number)) for number, layers in enumerate(networks)]
-            own_and_others = [self._own, *graphs]
-            return in_fresh_process(timed, self.engine, own_and_others, self.settings, self.view_shape, ROUNDS)
+            graphs = [self._whole(layers, Path(place) / str(number)) for number, layers in enumerate(networks)]
+            return self._timed([self._own, *graphs])
 
-    def _written(self, layers: Mapping[str, nn.Layer], folder: Path) -> Graph:
-        folder.mkdir(exist_ok=True)
-        signature = Signature.of_views(self.view_shape)
+    def block_ms(self, path: str, descendants: Sequence[nn.Layer]) -> tuple[float, list[float]]:
+        """Milliseconds of one clip in the model, and how many of them each layer saves in the place of one block."""
+        if type(self.model) in FUSIONS[self._format]:
+            whole, *others = self.wholes_ms([{path: layer} for layer in descendants])
+            return whole, [whole - other for other in others]
+        own = find_layer(self.model, path)
+        with temporary_folder() as place:
+            graphs = []
+            for number, layer in enumerate((own, *descendants)):
+                tell_frames(own, layer)
+                graphs.append(self._written(layer, self._signature_of(path), Path(place) / str(number)))
+            whole, before, *others = self._timed([self._own, *graphs])
+        return whole, [before - other for other in others]
+
+    def memory_bytes(self, layers: Mapping[str, nn.Layer]) -> int:
+        """Most bytes that a process has held which runs the network in the engine, one clip at a time."""
+        with temporary_folder() as place:
+            graph = self._whole(layers, Path(place) / "graph")
+            return in_fresh_process(weighed, self.engine, graph, self.settings)
+
+    def _timed(self, graphs: Sequence[Graph]) -> list[float]:
+        return in_fresh_process(timed, self.engine, graphs, self.settings, ROUNDS)
+
+    def _signature_of(self, path: str) -> Signature:
+        given, made = self.shapes[path]
+        return Signature((TensorSpec("x", given),), (TensorSpec("y", made),))
+
+    def _whole(self, layers: Mapping[str, nn.Layer], folder: Path) -> Graph:
         with exchanged(self.model, layers) as model:
-            return write_graph(ENGINES[self.engine].formats[0], model, signature, folder)
+            return self._written(model, self._signature, folder)
+
+    def _written(self, layer: nn.Layer, signature: Signature, folder: Path) -> Graph:
+        folder.mkdir(exist_ok=True)
+        return write_graph(self._format, layer, signature, folder)

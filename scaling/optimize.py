@@ -150,13 +150,17 @@ class Correction:
     offset: float
     held_out: tuple[float, ...]
 
-    def __call__(self, estimate: float) -> float:
-        """The corrected estimate."""
+    def __call__(self, estimate: np.ndarray) -> np.ndarray:
+        """Corrected estimates."""
         return self.scale * estimate + self.offset
 
 
-def corrected(estimates: Sequence[float], measured: Sequence[float]) -> Correction:
+def corrected(estimates: Sequence[float], measured: Sequence[float], through_zero: bool = False) -> Correction:
     """The line through measurements, and how far it is off on each when that one has not been seen.
+
+    Args:
+        estimates, measured: One for each network.
+        through_zero: Whether an estimate of 0 is known to be right, so that the offset is 0.
 
     Raises:
         UserError: There are fewer than three, or all estimates are alike.
@@ -165,13 +169,16 @@ def corrected(estimates: Sequence[float], measured: Sequence[float]) -> Correcti
     if len(x) != len(y) or len(x) < 3 or len(np.unique(x)) < 3:
         raise UserError(f"a correction needs three different networks or more, measured; got {len(np.unique(x))}")
     each = np.arange(len(x))
-    held_out = tuple(float(y[i] - np.polyval(_line(x[each != i], y[each != i]), x[i])) for i in each)
-    scale, offset = _line(x, y)
-    return Correction(float(scale), float(offset), held_out)
+    held_out = []
+    for i in each:
+        scale, offset = _line(x[each != i], y[each != i], through_zero)
+        held_out.append(float(y[i] - scale * x[i] - offset))
+    return Correction(*_line(x, y, through_zero), tuple(held_out))
 
 
-def _line(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _line(x: np.ndarray, y: np.ndarray, through_zero: bool) -> tuple[float, float]:
     """Slope and offset of the line of least squares."""
-    spread = x - x.mean()
-    slope = float(spread @ y) / float(spread @ spread)
-    return np.array([slope, y.mean() - slope * x.mean()])
+    x_mean, y_mean = (0.0, 0.0) if through_zero else (x.mean(), y.mean())
+    spread = x - x_mean
+    slope = float(spread @ (y - y_mean)) / float(spread @ spread)
+    return slope, float(y_mean - slope * x_mean)

@@ -9,15 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from paddle import nn
 
 from configs import Recipe
-from datasets import Annotation, ClipLoader, Dataset, load_annotation
+from datasets import Annotation, ClipLoader, Dataset, load_annotation, unlabeled
 from datasets.loader import Batch
+from engine.evaluation import evaluate
 from engine.pretrained import load_pretrained
 from runtime.errors import UserError
 from runtime.owned import digest_of
-from scaling.extract import Block, extract
+from scaling.discover import blocks_of
+from scaling.extract import Block
 from scaling.job import Job
 from scaling.retrain import Clips, Lesson, lessons_of
 from tasks import task_of
@@ -43,7 +46,9 @@ class KeptLoader(ClipLoader):
 def network_of(job: Job) -> tuple[nn.Layer, Recipe, list[Block]]:
     """The original in eval mode, its recipe with the job's seed, and its blocks; reads no data."""
     model, recipe, _ = load_pretrained(job.pretrained, job.asked)
-    return model, recipe.with_(seed=job.seed), extract(model)
+    model.eval()
+    shape = task_of(recipe).dataset(unlabeled([]), recipe, "val").sample_shape[1:]
+    return model, recipe.with_(seed=job.seed), blocks_of(model, shape)
 
 
 class Original:
@@ -105,9 +110,24 @@ class Original:
     @functools.cached_property
     def validation(self) -> ClipLoader:
         """The validation samples, one view of each; where they fit into MOST_KEPT they are decoded once."""
-        dataset = self._dataset(self.val, "val")
+        dataset = self.dataset(self.val, "val")
         fits = 4 * len(dataset) * math.prod(dataset.sample_shape) <= MOST_KEPT
         return (KeptLoader if fits else ClipLoader)(dataset, self.job.batch_size)
+
+    def examine(self, model: nn.Layer) -> tuple[dict[str, float], np.ndarray]:
+        """The metrics of a network on the validation samples, and its output for each, float32 [N, ...]."""
+        outputs: list[np.ndarray] = []
+        hook = model.register_forward_post_hook(lambda _, given, output: outputs.append(output.numpy()))
+        try:
+            metrics = evaluate(model, self.validation, self.task, title="clips").summary()
+        finally:
+            hook.remove()
+        return metrics, np.concatenate(outputs)
+
+    @functools.cached_property
+    def outputs(self) -> np.ndarray:
+        """What the network itself gives for each validation sample, float32 [N, ...]."""
+        return self.examine(self.model)[1]
 
     def facts(self) -> dict[str, Any]:
         """All that decides what comes out, for the record."""
@@ -131,7 +151,8 @@ class Original:
         return load_annotation(self.job.dataset_root, subset, split, classes, list_file, names, self.task.targets)
 
     def _loader(self, annotation: Annotation, mode: str, **options: Any) -> ClipLoader:
-        return ClipLoader(self._dataset(annotation, mode), self.job.batch_size, seed=self.job.seed, **options)
+        return ClipLoader(self.dataset(annotation, mode), self.job.batch_size, seed=self.job.seed, **options)
 
-    def _dataset(self, annotation: Annotation, mode: str) -> Dataset:
+    def dataset(self, annotation: Annotation, mode: str) -> Dataset:
+        """The samples of an annotation as the recipe reads them."""
         return self.task.dataset(annotation, self.recipe, mode, self.job.limits)

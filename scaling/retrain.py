@@ -195,8 +195,7 @@ def passed(
     The descendants learn from it how many frames a video has.
     """
     paths = list(dict.fromkeys(lesson.block.path for lesson in lessons))
-    seen: dict[str, tuple[paddle.Tensor, paddle.Tensor]] = {}
-    with _watched(model, paths, seen), paddle.no_grad():
+    with watched(model, paths) as seen, paddle.no_grad():
         model(paddle.to_tensor(clips))
     for lesson in lessons:
         tell_frames(find_layer(model, lesson.block.path), lesson.layer)
@@ -213,8 +212,9 @@ def tell_frames(original: nn.Layer, descendant: nn.Layer) -> None:
 
 
 @contextmanager
-def _watched(model: nn.Layer, paths: Sequence[str], seen: dict[str, tuple[Any, Any]]) -> Iterator[None]:
-    """Writes inputs and outputs of layers down while it is open."""
+def watched(model: nn.Layer, paths: Sequence[str]) -> Iterator[dict[str, tuple[paddle.Tensor, paddle.Tensor]]]:
+    """What layers take and give as the model is called, by path; each may be called once."""
+    seen: dict[str, tuple[paddle.Tensor, paddle.Tensor]] = {}
 
     def hook_of(path: str) -> Callable[[nn.Layer, Any, Any], None]:
         def hook(_: nn.Layer, inputs: tuple[Any, ...], output: Any) -> None:
@@ -226,7 +226,7 @@ def _watched(model: nn.Layer, paths: Sequence[str], seen: dict[str, tuple[Any, A
 
     hooks = [find_layer(model, path).register_forward_post_hook(hook_of(path)) for path in paths]
     try:
-        yield
+        yield seen
     finally:
         for hook in hooks:
             hook.remove()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,24 +68,36 @@ def examine(pipe: Connection, job: Job, folder: Path, choices: Sequence[tuple[fl
         pipe.send(("error", error))
 
 
-def timed(
-    engine: str, graphs: Sequence[Graph], settings: Settings, view_shape: tuple[int, ...], rounds: int
-) -> list[float]:
-    """Smallest milliseconds of a clip in each graph, timed in turns; no framework is loaded but the engine's own."""
+def timed(engine: str, graphs: Sequence[Graph], settings: Settings, rounds: int) -> list[float]:
+    """Smallest milliseconds of one clip in each graph, in turns; no framework is loaded but the engine's own."""
+    runs = [_opened(engine, graph, settings) for graph in graphs]
+    for run in runs:
+        for _ in range(WARM_UPS):
+            run()
+    best = [float("inf")] * len(runs)
+    for _ in range(rounds):
+        for number, run in enumerate(runs):
+            begin = time.perf_counter()
+            while (now := time.perf_counter()) - begin < TURN_S or best[number] == float("inf"):
+                run()
+                best[number] = min(best[number], time.perf_counter() - now)
+    return [1e3 * seconds for seconds in best]
+
+
+def weighed(engine: str, graph: Graph, settings: Settings) -> int:
+    """Most bytes that this process has held when a graph has computed one clip a few times."""
+    run = _opened(engine, graph, settings)
+    for _ in range(WARM_UPS):
+        run()
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _opened(engine: str, graph: Graph, settings: Settings) -> Callable[[], object]:
+    """Computes one batch of noise, the same each time."""
     import numpy as np
 
     from deploy.engines import open_graph
 
-    clip = np.random.default_rng(0).standard_normal((1, *view_shape), dtype=np.float32)
-    engines = [open_graph(engine, graph, settings) for graph in graphs]
-    for one in engines:
-        for _ in range(WARM_UPS):
-            one(clip)
-    best = [float("inf")] * len(engines)
-    for _ in range(rounds):
-        for number, one in enumerate(engines):
-            begin = time.perf_counter()
-            while (now := time.perf_counter()) - begin < TURN_S or best[number] == float("inf"):
-                one(clip)
-                best[number] = min(best[number], time.perf_counter() - now)
-    return [1e3 * seconds for seconds in best]
+    opened, noise = open_graph(engine, graph, settings), np.random.default_rng(0)
+    arrays = {spec.name: noise.standard_normal(spec.zeros().shape, dtype=np.float32) for spec in graph.signature.inputs}
+    return lambda: opened.infer(arrays)

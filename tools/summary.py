@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
-from math import prod
-from typing import Any
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 from configs.networks import network_of
 from runtime import command, preparation
 
+if TYPE_CHECKING:
+    from models.operations import Operations
+
 CLIP_AXES = 4  # of (T, 3, H, W)
-
-
-@dataclasses.dataclass
-class Cost:
-    """What one part of a model costs.
-
-    Attributes:
-        params: Parameters that train.
-        multiply_adds: Of one clip or image.
-        published: FLOPs as the papers count them.
-        stored: Numbers in a file of its weights, with the statistics of BatchNorm.
-    """
-
-    params: int = 0
-    multiply_adds: int = 0
-    published: int = 0
-    stored: int = 0
-
-    def __add__(self, other: Cost) -> Cost:
-        """The cost of both parts."""
-        return Cost(*map(sum, zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)))
 
 
 def measure(
     name: str, num_classes: int = 400, num_frames: int = 16, size: int = 224, **options: Any
-) -> dict[str, Cost]:
+) -> dict[str, Operations]:
     """Runs one clip, or one image, through the model and counts what its layers do.
 
     Fusion is counted as the published depthwise 3-D convolutions. How ActionAlign computes it differs in operations,
@@ -58,56 +39,30 @@ def measure(
     import paddle
 
     from models import compute_as_published, create_model
+    from models.operations import Operations, counted
 
     shape = network_of(name, **options).input_shape(num_frames, size)
     num_frames = shape[0] if len(shape) == CLIP_AXES else 1
     model = create_model(name, num_classes=num_classes, num_frames=num_frames, **options)
     compute_as_published(model)
     model.eval()
-    costs: dict[str, Cost] = {}
-    for prefix, part in (("backbone", model.backbone), ("cls_head", model.cls_head)):
-        for child_name, child in part.named_children():
-            params = sum(prod(p.shape) for p in child.parameters() if not p.stop_gradient)
-            if params:
-                stored = sum(prod(tensor.shape) for tensor in child.state_dict().values())
-                cost = costs[f"{prefix}.{child_name}"] = Cost(params, stored=stored)
-                for layer in child.sublayers(include_self=True):
-                    layer.register_forward_post_hook(_count_into(cost))
-    if len(shape) == CLIP_AXES:
-        pooling = costs["cls_head pooling"] = Cost()
+    costs: dict[str, Operations] = {}
+    with ExitStack() as stack, paddle.no_grad():
+        for prefix, part in (("backbone", model.backbone), ("cls_head", model.cls_head)):
+            for child_name, child in part.named_children():
+                cost = stack.enter_context(counted(child))
+                if cost.params:
+                    costs[f"{prefix}.{child_name}"] = cost
+        if len(shape) == CLIP_AXES:
+            pooling = costs["cls_head pooling"] = Operations()
 
-        def count_pooled(_: object, inputs: tuple) -> None:
-            pathways = inputs[0] if isinstance(inputs[0], tuple) else inputs[:1]
-            pooling.published = sum(features.size for features in pathways)
+            def count_pooled(_: object, inputs: tuple) -> None:
+                pathways = inputs[0] if isinstance(inputs[0], tuple) else inputs[:1]
+                pooling.published = sum(features.size for features in pathways)
 
-        model.cls_head.register_forward_pre_hook(count_pooled)
-    with paddle.no_grad():
+            model.cls_head.register_forward_pre_hook(count_pooled)
         model(paddle.zeros([1, *shape]))
     return costs
-
-
-def _count_into(cost: Cost) -> Callable[..., None]:
-    """A hook that adds the operations of one call of a layer to `cost`."""
-    from paddle import nn
-    from paddle.nn.layer.norm import _BatchNormBase
-
-    def hook(layer, inputs, output) -> None:
-        if isinstance(layer, nn.Conv2D | nn.Conv3D):
-            multiply_adds = output.size * prod(layer.weight.shape[1:])
-            cost.multiply_adds += multiply_adds
-            cost.published += multiply_adds
-        elif isinstance(layer, nn.Conv2DTranspose):
-            multiply_adds = inputs[0].size * prod(layer.weight.shape[1:])
-            cost.multiply_adds += multiply_adds
-            cost.published += multiply_adds
-        elif isinstance(layer, nn.Linear):
-            multiply_adds = output.size * layer.weight.shape[0]
-            cost.multiply_adds += multiply_adds
-            cost.published += 2 * multiply_adds
-        elif isinstance(layer, _BatchNormBase):
-            cost.published += 2 * output.size
-
-    return hook
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -127,7 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "",
         f"{'part':<24}{'trainable parameters':>22}{'multiply-adds, G':>20}",
     )
-    total = sum(costs.values(), Cost())
+    from models.operations import Operations
+
+    total = sum(costs.values(), Operations())
     for name, cost in [*costs.items(), ("total", total)]:
         command.say(f"{name:<24}{cost.params:>22,}{cost.multiply_adds / 1e9:>20.3f}")
     command.say(

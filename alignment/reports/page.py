@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import html
-import io
 import math
-import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
@@ -17,6 +14,8 @@ from alignment.reports.report import Report
 from alignment.reports.text import number, plain, worst_cells
 from alignment.verdicts.difference import DECADES
 from alignment.verdicts.record import Record, Stage
+from runtime import html_page
+from runtime.html_page import INK, row, section, svg, table, text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,52 +25,24 @@ CURVES = ("forward", "backward", "train")  # the stages whose records are a way 
 VALUE_LETTERS = 200  # of a constant's value
 NO_ERROR = 1e-16  # sets the height of a plot in which all arrays are equal
 LEGEND = "Dashed: what is allowed. Crosses: failures, on the upper edge if without a number. At the bottom: no error."
-INK = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "alignment",
-    "text.parse_math": False,  # a dollar in a name is a dollar
-    "axes.unicode_minus": False,
-    "font.size": 9.0,
-    "axes.grid": True,
-    "grid.alpha": 0.3,
-}
 FAILED = "#b3261e"
-STYLE = """
-:root { color-scheme: light }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: #1b1b1f;
-  background: #fff }
-h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2.2rem }
-.banner { border-left: .5rem solid; padding: .8rem 1.2rem; font-size: 1.1rem; overflow-wrap: anywhere }
-.ok { border-color: #1a7f37; background: #e9f7ed } .bad { border-color: #b3261e; background: #fdeceb }
-.wide { overflow-x: auto }
-table { border-collapse: collapse; font-size: .85rem }
-th, td { text-align: left; padding: .2rem .7rem; border-bottom: 1px solid #ddd; vertical-align: top }
-td.n { font-variant-numeric: tabular-nums; white-space: nowrap; text-align: right }
-td:first-child { font-family: ui-monospace, monospace; overflow-wrap: anywhere }
-tr.bad td { background: #fdeceb }
-summary { cursor: pointer; padding: .3rem 0 } details { margin: .4rem 0 }
-svg { max-width: 100%; height: auto }
-p.small { color: #555; font-size: .85rem; margin: .4rem 0 }
-"""
 
 
 def render(report: Report) -> str:
     """The whole page: verdict, stages, plots, the constants that differ, the records, settings and environment."""
-    title = _text(f"{report.title}, {report.precision}")
-    parts = [
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>',
-        f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>",
-        _banner(report),
-        _section("Stages", _stages(report.stages)),
-        _section("Error by layer", growth_plot(report.stages), LEGEND),
-        _section("How large the errors are", histogram_plot(report.stages)),
-        _section("Configuration", _configuration(report.stages)),
-        _section("Records", "\n".join(_records(stage) for stage in report.stages)),
-        _section("Settings", _facts(report.settings)),
-        _section("Environment", _facts(report.environment)),
-        "</body>\n</html>\n",
-    ]
-    return "\n".join(part for part in parts if part)
+    return html_page.document(
+        f"{report.title}, {report.precision}",
+        [
+            _banner(report),
+            section("Stages", _stages(report.stages)),
+            section("Error by layer", growth_plot(report.stages), LEGEND),
+            section("How large the errors are", histogram_plot(report.stages)),
+            section("Configuration", _configuration(report.stages)),
+            section("Records", "\n".join(_records(stage) for stage in report.stages)),
+            section("Settings", _facts(report.settings)),
+            section("Environment", _facts(report.environment)),
+        ],
+    )
 
 
 def growth_plot(stages: Sequence[Stage]) -> str:
@@ -86,7 +57,7 @@ def growth_plot(stages: Sequence[Stage]) -> str:
         figure = Figure(figsize=(10, 2.9 * len(panels)), layout="constrained")
         for axes, (stage, curves) in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
             _draw_curves(axes, stage.name, curves)
-        return _svg(figure)
+        return svg(figure)
 
 
 def histogram_plot(stages: Sequence[Stage]) -> str:
@@ -106,7 +77,7 @@ def histogram_plot(stages: Sequence[Stage]) -> str:
             axes.yaxis.set_major_formatter("{x:,.0f}")
             axes.yaxis.set_minor_locator(NullLocator())  # over many decades they are most of the drawing
             axes.set_xlim(DECADES[0] - 1, DECADES[-1] + 1)
-        return _svg(figure)
+        return svg(figure)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -150,30 +121,17 @@ def _histogram(stage: Stage) -> list[int]:
     return [sum(bars) for bars in zip(*found, strict=True)]
 
 
-def _svg(figure: Figure) -> str:
-    """The bare element: the prolog has no place in HTML, the metadata no use."""
-    file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
-    text = file.getvalue()
-    return re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Sections
 
 
 def _banner(report: Report) -> str:
     divergence = report.first_divergence
-    lines = [f"<b>{_text(report.headline)}</b>"]
+    lines = [f"<b>{text(report.headline)}</b>"]
     if divergence:
-        lines.append(f"First divergence: {_text(divergence.stage)}, <code>{_text(divergence.place)}</code>")
-        lines.append(_text(divergence.sentence))
+        lines.append(f"First divergence: {text(divergence.stage)}, <code>{text(divergence.place)}</code>")
+        lines.append(text(divergence.sentence))
     return f'<div class="banner {"ok" if report.passed else "bad"}">{"<br>".join(lines)}</div>'
-
-
-def _section(title: str, content: str, legend: str = "") -> str:
-    remark = f'<p class="small">{legend}</p>\n' if legend else ""
-    return f"<h2>{title}</h2>\n{remark}{content}" if content else ""
 
 
 def _stages(stages: Sequence[Stage]) -> str:
@@ -181,12 +139,12 @@ def _stages(stages: Sequence[Stage]) -> str:
     for stage in stages:
         counts = ("passed" if stage.passed else "differs", len(stage.records), len(stage.failures))
         cells = (stage.name, *counts, *worst_cells(stage), f"{stage.seconds:.1f}")
-        rows.append(_row(cells, stage.passed, numeric={2, 3, 6, 7, 8}))
+        rows.append(row(cells, stage.passed, numeric={2, 3, 6, 7, 8}))
         lines = [f"{stage.name}: {stage.sentence}"] if stage.sentence else []
         lines += [f"Note on {stage.name}: {note}" for note in stage.notes]
-        notes += [f'<p class="small">{_text(line)}</p>' for line in lines]
+        notes += [f'<p class="small">{text(line)}</p>' for line in lines]
     head = ("stage", "verdict", "compared", "differ", "worst record", "kind", "required", "allowed", "seconds")
-    return "\n".join([_table(head, rows), *notes])
+    return "\n".join([table(head, rows), *notes])
 
 
 def _configuration(stages: Sequence[Stage]) -> str:
@@ -198,8 +156,8 @@ def _configuration(stages: Sequence[Stage]) -> str:
     count = f'<p class="small">{len(constants)} constants compared, {len(differ)} differ.</p>'
     if not differ:
         return count
-    rows = [_row((r.name, *(_value(v) for v in r.values or ("", "")), r.reason), False) for r in differ]
-    return count + _table(("constant", "reference", "candidate", "why"), rows)
+    rows = [row((r.name, *(_value(v) for v in r.values or ("", "")), r.reason), False) for r in differ]
+    return count + table(("constant", "reference", "candidate", "why"), rows)
 
 
 def _records(stage: Stage) -> str:
@@ -212,15 +170,15 @@ def _records(stage: Stage) -> str:
     count = f"{len(stage.records)} records, {len(stage.failures)} differ{remark if left_out else ''}"
     head = ("name", "kind", "required", "allowed", "margin", "relative L2", "cosine", "worst at", "reference",
             "candidate", "why")  # fmt: skip
-    body = _table(head, (_record_row(stage.records[i]) for i in chosen))
+    body = table(head, (_record_row(stage.records[i]) for i in chosen))
     opened = "" if stage.passed else " open"
-    return f"<details{opened}><summary><b>{_text(stage.name)}</b>: {count}</summary>\n{body}\n</details>"
+    return f"<details{opened}><summary><b>{text(stage.name)}</b>: {count}</summary>\n{body}\n</details>"
 
 
 def _record_row(record: Record) -> str:
     numbers = (number(value) for value in (record.required, record.tolerance, record.margin))
     cells = (record.name, record.kind, *numbers, *_statistics(record), record.reason)
-    return _row(cells, record.passed, numeric={2, 3, 4, 5, 6, 8, 9})
+    return row(cells, record.passed, numeric={2, 3, 4, 5, 6, 8, 9})
 
 
 def _statistics(record: Record) -> tuple[str, ...]:
@@ -234,25 +192,9 @@ def _statistics(record: Record) -> tuple[str, ...]:
 
 
 def _facts(facts: dict[str, Any]) -> str:
-    return _table(("", ""), [_row((name, _value(value)), True) for name, value in facts.items()]) if facts else ""
-
-
-def _table(head: Sequence[str], rows: Iterable[str]) -> str:
-    titles = "".join(f"<th>{title}</th>" for title in head)
-    top = f"<tr>{titles}</tr>\n" if any(head) else ""
-    return f'<div class="wide"><table>\n{top}{"".join(rows)}</table></div>'
-
-
-def _row(cells: Iterable[Any], passed: bool, numeric: Collection[int] = ()) -> str:
-    columns = (f"<td{' class=n' if i in numeric else ''}>{_text(str(cell))}</td>" for i, cell in enumerate(cells))
-    return f"<tr{'' if passed else ' class=bad'}>{''.join(columns)}</tr>\n"
+    return table(("", ""), [row((name, _value(value)), True) for name, value in facts.items()]) if facts else ""
 
 
 def _value(value: Any) -> str:
     text = value if isinstance(value, str) else repr(value)
     return text if len(text) <= VALUE_LETTERS else f"{text[:VALUE_LETTERS]}..."
-
-
-def _text(text: str) -> str:
-    """Text that is safe inside an element or an attribute; letters that no page can hold become escapes."""
-    return html.escape("".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text))

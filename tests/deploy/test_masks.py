@@ -159,4 +159,4 @@ def test_a_server_names_classes_of_videos_alone(exported):
     from deploy import serve
 
     with pytest.raises(serve.ServeError, match="a server names the classes of videos, and unet_tiny takes pictures"):
-        serve.Classifier(open_artifact(exported), open_engine("onnxruntime", exported, threads=1))
+        serve.Classifier(serve.served_of(serve.parse_args(["--model_dir", str(exported), "--port", "0"])))

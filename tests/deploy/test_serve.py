@@ -67,9 +67,9 @@ def start(exported):
         yield lambda *flags, **options: servers.enter_context(started(exported, *flags, **options))
 
 
-def ask(url, body=None, **headers):
+def ask(url, body=None, method=None, **headers):
     """(status, decoded answer)."""
-    request = urllib.request.Request(url, data=body, headers=headers)
+    request = urllib.request.Request(url, data=body, headers=headers, method=method)
     try:
         with urllib.request.urlopen(request, timeout=120) as answer:
             return answer.status, json.load(answer)

@@ -3,13 +3,14 @@
 import pytest
 
 from models import create_model
+from models.operations import Operations
 from runtime.errors import UserError
-from tools.summary import Cost, main, measure
+from tools.summary import main, measure
 
 
 def test_mvf_r50_at_four_frames_has_the_published_numbers():
     costs = measure("mvf_r50", num_classes=400, num_frames=4, size=224)
-    total = sum(costs.values(), Cost())
+    total = sum(costs.values(), Operations())
     assert total.params == 24_342_416
     assert total.multiply_adds / 1e9 == pytest.approx(65.44 / 4, rel=1e-4)
     assert total.published / 1e9 == pytest.approx(16.454, abs=1e-3)
@@ -28,7 +29,7 @@ def test_table_names_the_parts_and_the_convention(capsys):
 def test_the_file_of_a_network_is_as_large_as_it_says(tmp_path, capsys):
     costs = measure("unet_tiny", num_classes=2, size=32)
     model = create_model("unet_tiny", num_classes=2, num_frames=1)
-    assert sum(costs.values(), Cost()).stored == sum(tensor.size for tensor in model.state_dict().values())
+    assert sum(costs.values(), Operations()).stored == sum(tensor.size for tensor in model.state_dict().values())
     for name, megabytes in (("unet_x1_0", "39.42"), ("unet_x0_25", "2.48")):  # the port's 39 MB, and 2
         main(["--model", name, "--num_classes", "2", "--size", "32"])
         assert f"with the statistics of BatchNorm: {megabytes} MiB" in capsys.readouterr().out
