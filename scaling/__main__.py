@@ -42,6 +42,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Flags of the steps."""
     usage = f"python -m scaling [{'|'.join(STEPS)}] --pretrained FILE --dataset_root DIR --output DIR [flags]"
     parser = command.parser(__doc__, usage)
+    # Names that an option of recipes has too are kept apart from it: what is asked of the recipe is looked for by name.
     parser.add_argument("--pretrained", required=True, help="weights; recipe.json and classes.txt are read beside")
     parser.add_argument("--output", required=True, help="folder of the job; one that was ended goes on")
     parser.add_argument(
@@ -62,10 +63,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="passes over the training samples (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--batch_size", type=command.positive, default=Job.batch_size, help="samples of a step (default: %(default)s)"
+        "--batch_size", dest="own_batch_size", type=command.positive, default=Job.batch_size,
+        help="samples of a step (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--lr", dest="own_lr", type=float, default=Job.lr, help="of Adam at the first step (default: %(default)s)"
     )
-    parser.add_argument("--lr", type=float, default=Job.lr, help="of Adam at the first step (default: %(default)s)")
-    parser.add_argument("--seed", type=command.count, default=0, help="of order and augmentation")
+    parser.add_argument("--seed", dest="own_seed", type=command.count, default=0, help="of order and augmentation")
     parser.add_argument("--processes", type=command.positive, default=1, help="that share blocks and networks")
     parser.add_argument("--checkpoint_iters", type=command.positive, default=25, help="steps between two checkpoints")
     parser.add_argument(
@@ -96,6 +100,17 @@ def selection(argv: list[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def job_of(args: argparse.Namespace) -> Job:
+    """The numbers that the flags of the steps say."""
+    if not (math.isfinite(args.own_lr) and args.own_lr > 0):
+        raise UserError(f"--lr must be above 0, got {args.own_lr:g}")
+    levels = tuple(sorted({0.0, *args.sparsities}))
+    return Job(
+        args.pretrained, args.dataset_root, args.train_list, args.val_list, levels, args.epochs, args.own_batch_size,
+        args.own_lr, args.own_seed, args.multiple, cli.asked(args), cli.limits_of(args),
+    )  # fmt: skip
+
+
 def run(args: argparse.Namespace, last: str) -> None:
     """All steps up to the last one."""
     from runtime import preparation
@@ -106,10 +121,7 @@ def run(args: argparse.Namespace, last: str) -> None:
     from scaling import front, profile, report, uniform
     from scaling.parallel import train_all
 
-    job = Job(
-        args.pretrained, args.dataset_root, args.train_list, args.val_list, tuple(sorted({0.0, *args.sparsities})),
-        args.epochs, args.batch_size, args.lr, args.seed, args.multiple, cli.asked(args), cli.limits_of(args),
-    )  # fmt: skip
+    job = job_of(args)
     folder, threads = Path(args.output), args.threads or 1
     store = train_all(job, folder, args.processes, threads, args.checkpoint_iters)
     command.say(*(descendant_line(one) for one in store.manifest["descendants"]))

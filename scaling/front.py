@@ -22,7 +22,7 @@ from scaling.compose import Choice, Descendants, exchanged, size_bytes
 from scaling.evaluate import DIVERGENCE, evaluate_all, lost_share
 from scaling.job import Job
 from scaling.latency import AT_ONCE, Stopwatch
-from scaling.optimize import BudgetError, Correction, Cost, Front, corrected, pareto_front
+from scaling.optimize import BudgetError, Correction, Front, corrected, pareto_front
 from scaling.original import Original
 from scaling.profile import Profile, costs_of, multiply_adds_of, read_profile
 from scaling.store import read_part, write_part
@@ -184,17 +184,17 @@ def _wholes(
         stopwatch = Stopwatch(original.model, [], shape, profile["engine"], profile["threads"], Path(own))
         for start in range(0, len(choices), AT_ONCE):
             layers = [descendants.of(choice) for choice in choices[start : start + AT_ONCE]]
-            whole, *times = stopwatch.wholes_ms(layers)
-            for choice, one, time in zip(choices[start:], layers, times, strict=False):
+            whole, *others = stopwatch.wholes(layers)
+            for choice, one, other in zip(choices[start:], layers, others, strict=False):
                 with exchanged(original.model, one) as model:
                     size, operations = size_bytes(model), multiply_adds_of(model, (1, *shape))
                 measured: Measured = {
                     "accuracy_drop": profile["accuracy"] - found[choice][profile["metric"]],
                     "divergence": found[choice][DIVERGENCE],
-                    "latency_ms": time / whole * profile["latency_ms"],
+                    "latency_ms": other.latency_ms / whole.latency_ms * profile["latency_ms"],
                     "size_bytes": size,
                     "multiply_adds": operations,
-                    "memory_bytes": stopwatch.memory_bytes(one),
+                    "memory_bytes": other.memory_bytes,
                 }
                 points.append({
                     "choice": list(choice), "uniform": len(set(choice)) == 1, "estimated": table.estimate(choice),
@@ -230,11 +230,24 @@ def read_measurements(folder: Path) -> Measurements:
     return found
 
 
+class Expected(NamedTuple):
+    """What a network is expected to cost: estimates, corrected by those that were measured.
+
+    Attributes:
+        accuracy_drop: Against the original, of the profile's metric.
+        latency_ms, size_bytes: As of `Estimate`.
+    """
+
+    accuracy_drop: float
+    latency_ms: float
+    size_bytes: float
+
+
 class Selected(NamedTuple):
-    """A choice for budgets, and what it is expected to cost, corrected."""
+    """A choice for budgets, and what it is expected to cost."""
 
     choice: Choice
-    expected: Cost
+    expected: Expected
 
 
 class Selector:
@@ -245,6 +258,8 @@ class Selector:
 
     Attributes:
         table: The front as it is estimated.
+        front: The same in corrected milliseconds; choices are compared by their divergence.
+        drops: The accuracy drop that each row of the front is expected to have, float64 [n].
 
     Raises:
         UserError: The folder is not profiled, or no network was measured.
@@ -259,9 +274,9 @@ class Selector:
         same = Correction(1.0, 0.0, ())
         self._drop, self._time = lines.get("accuracy_drop", same), lines.get("latency_ms", same)
         costs = self.table.front.costs.copy()
-        costs[:, 0] = self._drop(lost_share(costs[:, 0]))
         costs[:, 1] = self._time(costs[:, 1])
         self.front = Front(costs, self.table.front.choices)
+        self.drops = self._drop(lost_share(costs[:, 0]))
 
     def __call__(self, latency_ms: float = math.inf, size_bytes: float = math.inf) -> Selected:
         """The network that is expected to lose the least within budgets.
@@ -278,11 +293,12 @@ class Selector:
             raise BudgetError(f"no choice of blocks keeps within {size_bytes:,.0f} bytes")
         return self._selected(int(fitting[self.front.costs[fitting, 1].argmin()]))
 
-    def corrected(self, estimate: Estimate) -> Cost:
+    def corrected(self, estimate: Estimate) -> Expected:
         """What a choice is expected to cost, which need not lie on the front."""
         share = lost_share(np.array(estimate["divergence"]))
         drop, time = float(self._drop(share)), float(self._time(np.array(estimate["latency_ms"])))
-        return Cost(drop, time, estimate["size_bytes"])
+        return Expected(drop, time, estimate["size_bytes"])
 
     def _selected(self, row: int) -> Selected:
-        return Selected(self.table.choice(row), Cost(*map(float, self.front.costs[row])))
+        _, time, size = map(float, self.front.costs[row])
+        return Selected(self.table.choice(row), Expected(float(self.drops[row]), time, size))

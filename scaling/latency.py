@@ -10,8 +10,10 @@ another graph, its times are those differences.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import paddle
 from paddle import nn
@@ -31,6 +33,18 @@ from scaling.teacher import timed, weighed
 
 ROUNDS = 40
 AT_ONCE = 8  # networks that one process times in turns with the original
+
+
+class Whole(NamedTuple):
+    """What a network takes in an engine.
+
+    Attributes:
+        latency_ms: Of one clip or image.
+        memory_bytes: Most that a process has held which runs it.
+    """
+
+    latency_ms: float
+    memory_bytes: int
 
 
 class Stopwatch:
@@ -65,16 +79,17 @@ class Stopwatch:
             model(paddle.zeros([1, *view_shape]))
         self.shapes = {path: (tuple(given.shape), tuple(made.shape)) for path, (given, made) in seen.items()}
 
-    def wholes_ms(self, networks: Sequence[Mapping[str, nn.Layer]]) -> list[float]:
-        """Milliseconds of one clip in the model itself, and in each network, named by what takes the place of what."""
-        with temporary_folder() as place:
-            graphs = [self._whole(layers, Path(place) / str(number)) for number, layers in enumerate(networks)]
-            return self._timed([self._own, *graphs])
+    def wholes(self, networks: Sequence[Mapping[str, nn.Layer]]) -> list[Whole]:
+        """What the model itself takes, and each network, named by what takes the place of what."""
+        with self._graphs(networks) as graphs:
+            memory = (in_fresh_process(weighed, self.engine, graph, self.settings) for graph in graphs)
+            return list(map(Whole, self._timed(graphs), memory))
 
     def block_ms(self, path: str, descendants: Sequence[nn.Layer]) -> tuple[float, list[float]]:
         """Milliseconds of one clip in the model, and how many of them each layer saves in the place of one block."""
         if type(self.model) in FUSIONS[self._format]:
-            whole, *others = self.wholes_ms([{path: layer} for layer in descendants])
+            with self._graphs([{path: layer} for layer in descendants]) as graphs:
+                whole, *others = self._timed(graphs)
             return whole, [whole - other for other in others]
         own = find_layer(self.model, path)
         with temporary_folder() as place:
@@ -85,11 +100,12 @@ class Stopwatch:
             whole, before, *others = self._timed([self._own, *graphs])
         return whole, [before - other for other in others]
 
-    def memory_bytes(self, layers: Mapping[str, nn.Layer]) -> int:
-        """Most bytes that a process has held which runs the network in the engine, one clip at a time."""
+    @contextmanager
+    def _graphs(self, networks: Sequence[Mapping[str, nn.Layer]]) -> Iterator[list[Graph]]:
+        """The graphs of the model and of networks, while this is open."""
         with temporary_folder() as place:
-            graph = self._whole(layers, Path(place) / "graph")
-            return in_fresh_process(weighed, self.engine, graph, self.settings)
+            others = [self._whole(layers, Path(place) / str(number)) for number, layers in enumerate(networks)]
+            yield [self._own, *others]
 
     def _timed(self, graphs: Sequence[Graph]) -> list[float]:
         return in_fresh_process(timed, self.engine, graphs, self.settings, ROUNDS)

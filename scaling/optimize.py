@@ -25,12 +25,12 @@ class Cost(NamedTuple):
     """What one descendant of a block, or a whole network, costs.
 
     Attributes:
-        accuracy_drop: Against the original, a fraction; negative if it is better.
+        lost: What it loses against the original, as the caller counts it: accuracy, or what stands for it.
         latency_ms: Milliseconds for one clip.
         size_bytes: Bytes of weights.
     """
 
-    accuracy_drop: float
+    lost: float
     latency_ms: float
     size_bytes: float
 

@@ -131,7 +131,7 @@ def profile(job: Job, folder: Path, engine: str, processes: int = 1, threads: in
             shape = original.validation.dataset.sample_shape[1:]
             paths = [block.path for block in original.blocks]
             stopwatch = Stopwatch(original.model, paths, shape, engine, threads, Path(own))
-            done["memory_bytes"] = stopwatch.memory_bytes({})
+            done["memory_bytes"] = stopwatch.wholes([])[0].memory_bytes
             for number in range(len(done["blocks"]), count):
                 block = original.blocks[number]
                 layers = [descendants.of_block(block, level) for level in levels]

@@ -123,12 +123,13 @@ def shown_choice(choice: Sequence[float]) -> str:
 def drawing(selector: Selector, marks: Sequence[Mark]) -> str:
     """Two panels: accuracy over milliseconds, and over megabytes."""
     whole = selector.table.profile["accuracy"]
-    drops, times, sizes = selector.front.costs.T
+    _, times, sizes = selector.front.costs.T
+    kept = whole - selector.drops
     with matplotlib.rc_context({**INK, "svg.hashsalt": "scaling"}):
         figure = Figure(figsize=(10, 4.2), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
-        _draw(left, times, whole - drops, marks, [mark.latency_ms for mark in marks])
-        _draw(right, sizes / MEGABYTE, whole - drops, marks, [mark.size_bytes / MEGABYTE for mark in marks])
+        _draw(left, times, kept, marks, [mark.latency_ms for mark in marks])
+        _draw(right, sizes / MEGABYTE, kept, marks, [mark.size_bytes / MEGABYTE for mark in marks])
         engine = selector.table.profile["engine"]
         left.set(xlabel=f"milliseconds for a clip, {engine}", ylabel=selector.table.profile["metric"], xlim=(0, None))
         right.set(xlabel="MiB of weights", xlim=(0, None))

@@ -25,23 +25,11 @@ def piped(job, tmp_path_factory):
     """All steps by the command: the folder, and what was printed."""
     folder, printed = tmp_path_factory.mktemp("scaled") / "job", io.StringIO()
     flags = ["--pretrained", job.pretrained, "--dataset_root", job.dataset_root, "--output", str(folder)]
-    more = [
-        "--threads",
-        "1",
-        "--sparsities",
-        "0.5",
-        "--epochs",
-        "1",
-        "--processes",
-        "2",
-        "--engine",
-        "paddle",
-        "--points",
-        "3",
-    ]
+    more = ["--threads", "1", "--sparsities", "0.5", "--epochs", "1", "--batch_size", "8", "--processes", "2"]
+    last = ["--engine", "paddle", "--points", "3", "--uniform", "0.5", "--uniform_epochs", "1"]
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
         patch.setattr(latency, "ROUNDS", 5)
-        main([*flags, *more])
+        main([*flags, *more, *last])
     return folder, printed.getvalue()
 
 

@@ -12,7 +12,7 @@ from deploy.engines import open_engine
 from models.temporal_module import find_layer
 from runtime.errors import UserError
 from scaling import evaluate, latency
-from scaling.__main__ import main
+from scaling.__main__ import job_of, main, parse_args
 from scaling.compose import Descendants, composed, exchanged, size_bytes
 from scaling.evaluate import divergence, evaluate_all, lost_share, read_evaluations
 from scaling.front import Selector, choices_along, measure, read_measurements, table_of
@@ -239,11 +239,19 @@ def test_budgets_are_in_corrected_milliseconds(trained):
 def test_what_was_measured_is_not_measured_again(job, trained, monkeypatch):
     before = read_measurements(trained)
     monkeypatch.setattr(evaluate, "_measured", lambda job, folder, choices, *_: iter(() if not choices else None))
-    monkeypatch.setattr(latency.Stopwatch, "memory_bytes", lambda self, layers: 1)
-    monkeypatch.setattr(latency.Stopwatch, "wholes_ms", lambda self, networks: [1.0] * (len(networks) + 1))
+    taken = latency.Whole(1.0, 1)
+    monkeypatch.setattr(latency.Stopwatch, "wholes", lambda self, networks: [taken] * (len(networks) + 1))
     again = measure(job, trained, 3)
     drops = [[point["measured"]["accuracy_drop"] for point in one["points"]] for one in (before, again)]
     assert drops[0] == drops[1]
+
+
+def test_flags_of_the_job_are_not_asked_of_the_recipe():
+    """A recipe has options of some of the same names, which the fine-tuning of a uniform network follows."""
+    required = ["--pretrained", "a", "--dataset_root", "b", "--output", "c"]
+    job = job_of(parse_args([*required, "--batch_size", "3", "--lr", "0.5", "--seed", "7", "--num_segments", "4"]))
+    assert (job.batch_size, job.lr, job.seed) == (3, 0.5, 7)
+    assert job.asked.options == {"num_segments": 4}
 
 
 @pytest.mark.parametrize(
@@ -251,6 +259,7 @@ def test_what_was_measured_is_not_measured_again(job, trained, monkeypatch):
     [
         (["--sparsities", "1.5"], "a sparsity must be from 0 to below 1, got 1.5"),
         (["--device", "gpu"], "blocks are trained and timed on CPU"),
+        (["--lr", "0"], "--lr must be above 0, got 0"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(job, tmp_path, in_this_process, flags, said):
