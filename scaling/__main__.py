@@ -21,7 +21,9 @@ from deploy.engines import ENGINES
 from deploy.formats import FORMATS
 from runtime import command
 from runtime.errors import UserError
+from runtime.fresh_process import in_fresh_process
 from scaling.job import SPARSITIES, Job
+from scaling.teacher import fine_tuned
 
 STEPS = ("retrain", "profile", "front", "uniform")
 MEGABYTE = 2**20
@@ -118,7 +120,7 @@ def run(args: argparse.Namespace, last: str) -> None:
     if args.device not in ("auto", "cpu"):
         raise UserError(f"--device {args.device}: blocks are trained and timed on CPU; leave it out")
     preparation.prepare("cpu", args.threads, tune=not args.no_tune)
-    from scaling import front, profile, report, uniform
+    from scaling import front, profile, report
     from scaling.parallel import train_all
 
     job = job_of(args)
@@ -139,7 +141,8 @@ def run(args: argparse.Namespace, last: str) -> None:
     command.say(*point_lines(measured))
     if last == "uniform":
         for sparsity in args.uniform:
-            tuned = uniform.fine_tune(job, folder, sparsity, args.uniform_epochs)
+            together = threads * args.processes  # as many as the descendants had
+            tuned = in_fresh_process(fine_tuned, job, folder, sparsity, args.uniform_epochs, together)
             figure = f"{found['metric']} {tuned['metrics'][found['metric']]:.4f}"
             command.say(f"all blocks at {sparsity:g}, fine-tuned {tuned['epochs']} epochs: {figure}")
     command.say(f"report   {report.write(folder)}")
