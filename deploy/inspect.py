@@ -304,6 +304,11 @@ def _inputs(model: nn.Layer, signature: Signature, clip: np.ndarray) -> dict[str
 
 def _trained(artifact: Artifact, weights: str) -> nn.Layer:
     """The network that an artifact was exported from; raises ArtifactError if its checkpoint is not there."""
+    if "sparsities" in artifact.record:
+        raise ArtifactError(
+            f"{artifact.directory} was composed by python -m scaling: its layers are not those of a checkpoint; what "
+            "its engine gives was held against them when it was written"
+        )
     source = artifact.record["weights"]
     path = Path(weights or artifact.directory / source.get("path", source["file"]))
     if not path.is_file() or digest_of(path) != source["sha256"]:

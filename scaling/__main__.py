@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from configs import cli
 from deploy.engines import ENGINES
@@ -24,6 +24,9 @@ from runtime.errors import UserError
 from runtime.fresh_process import in_fresh_process
 from scaling.job import SPARSITIES, Job
 from scaling.teacher import fine_tuned
+
+if TYPE_CHECKING:
+    from scaling.compose import Choice
 
 STEPS = ("retrain", "profile", "front", "uniform")
 MEGABYTE = 2**20
@@ -98,6 +101,11 @@ def selection(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--latency_ms", type=float, default=math.inf, help="most milliseconds for a clip")
     parser.add_argument("--size_mb", type=float, default=math.inf, help="most megabytes (2^20 bytes) of weights")
     parser.add_argument("--artifact", default="", help="folder to write the network to; without it, it is only named")
+    parser.add_argument(
+        "--finetune_epochs", type=command.count, default=0,
+        help="passes over the training samples in which the chosen network learns as a whole, from labels (default: 0)",
+    )  # fmt: skip
+    parser.add_argument("--threads", type=command.count, default=0, help="of that; 0: OMP_NUM_THREADS, or all cores")
     parser.add_argument("--formats", nargs="+", choices=tuple(FORMATS), default=["onnx"], help="of the artifact")
     return parser.parse_args(argv)
 
@@ -142,7 +150,7 @@ def run(args: argparse.Namespace, last: str) -> None:
     if last == "uniform":
         for sparsity in args.uniform:
             together = threads * args.processes  # as many as the descendants had
-            tuned = in_fresh_process(fine_tuned, job, folder, sparsity, args.uniform_epochs, together)
+            tuned = in_fresh_process(fine_tuned, job, folder, (sparsity,), args.uniform_epochs, False, together)
             figure = f"{found['metric']} {tuned['metrics'][found['metric']]:.4f}"
             command.say(f"all blocks at {sparsity:g}, fine-tuned {tuned['epochs']} epochs: {figure}")
     command.say(f"report   {report.write(folder)}")
@@ -158,10 +166,27 @@ def choose(args: argparse.Namespace) -> None:
         f"expected accuracy drop {found.expected.accuracy_drop:.4f}, {found.expected.latency_ms:.2f} ms, "
         f"{found.expected.size_bytes / MEGABYTE:.2f} MiB",
     )
+    run = ""
+    if args.finetune_epochs:
+        run = tuned_run(Path(args.output), found.choice, args.finetune_epochs, args.threads)
     if args.artifact:
         from scaling.artifact import write
 
-        write(Path(args.output), found.choice, args.artifact, args.formats)
+        write(Path(args.output), found.choice, args.artifact, args.formats, run)
+
+
+def tuned_run(folder: Path, choice: Choice, epochs: int, threads: int) -> str:
+    """Fine-tunes a network, says what it gets, and returns the folder of its run, in the job's."""
+    from scaling import report
+    from scaling.profile import read_profile
+    from scaling.store import read_manifest
+
+    job = Job.from_record(folder, read_manifest(folder)["job"])
+    tuned = in_fresh_process(fine_tuned, job, folder, choice, epochs, True, threads)
+    metric = read_profile(folder)["metric"]
+    command.say(f"fine-tuned {epochs} epochs: {metric} {tuned['metrics'][metric]:.4f}")
+    report.write(folder)
+    return tuned["folder"]
 
 
 def descendant_line(one: Mapping[str, Any]) -> str:

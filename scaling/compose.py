@@ -27,6 +27,9 @@ class Descendants:
         model: The original.
         blocks: Its blocks.
         folder: Of the job.
+
+    Attributes:
+        multiple: See `derive`.
     """
 
     def __init__(self, model: nn.Layer, blocks: Sequence[Block], folder: Path) -> None:
@@ -34,7 +37,7 @@ class Descendants:
         self.blocks = blocks
         self.folder = folder
         manifest = read_manifest(folder)
-        self._multiple: int = manifest["facts"]["multiple"]
+        self.multiple: int = manifest["facts"]["multiple"]
         self._files = {(one["block"], one["sparsity"]): one for one in manifest["descendants"]}
         self._layers: dict[tuple[str, float], nn.Layer] = {}
 
@@ -69,7 +72,7 @@ class Descendants:
         file = self.folder / self._files[key]["file"]
         if not file.is_file() or digest_of(file) != self._files[key]["sha256"]:
             raise UserError(f"{file} is missing or was changed: python -m scaling --output {self.folder} makes it")
-        layer = derive(find_layer(self.model, block.path), block.groups, sparsity, self._multiple)
+        layer = derive(find_layer(self.model, block.path), block.groups, sparsity, self.multiple)
         arrays = read_file(file)
         for name, tensor in layer.state_dict().items():
             tensor.set_value(arrays[name])

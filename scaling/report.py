@@ -16,7 +16,7 @@ from runtime.owned import Owned
 from scaling.front import Measurements, Selector, read_measurements
 from scaling.profile import Profile
 from scaling.store import Manifest, read_manifest
-from scaling.uniform import read_uniform
+from scaling.tuning import read_tuned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FILE = "report.html"
 MEGABYTE = 2**20
 GIGA = 1e9
-OWN, SAME, TUNED, FIRST = "#1f5fbf", "#8a8a8a", "#c05a00", "#111111"
+OWN, SAME, TUNED, PRUNED, FIRST = "#1f5fbf", "#8a8a8a", "#1a7f37", "#c05a00", "#111111"
 
 
 class Mark(NamedTuple):
@@ -68,8 +68,8 @@ def write(folder: Path) -> Path:
 LEGEND = (
     "The line: what the best choice of blocks is expected to keep, corrected by the networks that were measured. Dots: "
     "measured, with one standard error of an accuracy over so many samples; differences between networks on the same "
-    "samples are surer than that. Gray: one sparsity in all blocks, trained block by block. Orange: pruned by one "
-    "sparsity and fine-tuned as a whole."
+    "samples are surer than that. Gray: one sparsity in all blocks, trained block by block. Diamonds have learned from "
+    "labels as wholes: orange pruned by one sparsity, green a choice of trained blocks."
 )
 HELD_OUT = "Measured minus estimated, where the correction was fitted without that network."
 BLOCKS = (
@@ -82,14 +82,11 @@ def marks_of(folder: Path, selector: Selector, found: Measurements) -> list[Mark
     """All measured networks, the slowest first."""
     profile = selector.table.profile
     samples, whole = profile["samples"], profile["accuracy"]
-    marks, uniform_ms = [], {}
+    marks, measured_ms = [], {}
     for point in found["points"]:
         measured, estimated = point["measured"], point["estimated"]
-        levels = set(point["choice"])
-        is_original = levels == {0.0}
-        if point["uniform"]:
-            uniform_ms[point["choice"][0]] = (measured["latency_ms"], measured["multiply_adds"])
-        name = f"all blocks at {point['choice'][0]:g}" if point["uniform"] else shown_choice(point["choice"])
+        is_original = set(point["choice"]) == {0.0}
+        measured_ms[tuple(point["choice"])] = measured["latency_ms"]
         expected = selector.corrected(estimated)
         cells = (
             f"{expected.accuracy_drop:+.3f}", f"{expected.latency_ms:.2f}", f"{measured['multiply_adds'] / GIGA:.3f}",
@@ -97,15 +94,18 @@ def marks_of(folder: Path, selector: Selector, found: Measurements) -> list[Mark
         )  # fmt: skip
         accuracy = whole - measured["accuracy_drop"]
         color, shape = (FIRST, "s") if is_original else (SAME, "o") if point["uniform"] else (OWN, "o")
-        label, error = "the original" if is_original else name, standard_error(accuracy, samples)
+        name, error = shown_choice(point["choice"]), standard_error(accuracy, samples)
         time, size = measured["latency_ms"], measured["size_bytes"]
-        marks.append(Mark(label, color, shape, accuracy, error, time, size, cells))
-    for one in read_uniform(folder):
-        if one["sparsity"] in uniform_ms:
-            accuracy, (time, operations) = one["metrics"][profile["metric"]], uniform_ms[one["sparsity"]]
-            name = f"all at {one['sparsity']:g}, fine-tuned {one['epochs']} epochs"
-            error, cells = standard_error(accuracy, samples), ("", "", f"{operations / GIGA:.3f}", "")
-            marks.append(Mark(name, TUNED, "D", accuracy, error, time, one["size_bytes"], cells))
+        marks.append(Mark(name, color, shape, accuracy, error, time, size, cells))
+    for one in read_tuned(folder):
+        expected = selector.corrected(selector.table.estimate(tuple(one["choice"])))
+        time = measured_ms.get(tuple(one["choice"]), expected.latency_ms)
+        how = "trained, then" if one["trained"] else "cut, then"
+        name = f"{shown_choice(one['choice'])}, {how} fine-tuned {one['epochs']} epochs"
+        accuracy = one["metrics"][profile["metric"]]
+        color, cells = TUNED if one["trained"] else PRUNED, ("", f"{expected.latency_ms:.2f}", "", "")
+        error = standard_error(accuracy, samples)
+        marks.append(Mark(name, color, "D", accuracy, error, time, one["size_bytes"], cells))
     return sorted(marks, key=lambda mark: -mark.latency_ms)
 
 
@@ -116,7 +116,9 @@ def standard_error(accuracy: float, samples: int) -> float:
 
 
 def shown_choice(choice: Sequence[float]) -> str:
-    """A choice in few letters: the sparsity of each block in tenths or hundredths, one behind the other."""
+    """A choice in few letters: the sparsity of each block, without its leading zero, one behind the other."""
+    if len(set(choice)) == 1:
+        return f"all blocks at {choice[0]:g}" if choice[0] else "the original"
     return " ".join(f"{level:g}".removeprefix("0") or "0" for level in choice)
 
 

@@ -14,7 +14,7 @@ from scaling.job import Job
 if TYPE_CHECKING:
     from deploy.formats import Graph
     from deploy.interface import Settings
-    from scaling.uniform import Uniform
+    from scaling.tuning import Tuned
 
 WARM_UPS = 3
 TURN_S = 0.02  # of one network in a round, at least
@@ -68,14 +68,14 @@ def examine(pipe: Connection, job: Job, folder: Path, choices: Sequence[tuple[fl
         pipe.send(("error", error))
 
 
-def fine_tuned(job: Job, folder: Path, sparsity: float, epochs: int, threads: int) -> Uniform:
-    """See `uniform.fine_tune`; with so many threads."""
+def fine_tuned(job: Job, folder: Path, choice: tuple[float, ...], epochs: int, trained: bool, threads: int) -> Tuned:
+    """See `tuning.fine_tune`; with so many threads."""
     from runtime import preparation
 
     preparation.prepare("cpu", threads)
-    from scaling.uniform import fine_tune
+    from scaling.tuning import fine_tune
 
-    return fine_tune(job, folder, sparsity, epochs)
+    return fine_tune(job, folder, choice, epochs, trained)
 
 
 def timed(engine: str, graphs: Sequence[Graph], settings: Settings, rounds: int) -> list[float]:

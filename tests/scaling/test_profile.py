@@ -7,6 +7,7 @@ import numpy as np
 import paddle
 import pytest
 
+from deploy import inspect
 from deploy.artifact import open_artifact
 from deploy.engines import open_engine
 from models.temporal_module import find_layer
@@ -209,7 +210,9 @@ def test_networks_are_measured_as_wholes(trained, original, descendants):
     assert len(found["corrections"]["latency_ms"]["held_out"]) == len(points)
 
 
-def test_a_network_is_selected_and_written(trained, descendants, original, tmp_path, capsys):
+def test_a_network_is_selected_and_written(
+    trained, descendants, original, tmp_path, capsys, in_this_process, motion_videos
+):
     sizes = sorted(point["measured"]["size_bytes"] for point in read_measurements(trained)["points"])
     budget = (sizes[0] + sizes[-1]) / 2
     found = Selector(trained)(size_bytes=budget)
@@ -217,6 +220,9 @@ def test_a_network_is_selected_and_written(trained, descendants, original, tmp_p
     main(["select", "--output", str(trained), "--size_mb", str(budget / 2**20), "--artifact", str(tmp_path / "out"),
           "--formats", "paddle"])  # fmt: skip
     assert f"{found.expected.size_bytes / 2**20:.2f} MiB" in capsys.readouterr().out
+    code, _ = in_this_process(inspect.main, "--model_dir", str(tmp_path / "out"), "--video", str(motion_videos),
+                              "--engine", "paddle")  # fmt: skip
+    assert "was composed by python -m scaling: its layers are not those of a checkpoint" in str(code)
     artifact = open_artifact(tmp_path / "out")
     assert list(artifact.record["sparsities"].values()) == list(found.choice)
     clips = original.held_out()[0]
