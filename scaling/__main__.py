@@ -81,6 +81,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--engine", choices=tuple(ENGINES), default="onnxruntime", help="that the network is to run in, which is timed"
     )
     parser.add_argument("--points", type=command.positive, default=10, help="networks of the front to measure whole")
+    parser.add_argument(
+        "--unseen", type=command.count, default=0,
+        help="networks drawn at random to measure besides, which show what estimates are worth (default: 0)",
+    )  # fmt: skip
     beside = parser.add_argument_group("comparison")
     beside.add_argument(
         "--uniform", type=float, nargs="+", default=[], metavar="S",
@@ -145,8 +149,8 @@ def run(args: argparse.Namespace, last: str) -> None:
     )
     if last == "profile":
         return
-    measured = front.measure(job, folder, args.points, args.processes, threads)
-    command.say(*point_lines(measured))
+    measured = front.measure(job, folder, args.points, args.processes, threads, args.unseen)
+    command.say(*point_lines(measured), *report.unseen_lines(front.Selector(folder), measured))
     if last == "uniform":
         for sparsity in args.uniform:
             together = threads * args.processes  # as many as the descendants had
@@ -212,7 +216,7 @@ def point_lines(measured: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"{estimated['divergence']:.4f} {estimated['latency_ms']:7.2f} | {found['divergence']:.4f} "
             f"{found['accuracy_drop']:+.4f} {found['latency_ms']:7.2f} {found['size_bytes'] / MEGABYTE:6.2f} "
-            f"{found['memory_bytes'] / MEGABYTE:5.0f}" + "  uniform" * point["uniform"]
+            f"{found['memory_bytes'] / MEGABYTE:5.0f}" + "  uniform" * point["uniform"] + "  unseen" * point["unseen"]
         )
     for name, line in measured["corrections"].items():
         off = [abs(error) for error in line["held_out"]]

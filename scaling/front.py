@@ -2,14 +2,15 @@
 
 What blocks lose and save adds up only nearly. So networks along the front, and those of one sparsity in all blocks, are
 measured as wholes; lines through estimates and measurements correct the others, and what a line is off by where a
-measurement was left out is written down with it. The line for accuracy begins with the original, and runs over
-`lost_share`, which is bounded as accuracy is.
+measurement was left out is written down with it. Networks that are drawn at random correct nothing: they show what
+corrected estimates are worth. The line for accuracy begins with the original, and runs over `lost_share`, which is
+bounded as accuracy is.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
@@ -28,6 +29,7 @@ from scaling.profile import Profile, costs_of, multiply_adds_of, read_profile
 from scaling.store import read_part, write_part
 
 FILE = "front.json"
+ATTEMPTS = 20  # for each network that is drawn at random and may not be known
 
 
 class Estimate(TypedDict):
@@ -69,11 +71,13 @@ class Point(TypedDict):
     Attributes:
         choice: Sparsity of each block.
         uniform: Whether that is the same for all.
+        unseen: Whether it was drawn at random, and corrects nothing.
         estimated, measured: See there.
     """
 
     choice: list[float]
     uniform: bool
+    unseen: bool
     estimated: Estimate
     measured: Measured
 
@@ -141,7 +145,20 @@ def choices_along(table: Table, number: int) -> list[Choice]:
     return list(dict.fromkeys(table.choice(row) for row in rows if row is not None))
 
 
-def measure(job: Job, folder: Path, points: int, processes: int = 1, threads: int = 1) -> Measurements:
+def choices_at_random(table: Table, number: int, known: Collection[Choice]) -> list[Choice]:
+    """Networks that are not known, each of other shares of the sparsities; the same in every run."""
+    rng = np.random.default_rng(0)
+    found: list[Choice] = []
+    count, levels = len(table.profile["blocks"]), table.levels
+    for _ in range(ATTEMPTS * number):
+        drawn = rng.choice(levels, count, p=rng.dirichlet(np.ones(len(levels))))
+        choice = tuple(map(float, drawn))
+        if len(found) < number and choice not in known and choice not in found:
+            found.append(choice)
+    return found
+
+
+def measure(job: Job, folder: Path, points: int, processes: int = 1, threads: int = 1, unseen: int = 0) -> Measurements:
     """Measures networks along the front and the uniform ones, and writes `front.json`.
 
     Args:
@@ -149,6 +166,7 @@ def measure(job: Job, folder: Path, points: int, processes: int = 1, threads: in
         folder: Of the job.
         points: Networks along the front.
         processes, threads: See `evaluate_all`; the engine gets as many threads as in the profile.
+        unseen: Networks besides that are drawn at random.
 
     Raises:
         UserError: See `table_of`.
@@ -157,13 +175,14 @@ def measure(job: Job, folder: Path, points: int, processes: int = 1, threads: in
         table = table_of(folder)
         count = len(table.profile["blocks"])
         uniform = [(level,) * count for level in table.levels]
-        choices = sorted(
-            dict.fromkeys([*choices_along(table, points), *uniform]),
-            key=lambda choice: -table.estimate(choice)["latency_ms"],
-        )
+        known = set(choices_along(table, points)) | set(uniform)
+        drawn = choices_at_random(table, unseen, known)
+        choices = sorted([*known, *drawn], key=lambda choice: (-table.estimate(choice)["latency_ms"], choice))
         original = Original(job)
         accuracies = evaluate_all(original, folder, choices, processes, threads)
         found = _wholes(original, folder, table, choices, accuracies)
+        for point in found:
+            point["unseen"] = tuple(point["choice"]) in drawn
         result: Measurements = {
             "engine": table.profile["engine"], "threads": table.profile["threads"], "points": found,
             "corrections": _corrections(found),
@@ -197,8 +216,8 @@ def _wholes(
                     "memory_bytes": other.memory_bytes,
                 }
                 points.append({
-                    "choice": list(choice), "uniform": len(set(choice)) == 1, "estimated": table.estimate(choice),
-                    "measured": measured,
+                    "choice": list(choice), "uniform": len(set(choice)) == 1, "unseen": False,
+                    "estimated": table.estimate(choice), "measured": measured,
                 })  # fmt: skip
                 bar.update()
     return points
@@ -206,6 +225,7 @@ def _wholes(
 
 def _corrections(points: Sequence[Point]) -> dict[str, Line]:
     """The corrections for which enough networks differ."""
+    points = [point for point in points if not point["unseen"]]
     pairs = {
         "accuracy_drop": [
             (float(lost_share(np.array(point["estimated"]["divergence"]))), point["measured"]["accuracy_drop"])

@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from runtime.html_page import INK, document, row, section, svg, table
+from runtime.html_page import INK, document, row, section, svg, table, text
 from runtime.owned import Owned
 from scaling.front import Measurements, Selector, read_measurements
 from scaling.profile import Profile
@@ -57,7 +57,7 @@ def write(folder: Path) -> Path:
     parts = [
         section("Accuracy for time and for size", drawing(selector, marks), LEGEND),
         section("Networks, measured as wholes", networks(marks, profile)),
-        section("How far estimates are off", estimates(found), HELD_OUT),
+        section("How far estimates are off", estimates(selector, found), HELD_OUT),
         section("Blocks", blocks(manifest, profile), BLOCKS),
         section("Job", facts(manifest, profile)),
     ]
@@ -68,8 +68,8 @@ def write(folder: Path) -> Path:
 LEGEND = (
     "The line: what the best choice of blocks is expected to keep, corrected by the networks that were measured. Dots: "
     "measured, with one standard error of an accuracy over so many samples; differences between networks on the same "
-    "samples are surer than that. Gray: one sparsity in all blocks, trained block by block. Diamonds have learned from "
-    "labels as wholes: orange pruned by one sparsity, green a choice of trained blocks."
+    "samples are surer than that. Crosses: drawn at random. Gray: one sparsity in all blocks, trained block by block. "
+    "Diamonds have learned from labels as wholes: orange pruned by one sparsity, green a choice of trained blocks."
 )
 HELD_OUT = "Measured minus estimated, where the correction was fitted without that network."
 BLOCKS = (
@@ -94,6 +94,7 @@ def marks_of(folder: Path, selector: Selector, found: Measurements) -> list[Mark
         )  # fmt: skip
         accuracy = whole - measured["accuracy_drop"]
         color, shape = (FIRST, "s") if is_original else (SAME, "o") if point["uniform"] else (OWN, "o")
+        shape = "x" if point["unseen"] else shape
         name, error = shown_choice(point["choice"]), standard_error(accuracy, samples)
         time, size = measured["latency_ms"], measured["size_bytes"]
         marks.append(Mark(name, color, shape, accuracy, error, time, size, cells))
@@ -165,9 +166,9 @@ def networks(marks: Sequence[Mark], profile: Profile) -> str:
     return table(head, rows)
 
 
-def estimates(found: Measurements) -> str:
+def estimates(selector: Selector, found: Measurements) -> str:
     """How far corrected estimates are off on networks that the correction has not seen."""
-    latencies = [point["measured"]["latency_ms"] for point in found["points"]]
+    latencies = [point["measured"]["latency_ms"] for point in found["points"] if not point["unseen"]]
     rows = []
     for name, line in found["corrections"].items():
         off = np.abs(line["held_out"])
@@ -175,7 +176,28 @@ def estimates(found: Measurements) -> str:
         shares = off / latencies if name == "latency_ms" else None
         cells.append("" if shares is None else f"{shares.mean():.1%}, at most {shares.max():.1%}")
         rows.append(row(cells, numeric=range(1, len(cells))))
-    return table(("", "scale", "offset", "off by, mean", "at most", "of the network's own"), rows) if rows else ""
+    lines = "".join(f'<p class="small">{text(line)}</p>' for line in unseen_lines(selector, found))
+    head = ("", "scale", "offset", "off by, mean", "at most", "of the network's own")
+    return (table(head, rows) if rows else "") + lines
+
+
+def unseen_lines(selector: Selector, found: Measurements) -> list[str]:
+    """What corrected estimates are off by on networks that were drawn at random."""
+    points = [point for point in found["points"] if point["unseen"]]
+    if not points:
+        return []
+    profile = selector.table.profile
+    expected = [selector.corrected(point["estimated"]) for point in points]
+    times = np.array([point["measured"]["latency_ms"] for point in points])
+    drops = np.array([point["measured"]["accuracy_drop"] for point in points])
+    late = np.abs(np.array([one.latency_ms for one in expected]) / times - 1)
+    lost = np.abs(np.array([one.accuracy_drop for one in expected]) - drops)
+    errors = np.array([standard_error(profile["accuracy"] - drop, profile["samples"]) for drop in drops])
+    return [
+        f"{len(points)} networks drawn at random: latency is off by {late.mean():.1%} on average, {late.max():.1%} at "
+        f"most; the accuracy drop by {lost.mean():.4f}, {lost.max():.4f}, {(lost <= errors).sum()} of them within the "
+        "standard error of their accuracy"
+    ]
 
 
 def blocks(manifest: Manifest, profile: Profile) -> str:

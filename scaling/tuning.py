@@ -72,6 +72,7 @@ def fine_tune(job: Job, folder: Path, choice: Choice, epochs: int, trained: bool
         original = Original(job)
         if len(choice) == 1:
             choice *= len(original.blocks)
+        Descendants(original.model, original.blocks, folder).check(choice)
         place = f"tuned/{run_name(choice, epochs, trained)}"
         before = read_tuned(folder)
         for one in before:
@@ -106,7 +107,6 @@ def start_of(model: nn.Layer, blocks: Sequence[Block], folder: Path, choice: Cho
     descendants = Descendants(model, blocks, folder)
     if trained:
         return composed(model, descendants.of(choice))
-    descendants.check(choice)
     cut = {
         block.path: derive(find_layer(model, block.path), block.groups, sparsity, descendants.multiple)
         for block, sparsity in zip(blocks, choice, strict=True)

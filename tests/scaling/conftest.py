@@ -26,7 +26,7 @@ def piped(job, tmp_path_factory):
     folder, printed = tmp_path_factory.mktemp("scaled") / "job", io.StringIO()
     flags = ["--pretrained", job.pretrained, "--dataset_root", job.dataset_root, "--output", str(folder)]
     more = ["--threads", "1", "--sparsities", "0.5", "--epochs", "1", "--batch_size", "8", "--processes", "2"]
-    last = ["--engine", "paddle", "--points", "3", "--uniform", "0.5", "--uniform_epochs", "1"]
+    last = ["--engine", "paddle", "--points", "3", "--unseen", "2", "--uniform", "0.5", "--uniform_epochs", "1"]
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
         patch.setattr(latency, "ROUNDS", 5)
         main([*flags, *more, *last])

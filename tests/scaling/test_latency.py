@@ -58,7 +58,7 @@ def test_a_block_is_timed_alone(weighing, stopwatch_of, original, descendants):
     whole, (saved,) = stopwatch.block_ms(block.path, [narrow])
     assert whole == stopwatch.wholes([])[0].latency_ms
     own = sum(4 * tensor.size for tensor in descendants.of_block(block, 0.0).parameters())
-    assert saved == pytest.approx(own - sum(4 * tensor.size for tensor in narrow.parameters()), rel=0.1)
+    assert saved == pytest.approx(own - sum(4 * tensor.size for tensor in narrow.parameters()), rel=0.3)
     given, made = stopwatch.shapes[block.path]
     assert given[0] == made[0] == 8  # the frames of one clip
 

@@ -191,6 +191,7 @@ def test_the_command_says_what_it_has_done(piped):
     start = lines.index(head)
     assert sum(" | " in line for line in lines[start + 1 :]) == len(points)
     assert any("latency_ms: corrected estimates are off by" in line for line in lines)
+    assert any(line.startswith("2 networks drawn at random: latency is off by") for line in lines)
 
 
 def test_networks_are_measured_as_wholes(trained, original, descendants):
@@ -207,7 +208,10 @@ def test_networks_are_measured_as_wholes(trained, original, descendants):
         assert point["estimated"] == table.estimate(choice)
         assert point["measured"]["divergence"] == measured[choice]["divergence"]
         assert point["measured"]["memory_bytes"] > 50 * 2**20  # an interpreter, NumPy and an engine
-    assert len(found["corrections"]["latency_ms"]["held_out"]) == len(points)
+    unseen = [tuple(point["choice"]) for point in points if point["unseen"]]
+    assert len(unseen) == 2
+    assert not {*choices_along(table, 3), (0.0,) * 8, (0.5,) * 8} & set(unseen)
+    assert len(found["corrections"]["latency_ms"]["held_out"]) == len(points) - 2  # which correct nothing
 
 
 def test_a_network_is_selected_and_written(
@@ -247,7 +251,7 @@ def test_what_was_measured_is_not_measured_again(job, trained, monkeypatch):
     monkeypatch.setattr(evaluate, "_measured", lambda job, folder, choices, *_: iter(() if not choices else None))
     taken = latency.Whole(1.0, 1)
     monkeypatch.setattr(latency.Stopwatch, "wholes", lambda self, networks: [taken] * (len(networks) + 1))
-    again = measure(job, trained, 3)
+    again = measure(job, trained, 3, unseen=2)
     drops = [[point["measured"]["accuracy_drop"] for point in one["points"]] for one in (before, again)]
     assert drops[0] == drops[1]
 

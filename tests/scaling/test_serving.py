@@ -8,11 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from runtime.errors import UserError
 from scaling.optimize import BudgetError
-from scaling.serving import PATIENCE, REMEMBERED, Follower, served
+from scaling.serving import REMEMBERED, Follower, served
 from tests.deploy.test_serve import ask
 
 pytest.importorskip("starlette")
@@ -23,7 +24,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def follower(trained):
-    return Follower(trained, threads=1)
+    """Of networks that take from 1 to 10 ms, the smaller the faster; they would take the same time on some machines."""
+    follower = Follower(trained, threads=1)
+    costs = follower._selector.front.costs
+    shares = (costs[:, 2] - costs[:, 2].min()) / np.ptp(costs[:, 2])
+    costs[:, 0], costs[:, 1] = 1 - shares, 1 + 9 * shares
+    return follower
 
 
 def times_of(follower):
@@ -70,8 +76,6 @@ def test_it_follows_the_load(follower):
     notice(follower, slowness, REMEMBERED - 1)
     assert follower.state() == large  # too few answers to tell
     notice(follower, slowness, 1)
-    if slowness < PATIENCE:
-        pytest.skip("the networks of this job take the same time")
     small = follower.state()
     assert small["slowness"] == pytest.approx(slowness)
     assert small["keeps_budget"]
