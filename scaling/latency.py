@@ -32,7 +32,7 @@ from scaling.retrain import tell_frames, watched
 from scaling.teacher import timed, weighed
 
 ROUNDS = 40
-AT_ONCE = 8  # networks that one process times in turns with the original
+AT_ONCE = 8  # descendants, or networks, that one process times in turns with the original
 
 
 class Whole(NamedTuple):
@@ -82,23 +82,33 @@ class Stopwatch:
     def wholes(self, networks: Sequence[Mapping[str, nn.Layer]]) -> list[Whole]:
         """What the model itself takes, and each network, named by what takes the place of what."""
         with self._graphs(networks) as graphs:
-            memory = (in_fresh_process(weighed, self.engine, graph, self.settings) for graph in graphs)
-            return list(map(Whole, self._timed(graphs), memory))
+            return list(map(Whole, self._timed(graphs), self._weighed(graphs)))
 
-    def block_ms(self, path: str, descendants: Sequence[nn.Layer]) -> tuple[float, list[float]]:
-        """Milliseconds of one clip in the model, and how many of them each layer saves in the place of one block."""
+    def saved_ms(self, descendants: Mapping[str, Sequence[nn.Layer]]) -> tuple[float, dict[str, list[float]]]:
+        """What blocks save, in turns.
+
+        Args:
+            descendants: Of blocks, by their paths.
+
+        Returns:
+            Milliseconds of one clip in the model, and how many of them each descendant saves in its block's place.
+        """
+        one_each = [(path, layer) for path, layers in descendants.items() for layer in layers]
         if type(self.model) in FUSIONS[self._format]:
-            with self._graphs([{path: layer} for layer in descendants]) as graphs:
+            with self._graphs([{path: layer} for path, layer in one_each]) as graphs:
                 whole, *others = self._timed(graphs)
-            return whole, [whole - other for other in others]
-        own = find_layer(self.model, path)
-        with temporary_folder() as place:
-            graphs = []
-            for number, layer in enumerate((own, *descendants)):
-                tell_frames(own, layer)
-                graphs.append(self._written(layer, self._signature_of(path), Path(place) / str(number)))
-            whole, before, *others = self._timed([self._own, *graphs])
-        return whole, [before - other for other in others]
+            before = dict.fromkeys(descendants, whole)
+        else:
+            both = [(path, find_layer(self.model, path)) for path in descendants] + one_each
+            with temporary_folder() as place:
+                alone = [self._alone(path, layer, Path(place) / str(n)) for n, (path, layer) in enumerate(both)]
+                whole, *times = self._timed([self._own, *alone])
+            before = dict(zip(descendants, times, strict=False))
+            others = times[len(descendants) :]
+        saved: dict[str, list[float]] = {path: [] for path in descendants}
+        for (path, _), time in zip(one_each, others, strict=True):
+            saved[path].append(before[path] - time)
+        return whole, saved
 
     @contextmanager
     def _graphs(self, networks: Sequence[Mapping[str, nn.Layer]]) -> Iterator[list[Graph]]:
@@ -110,9 +120,14 @@ class Stopwatch:
     def _timed(self, graphs: Sequence[Graph]) -> list[float]:
         return in_fresh_process(timed, self.engine, graphs, self.settings, ROUNDS)
 
-    def _signature_of(self, path: str) -> Signature:
+    def _weighed(self, graphs: Sequence[Graph]) -> list[int]:
+        return [in_fresh_process(weighed, self.engine, graph, self.settings) for graph in graphs]
+
+    def _alone(self, path: str, layer: nn.Layer, folder: Path) -> Graph:
+        """The graph of a layer in the place of a block."""
+        tell_frames(find_layer(self.model, path), layer)
         given, made = self.shapes[path]
-        return Signature((TensorSpec("x", given),), (TensorSpec("y", made),))
+        return self._written(layer, Signature((TensorSpec("x", given),), (TensorSpec("y", made),)), folder)
 
     def _whole(self, layers: Mapping[str, nn.Layer], folder: Path) -> Graph:
         with exchanged(self.model, layers) as model:

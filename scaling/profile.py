@@ -26,7 +26,7 @@ from runtime.owned import Owned, temporary_folder
 from scaling.compose import Choice, Descendants, size_bytes
 from scaling.evaluate import DIVERGENCE, evaluate_all
 from scaling.job import Job
-from scaling.latency import Stopwatch
+from scaling.latency import AT_ONCE, Stopwatch
 from scaling.optimize import Cost
 from scaling.original import Original
 from scaling.store import read_part, write_part
@@ -132,27 +132,29 @@ def profile(job: Job, folder: Path, engine: str, processes: int = 1, threads: in
             paths = [block.path for block in original.blocks]
             stopwatch = Stopwatch(original.model, paths, shape, engine, threads, Path(own))
             done["memory_bytes"] = stopwatch.wholes([])[0].memory_bytes
-            for number in range(len(done["blocks"]), count):
-                block = original.blocks[number]
-                layers = [descendants.of_block(block, level) for level in levels]
-                whole, saved = stopwatch.block_ms(block.path, layers[1:])
+            together = max(1, AT_ONCE // (len(levels) - 1))
+            for start in range(len(done["blocks"]), count, together):
+                numbers = range(start, min(start + together, count))
+                made = {n: [descendants.of_block(original.blocks[n], level) for level in levels] for n in numbers}
+                whole, saved = stopwatch.saved_ms({paths[n]: layers[1:] for n, layers in made.items()})
                 # The smallest of all is nearest to what the machine can do.
                 done["latency_ms"] = min(done["latency_ms"] or whole, whole)
-                given, _ = stopwatch.shapes[block.path]
-                rows: list[Row] = [
-                    {
-                        "sparsity": level,
-                        "accuracy_drops": _rises(found, job.sparsities, number, level, done["metric"], sign=-1),
-                        "divergences": _rises(found, job.sparsities, number, level, DIVERGENCE),
-                        "latency_share": 1 - less / whole,
-                        "size_bytes": size_bytes(layer),
-                        "multiply_adds": multiply_adds_of(layer, given),
-                    }
-                    for level, layer, less in zip(levels, layers, [0.0, *saved], strict=True)
-                ]
-                done["blocks"].append({"path": block.path, "rows": rows})
+                for n, layers in made.items():
+                    given, _ = stopwatch.shapes[paths[n]]
+                    rows: list[Row] = [
+                        {
+                            "sparsity": level,
+                            "accuracy_drops": _rises(found, job.sparsities, n, level, done["metric"], sign=-1),
+                            "divergences": _rises(found, job.sparsities, n, level, DIVERGENCE),
+                            "latency_share": 1 - less / whole,
+                            "size_bytes": size_bytes(layer),
+                            "multiply_adds": multiply_adds_of(layer, given),
+                        }
+                        for level, layer, less in zip(levels, layers, [0.0, *saved[paths[n]]], strict=True)
+                    ]
+                    done["blocks"].append({"path": paths[n], "rows": rows})
                 write_part(Owned(folder), FILE, done)
-                bar.update()
+                bar.update(len(numbers))
         return done
 
 

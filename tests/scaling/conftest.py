@@ -13,6 +13,8 @@ from scaling.compose import Descendants
 from scaling.job import Job
 from scaling.original import Original
 
+MEMORY = 2**27  # of a process: tests/scaling/test_latency.py weighs some, which takes a second each
+
 
 @pytest.fixture(scope="session")
 def job(make_checkpoint, motion_videos):
@@ -29,6 +31,7 @@ def piped(job, tmp_path_factory):
     last = ["--engine", "paddle", "--points", "3", "--unseen", "2", "--uniform", "0.5", "--uniform_epochs", "1"]
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
         patch.setattr(latency, "ROUNDS", 5)
+        patch.setattr(latency.Stopwatch, "_weighed", lambda self, graphs: [MEMORY] * len(graphs))
         main([*flags, *more, *last])
     return folder, printed.getvalue()
 
