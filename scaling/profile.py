@@ -3,8 +3,10 @@
 The drop of accuracy is measured in whole networks: the descendant of one block stands in the original, in a network
 whose other blocks are all of the lowest sparsity, and in one of the middle sparsity, and each time the original's own
 block in its place is what it is held against. Beside it stands what moves in smaller steps than the accuracy of few
-samples does, how far the outputs are off, which choices are compared by (`scaling.evaluate.divergence`). The time is
-what the network saves with this descendant, in the engine that will run it.
+samples does: how far the outputs are off (`scaling.evaluate.divergence`). Choices are compared by that of the original
+with one other block: as a square it adds up for errors that have nothing to do with one another, while in networks that
+are off already an error may as well undo another one, and a search would find and add up what did so by chance. The
+time is what the network saves with this descendant, in the engine that will run it.
 
 Source: Han et al., MobiCom 2021, section 4 (three contexts; latency relative to the original's block). Their third
 context is the sparsest network, which is at chance where a trained one is cut to a fifth: there nothing can be lost.
@@ -16,7 +18,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict
 
-import numpy as np
 import paddle
 from paddle import nn
 
@@ -202,16 +203,11 @@ def read_profile(folder: Path) -> Profile:
 def costs_of(found: Profile) -> tuple[list[list[Cost]], Cost]:
     """What `pareto_front` takes: costs of the descendants of each block, and of the rest, which together are the whole.
 
-    Times are what a descendant adds to, or takes from, the original's: all of the original's own time is in the rest. A
-    divergence below zero is noise, which a search would find and add up: no narrower block makes a network more alike.
+    Times are what a descendant adds to, or takes from, the original's: all of the original's own time is in the rest.
     """
     blocks = [
         [
-            Cost(
-                max(0.0, float(np.mean(row["divergences"]))),
-                (row["latency_share"] - 1) * found["latency_ms"],
-                row["size_bytes"],
-            )
+            Cost(row["divergences"][0], (row["latency_share"] - 1) * found["latency_ms"], row["size_bytes"])
             for row in block["rows"]
         ]
         for block in found["blocks"]

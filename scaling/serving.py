@@ -60,8 +60,7 @@ class Follower:
         self._chosen_at = 1.0  # slowness at the last choice
         self._recent: deque[float] = deque(maxlen=REMEMBERED)
         self._keeps = True
-        self._selected = self._selector()
-        self._switch_ms = 0.0
+        self._take(self._selector())
 
     def __call__(self, views: np.ndarray) -> np.ndarray:
         """The output float32 [B, ...] for views float32 [B, ...]; looks at its own time, and follows."""

@@ -8,6 +8,7 @@ Source: Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017 (prune on
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ from runtime.errors import UserError
 from runtime.owned import Owned
 from scaling.compose import Choice, Descendants, composed, size_bytes
 from scaling.derive import derive
+from scaling.evaluate import key_of
 from scaling.extract import Block
 from scaling.job import Job
 from scaling.original import Original
@@ -73,11 +75,11 @@ def fine_tune(job: Job, folder: Path, choice: Choice, epochs: int, trained: bool
         if len(choice) == 1:
             choice *= len(original.blocks)
         Descendants(original.model, original.blocks, folder).check(choice)
-        place = f"tuned/{run_name(choice, epochs, trained)}"
         before = read_tuned(folder)
         for one in before:
-            if one["folder"] == place:
+            if (tuple(one["choice"]), one["epochs"], one["trained"]) == (choice, epochs, trained):
                 return one
+        place = f"tuned/{run_name(choice, epochs, trained)}"
         model = start_of(original.model, original.blocks, folder, choice, trained)
         recipe = original.recipe.with_(max_epochs=epochs)
         directory = folder / place
@@ -97,9 +99,9 @@ def fine_tune(job: Job, folder: Path, choice: Choice, epochs: int, trained: bool
 
 
 def run_name(choice: Choice, epochs: int, trained: bool) -> str:
-    """The folder of a run."""
-    levels = f"{choice[0]:g}" if len(set(choice)) == 1 else "_".join(f"{level:g}" for level in choice)
-    return f"{levels}-{'trained' if trained else 'cut'}-{epochs}"
+    """The folder of a run; of many blocks a digest of their sparsities, which `tuned.json` names."""
+    key = f"{choice[0]:g}" if len(set(choice)) == 1 else hashlib.sha256(key_of(choice).encode()).hexdigest()[:12]
+    return f"{key}-{'trained' if trained else 'cut'}-{epochs}"
 
 
 def start_of(model: nn.Layer, blocks: Sequence[Block], folder: Path, choice: Choice, trained: bool = True) -> nn.Layer:
