@@ -5,7 +5,7 @@ its times, in a process of their own that has loaded nothing else; what counts i
 
 A block is timed alone: of two whole networks that differ in one block, the difference of times is smaller than their
 noise. Only where an engine's format writes the network as a whole in another way, so that a block alone would be
-another graph, its times are those differences.
+another graph, or takes no batches, which the frames of a clip are for a block, its times are those differences.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import paddle
 from paddle import nn
 
 from deploy.engines import ENGINES, check_settings
-from deploy.formats import Graph
+from deploy.formats import FORMATS, Graph
 from deploy.fusions import FUSIONS
 from deploy.interface import Settings
 from deploy.signature import Signature, TensorSpec
@@ -78,6 +78,10 @@ class Stopwatch:
         with watched(model, list(paths)) as seen, paddle.no_grad():
             model(paddle.zeros([1, *view_shape]))
         self.shapes = {path: (tuple(given.shape), tuple(made.shape)) for path, (given, made) in seen.items()}
+        one_by_one = all(given[0] == 1 for given, _ in self.shapes.values())
+        self._can_be_alone = type(model) not in FUSIONS[self._format] and (
+            FORMATS[self._format].takes_batches or one_by_one
+        )
 
     def wholes(self, networks: Sequence[Mapping[str, nn.Layer]]) -> list[Whole]:
         """What the model itself takes, and each network, named by what takes the place of what."""
@@ -94,7 +98,7 @@ class Stopwatch:
             Milliseconds of one clip in the model, and how many of them each descendant saves in its block's place.
         """
         one_each = [(path, layer) for path, layers in descendants.items() for layer in layers]
-        if type(self.model) in FUSIONS[self._format]:
+        if not self._can_be_alone:
             with self._graphs([{path: layer} for path, layer in one_each]) as graphs:
                 whole, *others = self._timed(graphs)
             before = dict.fromkeys(descendants, whole)

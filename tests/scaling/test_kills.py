@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def begun(job, folder):
     flags = ["--pretrained", job.pretrained, "--dataset_root", job.dataset_root, "--output", folder, "--threads", "1"]
-    more = ["--sparsities", "0.5", "--epochs", "1", "--batch_size", "4", "--checkpoint_iters", "1"]
+    more = ["--sparsities", "0.3", "0.6", "--epochs", "1", "--batch_size", "4", "--checkpoint_iters", "1"]
     argv = [sys.executable, "-m", "scaling", "profile", *flags, *more, "--processes", "2", "--engine", "paddle"]
     return subprocess.Popen([str(word) for word in argv], cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True)
 
@@ -40,10 +40,10 @@ def test_a_job_that_is_killed_five_times_gives_the_same_tables(job, tmp_path):
     measured, timed = folder / evaluate.FILE, folder / profile.FILE
     moments = [
         lambda: any(folder.glob("training/*")),
-        lambda: (folder / "scaling.json").exists() and len(read_manifest(folder)["descendants"]) == 8,
+        lambda: (folder / "scaling.json").exists() and len(read_manifest(folder)["descendants"]) == 16,
         lambda: measured.exists(),
         lambda: len(read_evaluations(folder)) > evaluate.KEPT_EVERY,
-        lambda: timed.exists() and len(read_profile(folder)["blocks"]) > 1,
+        lambda: timed.exists() and len(read_profile(folder)["blocks"]) > 0,
     ]
     for moment in moments:
         process, end = begun(job, folder), time.monotonic() + 600
@@ -54,7 +54,7 @@ def test_a_job_that_is_killed_five_times_gives_the_same_tables(job, tmp_path):
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     kept = read_profile(folder)["blocks"]
-    assert 1 < len(kept) < 8
+    assert len(kept) == 4
     assert begun(job, folder).wait() == 0
     assert {**read_manifest(folder), "job": None} == {**read_manifest(whole), "job": None}
     assert read_evaluations(folder) == read_evaluations(whole)
