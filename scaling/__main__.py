@@ -72,8 +72,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="samples of a step (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--lr", dest="own_lr", type=float, default=Job.lr, help="of Adam at the first step (default: %(default)s)"
-    )
+        "--lr", dest="own_lr", type=float, default=Job.lr,
+        help="of Adam at the first step, in units of the size of a tensor's weights (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--seed", dest="own_seed", type=command.count, default=0, help="of order and augmentation")
     parser.add_argument("--processes", type=command.positive, default=1, help="that share blocks and networks")
     parser.add_argument("--checkpoint_iters", type=command.positive, default=25, help="steps between two checkpoints")

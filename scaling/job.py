@@ -13,7 +13,7 @@ from configs.cli import Asked
 from configs.limits import Limits
 
 SPARSITIES = (0.0, 0.3, 0.6, 0.8)  # the original's
-LR = 3e-3  # of Adam, of a loss in units of the variance
+LR = 0.02  # of Adam, in units of the root mean square of the weights of a tensor
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,12 @@ block's output, relative to that output's variance. BatchNorms keep the statisti
 does not use those of its batch); weights and biases of the norms learn. What is kept is the
 best on samples that were held out, computed as in a test, and the descendant as it was cut counts among them.
 
-Source: Han et al., MobiCom 2021, section 3.2 (Adam on the mean squared error, of all blocks side by side; at 3e-4
-of a loss that is not relative).
+Adam moves every weight by about its rate, however small the weight is, and a convolution that reads 4,608 values has
+weights of a fiftieth, one that reads 24 of more than a quarter (He et al.'s initialization, sqrt(2 / values)). So the
+rate is in units of the weights' own size, as in You et al., "Large Batch Optimization for Deep Learning", ICLR 2020.
+
+Source: Han et al., MobiCom 2021, section 3.2 (Adam on the mean squared error, of all blocks side by side; at 3e-4 for
+all weights).
 """
 
 from __future__ import annotations
@@ -30,6 +34,9 @@ from scaling.derive import derive
 from scaling.extract import Block
 from scaling.job import LR
 
+NORM_RMS = 0.15  # in the place of the size of weights and biases of norms, which may be anything
+LEAST_RMS = 1e-4  # so that a tensor of zeros learns, too
+
 Clips = np.ndarray  # float32 [N, T, 3, H, W], or of images [N, 3, H, W]
 
 
@@ -46,7 +53,8 @@ class Lesson:
         sparsity: How much it is narrower, see `derive`.
         layer: The descendant.
         total: Steps of its training.
-        lr: Of Adam at the first step; from there it falls to zero by half a cosine.
+        lr: How far the first step of Adam moves a weight, in units of the root mean square of its tensor's; from there
+            it falls to zero by half a cosine.
         step: Steps taken.
         errors: Held-out error after each examination, relative to the variance of the original's output; the first is
             that of the descendant as it was cut.
@@ -64,6 +72,8 @@ class Lesson:
 
     def __post_init__(self) -> None:
         parameters = [p for p in self.layer.parameters() if not p.stop_gradient]
+        for p in parameters:
+            p.optimize_attr["learning_rate"] = max(rms(p), LEAST_RMS) if p.ndim > 1 else NORM_RMS
         self.optimizer = paddle.optimizer.Adam(self.lr, parameters=parameters)
 
     @property
@@ -106,6 +116,11 @@ class Lesson:
         if not self.errors or error < min(self.errors):
             self.best = weights
         self.errors.append(error)
+
+
+def rms(tensor: paddle.Tensor) -> float:
+    """The root mean square of a tensor's values."""
+    return float(tensor.square().mean().sqrt())
 
 
 def name_of(path: str, sparsity: float) -> str:
