@@ -50,6 +50,7 @@ BUSY = 8  # requests that are decoded at a time; others wait, those that have no
 CONNECTIONS = 256
 HELD = 4 * BUSY  # videos of the largest size that may lie on the disk at a time
 BUDGET_BYTES = 1024  # that a budget may have as JSON
+LARGEST_BUDGET = 1e12  # milliseconds, or megabytes
 MEGABYTE = 2**20
 SCALING = "scaling.serving"  # what opens the folder of --scaling: this room knows nothing above it
 
@@ -170,7 +171,7 @@ class Service:
     async def health(self, request: Request) -> JSONResponse:
         """Says what is served."""
         served = self.classifier.served
-        state = {"scaling": served.budget.state()} if served.budget else {}
+        state = {"scaling": await run_in_threadpool(served.budget.state)} if served.budget else {}
         return _answer(200, status="ok", model=served.model, precision=served.facts["precision"], **state)
 
     async def budget(self, request: Request) -> JSONResponse:
@@ -180,9 +181,11 @@ class Service:
         if request.method == "PUT":
             try:
                 await run_in_threadpool(follows.set_budget, **budget_of(await _small_body(request)))
+            except ClientDisconnect:
+                return _answer(400, error="the sender has gone")
             except UserError as error:
                 raise HTTPException(400, str(error)) from error
-        return _answer(200, **follows.state())
+        return _answer(200, **await run_in_threadpool(follows.state))
 
     async def predict(self, request: Request) -> JSONResponse:
         """Names the action in the video that is the body."""
@@ -263,12 +266,12 @@ def budget_of(body: bytes) -> dict[str, float]:
     units = {"latency_ms": ("latency_ms", 1), "size_mb": ("size_bytes", MEGABYTE)}
     try:
         given = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):  # nested too deeply
         given = None
     if not isinstance(given, dict) or not given or set(given) - set(units):
         raise ServeError('a budget is JSON with latency_ms, size_mb, or both: {"latency_ms": 40, "size_mb": 12}')
     for name, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < LARGEST_BUDGET:
             raise ServeError(f"{name} must be a number above 0, got {json.dumps(value)}")
     return {units[name][0]: value * units[name][1] for name, value in given.items()}
 

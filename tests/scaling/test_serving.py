@@ -114,6 +114,10 @@ def test_an_answer_is_that_of_the_network_and_its_time_is_seen(follower, clip, o
         (b'{"latency_ms": true}', "latency_ms must be a number above 0, got true"),
         (b'{"size_mb": -1}', "size_mb must be a number above 0, got -1"),
         (b'{"size_mb": NaN}', "size_mb must be a number above 0, got NaN"),
+        (b'{"size_mb": 1e999}', "size_mb must be a number above 0, got Infinity"),
+        (b'{"latency_ms": ' + b"1" * 400 + b"}", "latency_ms must be a number above 0, got 111"),
+        (b"[" * 1000, "a budget is JSON with"),
+        (b"\xff", "a budget is JSON with"),
     ],
 )
 def test_a_budget_that_is_none_is_refused(body, said):
