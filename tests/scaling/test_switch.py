@@ -13,8 +13,9 @@ from scaling.compose import Descendants, composed
 from scaling.switch import Switch
 
 
-def test_a_network_is_switched_while_it_answers(original, trained):
-    """1,000 answers while blocks change: each is that of one whole network."""
+@pytest.mark.parametrize("wanted", [200, pytest.param(1000, marks=pytest.mark.whole)])
+def test_a_network_is_switched_while_it_answers(original, trained, wanted):
+    """Answers while blocks change: each is that of one whole network."""
     switch = Switch(Descendants(original.model, original.blocks, trained))
     clip = original.held_out()[0][:1, :2]
     rng = np.random.default_rng(0)
@@ -37,15 +38,15 @@ def test_a_network_is_switched_while_it_answers(original, trained):
         thread.start()
     end = time.monotonic() + 300
     turns = 0
-    while len(answers) < 1000 and not failures and time.monotonic() < end:
+    while len(answers) < wanted and not failures and time.monotonic() < end:
         turns += 1
         switch.to(choices[turns % len(choices)])
     is_over.set()
     for thread in threads:
         thread.join()
     assert not failures
-    assert len(answers) >= 1000
-    assert turns > 10
+    assert len(answers) >= wanted
+    assert turns > 5
     assert len({choice for choice, _ in answers}) > 3
     for choice, output in answers:
         np.testing.assert_array_equal(output, expected[choice])
