@@ -35,7 +35,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     selector, follower = Selector(args.scaling), Follower(args.scaling, args.threads)
     model = follower.recipe.network.model
-    command.say(f"{measure.machine()}; {', '.join(notes)}", "", "| what | median, ms | largest, ms |", "|---|---|---|")
+    machine = measure.machine()
+    command.say(f"{machine['date']}, {machine['processor']}, load {machine['load']}, {', '.join(notes)}", "")
+    command.say("| what | median, ms | largest, ms |", "|---|---|---|")
     blocks = len(follower.switch.descendants.blocks)
     times = selector.front.costs[:, 1]
     report(f"a budget, {model}, {blocks} blocks, {len(selector.front)} networks", budgets(
