@@ -281,10 +281,10 @@ def _answer(code: int, /, **content: Any) -> JSONResponse:
 
 
 async def _refusal(request: Request, error: HTTPException) -> JSONResponse:
-    routes = {route.path: sorted(route.methods - {"HEAD"}) for route in request.app.routes}
-    known = " and ".join(f"{' or '.join(methods)} {path}" for path, methods in routes.items())
-    detail = f"there are {known}" if error.status_code in (404, 405) else error.detail
-    return _answer(error.status_code, error=detail)
+    if error.status_code not in (404, 405):
+        return _answer(error.status_code, error=error.detail)
+    known = (f"{' or '.join(sorted(route.methods - {'HEAD'}))} {route.path}" for route in request.app.routes)
+    return _answer(error.status_code, error=f"there are {' and '.join(known)}")
 
 
 async def _failure(request: Request, error: Exception) -> JSONResponse:

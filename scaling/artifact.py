@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deploy.artifact import RECORD, whole_artifact, write_record
 from deploy.export import export
-from scaling.compose import Choice
+from scaling.compose import Choice, Descendants
 from scaling.job import Job
 from scaling.original import network_of
 from scaling.store import read_manifest
@@ -30,7 +30,7 @@ def write(folder: Path, choice: Choice, target: str, formats: Sequence[str], run
     """
     job = Job.from_record(folder, read_manifest(folder)["job"])
     model, recipe, blocks = network_of(job)
-    made = start_of(model, blocks, folder, choice)
+    made = start_of(Descendants(model, blocks, folder), choice)
     if run:
         load(made, folder / run)
     with whole_artifact(target) as unfinished:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import paddle
@@ -94,6 +94,16 @@ def _narrow_follower(layer: nn.Layer, kept: np.ndarray) -> None:
 def _narrow_reader(layer: _ConvNd, kept: np.ndarray) -> None:
     _take(layer, ("weight",), kept, axis=1)
     layer._in_channels = len(kept)
+
+
+def fill(layer: nn.Layer, arrays: Mapping[str, np.ndarray]) -> bool:
+    """Puts arrays into a layer; False, and the layer as it was, unless they are just its names and shapes."""
+    own = layer.state_dict()
+    if {name: tuple(tensor.shape) for name, tensor in own.items()} != {name: a.shape for name, a in arrays.items()}:
+        return False
+    for name, tensor in own.items():
+        tensor.set_value(arrays[name])
+    return True
 
 
 def _take(layer: nn.Layer, names: Sequence[str], kept: np.ndarray, axis: int = 0) -> None:

@@ -53,29 +53,25 @@ def discover(model: nn.Layer, example: paddle.Tensor) -> list[Block]:
     """
     calls, tensors = _calls(model, example)
     found: list[Block] = []
-    order = list(dict.fromkeys(path for path, _ in calls))
     for path in sorted(tensors, key=lambda path: -path.count(".")):
         if any(block.path.startswith(f"{path}.") for block in found):
             continue
-        groups = tuple(_groups(model, path, [name for name, _ in calls if name.startswith(f"{path}.")], tensors[path]))
+        groups = tuple(_groups(model, path, [name for name in calls if name.startswith(f"{path}.")], tensors[path]))
         if groups:
             found.append(Block(path, groups))
-    first = {
-        block.path: next(i for i, name in enumerate(order) if name.startswith(f"{block.path}.")) for block in found
-    }
-    return sorted(found, key=lambda block: first[block.path])
+    return sorted(found, key=lambda block: calls.index(f"{block.path}.{block.groups[0].writer}"))
 
 
-def _calls(model: nn.Layer, example: paddle.Tensor) -> tuple[list[tuple[str, nn.Layer]], dict[str, paddle.Tensor]]:
-    """Layers with weights of their own as they are called; and layers of layers with what they take, if called once."""
-    calls: list[tuple[str, nn.Layer]] = []
+def _calls(model: nn.Layer, example: paddle.Tensor) -> tuple[list[str], dict[str, paddle.Tensor]]:
+    """Convolutions, and what follows them, as they are called; layers of layers with what they take, if called once."""
+    calls: list[str] = []
     tensors: dict[str, paddle.Tensor] = {}
     several: set[str] = set()
 
     def hook_of(path: str) -> Callable[[nn.Layer, Any, Any], None]:
         def hook(layer: nn.Layer, given: tuple[Any, ...], made: Any) -> None:
             if isinstance(layer, _ConvNd) or follows(layer):
-                calls.append((path, layer))
+                calls.append(path)
             elif not any(True for _ in layer.children()) or path in tensors:
                 several.add(path)
             elif len(given) == 1 and isinstance(given[0], paddle.Tensor) and isinstance(made, paddle.Tensor):

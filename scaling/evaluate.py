@@ -97,7 +97,7 @@ def divergence(own: np.ndarray, outputs: np.ndarray) -> float:
     return float(np.square(theirs - ours).mean() / np.square(ours).mean())
 
 
-def lost_share(divergences: np.ndarray) -> np.ndarray:
+def lost_share(divergences: np.ndarray | float) -> np.ndarray:
     """The share of decisions that change at a divergence, were both the margins and the errors Gaussian.
 
     The sign of a variable changes with this probability when an independent one of that relative variance is added.

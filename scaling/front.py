@@ -228,15 +228,14 @@ def _corrections(points: Sequence[Point]) -> dict[str, Line]:
     points = [point for point in points if not point["unseen"]]
     pairs = {
         "accuracy_drop": [
-            (float(lost_share(np.array(point["estimated"]["divergence"]))), point["measured"]["accuracy_drop"])
-            for point in points
+            (lost_share(point["estimated"]["divergence"]), point["measured"]["accuracy_drop"]) for point in points
         ],
         "latency_ms": [(point["estimated"]["latency_ms"], point["measured"]["latency_ms"]) for point in points],
     }
     lines: dict[str, Line] = {}
     for name, both in pairs.items():
         try:
-            estimates, measured = (list(map(float, side)) for side in zip(*both, strict=True))
+            estimates, measured = np.array(both, np.float64).T.tolist()
             line = corrected(estimates, measured, through_zero=name == "accuracy_drop")
         except UserError:
             continue  # too few differ: estimates stay as they are
@@ -296,7 +295,7 @@ class Selector:
         costs = self.table.front.costs.copy()
         costs[:, 1] = self._time(costs[:, 1])
         self.front = Front(costs, self.table.front.choices)
-        self.drops = self._drop(lost_share(costs[:, 0]))
+        self.drops = np.asarray(self._drop(lost_share(costs[:, 0])))
 
     def __call__(self, latency_ms: float = math.inf, size_bytes: float = math.inf) -> Selected:
         """The network that is expected to lose the least within budgets.
@@ -315,9 +314,8 @@ class Selector:
 
     def corrected(self, estimate: Estimate) -> Expected:
         """What a choice is expected to cost, which need not lie on the front."""
-        share = lost_share(np.array(estimate["divergence"]))
-        drop, time = float(self._drop(share)), float(self._time(np.array(estimate["latency_ms"])))
-        return Expected(drop, time, estimate["size_bytes"])
+        drop, time = self._drop(lost_share(estimate["divergence"])), self._time(estimate["latency_ms"])
+        return Expected(float(drop), float(time), estimate["size_bytes"])
 
     def _selected(self, row: int) -> Selected:
         _, time, size = map(float, self.front.costs[row])

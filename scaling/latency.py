@@ -88,6 +88,10 @@ class Stopwatch:
         with self._graphs(networks) as graphs:
             return list(map(Whole, self._timed(graphs), self._weighed(graphs)))
 
+    def memory_bytes(self) -> int:
+        """Most that a process has held which runs the model itself."""
+        return self._weighed([self._own])[0]
+
     def saved_ms(self, descendants: Mapping[str, Sequence[nn.Layer]]) -> tuple[float, dict[str, list[float]]]:
         """What blocks save, in turns.
 

@@ -150,7 +150,7 @@ class Correction:
     offset: float
     held_out: tuple[float, ...]
 
-    def __call__(self, estimate: np.ndarray) -> np.ndarray:
+    def __call__(self, estimate: np.ndarray | float) -> np.ndarray | float:
         """Corrected estimates."""
         return self.scale * estimate + self.offset
 

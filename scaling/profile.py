@@ -132,7 +132,7 @@ def profile(job: Job, folder: Path, engine: str, processes: int = 1, threads: in
             shape = original.validation.dataset.sample_shape[1:]
             paths = [block.path for block in original.blocks]
             stopwatch = Stopwatch(original.model, paths, shape, engine, threads, Path(own))
-            done["memory_bytes"] = stopwatch.wholes([])[0].memory_bytes
+            done["memory_bytes"] = stopwatch.memory_bytes()
             together = max(1, AT_ONCE // (len(levels) - 1))
             for start in range(len(done["blocks"]), count, together):
                 numbers = range(start, min(start + together, count))

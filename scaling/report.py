@@ -128,7 +128,7 @@ def drawing(selector: Selector, marks: Sequence[Mark]) -> str:
     whole = selector.table.profile["accuracy"]
     _, times, sizes = selector.front.costs.T
     kept = whole - selector.drops
-    with matplotlib.rc_context({**INK, "svg.hashsalt": "scaling"}):
+    with matplotlib.rc_context(INK):
         figure = Figure(figsize=(10, 4.2), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
         _draw(left, times, kept, marks, [mark.latency_ms for mark in marks])

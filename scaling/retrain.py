@@ -30,7 +30,7 @@ from paddle import nn
 from models.recognizer import batch_norms
 from models.temporal_module import TemporalModule, find_layer
 from runtime.errors import UserError
-from scaling.derive import derive
+from scaling.derive import derive, fill
 from scaling.extract import Block
 from scaling.job import LR
 
@@ -266,12 +266,9 @@ def restore(lesson: Lesson, arrays: Mapping[str, np.ndarray]) -> None:
     Raises:
         RetrainError: It is of another one.
     """
-    own = lesson.layer.state_dict()
     given = {name.removeprefix("layer/"): array for name, array in arrays.items() if name.startswith("layer/")}
-    if {name: tuple(tensor.shape) for name, tensor in own.items()} != {name: a.shape for name, a in given.items()}:
+    if not fill(lesson.layer, given):
         raise RetrainError(f"{lesson.name}: the state that was kept is of another descendant: begin anew")
-    for name, tensor in own.items():
-        tensor.set_value(given[name])
     lesson.best = {name.removeprefix("best/"): array for name, array in arrays.items() if name.startswith("best/")}
     lesson.errors, lesson.step = arrays["errors"].tolist(), int(arrays["step"])
     names = {name: parameter.name for name, parameter in _trained(lesson)}

@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,9 +23,10 @@ from configs import cli
 from deploy.serve import Served
 from runtime import preparation
 from runtime.errors import UserError
-from scaling.front import Selected, Selector
 from scaling.optimize import BudgetError
-from scaling.store import read_manifest
+
+if TYPE_CHECKING:
+    from scaling.front import Selected
 
 REMEMBERED = 5  # answers whose slowness counts; the first ones of a network are slow for other reasons
 PATIENCE = 1.15  # how much slower or faster than at the last choice before there is another one
@@ -43,15 +44,16 @@ class Follower:
     """
 
     def __init__(self, folder: Path, threads: int = 0) -> None:
+        preparation.prepare("cpu", threads)  # before what imports Paddle
         from scaling.compose import Descendants
+        from scaling.front import Selector
         from scaling.job import Job
         from scaling.original import network_of
+        from scaling.store import read_manifest
         from scaling.switch import Switch
 
-        preparation.prepare("cpu", threads)
         self.job = Job.from_record(folder, read_manifest(folder)["job"])
         model, self.recipe, blocks = network_of(self.job)
-        model.eval()
         self.switch = Switch(Descendants(model, blocks, folder))
         self._selector = Selector(folder)
         self._changing = threading.Lock()

@@ -9,7 +9,7 @@ Source: Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017 (prune on
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypedDict
@@ -26,9 +26,8 @@ from models.temporal_module import find_layer
 from runtime.errors import UserError
 from runtime.owned import Owned
 from scaling.compose import Choice, Descendants, composed, size_bytes
-from scaling.derive import derive
+from scaling.derive import derive, fill
 from scaling.evaluate import key_of
-from scaling.extract import Block
 from scaling.job import Job
 from scaling.original import Original
 from scaling.store import read_part, write_part
@@ -74,13 +73,14 @@ def fine_tune(job: Job, folder: Path, choice: Choice, epochs: int, trained: bool
         original = Original(job)
         if len(choice) == 1:
             choice *= len(original.blocks)
-        Descendants(original.model, original.blocks, folder).check(choice)
+        descendants = Descendants(original.model, original.blocks, folder)
+        descendants.check(choice)
         before = read_tuned(folder)
         for one in before:
             if (tuple(one["choice"]), one["epochs"], one["trained"]) == (choice, epochs, trained):
                 return one
         place = f"tuned/{run_name(choice, epochs, trained)}"
-        model = start_of(original.model, original.blocks, folder, choice, trained)
+        model = start_of(descendants, choice, trained)
         recipe = original.recipe.with_(max_epochs=epochs)
         directory = folder / place
         is_begun = (directory / STATE).exists()
@@ -104,14 +104,14 @@ def run_name(choice: Choice, epochs: int, trained: bool) -> str:
     return f"{key}-{'trained' if trained else 'cut'}-{epochs}"
 
 
-def start_of(model: nn.Layer, blocks: Sequence[Block], folder: Path, choice: Choice, trained: bool = True) -> nn.Layer:
+def start_of(descendants: Descendants, choice: Choice, trained: bool = True) -> nn.Layer:
     """A network of chosen descendants of a job, or of blocks that were cut and have learned nothing."""
-    descendants = Descendants(model, blocks, folder)
+    model = descendants.model
     if trained:
         return composed(model, descendants.of(choice))
     cut = {
         block.path: derive(find_layer(model, block.path), block.groups, sparsity, descendants.multiple)
-        for block, sparsity in zip(blocks, choice, strict=True)
+        for block, sparsity in zip(descendants.blocks, choice, strict=True)
         if sparsity
     }
     return composed(model, cut)
@@ -119,11 +119,9 @@ def start_of(model: nn.Layer, blocks: Sequence[Block], folder: Path, choice: Cho
 
 def load(model: nn.Layer, directory: Path) -> None:
     """Puts the best weights of a run into a network that has their shapes; raises UserError otherwise."""
-    arrays, own = read_file(directory / "best.pdparams"), model.state_dict()
-    if {name: tuple(tensor.shape) for name, tensor in own.items()} != {n: a.shape for n, a in arrays.items()}:
-        raise UserError(f"{directory / 'best.pdparams'} is of another network: remove {directory}")
-    for name, tensor in own.items():
-        tensor.set_value(arrays[name])
+    weights = directory / "best.pdparams"
+    if not fill(model, read_file(weights)):
+        raise UserError(f"{weights} is of another network: remove {directory}")
     model.eval()
 
 

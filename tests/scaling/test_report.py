@@ -20,8 +20,8 @@ from scaling.tuning import fine_tune, load, read_tuned, start_of
 from tests.runtime.test_html_page import parsed
 
 
-def test_a_pruned_network_has_every_block_cut_alike(original, trained, clip):
-    model = start_of(original.model, original.blocks, trained, (0.5,) * 8, trained=False)
+def test_a_pruned_network_has_every_block_cut_alike(original, descendants, clip):
+    model = start_of(descendants, (0.5,) * 8, trained=False)
     for block in original.blocks:
         cut = derive(find_layer(original.model, block.path), block.groups, 0.5, original.job.multiple)
         for name, tensor in find_layer(model, block.path).state_dict().items():
@@ -29,11 +29,11 @@ def test_a_pruned_network_has_every_block_cut_alike(original, trained, clip):
     assert model(clip).shape == original.model(clip).shape
 
 
-def test_it_is_fine_tuned_and_written_down(trained, original):
+def test_it_is_fine_tuned_and_written_down(trained, original, descendants):
     found = read_tuned(trained)[0]
     assert (found["choice"], found["trained"], found["epochs"]) == ([0.5] * 8, False, 1)
-    start = start_of(original.model, original.blocks, trained, (0.5,) * 8, trained=False)
-    model = start_of(original.model, original.blocks, trained, (0.5,) * 8, trained=False)
+    start = start_of(descendants, (0.5,) * 8, trained=False)
+    model = start_of(descendants, (0.5,) * 8, trained=False)
     load(model, trained / found["folder"])
     assert found["size_bytes"] == size_bytes(model)
     again = evaluate(model, original.validation, original.task).summary()
@@ -57,13 +57,13 @@ def test_what_cannot_be_fine_tuned_is_said(job, trained):
         fine_tune(job, trained, (0.5, 0.5), 1, trained=False)
 
 
-def test_a_chosen_network_is_fine_tuned_and_written(trained, original, tmp_path, capsys):
+def test_a_chosen_network_is_fine_tuned_and_written(trained, original, descendants, tmp_path, capsys):
     flags = ["--output", trained, "--finetune_epochs", "1", "--threads", "1", "--artifact", tmp_path / "out"]
     main(["select", *map(str, flags), "--formats", "paddle"])
     found = read_tuned(trained)[-1]
     assert (found["trained"], found["epochs"]) == (True, 1)
     assert f"fine-tuned 1 epochs: top1_acc {found['metrics']['top1_acc']:.4f}" in capsys.readouterr().out
-    model = start_of(original.model, original.blocks, trained, tuple(found["choice"]))
+    model = start_of(descendants, tuple(found["choice"]))
     load(model, trained / found["folder"])
     clips = original.held_out()[0]
     expected = model(paddle.to_tensor(clips)).numpy()

@@ -169,6 +169,11 @@ def test_a_server_takes_budgets_over_http(trained, motion_videos):
             process.kill()
 
 
+def test_the_process_is_set_up_before_paddle_is_imported():
+    code = "import scaling.serving, sys; raise SystemExit('paddle' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
 def test_flags_of_an_engine_are_not_for_it(trained, in_this_process):
     from deploy import serve
 
