@@ -12,7 +12,7 @@ from paddle import nn
 from models.temporal_module import find_layer, replace_layer
 from runtime.errors import UserError
 from runtime.owned import digest_of
-from scaling.derive import derive, fill
+from scaling.derive import rebuilt
 from scaling.extract import Block
 from scaling.store import read_manifest
 from weights.files import read_file
@@ -70,9 +70,10 @@ class Descendants:
             known = ", ".join(f"{one:g}" for path, one in self._files if path == block.path)
             raise UserError(f"{self.folder} has no descendant of {block.path} at {sparsity:g}: there are {known}")
         file = self.folder / self._files[key]["file"]
-        layer = derive(find_layer(self.model, block.path), block.groups, sparsity, self.multiple)
+        own = find_layer(self.model, block.path)
         is_there = file.is_file() and digest_of(file) == self._files[key]["sha256"]
-        if not is_there or not fill(layer, read_file(file)):
+        layer = rebuilt(own, block.groups, sparsity, self.multiple, read_file(file)) if is_there else None
+        if layer is None:
             raise UserError(f"{file} is missing or was changed: python -m scaling --output {self.folder} makes it")
         layer.eval()
         return layer

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import paddle
 from paddle import nn
+from paddle.base.framework import EagerParamBase
 from paddle.nn.layer.conv import _ConvNd
 from paddle.nn.layer.norm import _BatchNormBase
 
@@ -44,17 +45,48 @@ def derive(block: nn.Layer, groups: Sequence[Group], sparsity: float, multiple: 
     return descendant
 
 
+def rebuilt(
+    block: nn.Layer, groups: Sequence[Group], sparsity: float, multiple: int, arrays: Mapping[str, np.ndarray]
+) -> nn.Layer | None:
+    """What `derive` gives, with these weights instead of those of the block; no channel is ranked for it.
+
+    Returns:
+        The descendant, or None unless the arrays have just its names and shapes.
+    """
+    tensors = block.state_dict()
+    shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
+    for group in groups:
+        for path, names, axis in _concerned(block, group):
+            for key in (f"{path}.{name}" for name in names):
+                if key in shapes:
+                    shapes[key][axis] = width(group, sparsity, multiple)
+    if shapes != {name: list(array.shape) for name, array in arrays.items()}:
+        return None
+    made = copy.deepcopy(block, {id(tensor): tensor for tensor in tensors.values()})
+    for key in shapes:
+        path, _, name = key.rpartition(".")
+        _replace(find_layer(made, path) if path else made, name, arrays[key])
+    for group in groups:
+        _declare(made, group, width(group, sparsity, multiple))
+    return made
+
+
 def kept_channels(block: nn.Layer, group: Group, sparsity: float, multiple: int = 1) -> np.ndarray:
     """Numbers of the channels of a group that stay, rising, int64.
 
     Of channels that are worth the same those with the larger numbers stay, as in PyTorch's choice.
     """
+    count = width(group, sparsity, multiple)
+    order = np.argsort(importance(block, group), kind="stable")
+    return np.sort(order[group.channels - count :])
+
+
+def width(group: Group, sparsity: float, multiple: int = 1) -> int:
+    """How many channels of a group stay."""
     count = group.channels - round(sparsity * group.channels)
     if sparsity and multiple > 1:
         count = math.floor(count / multiple + 0.5) * multiple
-    count = min(max(count, multiple, 1), group.channels)
-    order = np.argsort(importance(block, group), kind="stable")
-    return np.sort(order[group.channels - count :])
+    return min(max(count, multiple, 1), group.channels)
 
 
 def importance(block: nn.Layer, group: Group) -> np.ndarray:
@@ -69,31 +101,43 @@ def importance(block: nn.Layer, group: Group) -> np.ndarray:
 
 def narrow(block: nn.Layer, group: Group, kept: np.ndarray) -> None:
     """Takes the other channels of a group out of a block's layers."""
-    writer = find_layer(block, group.writer)
-    _take(writer, ("weight", "bias"), kept)
-    writer._out_channels = len(kept)
+    for path, names, axis in _concerned(block, group):
+        layer = find_layer(block, path)
+        for name in names:
+            if getattr(layer, name, None) is not None:
+                _replace(layer, name, np.take(getattr(layer, name).numpy(), kept, axis=axis))
+    _declare(block, group, len(kept))
+
+
+def _concerned(block: nn.Layer, group: Group) -> Iterator[tuple[str, tuple[str, ...], int]]:
+    """The tensors that have an entry for each channel of a group: paths of layers, names, and the axis."""
+    yield group.writer, ("weight", "bias"), 0
     for path in group.followers:
-        _narrow_follower(find_layer(block, path), kept)
-    _narrow_reader(find_layer(block, group.reader), kept)
+        layer = find_layer(block, path)
+        if isinstance(layer, _BatchNormBase):
+            yield path, ("weight", "bias", "_mean", "_variance"), 0
+        elif isinstance(layer, _ConvNd):
+            yield path, ("weight", "bias"), 0
+        else:
+            first, last = layer.gate
+            yield f"{path}.{first}", ("weight",), 1
+            yield f"{path}.{last}", ("weight", "bias"), 0
+    yield group.reader, ("weight",), 1
 
 
-def _narrow_follower(layer: nn.Layer, kept: np.ndarray) -> None:
-    if isinstance(layer, _BatchNormBase):
-        _take(layer, ("weight", "bias", "_mean", "_variance"), kept)
-        layer._num_features = len(kept)
-    elif isinstance(layer, _ConvNd):
-        _take(layer, ("weight", "bias"), kept)
-        layer._in_channels = layer._out_channels = layer._groups = len(kept)
-    else:
-        first, last = (getattr(layer, name) for name in layer.gate)
-        _narrow_reader(first, kept)
-        _take(last, ("weight", "bias"), kept)
-        last._out_channels = len(kept)
-
-
-def _narrow_reader(layer: _ConvNd, kept: np.ndarray) -> None:
-    _take(layer, ("weight",), kept, axis=1)
-    layer._in_channels = len(kept)
+def _declare(block: nn.Layer, group: Group, channels: int) -> None:
+    """Tells the layers of a block how many channels a group has."""
+    find_layer(block, group.writer)._out_channels = channels
+    for path in group.followers:
+        layer = find_layer(block, path)
+        if isinstance(layer, _BatchNormBase):
+            layer._num_features = channels
+        elif isinstance(layer, _ConvNd):
+            layer._in_channels = layer._out_channels = layer._groups = channels
+        else:
+            first, last = (getattr(layer, name) for name in layer.gate)
+            first._in_channels = last._out_channels = channels
+    find_layer(block, group.reader)._in_channels = channels
 
 
 def fill(layer: nn.Layer, arrays: Mapping[str, np.ndarray]) -> bool:
@@ -106,14 +150,8 @@ def fill(layer: nn.Layer, arrays: Mapping[str, np.ndarray]) -> bool:
     return True
 
 
-def _take(layer: nn.Layer, names: Sequence[str], kept: np.ndarray, axis: int = 0) -> None:
-    """Replaces parameters of a layer by what is left of them along an axis."""
-    for name in names:
-        old = getattr(layer, name, None)
-        if old is None:
-            continue
-        values = np.take(old.numpy(), kept, axis=axis)
-        new = layer.create_parameter(list(values.shape), dtype=old.dtype)
-        new.set_value(paddle.to_tensor(values))
-        new.stop_gradient = old.stop_gradient
-        setattr(layer, name, new)
+def _replace(layer: nn.Layer, name: str, values: np.ndarray) -> None:
+    """Puts a new parameter in the place of one, as trainable as that was; what else has the old one keeps it."""
+    new = EagerParamBase.from_tensor(paddle.to_tensor(values))
+    new.stop_gradient = getattr(layer, name).stop_gradient
+    setattr(layer, name, new)

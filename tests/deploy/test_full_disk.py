@@ -29,7 +29,7 @@ def commands(folder, data, checkpoint, exported):
     artifact = ["--model_dir", exported, "--threads", 1]
     export = ["-m", "deploy.export", "--pretrained", checkpoint, "--output", folder / "artifact", "--threads", 1]
     return {
-        "export": ([*export, "--formats", "paddle", "onnx"], (1000, 400_000)),
+        "export": ([*export, "--formats", "onnx"], (1000, 400_000)),
         "export of every format": ([*export, "--formats", "paddle", "legacy", "onnx"], (1000, 400_000)),
         "quantize": (["-m", "deploy.quantize", *artifact, "--output", folder / "int8", "--dataset_root", data,
                       "--clips", 4], (1000, 100_000)),

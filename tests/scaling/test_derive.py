@@ -10,7 +10,7 @@ from torch.nn.utils import prune
 
 from models.temporal_module import TemporalModule, find_layer
 from runtime.errors import UserError
-from scaling.derive import derive, importance, kept_channels
+from scaling.derive import derive, importance, kept_channels, rebuilt
 from scaling.extract import extract
 from scaling.job import SPARSITIES
 from tests.scaling.test_extract import BLOCKS, build
@@ -96,6 +96,40 @@ def test_the_channels_that_stay_are_those_of_pytorch(name, sparsity):
             prune.ln_structured(theirs, "weight", amount=sparsity, n=1, dim=0)
             kept = theirs.weight_mask[:, 0].numpy().nonzero()[0]
             np.testing.assert_array_equal(kept_channels(layer, group, sparsity), kept)
+
+
+@pytest.mark.parametrize("name", [sized(name) for name in BLOCKS])
+def test_a_descendant_is_rebuilt_from_its_weights(name):
+    for layer, groups in first_and_last(name):
+        before = {path: tensor.numpy() for path, tensor in layer.state_dict().items()}
+        descendant = derive(layer, groups, 0.6, 2)
+        weights = {path: tensor.numpy() + 0.01 for path, tensor in descendant.state_dict().items()}
+        made = rebuilt(layer, groups, 0.6, 2, weights)
+        for path, tensor in descendant.state_dict().items():
+            tensor.set_value(weights[path])
+        x = input_of(layer, groups)
+        np.testing.assert_array_equal(made(x).numpy(), descendant(x).numpy())
+        trained = [
+            [(path, p.shape) for path, p in one.named_parameters() if not p.stop_gradient] for one in (made, descendant)
+        ]
+        assert trained[0] == trained[1]
+        for one, other in zip(made.sublayers(True), descendant.sublayers(True), strict=True):
+            numbers = [{k: v for k, v in vars(side).items() if isinstance(v, int)} for side in (one, other)]
+            assert numbers[0] == numbers[1]
+        for tensor in made.state_dict().values():
+            tensor.set_value(tensor + 1)
+        for path, tensor in layer.state_dict().items():
+            np.testing.assert_array_equal(tensor.numpy(), before[path])
+
+
+def test_weights_of_another_descendant_make_none():
+    layer, groups = first_and_last("tsm_tiny")[0]
+    weights = {path: tensor.numpy() for path, tensor in derive(layer, groups, 0.6).state_dict().items()}
+    assert rebuilt(layer, groups, 0.6, 1, weights) is not None
+    assert rebuilt(layer, groups, 0.3, 1, weights) is None
+    assert rebuilt(layer, groups, 0.6, 1, {**weights, "more": np.zeros(1)}) is None
+    weights.popitem()
+    assert rebuilt(layer, groups, 0.6, 1, weights) is None
 
 
 def test_one_channel_stays_of_each_group():
