@@ -19,6 +19,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     run = parser.add_argument_group("run")
     run.add_argument("--dataset_root", required=True, help="folder of a data set")
     run.add_argument("--val_list", default="", help="list file of the videos, instead of the one found")
+    run.add_argument("--compare", default="", help="test.json of another run on the same samples, to compare with")
+    run.add_argument(
+        "--thumbnails", type=command.count, default=12, help="worst samples that report.html shows pictures of"
+    )
     run.add_argument("--output_dir", help="where the report goes (default: test_<views> beside the weights)")
     run.add_argument(
         "--num_workers", type=command.count, default=2, help="processes that read videos; 0 reads in this one"
@@ -38,10 +42,12 @@ def main(argv: list[str] | None = None) -> None:
 
     from datasets import ClipLoader, load_annotation
     from deploy.compiled import compiled
-    from engine import checkpoint, evaluation
+    from engine import checkpoint, evaluation, runs
     from engine.pretrained import load_pretrained
     from tasks import task_of
     from tasks.class_names import class_names_beside, names_of_weights
+    from tasks.past_test import names_of, read_test
+    from tasks.report_page import Beside
 
     loaded = load_pretrained(args.pretrained, cli.asked(args), which=args.weights)
     recipe = loaded.recipe
@@ -52,11 +58,12 @@ def main(argv: list[str] | None = None) -> None:
     )
     dataset = task.dataset(annotation, recipe, cli.VIEWS[args.views], cli.limits_of(args))
     names = class_names_beside(args.pretrained, recipe.network.num_classes, annotation.class_names)
+    other = read_test(args.compare, [task]).of(names_of(annotation), names) if args.compare else None
+    beside = Beside(runs.history(Path(args.pretrained).parent), args.compare, other, args.thumbnails)
     directory = Path(args.output_dir or Path(args.pretrained).parent / f"test_{args.views}")
     checkpoint.prepare_directory(directory)
-    owned = Owned(directory)
-    for name in task.report_files:  # now, not when everything is computed
-        owned.check(name)
+    for name in task.report_files:
+        Owned(directory).check(name)
     view = "x".join(map(str, dataset.sample_shape))
     model_name = recipe.network.model
     command.say(
@@ -70,12 +77,14 @@ def main(argv: list[str] | None = None) -> None:
     model, engine = compiled(loaded.model, clip_shape, num_views * len(dataset), args.engine, settings, kept, before)
     with ClipLoader(dataset, 1, num_workers=args.num_workers) as loader:
         meter = evaluation.evaluate(model, loader, task, args.views_per_pass)
-    seconds = time.perf_counter() - started
     metrics = meter.summary()
-    summary = {**metrics, "view": view, "seconds": round(seconds, 1), "weights": Path(args.pretrained).name}
-    summary |= {"engine": "dygraph" if getattr(model, "failed", False) else engine, "precision": args.precision}
+    summary = {"model": model_name, **metrics, "view": view, "seconds": round(time.perf_counter() - started, 1)}
+    summary |= {
+        "weights": Path(args.pretrained).name, "precision": args.precision,
+        "engine": "dygraph" if getattr(model, "failed", False) else engine,
+    }  # fmt: skip
     command.say(*task.metric_lines(metrics), *task.result_lines(metrics))
-    files = meter.write(directory, names, summary, dataset)
+    files = meter.write(directory, names, summary, dataset, beside)
     command.say(f"report in {directory}: {', '.join(files)}")
 
 

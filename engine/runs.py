@@ -3,15 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, TypedDict
 
+from runtime import command
 from runtime.errors import UserError
 from runtime.owned import Owned
+from runtime.records import read_lines
 
 STATE = "state.json"
 PARTS = ("last.pdparams", "last.pdopt")  # of a checkpoint, beside its state
 LOGS = ("train.log", "metrics.jsonl")
 WEIGHTS = ("best.pdparams", "last.pdparams")
 FILES = ("recipe.json", "classes.txt", "best.pdparams", *PARTS, STATE)
+
+
+class Epoch(TypedDict):
+    """What is read of every line of `metrics.jsonl`; metrics of the task are beside it."""
+
+    epoch: int
+    loss: float
+    train_acc: float
+
+
+def read_epochs(directory: Path) -> list[dict[str, Any]]:
+    """The epochs of a run; raises UserError if there is no `metrics.jsonl`, or it is damaged."""
+    return read_lines(directory / LOGS[1], Epoch)
+
+
+def history(directory: Path) -> list[dict[str, Any]]:
+    """The epochs of a run; none where there is no run, or what lies there is not one's."""
+    if not (directory / STATE).exists():
+        return []
+    try:
+        return read_epochs(directory)
+    except UserError as error:
+        command.say(f"note: no curves: {error}", error=True)
+        return []
 
 
 def check_start(directory: Path, resume: bool) -> None:

@@ -34,6 +34,6 @@ if [ -e "$OUTPUT/run/state.json" ]; then
 else
     "$PYTHON" train.py --preset "$PRESET" --dataset_root "$DATA" --output_dir "$OUTPUT/run" "${flags[@]}"
 fi
-"$PYTHON" -m tools.curves "$OUTPUT/run"
+"$PYTHON" -m tools.plot "$OUTPUT/run"
 "$PYTHON" test.py --dataset_root "$DATA" --pretrained "$OUTPUT/run/best.pdparams" --output_dir "$OUTPUT/test"
 "$PYTHON" -m deploy.export --pretrained "$OUTPUT/run/best.pdparams" --output "$OUTPUT/artifact" --formats paddle

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 import re
@@ -33,8 +34,19 @@ td:first-child { font-family: ui-monospace, monospace; overflow-wrap: anywhere }
 tr.bad td { background: #fdeceb }
 summary { cursor: pointer; padding: .3rem 0 } details { margin: .4rem 0 }
 svg { max-width: 100%; height: auto }
+svg.bar { vertical-align: middle }
+.zoom svg { width: min(100%, var(--side)); max-width: none; min-width: 20rem }
+.zoom .wide { max-height: 85vh; overflow: auto; margin: .5rem 0 }
+.zoom label { margin: 0 1rem 0 .2rem }
+#zoom2:checked ~ .wide svg { width: 200% } #zoom4:checked ~ .wide svg { width: 400% }
 p.small { color: #555; font-size: .85rem; margin: .4rem 0 }
 """
+
+
+class Markup(str):
+    """A part of a page that is HTML already, not text."""
+
+    __slots__ = ()
 
 
 class Figure(Protocol):
@@ -71,8 +83,32 @@ def table(head: Sequence[str], rows: Iterable[str]) -> str:
 
 def row(cells: Iterable[Any], passed: bool = True, numeric: Collection[int] = ()) -> str:
     """A row of a table; one that has not passed stands out, cells that are numeric stand to the right."""
-    columns = (f"<td{' class=n' if i in numeric else ''}>{text(str(cell))}</td>" for i, cell in enumerate(cells))
+    columns = (f"<td{' class=n' if i in numeric else ''}>{_inside(cell)}</td>" for i, cell in enumerate(cells))
     return f"<tr{'' if passed else ' class=bad'}>{''.join(columns)}</tr>\n"
+
+
+def _inside(cell: Any) -> str:
+    return cell if isinstance(cell, Markup) else text(str(cell))
+
+
+def bar(share: float, low: float, high: float, words: str) -> Markup:
+    """A cell that shows a share, 0 to 1, as a bar with a line over an interval; words for those who do not see it."""
+    width = 120
+    places = [round(width * part, 1) for part in (share, low, high)]
+    return Markup(
+        f'<svg class="bar" role="img" aria-label="{text(words)}" width="{width}" height="12">'
+        f'<rect width="{width}" height="12" fill="#eee"/><rect width="{places[0]}" height="12" fill="#7aa6e0"/>'
+        f'<path d="M{places[1]} 6H{places[2]}" stroke="#1b1b1f" stroke-width="1.5"/></svg>'
+    )
+
+
+def moving(still: bytes, animation: bytes, words: str) -> Markup:
+    """A picture that moves, unless the reader has asked for pages that do not: both WebP."""
+    shown, first = (f"data:image/webp;base64,{base64.b64encode(data).decode()}" for data in (animation, still))
+    return Markup(
+        f'<picture><source media="(prefers-reduced-motion: reduce)" srcset="{first}">'
+        f'<img src="{shown}" alt="{text(words)}" loading="lazy"></picture>'
+    )
 
 
 def svg(figure: Figure) -> str:

@@ -12,6 +12,9 @@ from configs import Recipe
 from datasets import Dataset, Labels
 from tasks.accuracy import summarize
 from tasks.classification_report import REPORT, write_report
+from tasks.outcome import Outcome
+from tasks.past_test import names_of
+from tasks.report_page import Beside
 from tasks.task import Meter, Run, Task
 from tasks.view_scores import prediction_lines, score_views
 
@@ -45,9 +48,12 @@ class ClassificationMeter(Meter):
         """See `accuracy.summarize`."""
         return summarize(self.scores, self.labels)
 
-    def write(self, directory: Path, class_names: Sequence[str], facts: dict[str, Any], dataset: Dataset) -> list[str]:
+    def write(
+        self, directory: Path, class_names: Sequence[str], facts: dict[str, Any], dataset: Dataset, beside: Beside
+    ) -> list[str]:
         """See `classification_report.write_report`."""
-        return write_report(directory, self.scores, self.labels, class_names, facts)
+        outcome = Outcome(self.scores, self.labels, names_of(dataset.annotation), class_names)
+        return write_report(directory, outcome, facts, beside, dataset)
 
 
 class Classification(Task):
@@ -97,6 +103,10 @@ class Classification(Task):
     def prediction_lines(self, scores: np.ndarray, class_names: Sequence[str], top: int) -> list[str]:
         """PaddleMVF's line of the best class, then the `top` best."""
         return prediction_lines(scores, class_names, top)
+
+    def value(self, result: Sequence[Any]) -> bool:
+        """Whether the label was predicted."""
+        return int(result[0]) == int(result[1])
 
     def metric_lines(self, metrics: dict[str, float]) -> list[str]:
         """PaddleMVF's lines of an evaluation."""

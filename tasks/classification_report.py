@@ -1,61 +1,69 @@
-"""What a test of a classifier leaves behind: `test.json`, `per_class.csv` and `confusion_matrix.png`."""
+"""What a test of a classifier leaves behind: `test.json`, `per_class.csv`, `confusion_matrix.png`, `report.html`."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from datasets import Dataset
 from runtime.command import printable, say
-from tasks.accuracy import class_accuracy, confusion_matrix
+from tasks.classification_page import page
 from tasks.fonts import WAY_OUT, families_for
+from tasks.outcome import Outcome
 from tasks.report_files import write_report_files
+from tasks.report_page import Beside, record_text
 
-REPORT = ("test.json", "per_class.csv", "confusion_matrix.png")
+REPORT = ("test.json", "per_class.csv", "confusion_matrix.png", "report.html")
 
 
 def write_report(
-    directory: Path, scores: np.ndarray, labels: np.ndarray, class_names: Sequence[str], summary: dict[str, Any]
+    directory: Path, outcome: Outcome, summary: dict[str, Any], beside: Beside, dataset: Dataset
 ) -> list[str]:
-    """Writes `test.json`, `per_class.csv` and `confusion_matrix.png`, and returns their names.
+    """Writes the files of REPORT, and returns their names.
 
     Args:
         directory: Made when absent; a report that this program wrote there is replaced.
-        scores: float [num, K].
-        labels: int [num].
-        class_names: K names.
+        outcome: Of the test.
         summary: What goes into the JSON file beside the counts.
+        beside: What the page shows beside.
+        dataset: Has the samples.
 
     Raises:
         UserError: A file cannot be written, or there is one of its name which this program did not write.
     """
-    confusion = confusion_matrix(scores, labels)
-    record = {**summary, "samples": len(labels), "classes": list(class_names), "confusion": confusion.tolist()}
+    confusion, names = outcome.confusion, outcome.classes
+    record = {
+        **summary, "samples": len(outcome.labels), "classes": list(names),
+        "intervals": {name: list(one) for name, one in outcome.intervals().items()},
+        "calibration_error": outcome.calibration_error, "confusion": confusion.tolist(),
+    }  # fmt: skip
     table = io.StringIO()
     writer = csv.writer(table)
-    writer.writerow(["label", "class", "samples", "correct", "accuracy", "most_confused_with"])
-    writer.writerows(_class_rows(confusion, class_names))
+    writer.writerow(["label", "class", "samples", "correct", "accuracy", "low", "high", "most_confused_with"])
+    writer.writerows(_class_rows(outcome))
     contents = (
-        (json.dumps(record, indent=2) + "\n").encode(),
+        record_text(record, outcome.results()),
         table.getvalue().encode(errors="backslashreplace"),
-        _drawn_confusion(confusion, class_names),
+        _drawn_confusion(confusion, names),
+        page(outcome, summary, beside, dataset),
     )
     return write_report_files(directory, dict(zip(REPORT, contents, strict=True)))
 
 
-def _class_rows(confusion: np.ndarray, class_names: Sequence[str]) -> list[list[str | int]]:
+def _class_rows(outcome: Outcome) -> list[list[str | int]]:
     rows: list[list[str | int]] = []
-    for label, (counts, accuracy) in enumerate(zip(confusion, class_accuracy(confusion), strict=True)):
+    for label, (counts, accuracy) in enumerate(zip(outcome.confusion, outcome.class_accuracy, strict=True)):
         wrong = counts.copy()
         wrong[label] = 0
-        confused = class_names[int(wrong.argmax())] if wrong.any() else ""
-        shown = "" if np.isnan(accuracy) else f"{accuracy:.4f}"
-        rows.append([label, class_names[label], int(counts.sum()), int(counts[label]), shown, confused])
+        confused = outcome.classes[int(wrong.argmax())] if wrong.any() else ""
+        figures = (accuracy, *outcome.class_interval(label))
+        shown = ["" if np.isnan(figure) else f"{figure:.4f}" for figure in figures]
+        rows.append([label, outcome.classes[label], int(counts.sum()), int(counts[label]), *shown, confused])
     return rows
 
 

@@ -17,6 +17,7 @@ from datasets.letterbox import UNKNOWN
 from datasets.masks import Masks
 from datasets.media import find_pictures
 from tasks.mask_metrics import Figures, figures, summarize
+from tasks.report_page import Beside
 from tasks.segmentation_report import REPORT, WORST, write_report
 from tasks.task import Meter, Run, Task
 from tasks.view_scores import logits_of, prediction_lines, softmax
@@ -47,9 +48,12 @@ class SegmentationMeter(Meter):
         """See `mask_metrics.summarize`."""
         return summarize(self.figures)
 
-    def write(self, directory: Path, class_names: Sequence[str], facts: dict[str, Any], dataset: Dataset) -> list[str]:
+    def write(
+        self, directory: Path, class_names: Sequence[str], facts: dict[str, Any], dataset: Dataset, beside: Beside
+    ) -> list[str]:
         """See `segmentation_report.write_report`."""
-        return write_report(directory, self.figures, self.worst, cast("ImageDataset", dataset), class_names, facts)
+        images = cast("ImageDataset", dataset)
+        return write_report(directory, self.figures, self.worst, images, class_names, facts, beside)
 
 
 class Segmentation(Task):
@@ -144,6 +148,10 @@ class Segmentation(Task):
         """The fraction of the pixels that each class has."""
         counts = np.bincount(scores.argmax(axis=0).ravel(), minlength=len(scores))
         return [float(count) / scores[0].size for count in counts]
+
+    def value(self, result: Sequence[Any]) -> float:
+        """The mean IoU of the image."""
+        return float(result[0])
 
     def metric_lines(self, metrics: dict[str, float]) -> list[str]:
         """A line for each figure."""

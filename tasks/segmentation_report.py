@@ -1,10 +1,9 @@
-"""What a test of masks leaves behind: `test.json`, `per_image.csv` and `worst_masks.png`."""
+"""What a test of masks leaves behind: `test.json`, `per_image.csv`, `worst_masks.png` and `report.html`."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,18 +15,21 @@ from datasets import pictures
 from datasets.images import ImageDataset
 from datasets.masks import read_mask
 from tasks.mask_metrics import Figures, iou
+from tasks.past_test import names_of
 from tasks.report_files import write_report_files
+from tasks.report_page import Beside, record_text
+from tasks.segmentation_page import page
 
-REPORT = ("test.json", "per_image.csv", "worst_masks.png")
+REPORT = ("test.json", "per_image.csv", "worst_masks.png", "report.html")
 WORST = 8  # rows of the sheet
 TINT = np.array([255, 64, 32], np.float32)  # of what a mask covers
 
 
 def write_report(
     directory: Path, found: Sequence[Figures], predictions: dict[int, np.ndarray], dataset: ImageDataset,
-    class_names: Sequence[str], summary: dict[str, Any],
+    class_names: Sequence[str], summary: dict[str, Any], beside: Beside,
 ) -> list[str]:  # fmt: skip
-    """Writes the three files and returns their names.
+    """Writes the files of REPORT and returns their names.
 
     Args:
         directory: Made when absent; a report that this program wrote there is replaced.
@@ -36,6 +38,7 @@ def write_report(
         dataset: Has the images and masks.
         class_names: K names.
         summary: What goes into the JSON file beside the counts.
+        beside: What the page shows beside.
 
     Raises:
         UserError: A file cannot be written, or there is one of its name which this program did not write.
@@ -50,10 +53,13 @@ def write_report(
     for entry, figures in zip(dataset.annotation.entries, found, strict=True):
         wrong = int(figures.confusion.sum() - np.diag(figures.confusion).sum())
         writer.writerow([entry.path, f"{figures.iou:.4f}", f"{figures.boundary:.4f}", wrong, *figures.strip])
+    names, sheet = names_of(dataset.annotation), _sheet(found, predictions, dataset)
+    results = [[name, round(figures.iou, 6)] for name, figures in zip(names, found, strict=True)]
     contents = (
-        (json.dumps(record, indent=2) + "\n").encode(),
+        record_text(record, results),
         table.getvalue().encode(errors="backslashreplace"),
-        _sheet(found, predictions, dataset),
+        sheet,
+        page(found, names, class_names, summary, beside, sheet),
     )
     return write_report_files(directory, dict(zip(REPORT, contents, strict=True)))
 

@@ -14,6 +14,7 @@ from configs import Recipe, RecipeError
 from configs.limits import Limits
 from datasets import Annotation, Dataset, Targets, VideoDataset, find_videos, unlabeled
 from datasets.demo import MOTIONS, draw_video, encode_video, write_demo_dataset
+from tasks.report_page import Beside
 
 if TYPE_CHECKING:
     import paddle
@@ -33,7 +34,9 @@ class Meter(ABC):
         """The metrics of all batches, by the names in `Task.metrics`."""
 
     @abstractmethod
-    def write(self, directory: Path, class_names: Sequence[str], facts: dict[str, Any], dataset: Dataset) -> list[str]:
+    def write(
+        self, directory: Path, class_names: Sequence[str], facts: dict[str, Any], dataset: Dataset, beside: Beside
+    ) -> list[str]:
         """Writes the report of a test.
 
         Args:
@@ -41,6 +44,7 @@ class Meter(ABC):
             class_names: Names of the classes.
             facts: What else the report says of the test.
             dataset: What was tested on, in the order of the updates.
+            beside: What its page shows beside.
 
         Returns:
             Names of the files.
@@ -150,6 +154,14 @@ class Task(ABC):
             scores: Of one video, without N.
             class_names: Names of the classes.
             top: How many classes to name.
+        """
+
+    @abstractmethod
+    def value(self, result: Sequence[Any]) -> bool | float:
+        """How good the result of a sample is, as `test.json` has it behind its name: right or wrong, or 0 to 1.
+
+        Raises:
+            TypeError, ValueError, IndexError: It is no result of this task.
         """
 
     def record(self, scores: np.ndarray) -> list[float]:

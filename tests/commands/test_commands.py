@@ -87,6 +87,11 @@ def test_test_reports(trained, motion_videos, command, tmp_path, views):
     assert [int(row["samples"]) for row in rows] == [2] * 8
     assert sum(int(row["correct"]) for row in rows) == round(record["top1_acc"] * 16)
     assert (tmp_path / "confusion_matrix.png").read_bytes().startswith(b"\x89PNG")
+    page = (tmp_path / "report.html").read_text()
+    assert "training loss" in page
+    assert page.count("data:image/webp") == 2 * min(12, 16 - round(16 * record["top1_acc"]))
+    assert [result[1] for result in record["results"]] == sorted(result[1] for result in record["results"])
+    assert sum(result[1] == result[2] for result in record["results"]) == round(16 * record["top1_acc"])
 
 
 def test_quick_test_equals_the_evaluation_of_the_best_epoch(trained, motion_videos, command, tmp_path):

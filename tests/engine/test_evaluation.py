@@ -1,7 +1,5 @@
 """Scores of views: chunks, averages, and what is not a number."""
 
-import csv
-
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -14,7 +12,6 @@ from engine.evaluation import evaluate, run_of
 from models import create_model
 from runtime.errors import UserError
 from tasks.classification import Classification
-from tasks.classification_report import write_report
 from tasks.view_scores import score_views
 
 
@@ -94,14 +91,3 @@ def test_scores_that_are_not_finite_are_an_error(value):
     with pytest.raises(UserError, match="scores that are not finite"):
         view_scores(Means(), clips)
     assert paddle.isfinite(paddle.to_tensor(view_scores(Means(), CLIPS))).all()
-
-
-def test_the_report_takes_any_class_name(tmp_path):
-    scores = np.eye(3)[[0, 1, 2, 1]]
-    names = ["a$_{x$", "行走", "b, c"]
-    write_report(tmp_path / "report", scores, np.array([0, 1, 2, 0]), names, {"top1_acc": 0.75})
-    rows = list(csv.DictReader((tmp_path / "report" / "per_class.csv").read_text(encoding="utf-8").splitlines()))
-    assert [row["class"] for row in rows] == names
-    assert [row["accuracy"] for row in rows] == ["0.5000", "1.0000", "1.0000"]
-    assert rows[0]["most_confused_with"] == "行走"
-    assert (tmp_path / "report" / "confusion_matrix.png").stat().st_size > 1000

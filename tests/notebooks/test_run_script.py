@@ -24,7 +24,7 @@ def test_shellcheck_finds_nothing():
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("broken", ["-m pip", "datasets.demo", "train.py", "tools.curves", "test.py", "deploy.export"])
+@pytest.mark.parametrize("broken", ["-m pip", "datasets.demo", "train.py", "tools.plot", "test.py", "deploy.export"])
 def test_a_step_that_fails_ends_it(broken, tmp_path):
     """With a Python that does nothing, and fails at one step."""
     log, python = tmp_path / "log", tmp_path / "python"

@@ -10,6 +10,8 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 
 from tasks.classification_report import write_report
 from tasks.fonts import families_for
+from tasks.outcome import Outcome
+from tasks.report_page import Beside
 
 CHINESE = ["行走", "打斗"]
 
@@ -64,7 +66,8 @@ def test_the_matrix_shows_names_or_says_why_it_shows_labels(installed, fonts, tm
     installed(**fonts)
     scores = np.eye(3)[[0, 1, 2]]
     names = [*CHINESE, "a$_{x$"]
-    write_report(tmp_path, scores, np.arange(3), names, {})
+    outcome = Outcome(scores, np.arange(3), ["a", "b", "c"], names)
+    write_report(tmp_path, outcome, {"top1_acc": 1.0, "top5_acc": 1.0, "mean_acc": 1.0}, Beside(), None)
     assert (tmp_path / "confusion_matrix.png").stat().st_size > 1000
     rows = list(csv.DictReader((tmp_path / "per_class.csv").read_text(encoding="utf-8").splitlines()))
     assert [row["class"] for row in rows] == names

@@ -13,6 +13,8 @@ from datasets.figures import write_figures
 from datasets.letterbox import UNKNOWN
 from tasks import mask_losses, task_of
 from tasks.mask_metrics import STRIP, figures, strip_along_border, summarize
+from tasks.past_test import names_of, read_test
+from tasks.report_page import Beside
 
 RECIPE = get_preset("demo_unet")
 
@@ -169,10 +171,26 @@ def test_the_report_shows_the_worst(tmp_path):
         meter.update(scores_of(predicted)[None], labels[None])
     assert 7 in meter.worst
     assert len(meter.worst) == 8
-    names = meter.write(tmp_path / "report", ("background", "person"), {"seconds": 1.0}, data)
+    names = meter.write(
+        tmp_path / "report", ("background", "person"), {**meter.summary(), "seconds": 1.0}, data, Beside()
+    )
     assert names == list(task.report_files)
     rows = list(csv.DictReader((tmp_path / "report/per_image.csv").read_text().splitlines()))
     assert [row["miou"] for row in rows].index("0.0000") == 7
     record = json.loads((tmp_path / "report/test.json").read_text())
     assert (record["samples"], record["seconds"], set(record["iou"])) == (12, 1.0, {"background", "person"})
     assert (tmp_path / "report/worst_masks.png").stat().st_size > 1000
+    page = (tmp_path / "report/report.html").read_text()
+    listed = names_of(data.annotation)
+    assert page.index(f"<td>{listed[7]}</td>") < min(
+        page.index(f"<td>{name}</td>") for name in listed if name != listed[7]
+    )
+    other = read_test(str(tmp_path / "report"), [task]).of(listed, ("background", "person"))
+    ious = np.array([figures.iou for figures in meter.figures])
+    np.testing.assert_allclose(other, ious, atol=1e-6)
+    beside = Beside((), "other run", other - 0.25 * np.arange(12))
+    meter.write(tmp_path / "report", ("background", "person"), meter.summary(), data, beside)
+    assert (
+        f"<td>other run</td><td class=n>{ious.mean() - 0.25 * 5.5:.4f}</td>"
+        in (tmp_path / "report/report.html").read_text()
+    )
