@@ -81,7 +81,7 @@ class VideoFile(FrameSource):
             raise
 
     def _start(self) -> None:
-        with self._opened() as stream:
+        with opened_stream(self.path) as stream:
             self.average_rate = stream.average_rate
             self._decoder, promised = self._decoder_of(stream), stream.frames
             for packet in stream.container.demux(stream):
@@ -102,19 +102,6 @@ class VideoFile(FrameSource):
         self._position = {packet.pts: i for i, packet in enumerate(self._packets)}
         self.num_frames = self._num_decoded = len(self._stamps) if self._stamps else self._count()
 
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[av.VideoStream]:
-        """The stream to be read; its packets and its decoder outlive the file being open."""
-        with errors_named(f"{self.path} is no readable video"):
-            container = av.open(f"file:{self.path}", options=OPTIONS, **_OPEN)  # a path, whatever is in it
-        with container:
-            streams = container.streams.video
-            moving = [stream for stream in streams if not stream.disposition & PICTURES]
-            if not moving:
-                raise DecodeError(f"{self.path} has no video stream" + ", only a cover picture" * bool(streams))
-            best = container.streams.best("video")
-            yield best if best in moving else moving[0]
-
     def _decoder_of(self, stream: av.VideoStream) -> av.VideoCodecContext:
         stream.thread_type = "NONE"  # one thread: frames are skipped packet by packet
         decoder = stream.codec_context
@@ -132,7 +119,7 @@ class VideoFile(FrameSource):
             if is_strict and self._decoder.name not in REMEMBERING:
                 self._decoder.flush_buffers()
                 return
-            with self._opened() as stream:
+            with opened_stream(self.path) as stream:
                 self._decoder = self._decoder_of(stream)
         strict = {"err_detect": "explode"} if is_strict or self._decoder.codec.intra_only else {}
         self._decoder.options = {"max_pixels": str(self._budget.limits.max_frame_pixels), **strict}
@@ -213,8 +200,8 @@ class VideoFile(FrameSource):
             with errors_named(f"{self._name(index)} does not decode"):
                 turn = frame.rotation
                 if turn not in self._matrices:  # one for a file: reading it takes longer than the angle in it
-                    self._matrices[turn] = _display_matrix(frame)
-                image = _upright(frame, self._matrices[turn], self._converter)
+                    self._matrices[turn] = display_matrix(frame)
+                image = upright(frame, self._matrices[turn], self._converter)
             yield index, image
 
     def _decode_all(self) -> Iterator[av.VideoFrame]:
@@ -328,6 +315,26 @@ class VideoFile(FrameSource):
         self._packets, self._kept = [], None
 
 
+@contextlib.contextmanager
+def opened_stream(path: str) -> Iterator[av.VideoStream]:
+    """The stream of a file that is to be read; its packets and its decoder outlive the file being open.
+
+    Of several streams it is the one that FFmpeg calls the best, never a cover picture.
+
+    Raises:
+        DecodeError: It is no readable video.
+    """
+    with errors_named(f"{path} is no readable video"):
+        container = av.open(f"file:{path}", options=OPTIONS, **_OPEN)  # a path, whatever is in it
+    with container:
+        streams = container.streams.video
+        moving = [stream for stream in streams if not stream.disposition & PICTURES]
+        if not moving:
+            raise DecodeError(f"{path} has no video stream" + ", only a cover picture" * bool(streams))
+        best = container.streams.best("video")
+        yield best if best in moving else moving[0]
+
+
 def _vop_type(data: bytes) -> str:
     """I, P, B or S of the first picture in a packet of MPEG-4, ISO/IEC 14496-2, 6.2.5; B where there is none."""
     at = data.find(b"\0\0\1\xb6") + 4
@@ -358,9 +365,7 @@ def _ebml_size(head: bytes, at: int) -> tuple[int, int]:
     return (0 if number == unknown else number), at + length
 
 
-def _upright(
-    frame: av.VideoFrame, matrix: tuple[float, float, float, float], converter: VideoReformatter
-) -> np.ndarray:
+def upright(frame: av.VideoFrame, matrix: tuple[float, float, float, float], converter: VideoReformatter) -> np.ndarray:
     """uint8 [H, W, 3] RGB, turned and mirrored as the display matrix says; a matrix of no area says nothing.
 
     Source: `-autorotate` of FFmpeg's command (fftools, configure_input_video_filter), libavutil's display.h.
@@ -386,7 +391,7 @@ def _rgb(frame: av.VideoFrame, converter: VideoReformatter) -> np.ndarray:
     return converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
 
 
-def _display_matrix(frame: av.VideoFrame) -> tuple[float, float, float, float]:
+def display_matrix(frame: av.VideoFrame) -> tuple[float, float, float, float]:
     """Where x and y of the picture go: (a, b, c, d) for x' = ax + cy, y' = bx + dy."""
     try:
         data = frame.side_data.get("DISPLAYMATRIX")

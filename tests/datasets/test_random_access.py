@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from datasets.decode import DecodeError, open_source
+from datasets.sequential import SequentialFile
 from tests.datasets.media import decode_in_order, moving_frames
 
 SUFFIXES = {
@@ -66,6 +67,10 @@ def check(path: Path, sets: int) -> str:
     """Compares sets of indices with the frames in order; says how the file was read."""
     expected = decode_in_order(path)
     rng = np.random.default_rng(0)
+    in_order = list(SequentialFile(str(path)).frames(lambda number: number % 2 == 0))
+    assert [shown.number for shown in in_order] == list(range(len(expected))), path.name
+    assert np.array_equal([shown.image for shown in in_order[::2]], expected[::2]), path.name
+    assert all(shown.image is None for shown in in_order[1::2])
     with open_source(str(path)) as source:
         assert source.num_frames == len(expected), path.name
         for _ in range(sets):

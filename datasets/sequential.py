@@ -1,0 +1,101 @@
+"""The frames of a video of any length, one after the other, in a memory that does not grow with it.
+
+`VideoFile` keeps the packets of a file, to read any frame without decoding the others; for a film of hours, of which
+every part is looked at, nothing needs to be kept. Frame i is the same here and there: the i-th of those that decoding
+from the start gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import NamedTuple
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from configs.limits import Limits
+from datasets.source import Budget, DecodeError, errors_named
+from datasets.video import display_matrix, opened_stream, upright
+
+
+class Shown(NamedTuple):
+    """A frame.
+
+    Attributes:
+        number: From 0.
+        seconds: When it is shown, counted from the first frame.
+        image: uint8 [H, W, 3] RGB, upright; None where it was not asked for.
+    """
+
+    number: int
+    seconds: float
+    image: np.ndarray | None
+
+
+class SequentialFile:
+    """A video file, open; a context manager.
+
+    Args:
+        path: The file.
+        limits: What a frame may cost; the length of the video is not among it.
+
+    Attributes:
+        num_frames: How many there are by the packets of the file.
+        fps: Frames a second, on average; 0 where the file says nothing.
+
+    Raises:
+        DecodeError: It is no readable video.
+    """
+
+    def __init__(self, path: str, limits: Limits | None = None) -> None:
+        self.path = path
+        self._limits = limits or Limits()
+        with errors_named(f"{path} is truncated or damaged"), opened_stream(path) as stream:
+            self.fps, self._time_base = float(stream.average_rate or 0), stream.time_base or Fraction(1, 1000)
+            self.num_frames = sum(
+                1 for packet in stream.container.demux(stream) if packet.size and not packet.is_discard
+            )
+        if not self.num_frames:
+            raise DecodeError(f"{path} holds no frame")
+
+    def frames(self, wanted: Callable[[int], bool] = lambda index: True) -> Iterator[Shown]:
+        """All frames in their order; those that are not wanted are decoded, and not converted.
+
+        Raises:
+            DecodeError: A frame that is wanted is damaged, or built on one that is, or too large.
+        """
+        converter, budget = VideoReformatter(), Budget(self.path, self._limits)
+        matrices: dict[int, tuple[float, float, float, float]] = {}
+        is_damaged, first = False, 0.0
+        for index, frame in enumerate(self._decoded()):
+            is_damaged = frame.is_corrupt or (is_damaged and not frame.key_frame)
+            time = index / (self.fps or 1.0) if frame.pts is None else float(frame.pts * self._time_base)
+            first = time if index == 0 else first
+            if not wanted(index):
+                yield Shown(index, time - first, None)
+                continue
+            if is_damaged:
+                raise DecodeError(f"frame {index} of {self.path} is damaged")
+            budget.take_frame(frame.width, frame.height)
+            with errors_named(f"frame {index} of {self.path} does not decode"):
+                if frame.rotation not in matrices:
+                    matrices[frame.rotation] = display_matrix(frame)
+                image = upright(frame, matrices[frame.rotation], converter)
+            yield Shown(index, time - first, image)
+
+    def _decoded(self) -> Iterator[av.VideoFrame]:
+        with opened_stream(self.path) as stream:
+            stream.thread_type = "NONE"  # as `VideoFile` decodes: threads may end a damaged stream elsewhere
+            decoder = stream.codec_context
+            if decoder is None:
+                raise DecodeError(f"{self.path} is in a codec that is not known here")
+            Budget(self.path, self._limits).take_frame(decoder.width, decoder.height)
+            strict = {"err_detect": "explode"} if decoder.codec.intra_only else {}
+            decoder.options = {"max_pixels": str(self._limits.max_frame_pixels), **strict}
+            with errors_named(f"{self.path} is truncated or damaged"):
+                for packet in stream.container.demux(stream):
+                    if packet.size:
+                        yield from decoder.decode(packet)
+                yield from decoder.decode(None)
