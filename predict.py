@@ -1,25 +1,39 @@
-"""Names the action in a video, or draws masks: `python predict.py --video FILE_OR_FRAME_DIR --pretrained FILE`."""
+"""Names the action in videos, or draws masks: `python predict.py --video FILE_OR_FRAME_DIR --pretrained FILE`."""
 
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from configs import cli
 from deploy.engines import COMPUTED, ENGINES
-from deploy.interface import Settings
 from runtime import command
+
+
+def __getattr__(name: str) -> Any:
+    """`from predict import Predictor`, which alone imports what it needs."""
+    if name == "Predictor":
+        from deploy.predictor import Predictor
+
+        return Predictor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Flags of the command; the recipe beside the checkpoint decides what they leave open."""
     parser = command.parser(__doc__, "python predict.py --video FILE_OR_FRAME_DIR --pretrained FILE [flags]")
     run = parser.add_argument_group("run")
-    run.add_argument("--video", required=True, nargs="+", help="video files, folders of frames, or of videos")
+    run.add_argument(
+        "--video", required=True, nargs="+",
+        help="video files, folders of frames or of videos, patterns, .txt lists, the number of a camera, or an address",
+    )  # fmt: skip
     run.add_argument(
         "--classes",
         help='file of class names, one a line or JSON {"0": name}; or the name of a known list, such as kinetics400',
     )
     run.add_argument("--top", type=command.positive, default=5, help="classes to print")
+    cli.add_output_flags(parser)
+    cli.add_label_flags(parser)
     cli.add_drawing_flags(parser)
     cli.add_checkpoint_flags(parser)
     cli.add_engine_flags(parser, ENGINES, COMPUTED)
@@ -28,40 +42,28 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Wires a checkpoint and videos into names and probabilities."""
+    """Wires a checkpoint and videos into names and probabilities, or into masks."""
     args = parse_args(argv)
-    from runtime import preparation
+    from deploy import predictor
+    from deploy.addresses import check_allowed, is_live
+    from deploy.timeline import command as labels
 
-    preparation.prepare(args.device, args.threads, tune=not args.no_tune)
-
-    from datasets import unlabeled
+    for name in args.video:
+        check_allowed(name, args.allow_network)
+    computing = predictor.compute(args) if args.processes == 1 else None  # else each process has its own
+    from datasets import find_videos
     from deploy import portraits
-    from deploy.compiled import MANY_VIEWS, compiled
-    from engine.evaluation import run_of
     from engine.log import progress
-    from engine.pretrained import load_pretrained
-    from tasks import task_of
-    from tasks.class_names import class_names_beside
 
-    loaded = load_pretrained(args.pretrained, cli.asked(args), which=args.weights)
-    recipe = loaded.recipe
-    task = task_of(recipe)
-    names = class_names_beside(args.pretrained, recipe.network.num_classes, names=args.classes)
-    paths = [] if args.output else task.find(args.video)
-    dataset = task.dataset(unlabeled(paths), recipe, cli.VIEWS[args.views], cli.limits_of(args))
-    num_views, *clip_shape = dataset.sample_shape
-    kept = "" if args.no_cache else recipe.to_json()
-    settings, before = Settings(args.precision, args.threads, tune=not args.no_tune), recipe.network.family.engines
-    views = num_views * len(dataset) or MANY_VIEWS  # how many frames a video has, nobody knows yet
-    model, _ = compiled(loaded.model, clip_shape, views, args.engine, settings, kept, before)
-    if args.output:
-        drawing = portraits.Portraits(run_of(model), task, recipe, args, cli.limits_of(args))
-        return portraits.run(args, drawing, progress)
-    for index, path in enumerate(paths):
-        scores = task.scores(run_of(model), dataset.views(index)[None], recipe, args.views_per_pass)[0]
-        if len(paths) > 1:
-            command.say(path)
-        command.say(*task.prediction_lines(scores, names, args.top))
+    open_labeler = predictor.labeler
+    if computing:
+        if computing.recipe.network.family.task == "segmentation":
+            return portraits.run(args, computing.run, computing.recipe, computing.names, progress)
+        labeler = predictor.labeler_of(computing, args)
+        if any(map(is_live, args.video)):
+            return labels.watch(args, labeler)
+        open_labeler = lambda args: labeler  # noqa: E731
+    labels.run(args, open_labeler, find_videos(args.video), predictor.facts(args), progress)
 
 
 if __name__ == "__main__":

@@ -181,12 +181,36 @@ def add_engine_flags(parser: argparse.ArgumentParser, engines: Iterable[str], pr
     )
 
 
+def add_label_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds what labels long videos, cameras and many files."""
+    section = parser.add_argument_group("labels over time")
+    section.add_argument(
+        "--window", type=float, default=0.0, help="seconds of a window that slides over a video; 0: the whole video"
+    )
+    section.add_argument(
+        "--stride", type=float, default=0.0, help="seconds from one window to the next; 0: as long as the window"
+    )
+    section.add_argument(
+        "--source_fps", type=float, default=0.0, help="frames a second of a folder, or of a file that does not say"
+    )
+    section.add_argument("--processes", type=command.positive, default=1, help="that share the videos")
+
+
+def add_output_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds where results go, and what else a source may be."""
+    section = parser.add_argument_group("output and sources")
+    section.add_argument(
+        "--output",
+        help="labels: .csv .json .jsonl .srt .vtt .parquet .html, or .mp4 with the labels drawn on it; {name} in it "
+        "stands for the name of each video; masks: a video, a picture, or a folder for a picture of each frame",
+    )  # fmt: skip
+    section.add_argument("--seconds", type=float, default=0.0, help="end a camera after so long; 0: at Ctrl-C")
+    section.add_argument("--allow_network", action="store_true", help="let --video be an address")
+
+
 def add_drawing_flags(parser: argparse.ArgumentParser) -> None:
     """Adds what draws masks."""
     section = parser.add_argument_group("masks", "Of networks that give a mask.")
-    section.add_argument(
-        "--output", help="video (out.mp4) or picture (out.png) to draw, or a folder for a picture of each frame"
-    )
     section.add_argument(
         "--background", default="mask",
         help="behind the person: blur, a color as #00ff00, or the file of a picture; mask: draw the mask itself",
@@ -194,8 +218,6 @@ def add_drawing_flags(parser: argparse.ArgumentParser) -> None:
     section.add_argument(
         "--smoothing", type=float, default=0.0, help="how much of the mask before goes into each of a video, below 1"
     )
-    section.add_argument("--seconds", type=float, default=0.0, help="end a camera's video after so long; 0: at Ctrl-C")
-    section.add_argument("--allow_network", action="store_true", help="let --video be an address")
 
 
 def _add_flag(section: argparse._ArgumentGroup, name: str, option: dataclasses.Field[Any], help: str) -> None:

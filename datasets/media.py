@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import unicodedata
 from collections.abc import Sequence
@@ -10,7 +11,9 @@ from pathlib import Path
 from configs.suffixes import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from datasets.pictures import FRAME_NAME, is_animation_file
 from datasets.targets import DataError
+from runtime.records import read_text
 
+LIST_SUFFIX = ".txt"
 NO_MEDIA = ("desktop.ini", "ehthumbs.db", "thumbs.db")  # what Windows puts beside media, in lower case
 
 
@@ -27,13 +30,45 @@ def plain_form(name: str) -> str:
 def find_videos(names: Sequence[str]) -> list[str]:
     """The videos behind names: video files and folders of frames at any depth of a folder, or the name itself.
 
+    A name may be a pattern of several (`*`, `?`, `[abc]`, `**`), or a list: a file `.txt` that names one in each line,
+    from its own folder on; numbers behind a name, as lists of data sets have them, are passed over.
+
     Raises:
-        DataError: A name stands for several, see `Names`.
+        DataError: A name stands for several, see `Names`, or a pattern for none.
     """
     known, paths = Names(), []
     for name in names:
         found = known.find("", name)
-        paths += _videos_below(Path(found[0])) if found else [name]
+        if found and Path(name).suffix.lower() == LIST_SUFFIX and Path(found[0]).is_file():
+            paths += _listed(Path(found[0]))
+        elif found:
+            paths += _videos_below(Path(found[0]))
+        elif any(sign in name for sign in "*?["):
+            paths += _fitting(name)
+        else:
+            paths.append(name)
+    return paths
+
+
+def _fitting(pattern: str) -> list[str]:
+    inside = [path for name in sorted(glob.glob(pattern, recursive=True)) for path in _videos_below(Path(name))]
+    paths = [
+        path for path in dict.fromkeys(inside) if Path(path).is_dir() or Path(path).suffix.lower() in VIDEO_SUFFIXES
+    ]
+    if not paths:
+        raise DataError(f"no video fits the pattern {pattern}")
+    return paths
+
+
+def _listed(path: Path) -> list[str]:
+    paths = []
+    for line in filter(None, map(str.strip, read_text(path, DataError))):
+        words = line.split()
+        while len(words) > 1 and words[-1].isdigit() and not (path.parent / line).exists():
+            line = line[: line.rindex(words.pop())].rstrip()
+        paths.append(str(path.parent / line))
+    if not paths:
+        raise DataError(f"{path} names no video")
     return paths
 
 

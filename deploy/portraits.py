@@ -5,25 +5,26 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from configs import Recipe
+from configs import Recipe, cli
 from configs.limits import Limits
 from configs.suffixes import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from datasets import pictures, unlabeled
 from datasets.decode import read_picture
 from datasets.images import ImageDataset
 from datasets.movie import MovieWriter
-from deploy.frames import Frame, LiveFrames, RecordedFrames, check_allowed, is_live
+from deploy.addresses import is_live
+from deploy.frames import Frame, LiveFrames, RecordedFrames
 from runtime import command
 from runtime.errors import UserError
-from runtime.owned import create, temporary_folder
-from tasks import Task
+from runtime.owned import create, creating
+from tasks import Task, task_of
 from tasks.compositing import Background, Steadied, background_of, composed
 
 Run = Callable[[np.ndarray], np.ndarray]
@@ -38,7 +39,7 @@ class Portraits:
         run: Maps images float32 [N, 3, H, W] to logits.
         task: Of the network.
         recipe: Of the network.
-        args: Of a parser with `cli.add_drawing_flags`.
+        args: Of a parser with `cli.add_output_flags` and `cli.add_drawing_flags`.
         limits: What a file may cost.
 
     Raises:
@@ -92,14 +93,13 @@ class Portraits:
 
     def _draw_video(self, name: str, output: Path, progress: Callable[[int, str], Any]) -> str:
         count = 0
-        with temporary_folder() as folder, _opened(name, self._limits) as source:
+        with _opened(name, self._limits) as source:
             rate = Fraction(source.fps).limit_denominator(1001) if source.fps else LIVE_RATE
             sound = "" if is_live(name) or os.path.isdir(name) else name
-            with MovieWriter(folder / output.name, rate, sound) as movie, _ended_by_hand(name):
+            with creating(output) as place, MovieWriter(place, rate, sound) as movie, _ended_by_hand(name):
                 for count, frame in enumerate(self._frames(source, name, progress), start=1):  # noqa: B007
                     seconds = frame.seconds if frame.seconds is not None else frame.number / float(rate)
                     movie.write(self.drawn(frame.image), seconds)
-            create(output, (folder / output.name).read_bytes())
         heard = f"{movie.sounds} packets of sound" if movie.sounds else "no sound, as it has none"
         return f"{output}: {count} frames, {heard}"
 
@@ -154,11 +154,21 @@ def _check_new(path: Path) -> None:
         raise UserError(f"--output {path} exists: remove it, or choose another name")
 
 
-def run(args: argparse.Namespace, portraits: Portraits, progress: Callable[[int, str], Any]) -> None:
-    """Draws all sources of a command."""
-    for name in args.video:
-        check_allowed(name, args.allow_network)
-    output = Path(args.output)
+def run(
+    args: argparse.Namespace, run: Run, recipe: Recipe, names: Sequence[str], progress: Callable[[int, str], Any]
+) -> None:
+    """Draws all sources of a command, or says how much of each picture is which class where nothing is to be drawn."""
+    task, limits = task_of(recipe), cli.limits_of(args)
+    if not args.output:
+        paths = task.find(args.video)
+        dataset = task.dataset(unlabeled(paths), recipe, cli.VIEWS[args.views], limits)
+        for index, path in enumerate(paths):
+            if len(paths) > 1:
+                command.say(path)
+            scores = task.scores(run, dataset.views(index)[None], recipe, args.views_per_pass)[0]
+            command.say(*task.prediction_lines(scores, names, args.top))
+        return
+    portraits, output = Portraits(run, task, recipe, args, limits), Path(args.output)
     several = len(args.video) > 1
     if several and output.suffix:
         raise UserError(f"--output {output} is one file for {len(args.video)} sources: name a folder")

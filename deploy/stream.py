@@ -19,9 +19,10 @@ import numpy as np
 
 from configs import Recipe, cli
 from datasets.transforms import EvalTransform
+from deploy.addresses import check_allowed, is_live
 from deploy.artifact import Artifact, ArtifactError
 from deploy.events import Course, Event, Smoothing, advance
-from deploy.frames import Frame, LiveFrames, RecordedFrames, check_allowed, is_live
+from deploy.frames import Frame, LiveFrames, RecordedFrames
 from deploy.interface import Engine, Stream
 from runtime import command
 from runtime.errors import UserError

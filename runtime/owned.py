@@ -439,17 +439,39 @@ def create(path: Path, content: bytes, overwrite: bool = False) -> None:
         UserError: There is one and it may not, or it cannot be written; what was there is as it was.
     """
     place = Path(os.path.realpath(path))
-    try:
-        if overwrite and place.exists() and not place.is_file():  # a terminal, a pipe, /dev/null
+    if overwrite and place.exists() and not place.is_file():  # a terminal, a pipe, /dev/null
+        try:
             place.write_bytes(content)
-            return
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+        return
+    with creating(path, overwrite) as fresh:
+        fresh.write_bytes(content)
+
+
+@contextlib.contextmanager
+def creating(path: Path, overwrite: bool = False) -> Iterator[Path]:
+    """Where a file that the user has named may be written, for which it is there as a whole at the end of the block.
+
+    Args:
+        path, overwrite: As of `create`.
+
+    Yields:
+        A path beside it, with its suffix; nothing is left there if the block fails.
+
+    Raises:
+        UserError: As `create`.
+    """
+    place = Path(os.path.realpath(path))
+    try:
         if place.exists() and not overwrite:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
         place.parent.mkdir(parents=True, exist_ok=True)
-        fresh = place.with_name(f".{place.name}-{os.getpid()}")
+        fresh = place.with_name(f".{os.getpid()}-{place.name}")
         try:
-            with fresh.open("xb") as file:
-                file.write(content)
+            with fresh.open("xb"):
+                pass
+            yield fresh
             os.replace(fresh, place)
         finally:
             fresh.unlink(missing_ok=True)

@@ -14,10 +14,10 @@ import numpy as np
 
 from engine.log import progress
 from runtime.owned import Owned
+from runtime.parallel import heard, processes_of
 from runtime.records import read_record
 from scaling.compose import Choice, Descendants, exchanged
 from scaling.original import Original
-from scaling.parallel import heard, processes_of
 from scaling.store import write_part
 from scaling.teacher import examine
 

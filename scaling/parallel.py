@@ -6,23 +6,16 @@ this process keeps the states that they send, and is told at once when one of th
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
 
 from engine.log import progress
-from runtime.fresh_process import start_undisturbed
 from runtime.owned import Owned
+from runtime.parallel import heard, processes_of
 from scaling.job import Job
 from scaling.original import Original
-from scaling.retrain import RetrainError, retrain
+from scaling.retrain import retrain
 from scaling.store import Store, packed_states, restore_states
 from scaling.teacher import teach
-
-GOODBYE_S = 60  # that a process which has said its last may take to clear up
 
 
 def train_all(job: Job, folder: Path, processes: int = 1, threads: int = 1, checkpoint_iters: int = 25) -> Store:
@@ -67,53 +60,3 @@ def train_all(job: Job, folder: Path, processes: int = 1, threads: int = 1, chec
                 restore_states(folder, left)
         store.finish(left)
         return store
-
-
-@contextmanager
-def processes_of(work: Callable[..., None], arguments: Sequence[tuple[Any, ...]]) -> Iterator[list[Connection]]:
-    """Processes that do some work, by the pipes that they send through; ended with the block.
-
-    Args:
-        work: Of a module that imports no framework; called with a pipe and the arguments of the process.
-        arguments: Of each process.
-    """
-    context = multiprocessing.get_context("spawn")
-    pipes, started = [], []
-    try:
-        for given in arguments:
-            here, there = context.Pipe(duplex=False)
-            process = context.Process(target=work, args=(there, *given), daemon=True)
-            start_undisturbed(process)
-            started.append(process)
-            pipes.append(here)
-            there.close()
-        yield pipes
-        for process in started:
-            process.join(timeout=GOODBYE_S)
-    finally:
-        for process in started:
-            process.kill()
-            process.join()
-
-
-def heard(pipes: Sequence[Connection]) -> Iterator[tuple[str, Any]]:
-    """What processes send, until each has come to its end.
-
-    Raises:
-        UserError: One has failed or died.
-    """
-    open_ones = list(pipes)
-    while open_ones:
-        for pipe in wait(open_ones):
-            assert isinstance(pipe, Connection)  # `wait` returns what it was given
-            try:
-                kind, content = pipe.recv()
-            except EOFError:
-                raise RetrainError(
-                    "a process of this job died; is there enough memory? The same command goes on where it was"
-                ) from None
-            if kind == "error":
-                raise content
-            if kind == "end":
-                open_ones.remove(pipe)
-            yield kind, content

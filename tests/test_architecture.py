@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "predict": {"tasks", "runtime", "configs", "datasets", "models", "weights", "engine", "deploy"},
 }
 # The only files of deploy that know the network or Paddle; nothing that infers imports them.
-EXPORTING = ("export", "writers", "folding", "fusions", "planar", "compiled", "inspect")
+EXPORTING = ("export", "writers", "folding", "fusions", "planar", "compiled", "inspect", "predictor")
 NEVER_TORCH = (
     "runtime", "configs", "datasets", "models", "tasks", "weights", "engine", "deploy", "scaling", "test_tipc", "train",
     "test", "predict",

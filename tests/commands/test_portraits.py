@@ -225,8 +225,8 @@ def test_what_cannot_be_is_named_in_one_line(command, movie, weights, tmp_path, 
 
 
 def test_a_classifier_draws_nothing(command, make_classifier, movie, tmp_path):
-    code, _ = predict(command, make_classifier, "--video", movie, "--output", tmp_path / "out.mp4")
-    assert "--output draws masks, and tsn_tiny gives none: leave it out" in str(code)
+    code, _ = predict(command, make_classifier, "--video", movie, "--output", tmp_path / "out.png")
+    assert "out.png must end with one of .csv, .json" in str(code)
 
 
 @pytest.fixture
