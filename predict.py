@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
     computing = predictor.compute(args) if args.processes == 1 else None  # else each process has its own
     from datasets import find_videos
     from deploy import portraits
-    from engine.log import progress
+    from engine.progress import progress
 
     open_labeler = predictor.labeler
     if computing:

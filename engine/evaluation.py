@@ -9,7 +9,7 @@ import paddle
 from paddle import nn
 
 from datasets import ClipLoader
-from engine.log import progress
+from engine.progress import progress
 from tasks import Meter, Task
 
 

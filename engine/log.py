@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -76,17 +75,6 @@ class SilentLog(RunLog):
 
     def event(self, **values: Any) -> None:
         """Drops the event."""
-
-
-def progress(total: int, description: str, initial: int = 0) -> tqdm:
-    """A progress bar with ETA on a terminal and in a notebook's cell, which is one; silent in a file or a pipe.
-
-    It appears after the first update, so that what the first batch has to say stands in a line of its own.
-    """
-    return tqdm(
-        total=total, desc=description, initial=initial, leave=False, dynamic_ncols=True, delay=1e-3,
-        disable=not sys.stderr.isatty(),
-    )  # fmt: skip
 
 
 class EpochMeter:

@@ -18,10 +18,11 @@ from datasets import ClipLoader
 from datasets.loader import Batch
 from engine import checkpoint, evaluation
 from engine.batch_norm import fold_views, recompute_statistics
-from engine.log import EpochMeter, RunLog, SilentLog, Speed, progress
+from engine.log import EpochMeter, RunLog, SilentLog, Speed
 from engine.objective import DivergenceError, TrainingStep, as_graph
 from engine.optim import build_optimizer, learning_rate, train_mode
 from engine.processes import Processes
+from engine.progress import progress
 from runtime.command import signals_deferred
 from runtime.errors import UserError
 from tasks import task_of

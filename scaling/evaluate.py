@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.log import progress
+from engine.progress import progress
 from runtime.owned import Owned
 from runtime.parallel import heard, processes_of
 from runtime.records import read_record

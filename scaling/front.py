@@ -16,7 +16,7 @@ from typing import NamedTuple, TypedDict
 
 import numpy as np
 
-from engine.log import progress
+from engine.progress import progress
 from runtime.errors import UserError
 from runtime.owned import Owned, temporary_folder
 from scaling.compose import Choice, Descendants, exchanged, size_bytes

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.log import progress
+from engine.progress import progress
 from runtime.owned import Owned
 from runtime.parallel import heard, processes_of
 from scaling.job import Job

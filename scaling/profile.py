@@ -21,7 +21,7 @@ from typing import TypedDict
 import paddle
 from paddle import nn
 
-from engine.log import progress
+from engine.progress import progress
 from models.operations import counted
 from runtime.owned import Owned, temporary_folder
 from scaling.compose import Choice, Descendants, size_bytes

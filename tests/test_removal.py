@@ -15,6 +15,7 @@ OF_OS = {"remove", "replace"}
 ALLOWED = {
     "runtime/owned.py": "the room",
     "runtime/cache.py": "entries of the user's cache that it has made itself, damaged or not used for longest",
+    "deploy/timeline/journal.py": "cuts off the line that a kill has left unfinished, of a file that it has checked",
     "engine/log.py": "cuts off what a killed run has logged after its checkpoint, of a file that it has checked",
 }
 
