@@ -33,7 +33,7 @@ td.n { font-variant-numeric: tabular-nums; white-space: nowrap; text-align: righ
 td:first-child { font-family: ui-monospace, monospace; overflow-wrap: anywhere }
 tr.bad td { background: #fdeceb }
 summary { cursor: pointer; padding: .3rem 0 } details { margin: .4rem 0 }
-svg { max-width: 100%; height: auto }
+svg, img { max-width: 100%; height: auto }
 svg.bar { vertical-align: middle }
 .zoom svg { width: min(100%, var(--side)); max-width: none; min-width: 20rem }
 .zoom .wide { max-height: 85vh; overflow: auto; margin: .5rem 0 }
@@ -102,9 +102,24 @@ def bar(share: float, low: float, high: float, words: str) -> Markup:
     )
 
 
+def picture(content: bytes, kind: str, words: str) -> Markup:
+    """A picture inside a page.
+
+    Args:
+        content: Of its file.
+        kind: png, webp or jpeg.
+        words: For those who do not see it.
+    """
+    return Markup(f'<img alt="{text(words)}" src="{_data(content, kind)}">')
+
+
+def _data(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
 def moving(still: bytes, animation: bytes, words: str) -> Markup:
     """A picture that moves, unless the reader has asked for pages that do not: both WebP."""
-    shown, first = (f"data:image/webp;base64,{base64.b64encode(data).decode()}" for data in (animation, still))
+    shown, first = (_data(content, "webp") for content in (animation, still))
     return Markup(
         f'<picture><source media="(prefers-reduced-motion: reduce)" srcset="{first}">'
         f'<img src="{shown}" alt="{text(words)}" loading="lazy"></picture>'

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from runtime.html_page import INK, bar, document, row, section, svg, table
+from runtime.html_page import INK, bar, document, picture, row, section, svg, table
 from tasks.mask_metrics import Figures, iou
 from tasks.report_page import PAIRED, Beside, against, curves, facts
 
@@ -31,7 +30,7 @@ def page(
         beside: What is shown beside.
         sheet: A PNG of the worst images.
     """
-    worst = f'<img alt="the worst images, their masks, and those that were predicted" src="{_data(sheet)}">'
+    worst = picture(sheet, "png", "the worst images, their masks, and those that were predicted")
     parts = [
         section("Masks", _figures(summary), MEANS),
         section("Against another run", against(np.array([one.iou for one in found]), beside), PAIRED),
@@ -78,7 +77,3 @@ def _images(found: Sequence[Figures], names: Sequence[str]) -> str:
     order = np.argsort(ious, kind="stable")[:20]
     rows = [row((names[k], f"{ious[k]:.4f}", f"{found[k].boundary:.4f}"), numeric=(1, 2)) for k in order]
     return drawn + table(("the worst", "mean IoU", "boundary F"), rows)
-
-
-def _data(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
