@@ -74,12 +74,15 @@ class Dataset(abc.ABC):
 
     def load_into(self, out: np.ndarray, index: int, epoch: int = 0) -> np.ndarray:
         """As `load`, with the views written into `out`; returns the target."""
+        view = self.seen(out, index, epoch)
+        return self.targets.load(self.annotation.entries[index].target, view, self.recipe.pixels)
+
+    def seen(self, out: np.ndarray, index: int, epoch: int = 0) -> View:
+        """Writes the views of one sample into `out`, as `load_into`, and tells where their pixels come from."""
         entry = self.annotation.entries[index]
         if self.mode == "train":
-            view = self._load_random(out, entry, np.random.default_rng([self.recipe.training.seed, epoch, index]))
-        else:
-            view = self._load_views(out, entry)
-        return self.targets.load(entry.target, view, self.recipe.pixels)
+            return self._load_random(out, entry, np.random.default_rng([self.recipe.training.seed, epoch, index]))
+        return self._load_views(out, entry)
 
     def views(self, index: int) -> np.ndarray:
         """The views of one sample of validation or test alone, float32 of `sample_shape`; it needs no target."""
