@@ -194,6 +194,10 @@ def add_label_flags(parser: argparse.ArgumentParser) -> None:
         "--source_fps", type=float, default=0.0, help="frames a second of a folder, or of a file that does not say"
     )
     section.add_argument("--processes", type=command.positive, default=1, help="that share the videos")
+    section.add_argument(
+        "--features", default="",
+        help="file .npz or .parquet for what the classifier sees of each window, for search and clustering",
+    )  # fmt: skip
 
 
 def add_output_flags(parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ This file imports no framework before the process is set up for it.
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from configs import cli
 from configs.cli import Asked
 from configs.limits import Limits
+from runtime.errors import UserError
 from runtime.owned import digest_of
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from paddle import nn
 
     from configs import Recipe
-    from deploy.timeline.labeler import Labeler
+    from deploy.timeline.labeler import Labeler, Pool
     from deploy.timeline.labels import Prediction
 
 
@@ -78,7 +80,21 @@ def labeler_of(found: Computing, args: argparse.Namespace) -> Labeler:
     from deploy.timeline.labeler import Labeler
 
     mode = cli.VIEWS[args.views]
-    return Labeler(found.run, found.recipe, found.names, mode, args.views_per_pass, cli.limits_of(args))
+    limits = cli.limits_of(args)
+    return Labeler(found.run, found.recipe, found.names, mode, args.views_per_pass, limits, pool_of(found, args))
+
+
+def pool_of(found: Computing, args: argparse.Namespace) -> Pool | None:
+    """What gives features beside logits, where --features asks for them: the network itself, whatever the engine."""
+    from models.recognizer import Recognizer
+
+    if not args.features:
+        return None
+    if not isinstance(found.model, Recognizer):
+        raise UserError(f"--features: {found.recipe.network.model} has no features of a clip")
+    from engine.grad_cam import pooled
+
+    return functools.partial(pooled, found.model)
 
 
 def labeler(args: argparse.Namespace) -> Labeler:
@@ -128,7 +144,7 @@ class Predictor:
         flags = argparse.Namespace(
             pretrained=pretrained, views=views, classes=classes, engine=engine, precision=precision, device=device,
             threads=threads, no_tune=not tune, weights=weights, views_per_pass=views_per_pass, no_cache=not cache,
-            preset=asked.preset, limits=self._limits, **asked.options,
+            preset=asked.preset, limits=self._limits, features="", **asked.options,
         )  # fmt: skip
         self._labeler = labeler(flags)
         self.recipe, self.names = self._labeler.recipe, self._labeler.names

@@ -104,8 +104,8 @@ def _map_of(features: np.ndarray, gradient: np.ndarray, shape: Sequence[int]) ->
     return mixed
 
 
-def pooled(model: Recognizer, clips: np.ndarray) -> np.ndarray:
-    """What the classifier sees of clips, averaged over time and places, float32 [N, D].
+def pooled(model: Recognizer, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The logits of clips float32 [N, K], and what the classifier sees, averaged over time and places, float32 [N, D].
 
     Args:
         model: In eval mode.
@@ -123,10 +123,10 @@ def pooled(model: Recognizer, clips: np.ndarray) -> np.ndarray:
     hook = model.cls_head.register_forward_pre_hook(at_head)
     try:
         with paddle.no_grad():
-            model(paddle.to_tensor(clips))
+            logits: np.ndarray = model(paddle.to_tensor(clips)).astype("float32").numpy()
     finally:
         hook.remove()
-    return seen[0]
+    return logits, seen[0]
 
 
 def occlusion(run: Callable[[np.ndarray], np.ndarray], clip: np.ndarray, label: int, parts: int = 8) -> np.ndarray:

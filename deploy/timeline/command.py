@@ -73,15 +73,17 @@ def run(
         UserError: A flag contradicts another, or videos could not be read: all others are labeled.
     """
     from deploy.timeline.journal import Journal
-    from deploy.timeline.outputs import targets_of
+    from deploy.timeline.outputs import features_of, targets_of
 
     targets = targets_of(args.output, paths) if args.output else {}
+    targets |= features_of(args.features, paths) if args.features else {}
     if not targets:
         outcome = _label(args, open_labeler, paths, None, progress)
     else:
         first = next(iter(targets))
         with Owned(first.parent).locked(f"another process labels videos into {first.parent}"):
             flags = {name: getattr(args, name) for name in ("window", "stride", "source_fps", "views")}
+            flags["features"] = bool(args.features)
             journal = Journal(first, {**facts, **flags, "videos": [_state(path) for path in paths]})
             outcome = _label(args, open_labeler, paths, journal, progress)
             for target, numbers in targets.items():
@@ -108,11 +110,11 @@ def _state(path: str) -> list[Any]:
 def _write(args: argparse.Namespace, target: Path, found: list[Prediction], progress: Progress) -> None:
     from deploy.timeline import movie
     from deploy.timeline.labeler import Source
-    from deploy.timeline.outputs import kind_of
+    from deploy.timeline.outputs import FEATURES, kind_of
 
     if not found:
         return
-    kind = kind_of(target)
+    kind = FEATURES[target.suffix] if str(target) == args.features else kind_of(target)
     if kind is None:
         source = Source(found[0].source, args.source_fps, cli.limits_of(args))
         movie.write(found[0], source, target, progress)

@@ -26,6 +26,7 @@ from tasks.view_scores import FRAMES_PER_PASS
 MOST_LIVE = 256  # frames of a camera's window that are kept
 
 Run = Callable[[np.ndarray], np.ndarray]
+Pool = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class Labeler:
@@ -38,6 +39,7 @@ class Labeler:
         mode: "test" for all views of the recipe, "val" for one center view.
         views_per_pass: See `Task.scores`.
         limits: What a video may cost; None for those of a person's own files.
+        pool: Maps clips to logits and to features [N, D], which windows get besides; None for none.
 
     Raises:
         UserError: The network's task names no classes of videos.
@@ -45,24 +47,35 @@ class Labeler:
 
     def __init__(
         self, run: Run, recipe: Recipe, names: Sequence[str], mode: str = "test", views_per_pass: int = 0,
-        limits: Limits | None = None,
+        limits: Limits | None = None, pool: Pool | None = None,
     ) -> None:  # fmt: skip
-        self._run, self.recipe, self.names, self.mode = run, recipe, names, mode
+        self._pool, self._run, self.recipe, self.names, self.mode = pool, run, recipe, names, mode
         self._task, self._limits, self._views_per_pass = task_of(recipe), limits or Limits(), views_per_pass
         if recipe.network.family.task != "classification":
             raise UserError(f"{recipe.network.model} names no class of a video: it gives masks")
         self._dataset = self._task.dataset(unlabeled([]), recipe, mode, self._limits)
 
-    def score(self, views: np.ndarray) -> np.ndarray:
-        """Probabilities float32 [N, K] of views float32 [N, V, T, 3, H, W]."""
-        return self._task.scores(self._run, views, self.recipe, self._views_per_pass)
+    def score(self, views: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities float32 [N, K] of views float32 [N, V, T, 3, H, W], and their mean features [N, D], if any."""
+        pool, found = self._pool, []
+        if pool is None:
+            return self._task.scores(self._run, views, self.recipe, self._views_per_pass), np.empty((len(views), 0))
+
+        def run(clips: np.ndarray) -> np.ndarray:
+            logits, features = pool(clips)
+            found.append(features)
+            return logits
+
+        scores = self._task.scores(run, views, self.recipe, self._views_per_pass)
+        return scores, np.concatenate(found).reshape(*views.shape[:2], -1).mean(axis=1)
 
     def whole(self, path: str) -> Prediction:
         """The labels of a video as a whole, as test.py computes them."""
         views = self._task.views(path, self.recipe, self.mode, self._limits)
         with open_source(path, limits=self._limits) as source:
             end = source.num_frames / source.fps if source.fps else float("nan")
-        return Prediction(path, self.names, [Scored(0.0, end, self.score(views[None])[0])])
+        scores, features = self.score(views[None])
+        return Prediction(path, self.names, [Scored(0.0, end, scores[0], features[0])])
 
     @property
     def windows_per_pass(self) -> int:

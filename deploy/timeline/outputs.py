@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from deploy.timeline import page
 from deploy.timeline.labels import Prediction, top, whole
 from runtime.errors import UserError
@@ -80,6 +82,10 @@ def as_vtt(found: Sequence[Prediction], count: int) -> bytes:
 
 def as_parquet(found: Sequence[Prediction], count: int) -> bytes:
     """A row for each window: source, start, end, label, probability, and the probabilities of all classes."""
+    return _parquet(found)
+
+
+def _parquet(found: Sequence[Prediction], with_features: bool = False) -> bytes:
     import pyarrow
     import pyarrow.parquet
 
@@ -93,11 +99,31 @@ def as_parquet(found: Sequence[Prediction], count: int) -> bytes:
         "probability": pyarrow.array([label.probability for label in best], pyarrow.float32()),
         "probabilities": pyarrow.array([window.scores for _, window in rows], pyarrow.list_(pyarrow.float32())),
     }
+    if with_features:
+        vectors = [window.features.astype(np.float32) for _, window in rows]
+        columns["features"] = pyarrow.array(vectors, pyarrow.list_(pyarrow.float32()))
     content = pyarrow.table(columns, metadata={"classes": json.dumps(list(found[0].names))})
     target = pyarrow.BufferOutputStream()
     pyarrow.parquet.write_table(content, target)
     data: bytes = target.getvalue().to_pybytes()
     return data
+
+
+def features_as_npz(found: Sequence[Prediction], count: int) -> bytes:
+    """Arrays with a row for each window: source, start, end, features, scores; and classes."""
+    rows = [(one, window) for one in found for window in one.windows]
+    target = io.BytesIO()
+    np.savez_compressed(
+        target, source=np.array([one.source for one, _ in rows]), start=np.array([w.start for _, w in rows]),
+        end=np.array([w.end for _, w in rows]), features=np.stack([w.features for _, w in rows]).astype(np.float32),
+        scores=np.stack([w.scores for _, w in rows]).astype(np.float32), classes=np.array(list(found[0].names)),
+    )  # fmt: skip
+    return target.getvalue()
+
+
+def features_as_parquet(found: Sequence[Prediction], count: int) -> bytes:
+    """As `as_parquet`, with a column of features."""
+    return _parquet(found, with_features=True)
 
 
 def _line(window: Any, one: Prediction, count: int) -> dict[str, Any]:
@@ -148,6 +174,7 @@ WRITERS: dict[str, Kind] = {
     ".parquet": Kind(as_parquet, needs="pyarrow"),
     ".html": Kind(page.page),
 }
+FEATURES = {".npz": Kind(features_as_npz), ".parquet": Kind(features_as_parquet, needs="pyarrow")}
 MOVIE = ".mp4"  # see `movie.py`
 NAME = "{name}"  # of a video, in the name of an output
 
@@ -163,10 +190,24 @@ def kind_of(output: Path) -> Kind | None:
         return None
     if suffix not in WRITERS:
         raise UserError(f"--output {output} must end with one of {', '.join([*WRITERS, MOVIE])}")
-    needs = WRITERS[suffix].needs
-    if needs and importlib.util.find_spec(needs) is None:
-        raise UserError(f"--output {output} needs {needs}: pip install {needs}")
-    return WRITERS[suffix]
+    return _installed(WRITERS[suffix], f"--output {output}")
+
+
+def _installed(kind: Kind, asked: str) -> Kind:
+    if kind.needs and importlib.util.find_spec(kind.needs) is None:
+        raise UserError(f"{asked} needs {kind.needs}: pip install {kind.needs}")
+    return kind
+
+
+def features_of(output: str, paths: Sequence[str]) -> dict[Path, list[int]]:
+    """The file of features, and the numbers of all videos; raises UserError as `targets_of` does."""
+    target = Path(output)
+    if target.suffix not in FEATURES:
+        raise UserError(f"--features {output} must end with one of {', '.join(FEATURES)}")
+    _installed(FEATURES[target.suffix], f"--features {output}")
+    if os.path.lexists(target):
+        raise UserError(f"--features {output} exists: remove it, or choose another name")
+    return {target: list(range(len(paths)))}
 
 
 def targets_of(output: str, paths: Sequence[str]) -> dict[Path, list[int]]:

@@ -26,15 +26,17 @@ class Scored(NamedTuple):
     features: np.ndarray = np.empty(0, np.float32)
 
 
-def scored(windows: Iterable[Window], score: Callable[[np.ndarray], np.ndarray], batch: int) -> Iterator[Scored]:
+def scored(
+    windows: Iterable[Window], score: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], batch: int
+) -> Iterator[Scored]:
     """Scores windows, a batch at a time.
 
     Args:
         windows: In their order.
-        score: Maps views float32 [N, V, ...] to probabilities [N, K].
+        score: Maps views float32 [N, V, ...] to probabilities [N, K] and features [N, D].
         batch: Windows in a pass.
     """
     rest = iter(windows)
     while part := list(itertools.islice(rest, batch)):
-        for window, scores in zip(part, score(np.stack([window.views for window in part])), strict=True):
-            yield Scored(window.start, window.end, scores)
+        found = zip(part, *score(np.stack([window.views for window in part])), strict=True)
+        yield from (Scored(window.start, window.end, scores, features) for window, scores, features in found)

@@ -12,8 +12,10 @@ from datasets.demo import CLASS_NAMES
 from deploy.timeline import command as labels
 from deploy.timeline.journal import Journal
 from deploy.timeline.scoring import Scored
+from engine.pretrained import load_pretrained
 from runtime.errors import UserError
 from runtime.owned import ForeignError
+from tasks.view_scores import softmax
 from tests.deploy.timeline.colors import write_film
 
 QUICK = ("--views", "quick", "--threads", "1", "--engine", "dygraph")
@@ -150,3 +152,25 @@ def test_a_predictor_is_what_the_command_is(command, checkpoint, film, motion_vi
     (tmp_path / "a.mp4").write_text("no video")
     with pytest.raises(UserError, match="no readable video"):
         predictor(str(tmp_path / "a.mp4"))
+
+
+def test_features_of_windows_are_what_the_classifier_sees(command, checkpoint, film, tmp_path):
+    flags = ("--video", film, "--pretrained", checkpoint, *QUICK, "--window", 2, "--stride", 1)
+    assert command("predict.py", *flags, "--features", tmp_path / "a.npz", "--output", tmp_path / "a.json")[0] == 0
+    with np.load(tmp_path / "a.npz") as found:
+        assert found["features"].shape == (6, 128)
+        assert found["classes"].tolist() == list(CLASS_NAMES)
+        features, scores, starts = found["features"], found["scores"], found["start"]
+    windows = json.loads((tmp_path / "a.json").read_text())[0]["windows"]
+    assert [window["start"] for window in windows] == starts.tolist()
+    assert [window["top"][0]["probability"] for window in windows] == pytest.approx(scores.max(axis=1), abs=1e-6)
+    model = load_pretrained(str(checkpoint)).model
+    logits = features @ model.cls_head.new_fc.weight.numpy() + model.cls_head.new_fc.bias.numpy()
+    np.testing.assert_allclose(softmax(logits), scores, atol=1e-5)  # the classifier is linear
+    parquet = pytest.importorskip("pyarrow.parquet")
+    assert command("predict.py", *flags, "--features", tmp_path / "a.parquet")[0] == 0
+    table = parquet.read_table(tmp_path / "a.parquet")
+    np.testing.assert_allclose(np.array(table.column("features").to_pylist()), features, rtol=1e-6)
+    code, _ = command("predict.py", *flags, "--features", tmp_path / "a.csv")
+    assert "--features" in str(code)
+    assert "must end with one of .npz, .parquet" in str(code)

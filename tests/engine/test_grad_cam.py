@@ -53,7 +53,9 @@ def test_every_kind_of_network_has_maps_and_features(name):
     assert maps[0].shape == (frames, 64, 64)
     assert max(one.max() for one in maps) == 1.0
     assert any(not np.array_equal(maps[0], one) for one in maps[1:])
-    found = pooled(model, np.stack([clip, clip_of(frames) * 0.5]))
+    both = np.stack([clip, clip_of(frames) * 0.5])
+    logits, found = pooled(model, both)
+    np.testing.assert_allclose(logits, run_of(model)(both), rtol=1e-5, atol=1e-6)
     assert found.shape[0] == 2
     assert np.isfinite(found).all()
     assert not np.array_equal(found[0], found[1])
