@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs import Recipe, RecipeError, cli
+from configs.recipe import network_options
 from engine import runs
 from runtime import command
 
@@ -32,7 +33,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     run.add_argument("--pretrained", help="weights to start from; a classifier of another size is left out and named")
     cli.add_weights_flag(run)
     run.add_argument("--output_dir", help="run directory (default: output/<preset or model>_split<split>)")
-    run.add_argument("--resume", action="store_true", help="continue the run in --output_dir, with its recipe and data")
+    run.add_argument(
+        "--resume", nargs="?", const="yes", default="", choices=("yes", "auto"),
+        help="continue the run in --output_dir, with its recipe and data; auto: if there is one, so that the same "
+        "command may be given again and again",
+    )  # fmt: skip
     run.add_argument(
         "--num_workers", type=command.count, default=2, help="processes that read videos; 0 reads in this one"
     )
@@ -55,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
     """Prepares the process and the run directory, and trains in it."""
     args = parse_args(argv)
     directory, recipe = run_directory_and_recipe(args)
-    runs.check_start(directory, args.resume)
+    runs.check_start(directory, bool(args.resume))
     from runtime import preparation  # before Paddle, which decides about threads when it is imported
 
     notes = [f"process   {', '.join(preparation.prepare(args.device, args.threads, tune=not args.no_tune))}"]
@@ -65,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
 
     preparation.check_precision(recipe.training.amp, args.to_static)
     processes = Processes.join()
-    with checkpoint.run_directory(directory, args.resume) if processes.is_rank_zero else contextlib.nullcontext():
+    with checkpoint.run_directory(directory, bool(args.resume)) if processes.is_rank_zero else contextlib.nullcontext():
         last_line = train(args, directory, recipe, notes, processes)
     if processes.is_rank_zero:
         command.say(last_line)
@@ -124,7 +129,7 @@ def train(args: argparse.Namespace, directory: Path, recipe: Recipe, notes: list
             evaluator(args, recipe),
         )  # fmt: skip
         plan = training_plan(recipe, model, train_loader, val_loader, notes, processes)
-        return trainer.fit(plan, resume=args.resume)
+        return trainer.fit(plan, resume=bool(args.resume))
 
 
 def evaluator(args: argparse.Namespace, recipe: Recipe) -> Callable[..., tuple[nn.Layer, str]]:
@@ -138,6 +143,8 @@ def evaluator(args: argparse.Namespace, recipe: Recipe) -> Callable[..., tuple[n
 
 def run_directory_and_recipe(args: argparse.Namespace) -> tuple[Path, Recipe]:
     """Where the run writes, and its recipe: from the flags, or the one of the run that is resumed."""
+    if args.resume == "auto":
+        return new_or_begun(args)
     if args.resume:
         if args.weights != "auto":
             raise RecipeError("--resume goes on with the run's own weights: leave out --weights")
@@ -156,6 +163,26 @@ def run_directory_and_recipe(args: argparse.Namespace) -> tuple[Path, Recipe]:
             "--dataset_root is missing: the folder of the data set (python -m datasets.demo DIR makes one)"
         )
     return directory, recipe
+
+
+def new_or_begun(args: argparse.Namespace) -> tuple[Path, Recipe]:
+    """As `run_directory_and_recipe`, of a run that goes on if it has a checkpoint, and begins otherwise."""
+    args.resume = ""
+    directory, recipe = run_directory_and_recipe(args)
+    if not (directory / runs.STATE).exists():
+        return directory, recipe
+    begun = Recipe.from_json(directory / "recipe.json")
+    given, before = recipe.options(), begun.options()
+    of_weights = set() if not args.pretrained else set(network_options())  # which the run may have taken from them
+    names = [name for name in before if name not in of_weights - set(cli.asked(args).options) and name != "num_classes"]
+    other = next((name for name in names if given.get(name) != before[name]), None)
+    if other:
+        raise RecipeError(
+            f"the run in {directory} has {other} {before[other]}, now it is {given.get(other)}: name another "
+            "--output_dir"
+        )
+    args.resume, args.output_dir, args.pretrained, args.weights = "yes", str(directory), None, "auto"
+    return directory, begun
 
 
 if __name__ == "__main__":

@@ -157,6 +157,7 @@ class Training(Options):
     precise_bn_batches: int = option(200, "batches for that, at most", at_least=1)
     amp: str = option("none", "automatic mixed precision", choices=("none", "float16", "bfloat16"))
     best_metric: str = option("mean_acc", "metric that decides which checkpoint is best")
+    patience: int = option(0, "epochs without a better one after which the run ends; 0: it never does", at_least=0)
     max_bad_samples: float = option(
         0.01, "fraction of the training samples that may fail to decode before the run stops", at_least=0, at_most=1
     )

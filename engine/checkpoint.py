@@ -46,6 +46,7 @@ class State(Saved, total=False):
     epoch: int
     batch: int
     best: float
+    best_epoch: int
     bad_samples: int
     meter: list[float]  # sum of losses, correct predictions, samples
     scaler: dict[str, float]

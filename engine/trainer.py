@@ -82,7 +82,7 @@ class Trainer:
         self.optimizer = build_optimizer(self.model, self.recipe)
         self.scaler = paddle.amp.GradScaler(enable=self.recipe.training.amp == "float16")
         self.epoch = self.batch = 0
-        self.best = -1.0
+        self.best, self.best_epoch = -1.0, 0  # the figure, and the epoch that had it
         self.meter = EpochMeter()
         self.bad_samples = 0
 
@@ -112,6 +112,9 @@ class Trainer:
         self.speed = Speed(self.max_iters)
         while self.epoch < self.recipe.training.max_epochs:
             self.processes.barrier()  # for the evaluation of rank zero
+            if self._is_patience_over:
+                self.log.line(f"stopped: no epoch was better than epoch {self.best_epoch} (patience)")
+                break
             self._train_epoch()
             if self._is_benchmark_over:
                 break
@@ -209,7 +212,7 @@ class Trainer:
             bad_samples=self.bad_samples, **metrics,
         )  # fmt: skip
         if metrics[recipe.training.best_metric] > self.best:
-            self.best = metrics[recipe.training.best_metric]
+            self.best, self.best_epoch = metrics[recipe.training.best_metric], done
             checkpoint.save_weights(self.directory / "best.pdparams", self.model)
             self.log.line("Save best model.")
 
@@ -223,6 +226,15 @@ class Trainer:
     @property
     def _is_benchmark_over(self) -> bool:
         return 0 < self.max_iters <= self.speed.done
+
+    @property
+    def _is_patience_over(self) -> bool:
+        """Whether rank zero, which alone evaluates, has waited long enough for a better epoch; all ask together."""
+        patience = self.recipe.training.patience
+        if not patience:
+            return False
+        waits = self.processes.is_rank_zero and self.batch == 0 and self.epoch - self.best_epoch >= patience
+        return self.processes.all_reduce([float(waits)])[0] > 0
 
     def _rate(self) -> float:
         rate = learning_rate(self.recipe, self._global_batch / len(self.train_loader))
@@ -279,6 +291,7 @@ class Trainer:
             "epoch": self.epoch,
             "batch": self.batch,
             "best": self.best,
+            "best_epoch": self.best_epoch,
             "bad_samples": self.bad_samples,
             "meter": [meter.loss_sum, meter.hits, meter.samples],
             "scaler": {key: float(np.asarray(value).item()) for key, value in self.scaler.state_dict().items()},
@@ -308,6 +321,7 @@ class Trainer:
             self.processes.barrier()
         self.epoch, self.batch = state["epoch"], state["batch"]
         self.best, self.bad_samples = state["best"], state["bad_samples"]
+        self.best_epoch = state.get("best_epoch", self.epoch)  # which older runs do not know
         self.meter = EpochMeter()
         self.meter.loss_sum, self.meter.hits, samples = state["meter"]
         self.meter.samples = int(samples)

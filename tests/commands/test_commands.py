@@ -197,18 +197,8 @@ def test_a_killed_run_resumes_to_the_same_bits(motion_videos, tmp_path, checkpoi
     assert process.wait() == -signal.SIGKILL
     state = json.loads((killed / "state.json").read_text())
     assert (state["epoch"], state["batch"]) == (1, kept)
-    resume = [
-        sys.executable,
-        "train.py",
-        "--output_dir",
-        str(killed),
-        "--resume",
-        "--num_workers",
-        "0",
-        "--threads",
-        "1",
-    ]
-    subprocess.run([*resume, "--checkpoint_iters", str(checkpoint_iters)], cwd=ROOT, check=True)
+    resume = [sys.executable, "train.py", *train_flags(motion_videos, killed, *more), "--resume", "auto"]
+    subprocess.run(resume, cwd=ROOT, check=True)
     assert (killed / "metrics.jsonl").read_text() == (whole / "metrics.jsonl").read_text()
     for name in ("last.pdparams", "last.pdopt", "best.pdparams"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
@@ -250,6 +240,24 @@ def test_resume_keeps_the_recipe(trained, command):
     assert code == "error: --resume keeps the recipe of the run: leave out --preset and every flag that differs"
     code, _ = command("train.py", "--resume")
     assert code.startswith("error: --resume needs --output_dir")
+
+
+def test_a_run_ends_when_its_patience_is_over(motion_videos, command, tmp_path):
+    flags = train_flags(
+        motion_videos, tmp_path / "run", "--max_epochs", 6, "--warmup_epochs", 0, "--lr", 1e-9, "--patience", 1
+    )
+    code, out = command("train.py", *flags, "--resume", "auto")  # which begins it
+    assert code == 0
+    best = json.loads((tmp_path / "run" / "state.json").read_text())["best_epoch"]
+    epochs = len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
+    assert epochs == best + 1 < 6
+    assert f"stopped: no epoch was better than epoch {best} (patience)" in out
+    code, out = command("train.py", *flags, "--resume", "auto")
+    assert code == 0
+    assert "stopped: " in out
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == epochs
+    code, _ = command("train.py", *flags[:-4], "--lr", 0.5, "--resume", "auto")
+    assert code.startswith(f"error: the run in {tmp_path}/run has lr 1e-09, now it is 0.5: name another")
 
 
 def test_resume_wants_the_runs_own_data_and_weights(trained, command, tmp_path, motion_videos):
