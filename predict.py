@@ -8,6 +8,7 @@ from typing import Any
 from configs import cli
 from deploy.engines import COMPUTED, ENGINES
 from runtime import command
+from runtime.errors import UserError
 
 
 def __getattr__(name: str) -> Any:
@@ -50,6 +51,9 @@ def main(argv: list[str] | None = None) -> None:
 
     for name in args.video:
         check_allowed(name, args.allow_network)
+    is_watching = any(map(is_live, args.video))
+    if is_watching and args.processes > 1:
+        raise UserError(f"--processes {args.processes} share files, and a camera or an address is none: leave it out")
     computing = predictor.compute(args) if args.processes == 1 else None  # else each process has its own
     from datasets import find_videos
     from deploy import portraits
@@ -60,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
         if computing.recipe.network.family.task == "segmentation":
             return portraits.run(args, computing.run, computing.recipe, computing.names, progress)
         labeler = predictor.labeler_of(computing, args)
-        if any(map(is_live, args.video)):
+        if is_watching:
             return labels.watch(args, labeler)
         open_labeler = lambda args: labeler  # noqa: E731
     labels.run(args, open_labeler, find_videos(args.video), predictor.facts(args), progress)

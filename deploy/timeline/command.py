@@ -235,6 +235,8 @@ def watch(args: argparse.Namespace, labeler: Labeler) -> None:
     from deploy.timeline.outputs import kind_of, targets_of
 
     name = args.video[0]
+    if len(args.video) > 1:
+        raise UserError(f"--video {' '.join(args.video)}: a camera or an address stands alone")
     targets = targets_of(args.output, [name]) if args.output else {}
     if targets and kind_of(next(iter(targets))) is None:
         raise UserError(f"--output {args.output}: a film of a camera is not kept; take .csv, .jsonl, .srt or .html")

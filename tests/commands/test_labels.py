@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from datasets.decode import open_source
 from datasets.demo import CLASS_NAMES
+from deploy.frames import Frame
 from deploy.timeline import command as labels
 from deploy.timeline.journal import Journal
 from deploy.timeline.scoring import Scored
@@ -174,3 +176,40 @@ def test_features_of_windows_are_what_the_classifier_sees(command, checkpoint, f
     code, _ = command("predict.py", *flags, "--features", tmp_path / "a.csv")
     assert "--features" in str(code)
     assert "must end with one of .npz, .parquet" in str(code)
+
+
+def test_a_camera_stands_alone(command, checkpoint, film):
+    flags = ("--pretrained", checkpoint, *QUICK)
+    code, _ = command("predict.py", "--video", "0", film, *flags)
+    assert "a camera or an address stands alone" in str(code)
+    code, _ = command("predict.py", "--video", "0", *flags, "--processes", 2)
+    assert "--processes 2 share files" in str(code)
+    code, _ = command("predict.py", "--video", "rtsp://127.0.0.1/a", *flags)
+    assert "--allow_network lets this program connect" in str(code)
+
+
+def test_a_camera_is_watched_and_its_labels_are_kept(command, checkpoint, film, tmp_path, monkeypatch):
+    """A film stands for the camera, a frame each tenth of a second."""
+
+    class Camera:
+        def __init__(self, name):
+            assert name == "7"
+
+        def __iter__(self):
+            with open_source(str(film)) as source:
+                for number, image in source.frames(range(source.num_frames)):
+                    yield Frame(image, number, 0.0, seconds=number / 10)
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr("deploy.frames.LiveFrames", Camera)
+    flags = ("--video", "7", "--pretrained", checkpoint, *QUICK, "--seconds", 5, "--output", tmp_path / "a.jsonl")
+    code, out = command("predict.py", *flags)
+    assert code == 0
+    times = [float(line.split()[0]) for line in out.splitlines() if " s  " in line]
+    assert times == [2.0, 3.0, 4.0, 5.0]
+    kept = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert [one["end"] for one in kept] == times
+    code, _ = command("predict.py", *flags[:-1], tmp_path / "a.mp4")
+    assert "a film of a camera is not kept" in str(code)
