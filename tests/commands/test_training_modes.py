@@ -270,7 +270,10 @@ time.sleep(4)  # rank zero holds the store
             *("ends", 0, r"process 1 of 2 has lost (process 0, which has ended too early|another)"),
             marks=pytest.mark.whole,
         ),
-        ("hangs", 1, r"process 0 of 2 has waited 0.05 minutes for the others: look for the one that hangs"),
+        pytest.param(
+            *("hangs", 1, r"process 0 of 2 has waited 0.05 minutes for the others: look for the one that hangs"),
+            marks=pytest.mark.whole,
+        ),
     ],
 )
 def test_a_barrier_ends_with_a_message_where_a_process_does_not_come(tmp_path, what, rank, message):

@@ -43,6 +43,7 @@ def train_argv(data, folder):
     return [*argv, "--preset", "demo_tsm", "--dataset_root", data, "--max_epochs", 3, "--batch_size", 8]
 
 
+@pytest.mark.whole
 def test_trainings_side_by_side_come_to_the_same_end_however_often_they_are_killed(tmp_path, motion_videos):
     """Two that want one directory: one of them writes, and it goes on from whatever the last one left."""
     run(train_argv(motion_videos, tmp_path / "whole"))

@@ -80,7 +80,8 @@ def test_masks_are_those_of_dygraph(engine, exported):
         open_engine(engine, exported, threads=1)(np.zeros((1, 3, 32, 32), np.float32))
 
 
-@pytest.mark.parametrize("how", [pytest.param("nearest", marks=pytest.mark.whole), "bilinear"])
+@pytest.mark.whole
+@pytest.mark.parametrize("how", ["nearest", "bilinear"])
 def test_upsampling_is_the_same_in_every_engine(how, checkpoint, tmp_path):
     recipe = get_preset("demo_unet").with_(unet_up=how)
     forms = [form for form, kind in FORMATS.items() if form != "legacy" and not kind.lack]

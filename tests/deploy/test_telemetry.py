@@ -111,6 +111,7 @@ for name in ENGINES:
     assert not [name for name in written if not name.startswith(tuple(CACHES))]
 
 
+@pytest.mark.whole
 def test_conversions_send_nothing(watcher, tmp_path):
     """MNN's console script would install a client that does."""
     forms = [name for name, kind in FORMATS.items() if not kind.lack]

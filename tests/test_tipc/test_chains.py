@@ -121,7 +121,10 @@ def test_the_two_commands_of_paddlemvf(tmp_path):
 @pytest.mark.parametrize(
     ("script", "form", "mode", "needed"),
     [
-        ("test_train_inference_python", "train_infer_python", "klquant_whole_infer", "quantization"),
+        pytest.param(
+            *("test_train_inference_python", "train_infer_python", "klquant_whole_infer", "quantization"),
+            marks=pytest.mark.whole,
+        ),
         ("test_train_dy2static_python", "train_infer_python", "lite_train_lite_infer", "the first losses are equal"),
         ("benchmark_train", "train_infer_python", "benchmark_train", "benchmark, batch 8, fp32, 1 process"),
         pytest.param(

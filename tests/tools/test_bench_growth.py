@@ -26,6 +26,7 @@ def test_a_list_is_of_as_many_videos_as_it_says(video):
     assert [path.name for path in video.parent.iterdir()] == ["clip.mp4"]
 
 
+@pytest.mark.whole
 def test_it_prints_three_tables_and_writes_them(monkeypatch, tmp_path, capsys):
     def times(model, frames, side, rounds):
         return {"forward": frames * side**2, "step": frames * side}

@@ -89,7 +89,7 @@ def test_no_rounds_are_refused(capsys):
 @pytest.mark.parametrize(
     ("command", "model", "engines"),
     [
-        (bench_infer, "mvf_tiny", ["ours", "paddle", "onnxruntime", "torch"]),
+        pytest.param(bench_infer, "mvf_tiny", ["ours", "paddle", "onnxruntime", "torch"], marks=pytest.mark.whole),
         (bench_train, "tsm_tiny", ["ours", "torch"]),
         pytest.param(bench_edge, "tsm_tiny", ["onnxruntime", "mnn", "ncnn", "torch"], marks=pytest.mark.whole),
         pytest.param(bench_stream, "tsm_tiny", ["onnxruntime", "mnn", "ncnn", "torch"], marks=pytest.mark.whole),

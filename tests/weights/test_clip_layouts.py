@@ -268,7 +268,9 @@ CASES = {
     "efficient mobilenet": case("efficient-3dcnns", "mobilenet3d_x0_45", plain.mobilenet3d, 0.45),
     "efficient c3d": case("efficient-3dcnns", "c3d", plain.c3d, *names.EFFICIENT_C3D, **C3D_CLIPS),
 }  # fmt: skip
-LONG = ("mmaction2 c3d", "efficient c3d")
+LONG = (
+    "mmaction2 c3d", "efficient c3d", "mmaction2 r2plus1d", "pytorchvideo i3d", "mmaction2 slowfast 4x16, norm",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
