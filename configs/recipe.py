@@ -156,6 +156,10 @@ class Training(Options):
     precise_bn_epochs: int = option(5, "recompute BatchNorm statistics every so many epochs; 0 never", at_least=0)
     precise_bn_batches: int = option(200, "batches for that, at most", at_least=1)
     amp: str = option("none", "automatic mixed precision", choices=("none", "float16", "bfloat16"))
+    ema_decay: float = option(
+        0.0, "moving average of the weights, which is evaluated and kept as the best: what stays of it at each step, "
+        "such as 0.999; 0: none", at_least=0, below=1,
+    )  # fmt: skip
     best_metric: str = option("mean_acc", "metric that decides which checkpoint is best")
     patience: int = option(0, "epochs without a better one after which the run ends; 0: it never does", at_least=0)
     max_bad_samples: float = option(

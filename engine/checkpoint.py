@@ -25,6 +25,7 @@ from paddle.optimizer import Optimizer
 
 from configs import Recipe
 from datasets import Annotation
+from engine.average import Average
 from engine.runs import FILES, LOGS, PARTS, STATE, check_start
 from runtime.owned import Owned, digest_of
 from runtime.records import read_record
@@ -32,6 +33,7 @@ from weights import CheckpointError
 from weights.files import read_pickle
 
 _PROTOCOL = 4
+AVERAGE = "average"  # among the slots of a parameter in last.pdopt
 
 
 class Saved(TypedDict):
@@ -168,7 +170,9 @@ def save_weights(path: Path, model: nn.Layer) -> None:
     write_atomically(path.parent, {path.name: pickled(_arrays(model.state_dict()))})
 
 
-def save_last(directory: Path, model: nn.Layer, optimizer: Optimizer, state: dict[str, Any]) -> None:
+def save_last(
+    directory: Path, model: nn.Layer, optimizer: Optimizer, state: dict[str, Any], average: Average | None = None
+) -> None:
     """Writes weights, optimizer and state as one checkpoint.
 
     Args:
@@ -176,13 +180,14 @@ def save_last(directory: Path, model: nn.Layer, optimizer: Optimizer, state: dic
         model: The model as it is.
         optimizer: Its slots are kept under the parameters' structured names, not Paddle's numbered ones.
         state: What else `load_last` shall give back; JSON values only.
+        average: Of the model, if the run has one.
 
     Raises:
         CheckpointError: Something cannot be written; the previous checkpoint is as it was.
     """
     contents = {
         "last.pdparams": pickled(_arrays(model.state_dict())),
-        "last.pdopt": pickled(_slots_by_structured_name(model, optimizer)),
+        "last.pdopt": pickled(_slots_by_structured_name(model, optimizer) | _averaged(average)),
     }
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     run = Owned(directory)
@@ -204,7 +209,7 @@ def read_state(directory: Path) -> State:
     return state
 
 
-def load_last(directory: Path, model: nn.Layer, optimizer: Optimizer) -> State:
+def load_last(directory: Path, model: nn.Layer, optimizer: Optimizer, average: Average | None = None) -> State:
     """Puts the last checkpoint back into model and optimizer, bit for bit.
 
     Returns:
@@ -224,9 +229,19 @@ def load_last(directory: Path, model: nn.Layer, optimizer: Optimizer) -> State:
         raise CheckpointError(f"{directory}/last.pdparams belongs to another model than the recipe's")
     for name, tensor in target.items():
         tensor.set_value(weights[name])
+    averaged = {name: slots.pop((name, AVERAGE)) for name in target if (name, AVERAGE) in slots}
+    if average:
+        if averaged.keys() != target.keys():
+            raise CheckpointError(f"{directory}/last.pdopt has no average of the model: start a new run")
+        average.restore(averaged)
     numbered = {name: parameter.name for name, parameter in model.named_parameters()}
     optimizer.set_state_dict({f"{numbered[name]}_{slot}": array for (name, slot), array in slots.items()})
     return state
+
+
+def _averaged(average: Average | None) -> dict[tuple[str, str], np.ndarray]:
+    """The average in the form of slots."""
+    return {(name, AVERAGE): array for name, array in (average.arrays() if average else {}).items()}
 
 
 def _arrays(tensors: dict[str, Any]) -> dict[str, np.ndarray]:

@@ -17,6 +17,7 @@ from configs import Recipe
 from datasets import ClipLoader
 from datasets.loader import Batch
 from engine import checkpoint, evaluation
+from engine.average import Average
 from engine.batch_norm import fold_views, recompute_statistics
 from engine.log import EpochMeter, RunLog, SilentLog, Speed
 from engine.objective import DivergenceError, TrainingStep, as_graph
@@ -80,6 +81,8 @@ class Trainer:
         step = TrainingStep(self.model, self.task, self.recipe)
         self.step = as_graph(step, self.recipe) if self.to_static else step
         self.optimizer = build_optimizer(self.model, self.recipe)
+        decay = self.recipe.training.ema_decay
+        self.average = Average(self.model, decay) if decay and self.processes.is_rank_zero else None
         self.scaler = paddle.amp.GradScaler(enable=self.recipe.training.amp == "float16")
         self.epoch = self.batch = 0
         self.best, self.best_epoch = -1.0, 0  # the figure, and the epoch that had it
@@ -168,6 +171,8 @@ class Trainer:
             self.scaler.step(self.optimizer)
             self.scaler.update()
             self.optimizer.clear_grad()
+            if self.average:
+                self.average.update()
 
     def _forward(self, batch: Batch) -> tuple[paddle.Tensor, float, float]:
         """The mean loss of the batch, also as a number, and its number of correct predictions."""
@@ -192,7 +197,8 @@ class Trainer:
             self.log.line(f"Precise BatchNorm over {recompute_statistics(self.model, batches)} batches")
             self.processes.all_reduce_statistics(self.model)
         if self.processes.is_rank_zero:
-            self._evaluate()
+            with self.average.applied() if self.average else contextlib.nullcontext():
+                self._evaluate()
         self.epoch, self.batch = self.epoch + 1, 0
         self._save()
 
@@ -299,7 +305,7 @@ class Trainer:
             "provenance": self.provenance,
             "processes": self.processes.size,
         }
-        checkpoint.save_last(self.directory, self.model, self.optimizer, state)
+        checkpoint.save_last(self.directory, self.model, self.optimizer, state, self.average)
 
     def _restore(self) -> int:
         """Puts the last checkpoint back; returns the size of `metrics.jsonl` at that moment."""
@@ -311,7 +317,7 @@ class Trainer:
             )
         if not self.processes.is_rank_zero:
             self.processes.barrier()  # rank zero may have to finish the renames of a checkpoint
-        state = checkpoint.load_last(self.directory, self.model, self.optimizer)
+        state = checkpoint.load_last(self.directory, self.model, self.optimizer, self.average)
         missing = [name for name in RESTORED if name not in state]
         if missing or len(state["meter"]) != 3:
             raise checkpoint.CheckpointError(

@@ -187,7 +187,7 @@ def test_a_killed_run_resumes_to_the_same_bits(motion_videos, tmp_path, checkpoi
     """SIGKILL in the middle of the second epoch; weights, momentum and metrics equal the run that was not killed."""
     more = (
         "--max_epochs", 3, "--checkpoint_iters", checkpoint_iters, "--log_iters", 1, "--dropout", 0.5, "--mixup_alpha",
-        0.2, "--accumulate", 3, "--flip", 0.5,
+        0.2, "--accumulate", 3, "--flip", 0.5, "--ema_decay", 0.8,
     )  # fmt: skip
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     subprocess.run([sys.executable, "train.py", *train_flags(motion_videos, whole, *more)], cwd=ROOT, check=True)
