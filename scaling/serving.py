@@ -9,6 +9,7 @@ Source: Han et al., MobiCom 2021, section 4 (budgets, and the present speed of t
 
 from __future__ import annotations
 
+import gc
 import math
 import statistics
 import threading
@@ -63,6 +64,8 @@ class Follower:
         self._recent: deque[float] = deque(maxlen=REMEMBERED)
         self._keeps = True
         self._take(self._selector())
+        gc.collect()
+        gc.freeze()  # a look through all that is loaded takes .1 s, in which neither an answer nor a switch goes on
 
     def __call__(self, views: np.ndarray) -> np.ndarray:
         """The output float32 [B, ...] for views float32 [B, ...]; looks at its own time, and follows."""
