@@ -58,10 +58,11 @@ def main(argv: list[str] | None = None) -> None:
     from datasets import find_videos
     from deploy import portraits
     from engine.progress import progress
+    from tasks import task_of
 
     open_labeler = predictor.labeler
     if computing:
-        if computing.recipe.network.family.task == "segmentation":
+        if not task_of(computing.recipe).names_videos:
             return portraits.run(args, computing.run, computing.recipe, computing.names, progress)
         labeler = predictor.labeler_of(computing, args)
         if is_watching:

@@ -166,7 +166,7 @@ class Predictor:
         from deploy.timeline.windows import Plan
 
         if not window:
-            return self._labeler.whole(video)
+            return self._labeler.whole(video, source_fps)
         source = Source(video, source_fps, self._limits)
         plan = Plan.of(window, stride, source.fps, source.num_frames)
         return Prediction(video, self.names, list(self._labeler.windows(source, plan)))

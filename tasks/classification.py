@@ -61,6 +61,7 @@ class Classification(Task):
 
     metrics = ("top1_acc", "top5_acc", "mean_acc")
     title = "top-1"
+    names_videos = True
     targets = Labels()
     report_files = REPORT
 

@@ -66,6 +66,9 @@ class Task(ABC):
     example = "motion"
     """What the data set shows that `draw_dataset` draws."""
 
+    names_videos = False
+    """Whether the scores of a sample are the probabilities of its K classes, which windows of a video may have, too."""
+
     report_files: tuple[str, ...] = ()
     """Names of the files of a report, which are looked at before a test begins."""
 
@@ -156,13 +159,13 @@ class Task(ABC):
             top: How many classes to name.
         """
 
-    @abstractmethod
     def value(self, result: Sequence[Any]) -> bool | float:
         """How good the result of a sample is, as `test.json` has it behind its name: right or wrong, or 0 to 1.
 
         Raises:
-            TypeError, ValueError, IndexError: It is no result of this task.
+            TypeError, ValueError, IndexError: It is no result of this task, or the task has none of single samples.
         """
+        raise TypeError(f"{type(self).__name__} keeps no results of single samples")
 
     def record(self, scores: np.ndarray) -> list[float]:
         """What a file of results keeps of the scores of one video or picture, a number for each class."""

@@ -60,7 +60,7 @@ class PixelMeter(Meter):
     def summary(self):
         return {"pixel_acc": float(np.mean(self.hits))}
 
-    def write(self, directory, class_names, facts, dataset):
+    def write(self, directory, class_names, facts, dataset, beside):
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "pixels.txt").write_text(f"{class_names} {facts}")
         return ["pixels.txt"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -73,23 +74,31 @@ def run(
         UserError: A flag contradicts another, or videos could not be read: all others are labeled.
     """
     from deploy.timeline.journal import Journal
-    from deploy.timeline.outputs import features_of, targets_of
+    from deploy.timeline.outputs import check_new, features_of, targets_of
 
     targets = targets_of(args.output, paths) if args.output else {}
-    targets |= features_of(args.features, paths) if args.features else {}
+    features = features_of(args.features, paths) if args.features else {}
+    if targets.keys() & features.keys():
+        raise UserError(f"--features {args.features} is the file of --output, too: name another one")
+    targets |= features
     if not targets:
         outcome = _label(args, open_labeler, paths, None, progress)
     else:
         first = next(iter(targets))
+        check_new(targets, first)
         with Owned(first.parent).locked(f"another process labels videos into {first.parent}"):
             flags = {name: getattr(args, name) for name in ("window", "stride", "source_fps", "views")}
             flags["features"] = bool(args.features)
             journal = Journal(first, {**facts, **flags, "videos": [_state(path) for path in paths]})
             outcome = _label(args, open_labeler, paths, journal, progress)
             for target, numbers in targets.items():
-                _write(args, target, [prediction(outcome, paths, n) for n in numbers if n in outcome.found], progress)
+                found = [prediction(outcome, paths, n) for n in numbers if n in outcome.found]
+                if found and not os.path.lexists(target):  # it is there where an interruption came after it
+                    _write(args, target, found, progress)
             journal.remove()
     if outcome.failures:
+        if len(paths) == 1:
+            raise UserError(outcome.failures[0])
         count, total = len(outcome.failures), len(paths)
         raise UserError(f"{count} of {total} videos could not be read: they are named above")
 
@@ -112,9 +121,7 @@ def _write(args: argparse.Namespace, target: Path, found: list[Prediction], prog
     from deploy.timeline.labeler import Source
     from deploy.timeline.outputs import FEATURES, kind_of
 
-    if not found:
-        return
-    kind = FEATURES[target.suffix] if str(target) == args.features else kind_of(target)
+    kind = FEATURES[target.suffix] if args.features and target == Path(args.features) else kind_of(target)
     if kind is None:
         source = Source(found[0].source, args.source_fps, cli.limits_of(args))
         movie.write(found[0], source, target, progress)
@@ -127,7 +134,6 @@ def _label(
     args: argparse.Namespace, open_labeler: Open, paths: Sequence[str], journal: Journal | None, progress: Progress
 ) -> Outcome:
     """Labels what the journal does not know yet; says what becomes of each video."""
-
     known = journal.known if journal else {}
     done = journal.done if journal else set()
     jobs = [Job(n, path, len(known.get(n, ()))) for n, path in enumerate(paths) if n not in done]
@@ -160,7 +166,8 @@ def _end(
     if error:
         outcome.failures[number] = error
         outcome.found.pop(number, None)
-        command.say(f"error: {error}", error=True)
+        if len(paths) > 1:  # one alone is the error of the command
+            command.say(f"error: {error}", error=True)
         return
     if journal:
         journal.finish(number)
@@ -221,7 +228,7 @@ def _labels(args: argparse.Namespace, labeler: Labeler, jobs: Sequence[Job]) -> 
                 for found in labeler.windows(source, plan):
                     yield "scored", (number, found)
             else:
-                yield "scored", (number, labeler.whole(path).windows[0])
+                yield "scored", (number, labeler.whole(path, args.source_fps).windows[0])
         except UserError as error:
             yield "done", (number, str(error))
         else:
@@ -232,12 +239,15 @@ def watch(args: argparse.Namespace, labeler: Labeler) -> None:
     """Prints what a camera or an address shows, until --seconds are over, it ends, or Ctrl-C; then writes it."""
     from deploy.frames import LiveFrames
     from deploy.timeline.labels import Prediction, top
-    from deploy.timeline.outputs import kind_of, targets_of
+    from deploy.timeline.outputs import check_new, kind_of, targets_of
 
     name = args.video[0]
     if len(args.video) > 1:
         raise UserError(f"--video {' '.join(args.video)}: a camera or an address stands alone")
+    if args.features:
+        raise UserError(f"--features {args.features}: features are of files, and not of a camera; leave it out")
     targets = targets_of(args.output, [name]) if args.output else {}
+    check_new(targets)
     if targets and kind_of(next(iter(targets))) is None:
         raise UserError(f"--output {args.output}: a film of a camera is not kept; take .csv, .jsonl, .srt or .html")
     frames, found = LiveFrames(name), []

@@ -14,6 +14,11 @@ from runtime.errors import UserError
 from runtime.owned import Owned
 
 
+def journal_of(output: Path) -> Path:
+    """The journal of an output."""
+    return output.with_name(f"{output.name}.part")
+
+
 class Journal:
     """A file beside an output that takes each result as it comes, and goes when the output is there.
 
@@ -33,8 +38,8 @@ class Journal:
     """
 
     def __init__(self, output: Path, facts: Mapping[str, Any]) -> None:
-        self._owned, self._name = Owned(output.parent), f"{output.name}.part"
-        self._path = output.parent / self._name
+        self._owned, self._path = Owned(output.parent), journal_of(output)
+        self._name = self._path.name
         self.known: dict[int, list[Scored]] = {}
         self.done: set[int] = set()
         self._owned.check(self._name)

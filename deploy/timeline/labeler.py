@@ -51,8 +51,8 @@ class Labeler:
     ) -> None:  # fmt: skip
         self._pool, self._run, self.recipe, self.names, self.mode = pool, run, recipe, names, mode
         self._task, self._limits, self._views_per_pass = task_of(recipe), limits or Limits(), views_per_pass
-        if recipe.network.family.task != "classification":
-            raise UserError(f"{recipe.network.model} names no class of a video: it gives masks")
+        if not self._task.names_videos:
+            raise UserError(f"{recipe.network.model} names no class of a video")
         self._dataset = self._task.dataset(unlabeled([]), recipe, mode, self._limits)
 
     def score(self, views: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -69,11 +69,12 @@ class Labeler:
         scores = self._task.scores(run, views, self.recipe, self._views_per_pass)
         return scores, np.concatenate(found).reshape(*views.shape[:2], -1).mean(axis=1)
 
-    def whole(self, path: str) -> Prediction:
-        """The labels of a video as a whole, as test.py computes them."""
+    def whole(self, path: str, source_fps: float = 0.0) -> Prediction:
+        """The labels of a video as a whole, as test.py computes them; `source_fps` where it does not say its rate."""
         views = self._task.views(path, self.recipe, self.mode, self._limits)
         with open_source(path, limits=self._limits) as source:
-            end = source.num_frames / source.fps if source.fps else float("nan")
+            fps = source.fps or source_fps
+            end = source.num_frames / fps if fps else float("nan")
         scores, features = self.score(views[None])
         return Prediction(path, self.names, [Scored(0.0, end, scores[0], features[0])])
 

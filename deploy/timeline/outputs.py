@@ -8,13 +8,14 @@ import io
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from deploy.timeline import page
+from deploy.timeline.journal import journal_of
 from deploy.timeline.labels import Prediction, top, whole
 from runtime.errors import UserError
 
@@ -60,7 +61,7 @@ def as_json_lines(found: Sequence[Prediction], count: int) -> bytes:
 
 def as_srt(found: Sequence[Prediction], count: int) -> bytes:
     """SubRip's subtitles: a cue for each segment."""
-    (one,) = found
+    one = _timed(found)
     cues = [
         f"{number}\n{clock(part.start, ',')} --> {clock(part.end, ',')}\n{_words(one.names[part.label])} "
         f"{part.probability:.0%}\n"
@@ -71,13 +72,20 @@ def as_srt(found: Sequence[Prediction], count: int) -> bytes:
 
 def as_vtt(found: Sequence[Prediction], count: int) -> bytes:
     """WebVTT, the subtitles of browsers."""
-    (one,) = found
+    one = _timed(found)
     cues = [
         f"{clock(part.start, '.')} --> {clock(part.end, '.')}\n{_escaped(_words(one.names[part.label]))} "
         f"{part.probability:.0%}\n"
         for part in one.segments()
     ]
     return "\n".join(["WEBVTT\n", *cues]).encode(errors="backslashreplace")
+
+
+def _timed(found: Sequence[Prediction]) -> Prediction:
+    (one,) = found
+    if any(math.isnan(window.end) for window in one.windows):
+        raise UserError(f"nobody says how long {one.source} is: --source_fps does")
+    return one
 
 
 def as_parquet(found: Sequence[Prediction], count: int) -> bytes:
@@ -205,8 +213,6 @@ def features_of(output: str, paths: Sequence[str]) -> dict[Path, list[int]]:
     if target.suffix not in FEATURES:
         raise UserError(f"--features {output} must end with one of {', '.join(FEATURES)}")
     _installed(FEATURES[target.suffix], f"--features {output}")
-    if os.path.lexists(target):
-        raise UserError(f"--features {output} exists: remove it, or choose another name")
     return {target: list(range(len(paths)))}
 
 
@@ -218,7 +224,7 @@ def targets_of(output: str, paths: Sequence[str]) -> dict[Path, list[int]]:
         paths: The videos.
 
     Raises:
-        UserError: A file is there already, its suffix says no kind, or several videos cannot go into one.
+        UserError: Its suffix says no kind, or several videos cannot go into one.
     """
     kind = kind_of(Path(output))
     if NAME in output:
@@ -233,7 +239,13 @@ def targets_of(output: str, paths: Sequence[str]) -> dict[Path, list[int]]:
         raise UserError(f"--output {output} is of one video, and there are {len(paths)}: take {example}")
     else:
         targets = {Path(output): list(range(len(paths)))}
+    return targets
+
+
+def check_new(targets: Iterable[Path], first: Path | None = None) -> None:
+    """Raises UserError for a file that is there already, unless an interruption has left a journal beside the first."""
+    if first and journal_of(first).exists():
+        return
     there = next((target for target in targets if os.path.lexists(target)), None)
     if there:
         raise UserError(f"--output {there} exists: remove it, or choose another name")
-    return targets

@@ -14,7 +14,7 @@ from datasets.decode import open_source
 from deploy.timeline import movie
 from deploy.timeline.labeler import Source
 from deploy.timeline.labels import Prediction
-from deploy.timeline.outputs import WRITERS, kind_of, targets_of
+from deploy.timeline.outputs import WRITERS, check_new, kind_of, targets_of
 from deploy.timeline.scoring import Scored
 from runtime.errors import UserError
 from tests.deploy.timeline.colors import write_film
@@ -162,7 +162,16 @@ def test_outputs_are_planned_before_anything_is_computed(tmp_path):
         ("x.mp4", paths, "is of one video"),
         ("x.doc", paths, "must end with one of .csv, .json"),
         ("{name}.srt", ["in/a.mp4", "on/a.avi"], "in/a.mp4 and on/a.avi have the same name"),
-        ("there.csv", paths, "exists: remove it"),
     ):
         with pytest.raises(UserError, match=message):
             targets_of(f"{tmp_path}/{output}", files)
+    there = [tmp_path / "new.csv", tmp_path / "there.csv"]
+    with pytest.raises(UserError, match=r"there\.csv exists: remove it"):
+        check_new(there, there[0])
+    (tmp_path / "new.csv.part").touch()  # of a run that was interrupted
+    check_new(there, there[0])
+
+
+def test_subtitles_need_to_know_how_long_a_video_is():
+    with pytest.raises(UserError, match=r"nobody says how long short\.mp4 is: --source_fps does"):
+        WRITERS[".srt"].write([WHOLE], 1)
