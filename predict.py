@@ -54,7 +54,8 @@ def main(argv: list[str] | None = None) -> None:
     is_watching = any(map(is_live, args.video))
     if is_watching and args.processes > 1:
         raise UserError(f"--processes {args.processes} share files, and a camera or an address is none: leave it out")
-    computing = predictor.compute(args) if args.processes == 1 else None  # else each process has its own
+    few = [] if args.output or args.window or is_watching else args.video
+    computing = predictor.compute(args, few) if args.processes == 1 else None  # else each process has its own
     from datasets import find_videos
     from deploy import portraits
     from engine.progress import progress

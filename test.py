@@ -8,7 +8,6 @@ from pathlib import Path
 
 from configs import cli
 from deploy.engines import COMPUTED, ENGINES
-from deploy.interface import Settings
 from runtime import command
 from runtime.owned import Owned
 
@@ -41,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     preparation.prepare(args.device, args.threads, tune=not args.no_tune)
 
     from datasets import ClipLoader, load_annotation
-    from deploy.compiled import compiled
+    from deploy.predictor import in_engine
     from engine import checkpoint, evaluation, runs
     from engine.pretrained import load_pretrained
     from tasks import task_of
@@ -62,8 +61,9 @@ def main(argv: list[str] | None = None) -> None:
     beside = Beside(runs.history(Path(args.pretrained).parent), args.compare, other, args.thumbnails)
     directory = Path(args.output_dir or Path(args.pretrained).parent / f"test_{args.views}")
     checkpoint.prepare_directory(directory)
-    for name in task.report_files:
-        Owned(directory).check(name)
+    owned = Owned(directory)
+    for name in task.report_files:  # now, not when everything is computed
+        owned.check(name)
     view = "x".join(map(str, dataset.sample_shape))
     model_name = recipe.network.model
     command.say(
@@ -72,9 +72,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     started = time.perf_counter()
     num_views, *clip_shape = dataset.sample_shape
-    kept = "" if args.no_cache else recipe.to_json()
-    settings, before = Settings(args.precision, args.threads, tune=not args.no_tune), recipe.network.family.engines
-    model, engine = compiled(loaded.model, clip_shape, num_views * len(dataset), args.engine, settings, kept, before)
+    model, engine = in_engine(args, loaded, clip_shape, num_views * len(dataset))
     with ClipLoader(dataset, 1, num_workers=args.num_workers) as loader:
         meter = evaluation.evaluate(model, loader, task, args.views_per_pass)
     metrics = meter.summary()

@@ -61,9 +61,8 @@ def examine(path: str, limits: Limits | None = None) -> Examined:
     try:
         if Path(path).is_dir():
             with open_source(path, limits=limits) as source:
-                count, fps, images = source.num_frames, source.fps, dict(source.frames(_places(source.num_frames)))
-                for number in range(count):
-                    source.read([number])
+                count, fps, wanted = source.num_frames, source.fps, set(_places(source.num_frames))
+                images = {number: image for number, image in source.frames(range(count)) if number in wanted}
         else:
             film = SequentialFile(path, limits)
             wanted = set(_places(film.num_frames))
@@ -91,9 +90,7 @@ def twins(found: Sequence[Examined]) -> list[Twin]:
     small = np.stack([one.small for one in found])  # [N, 5, 16, 16, 3]
     contrast = np.sqrt(small.reshape(len(small), len(PLACES), -1).var(axis=2).mean(axis=1))  # [N]
     cells = small.reshape(len(small), len(PLACES), COARSE, SIDE // COARSE, COARSE, SIDE // COARSE, 3)
-    coarse = cells.mean(axis=(3, 5), dtype=np.float32).reshape(
-        len(small), -1
-    )  # [N, 60], which differ less than the frames
+    coarse = cells.mean(axis=(3, 5), dtype=np.float32).reshape(len(small), -1)  # [N, 60], which differ less
     shows = contrast >= FLAT
     pairs = []
     block = max(1, PAIRS // max(1, len(small)))

@@ -13,7 +13,7 @@ from configs.limits import Limits
 from configs.recipe import Recipe
 from datasets.annotation import Annotation, DataError, Entry, unlabeled
 from datasets.decode import open_source
-from datasets.sampling import check_sampling, test_indices, train_indices, val_indices
+from datasets.sampling import check_sampling, train_indices, view_indices
 from datasets.source import FrameSource, places_of
 from datasets.targets import Labels, Targets, View
 from datasets.transforms import EvalTransform, TrainTransform
@@ -162,10 +162,7 @@ class VideoDataset(Dataset):
 
     def _load_views(self, out: np.ndarray, entry: Entry) -> View:
         with open_source(entry.path, entry.num_frames, self.limits) as source:
-            if self.mode == "test":
-                indices = test_indices(source.num_frames, self.recipe, self.num_clips, source.fps)
-            else:
-                indices = val_indices(source.num_frames, self.recipe, source.fps)
+            indices = view_indices(source.num_frames, self.recipe, self.mode, source.fps)
             crops = out.reshape(self._eval.num_crops, indices.size, *out.shape[2:])  # [crops, clips*T, 3, H, W]
             for frame, target in _each_frame(source, indices, crops):
                 self._eval.apply(frame, target)

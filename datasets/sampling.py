@@ -140,6 +140,13 @@ def test_indices(num_frames: int, recipe: Recipe, num_clips: int, fps: float = 0
 test_indices.__test__ = False  # type: ignore[attr-defined]  # pytest would take the name for a test
 
 
+def view_indices(num_frames: int, recipe: Recipe, mode: str, fps: float = 0.0) -> np.ndarray:
+    """Frame indices of the views of a mode, "val" or "test", int64 [clips, T]; see `val_indices` and `test_indices`."""
+    if mode == "test":
+        return test_indices(num_frames, recipe, recipe.clip.test_clips, fps)
+    return val_indices(num_frames, recipe, fps)
+
+
 def _check_frames(num_frames: int) -> None:
     if num_frames < 1:
         raise DataError(f"a video must have 1 frame at least, got {num_frames}")

@@ -13,11 +13,10 @@ from typing import NamedTuple
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
 
 from configs.limits import Limits
 from datasets.source import Budget, DecodeError, errors_named
-from datasets.video import display_matrix, opened_stream, upright
+from datasets.video import Upright, decoder_of, judged, opened_stream, options_of
 
 
 class Shown(NamedTuple):
@@ -35,7 +34,7 @@ class Shown(NamedTuple):
 
 
 class SequentialFile:
-    """A video file, open; a context manager.
+    """A video file; it is open while its frames are asked for.
 
     Args:
         path: The file.
@@ -66,11 +65,8 @@ class SequentialFile:
         Raises:
             DecodeError: A frame that is wanted is damaged, or built on one that is, or too large.
         """
-        converter, budget = VideoReformatter(), Budget(self.path, self._limits)
-        matrices: dict[int, tuple[float, float, float, float]] = {}
-        is_damaged, first = False, 0.0
-        for index, frame in enumerate(self._decoded()):
-            is_damaged = frame.is_corrupt or (is_damaged and not frame.key_frame)
+        upright, budget, first = Upright(), Budget(self.path, self._limits), 0.0
+        for index, (frame, is_damaged) in enumerate(judged(self._decoded(budget))):
             time = index / (self.fps or 1.0) if frame.pts is None else float(frame.pts * self._time_base)
             first = time if index == 0 else first
             if not wanted(index):
@@ -80,20 +76,13 @@ class SequentialFile:
                 raise DecodeError(f"frame {index} of {self.path} is damaged")
             budget.take_frame(frame.width, frame.height)
             with errors_named(f"frame {index} of {self.path} does not decode"):
-                if frame.rotation not in matrices:
-                    matrices[frame.rotation] = display_matrix(frame)
-                image = upright(frame, matrices[frame.rotation], converter)
+                image = upright(frame)
             yield Shown(index, time - first, image)
 
-    def _decoded(self) -> Iterator[av.VideoFrame]:
+    def _decoded(self, budget: Budget) -> Iterator[av.VideoFrame]:
         with opened_stream(self.path) as stream:
-            stream.thread_type = "NONE"  # as `VideoFile` decodes: threads may end a damaged stream elsewhere
-            decoder = stream.codec_context
-            if decoder is None:
-                raise DecodeError(f"{self.path} is in a codec that is not known here")
-            Budget(self.path, self._limits).take_frame(decoder.width, decoder.height)
-            strict = {"err_detect": "explode"} if decoder.codec.intra_only else {}
-            decoder.options = {"max_pixels": str(self._limits.max_frame_pixels), **strict}
+            decoder = decoder_of(stream, budget)
+            decoder.options = options_of(decoder, budget)
             with errors_named(f"{self.path} is truncated or damaged"):
                 for packet in stream.container.demux(stream):
                     if packet.size:

@@ -233,6 +233,13 @@ def normalize(frames: np.ndarray, table: np.ndarray, out: np.ndarray) -> None:
             cv2.LUT(plane, table[channel], target[channel])
 
 
+def denormalized(view: np.ndarray, pixels: Pixels) -> np.ndarray:
+    """Frames of a view float32 [T, 3, H, W] as pictures again, uint8 [T, H, W, 3] RGB."""
+    values = view.transpose(0, 2, 3, 1) * np.array(pixels.std, np.float32) + np.array(pixels.mean, np.float32)
+    frames: np.ndarray = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return frames
+
+
 class TrainTransform:
     """Resize, random crop, random flip, color jitter, normalize; the steps and numbers are the recipe's."""
 

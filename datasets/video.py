@@ -17,7 +17,7 @@ import contextlib
 import itertools
 import math
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -71,8 +71,7 @@ class VideoFile(FrameSource):
         self._budget = Budget(path, limits)
         self._packets: list[av.Packet] = []
         self._kept: list[av.VideoFrame] | None = None
-        self._matrices: dict[int, tuple[float, float, float, float]] = {}
-        self._converter = VideoReformatter()  # of all frames, as making one takes as long as converting one
+        self._upright = Upright()
         try:
             with errors_named(f"{path} is truncated or damaged"):
                 self._start()
@@ -103,12 +102,7 @@ class VideoFile(FrameSource):
         self.num_frames = self._num_decoded = len(self._stamps) if self._stamps else self._count()
 
     def _decoder_of(self, stream: av.VideoStream) -> av.VideoCodecContext:
-        stream.thread_type = "NONE"  # one thread: frames are skipped packet by packet
-        decoder = stream.codec_context
-        if decoder is None:
-            raise DecodeError(f"{self.path} is in a codec that is not known here")
-        self._budget.take_frame(decoder.width, decoder.height)
-        return decoder
+        return decoder_of(stream, self._budget)
 
     def _prepare(self, is_strict: bool) -> None:
         """A decoder for what comes: strict, it makes an error of damage; otherwise a new one, which bridges it.
@@ -121,8 +115,7 @@ class VideoFile(FrameSource):
                 return
             with opened_stream(self.path) as stream:
                 self._decoder = self._decoder_of(stream)
-        strict = {"err_detect": "explode"} if is_strict or self._decoder.codec.intra_only else {}
-        self._decoder.options = {"max_pixels": str(self._budget.limits.max_frame_pixels), **strict}
+        self._decoder.options = options_of(self._decoder, self._budget, is_strict)
 
     def _check_complete(self, promised: int) -> None:
         """Compares the packets with the `promised` frames, and the file's size with the size in its header.
@@ -198,10 +191,7 @@ class VideoFile(FrameSource):
         for index, frame in zip(ordered, frames, strict=True):
             self._budget.take_frame(frame.width, frame.height)
             with errors_named(f"{self._name(index)} does not decode"):
-                turn = frame.rotation
-                if turn not in self._matrices:  # one for a file: reading it takes longer than the angle in it
-                    self._matrices[turn] = display_matrix(frame)
-                image = upright(frame, self._matrices[turn], self._converter)
+                image = self._upright(frame)
             yield index, image
 
     def _decode_all(self) -> Iterator[av.VideoFrame]:
@@ -216,9 +206,7 @@ class VideoFile(FrameSource):
             DecodeError: One of them is damaged, or built on one that is: where the decoder understands nothing it
                 leaves what its memory holds, another picture each time.
         """
-        is_damaged = False
-        for index, frame in enumerate(self._decode_all() if self._kept is None else self._kept):
-            is_damaged = frame.is_corrupt or (is_damaged and not frame.key_frame)
+        for index, (frame, is_damaged) in enumerate(judged(self._decode_all() if self._kept is None else self._kept)):
             if index in wanted and is_damaged:
                 raise DecodeError(f"{self._name(index)} is damaged")
             if index in wanted:
@@ -335,6 +323,49 @@ def opened_stream(path: str) -> Iterator[av.VideoStream]:
         yield best if best in moving else moving[0]
 
 
+def decoder_of(stream: av.VideoStream, budget: Budget) -> av.VideoCodecContext:
+    """The decoder of a stream, in one thread: frames are skipped packet by packet, and damage ends where it ends.
+
+    Raises:
+        DecodeError: There is none, or the frames are too large.
+    """
+    stream.thread_type = "NONE"
+    decoder = stream.codec_context
+    if decoder is None:
+        raise DecodeError(f"{budget.path} is in a codec that is not known here")
+    budget.take_frame(decoder.width, decoder.height)
+    return decoder
+
+
+def options_of(decoder: av.VideoCodecContext, budget: Budget, is_strict: bool = False) -> dict[str, str]:
+    """Options of a decoder: strict, it makes an error of damage; where frames stand alone, it is always strict."""
+    strict = {"err_detect": "explode"} if is_strict or decoder.codec.intra_only else {}
+    return {"max_pixels": str(budget.limits.max_frame_pixels), **strict}
+
+
+def judged(frames: Iterable[av.VideoFrame]) -> Iterator[tuple[av.VideoFrame, bool]]:
+    """Frames in the order of display, and whether each is damaged, or built on one that is."""
+    is_damaged = False
+    for frame in frames:
+        is_damaged = frame.is_corrupt or (is_damaged and not frame.key_frame)
+        yield frame, is_damaged
+
+
+class Upright:
+    """Makes pictures of the frames of one file, see `_upright`."""
+
+    def __init__(self) -> None:
+        self._matrices: dict[int, tuple[float, float, float, float]] = {}
+        self._converter = VideoReformatter()  # of all frames, as making one takes as long as converting one
+
+    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
+        """uint8 [H, W, 3] RGB."""
+        turn = frame.rotation
+        if turn not in self._matrices:  # one for a file: reading it takes longer than the angle in it
+            self._matrices[turn] = _display_matrix(frame)
+        return _upright(frame, self._matrices[turn], self._converter)
+
+
 def _vop_type(data: bytes) -> str:
     """I, P, B or S of the first picture in a packet of MPEG-4, ISO/IEC 14496-2, 6.2.5; B where there is none."""
     at = data.find(b"\0\0\1\xb6") + 4
@@ -365,7 +396,9 @@ def _ebml_size(head: bytes, at: int) -> tuple[int, int]:
     return (0 if number == unknown else number), at + length
 
 
-def upright(frame: av.VideoFrame, matrix: tuple[float, float, float, float], converter: VideoReformatter) -> np.ndarray:
+def _upright(
+    frame: av.VideoFrame, matrix: tuple[float, float, float, float], converter: VideoReformatter
+) -> np.ndarray:
     """uint8 [H, W, 3] RGB, turned and mirrored as the display matrix says; a matrix of no area says nothing.
 
     Source: `-autorotate` of FFmpeg's command (fftools, configure_input_video_filter), libavutil's display.h.
@@ -391,7 +424,7 @@ def _rgb(frame: av.VideoFrame, converter: VideoReformatter) -> np.ndarray:
     return converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
 
 
-def display_matrix(frame: av.VideoFrame) -> tuple[float, float, float, float]:
+def _display_matrix(frame: av.VideoFrame) -> tuple[float, float, float, float]:
     """Where x and y of the picture go: (a, b, c, d) for x' = ax + cy, y' = bx + dy."""
     try:
         data = frame.side_data.get("DISPLAYMATRIX")

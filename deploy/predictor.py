@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from configs import Recipe
     from deploy.timeline.labeler import Labeler, Pool
     from deploy.timeline.labels import Prediction
+    from engine.pretrained import Loaded
 
 
 class Computing(NamedTuple):
@@ -44,11 +45,23 @@ class Computing(NamedTuple):
     engine: str
 
 
-def compute(args: argparse.Namespace) -> Computing:
+def in_engine(args: argparse.Namespace, loaded: Loaded, view_shape: Sequence[int], views: int) -> tuple[nn.Layer, str]:
+    """A checkpoint in the engine that `cli.add_engine_flags` ask for, and its name, see `compiled.compiled`."""
+    from deploy.compiled import compiled
+    from deploy.interface import Settings
+
+    recipe = loaded.recipe
+    settings, before = Settings(args.precision, args.threads, tune=not args.no_tune), recipe.network.family.engines
+    kept = "" if args.no_cache else recipe.to_json()
+    return compiled(loaded.model, view_shape, views, args.engine, settings, kept, before)
+
+
+def compute(args: argparse.Namespace, videos: Sequence[str] = ()) -> Computing:
     """What computes, by the flags of a command that uses a checkpoint and an engine.
 
     Args:
         args: Of `cli.add_checkpoint_flags`, `cli.add_engine_flags` and `cli.add_beside_flags`, with `classes`.
+        videos: What is to be computed; nothing where nobody knows how many views that will be.
 
     Raises:
         UserError: Weights cannot be read, or what is asked for cannot compute here.
@@ -58,8 +71,7 @@ def compute(args: argparse.Namespace) -> Computing:
     preparation.prepare(args.device, args.threads, tune=not args.no_tune)
 
     from datasets import unlabeled
-    from deploy.compiled import MANY_VIEWS, compiled
-    from deploy.interface import Settings
+    from deploy.compiled import MANY_VIEWS
     from engine.evaluation import run_of
     from engine.pretrained import load_pretrained
     from tasks import task_of
@@ -68,10 +80,9 @@ def compute(args: argparse.Namespace) -> Computing:
     loaded = load_pretrained(args.pretrained, cli.asked(args), which=args.weights)
     recipe = loaded.recipe
     names = class_names_beside(args.pretrained, recipe.network.num_classes, names=args.classes)
-    _, *shape = task_of(recipe).dataset(unlabeled([]), recipe, cli.VIEWS[args.views], cli.limits_of(args)).sample_shape
-    settings, before = Settings(args.precision, args.threads, tune=not args.no_tune), recipe.network.family.engines
-    kept = "" if args.no_cache else recipe.to_json()
-    model, engine = compiled(loaded.model, shape, MANY_VIEWS, args.engine, settings, kept, before)
+    task = task_of(recipe)
+    num_views, *shape = task.dataset(unlabeled([]), recipe, cli.VIEWS[args.views], cli.limits_of(args)).sample_shape
+    model, engine = in_engine(args, loaded, shape, num_views * len(task.find(videos)) or MANY_VIEWS)
     return Computing(run_of(model), recipe, names, loaded.model, engine)
 
 

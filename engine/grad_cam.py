@@ -58,8 +58,7 @@ def _places_of(model: Recognizer) -> Iterator[Callable[[], list[paddle.Tensor]]]
     last: list[paddle.Tensor] = []
 
     def at_head(_: nn.Layer, inputs: tuple[Any, ...]) -> None:
-        parts = inputs[0] if isinstance(inputs[0], tuple | list) else inputs[:1]
-        given.extend(part for part in parts if _has_places(part))
+        given.extend(part for part in _pathways(inputs) if _has_places(part))
 
     def at_layer(_: nn.Layer, __: Any, output: Any) -> None:
         if _has_places(output):
@@ -77,6 +76,11 @@ def _places_of(model: Recognizer) -> Iterator[Callable[[], list[paddle.Tensor]]]
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _pathways(inputs: tuple[Any, ...]) -> Sequence[Any]:
+    """The features that a classifier is called with, of each pathway."""
+    return inputs[0] if isinstance(inputs[0], tuple | list) else inputs[:1]
 
 
 def _has_places(value: Any) -> bool:
@@ -114,7 +118,7 @@ def pooled(model: Recognizer, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray
     seen: list[np.ndarray] = []
 
     def at_head(_: nn.Layer, inputs: tuple[Any, ...]) -> None:
-        parts = inputs[0] if isinstance(inputs[0], tuple | list) else inputs[:1]
+        parts = _pathways(inputs)
         means = [part.mean(axis=list(range(2, part.ndim))) if part.ndim > 2 else part for part in parts]
         seen.append(
             np.concatenate([mean.numpy().reshape(len(clips), -1, mean.shape[1]).mean(axis=1) for mean in means], 1)

@@ -19,6 +19,7 @@ INK: dict[str, Any] = {
     "axes.grid": True,
     "grid.alpha": 0.3,
 }
+COLORS = ("#1f5fbf", "#c05a00", "#1a7f37", "#8e44ad", "#b3261e", "#5b7083")  # that are told apart
 STYLE = """
 :root { color-scheme: light }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: #1b1b1f;

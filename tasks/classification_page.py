@@ -12,7 +12,7 @@ from datasets import Dataset
 from runtime.html_page import INK, bar, document, row, section, svg, table
 from tasks.confusion_drawing import drawn
 from tasks.outcome import Outcome
-from tasks.report_page import PAIRED, Beside, against, curves, facts, figures, shown_share, thumbnail
+from tasks.report_page import PAIRED, Beside, against, curves, facts, figures, shown_share, thumbnail, title_of
 from tasks.statistics import Bin
 
 PAIRS = 20  # of classes that are taken for each other
@@ -37,7 +37,7 @@ def page(outcome: Outcome, summary: Mapping[str, Any], beside: Beside, dataset: 
         section("Worst mistakes", mistakes(outcome, beside.thumbnails, dataset), MISTAKES),
         section("Test", facts({**summary, "samples": len(outcome.labels)})),
     ]
-    return document(f"Test of {summary.get('model', summary.get('weights', 'a network'))}", parts).encode()
+    return document(title_of(summary), parts).encode()
 
 
 WORTH = (

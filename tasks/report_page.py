@@ -74,6 +74,11 @@ def figures(rows: Sequence[tuple[str, float, Interval]]) -> str:
     return table(("", "", "95 % interval"), cells)
 
 
+def title_of(summary: Mapping[str, Any]) -> str:
+    """Of the page of a test."""
+    return f"Test of {summary.get('model', summary.get('weights', 'a network'))}"
+
+
 def facts(record: Mapping[str, Any]) -> str:
     """A table of what else a test says of itself."""
     return table(

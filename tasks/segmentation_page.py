@@ -10,9 +10,9 @@ import numpy as np
 
 from runtime.html_page import INK, bar, document, picture, row, section, svg, table
 from tasks.mask_metrics import Figures, iou
-from tasks.report_page import PAIRED, Beside, against, curves, facts
+from tasks.report_page import PAIRED, Beside, against, curves, facts, title_of
+from tasks.statistics import Z
 
-Z = 1.959963984540054  # of 95 %
 METRICS = ("miou", "pixel_acc", "boundary_f")
 
 
@@ -40,7 +40,7 @@ def page(
         section("Worst images", worst, "The picture, its mask over it, the predicted one."),
         section("Test", facts({**summary, "samples": len(found)})),
     ]
-    return document(f"Test of {summary.get('model', summary.get('weights', 'a network'))}", parts).encode()
+    return document(title_of(summary), parts).encode()
 
 
 MEANS = "miou, pixel_acc: of all pixels; image_miou: mean over the images, of which the standard error stands beside."

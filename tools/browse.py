@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from configs import Recipe, cli
 from runtime import command
-from runtime.html_page import Markup, document, picture, section, table, text
+from runtime.html_page import COLORS, Markup, document, picture, section, table, text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 SHOWN, SIDE = 8, 112  # frames in a row, and their height in pixels
-COLORS = ("#1f5fbf", "#c05a00", "#1a7f37", "#8e44ad", "#b3261e", "#5b7083")
 WIDTH = 900  # of a line of time
 
 
@@ -93,7 +92,7 @@ def sample(dataset: Dataset, index: int, epochs: int) -> str:
     else:
         with open_source(entry.path, entry.num_frames, dataset.limits) as source:
             total, places = source.num_frames, thin(seen[0].indices[0])
-            before = np.stack([source.read([int(place)])[0] for place in places])
+            before = source.read(places)
     names, target = dataset.annotation.class_names, entry.target
     label = names[target] if isinstance(target, int) and target < len(names) else target
     head = f"<h3>{text(Path(entry.path).name)}: {text(str(label))}</h3>"
@@ -119,11 +118,10 @@ def pixels_of(views: np.ndarray, recipe: Recipe) -> np.ndarray:
     """Frames of the first view as pictures, uint8 [T, H, W, 3] RGB, as the network gets them."""
     import numpy as np
 
+    from datasets.transforms import denormalized
+
     first = views[0] if views.ndim == 5 else views[:1]  # [T, 3, H, W]
-    chosen = thin(np.arange(len(first)))
-    pixels = first[chosen].transpose(0, 2, 3, 1) * np.array(recipe.pixels.std, np.float32)
-    shown: np.ndarray = np.clip(np.rint(pixels + np.array(recipe.pixels.mean, np.float32)), 0, 255).astype(np.uint8)
-    return shown
+    return denormalized(first[thin(np.arange(len(first)))], recipe.pixels)
 
 
 def cut(warp, size: tuple[int, int]) -> tuple[int, int, int, int]:

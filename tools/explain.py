@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from deploy import predictor
     from runtime.owned import create
 
-    computing = predictor.compute(args)
+    computing = predictor.compute(args, [args.video])
     found = explain(args, computing)
     name = computing.names[found.label]
     pairs = " ".join(f"{share:.2f}/{lost:+.2f}" for share, lost in zip(found.shares, found.lost, strict=True))
@@ -95,15 +95,14 @@ def explain(args: argparse.Namespace, computing: Computing) -> Explained:
     Raises:
         UserError: The video cannot be read, the label is none, or the network gives masks.
     """
-    import numpy as np
-
+    from datasets.transforms import denormalized
     from engine.grad_cam import grad_cam, occlusion
     from models.recognizer import Recognizer
     from tasks import task_of
     from tasks.view_scores import softmax
 
     model, recipe = computing.model, computing.recipe
-    if recipe.network.family.task != "classification" or not isinstance(model, Recognizer):
+    if not task_of(recipe).names_videos or not isinstance(model, Recognizer):
         raise UserError(f"{recipe.network.model} names no class of a video: there is nothing to explain")
     view = task_of(recipe).views(args.video, recipe, cli.VIEWS["quick"], cli.limits_of(args))[0]  # [T, 3, H, W]
     probabilities = softmax(computing.run(view[None]))[0]
@@ -111,11 +110,8 @@ def explain(args: argparse.Namespace, computing: Computing) -> Explained:
         raise UserError(f"--label {args.label}: no class of this network has this name")
     label = computing.names.index(args.label) if args.label else int(probabilities.argmax())
     maps, _ = grad_cam(model, view, label)
-    pixels = recipe.pixels
-    shown = view.transpose(0, 2, 3, 1) * np.array(pixels.std, np.float32) + np.array(pixels.mean, np.float32)
-    frames = np.clip(np.rint(shown), 0, 255).astype(np.uint8)
     lost = occlusion(computing.run, view, label, args.parts)
-    return Explained(label, float(probabilities[label]), frames, maps, lost)
+    return Explained(label, float(probabilities[label]), denormalized(view, recipe.pixels), maps, lost)
 
 
 def heated(frames: np.ndarray, maps: np.ndarray) -> np.ndarray:

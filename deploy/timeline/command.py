@@ -134,10 +134,10 @@ def _label(
     args: argparse.Namespace, open_labeler: Open, paths: Sequence[str], journal: Journal | None, progress: Progress
 ) -> Outcome:
     """Labels what the journal does not know yet; says what becomes of each video."""
-    known = journal.known if journal else {}
+    known: dict[int, list[Scored]] = journal.known if journal else {}
     done = journal.done if journal else set()
     jobs = [Job(n, path, len(known.get(n, ()))) for n, path in enumerate(paths) if n not in done]
-    outcome = Outcome([], {n: list(found) for n, found in known.items()}, {})
+    outcome = Outcome([], known, {})
     of_windows = len(paths) == 1 and args.window
     with contextlib.ExitStack() as opened:
         bar = None if of_windows else opened.enter_context(progress(len(paths), "videos", len(done)))
@@ -147,7 +147,7 @@ def _label(
             elif kind == "begin" and of_windows:
                 bar = opened.enter_context(progress(content, "windows", len(known.get(number, ()))))
             elif kind == "scored":
-                outcome.found.setdefault(number, []).append(content)
+                known.setdefault(number, []).append(content)
                 if journal:
                     journal.add(number, content)
                 if of_windows and bar is not None:

@@ -29,7 +29,7 @@ class Journal:
         facts: All that decides the results; a journal of others is begun anew.
 
     Attributes:
-        known: Number of a video -> its results so far, in their order.
+        known: Number of a video -> its results, in their order, as they were when the journal was opened.
         done: Numbers of the videos of which all is known.
 
     Raises:
@@ -70,8 +70,7 @@ class Journal:
         self.known.setdefault(number, []).append(one)
 
     def add(self, number: int, found: Scored) -> None:
-        """Keeps a result of a video."""
-        self.known.setdefault(number, []).append(found)
+        """Writes a result of a video down."""
         end = None if np.isnan(found.end) else found.end
         values = [float(value) for value in found.scores], [float(value) for value in found.features]
         self._append(json.dumps([number, found.start, end, *values]))

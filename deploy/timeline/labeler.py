@@ -12,9 +12,7 @@ from configs import Recipe
 from configs.limits import Limits
 from datasets import unlabeled
 from datasets.decode import open_source
-from datasets.sampling import test_indices, val_indices
 from datasets.sequential import SequentialFile, Shown
-from datasets.transforms import EvalTransform
 from deploy.frames import Frame
 from deploy.timeline.labels import Prediction
 from deploy.timeline.scoring import Scored, scored
@@ -108,23 +106,22 @@ class Labeler:
                 kept.popleft()
             if now >= due:
                 due = now + stride_s
-                views = self._views_of(
-                    [one.image for one in kept], len(kept) / max(now - (kept[0].seconds or 0.0), 1e-3)
-                )
-                yield from scored([Window(kept[0].seconds or 0.0, now, views)], self.score, 1)
+                yield from scored([self._window(kept, now)], self.score, 1)
 
-    def _views_of(self, images: Sequence[np.ndarray], fps: float) -> np.ndarray:
-        """The views of frames that are all there, float32 [V, T, 3, H, W]."""
-        n, recipe = len(images), self.recipe
-        if self.mode == "test":
-            indices = test_indices(n, recipe, recipe.clip.test_clips, fps)
-        else:
-            indices = val_indices(n, recipe, fps)
-        transform = EvalTransform(recipe, self.mode)
-        out = np.empty((transform.num_crops, indices.size, 3, transform.size, transform.size), np.float32)
-        for place, index in enumerate(indices.ravel().tolist()):
-            transform.apply(images[index][None], out[:, place : place + 1])
-        return out.reshape(-1, indices.shape[1], *out.shape[2:])  # [V, T, 3, H, W]
+    def _window(self, kept: Sequence[Frame], now: float) -> Window:
+        """All frames that are kept, as one window that ends now."""
+        start = kept[0].seconds or 0.0
+        fps = len(kept) / max(now - start, 1e-3)
+        windows = Windows(Plan(len(kept), 1, len(kept)), self.recipe, self.mode, fps)
+        shown = [Shown(number, start, frame.image) for number, frame in enumerate(kept)]
+
+        def frames(wanted: Callable[[int], bool]) -> Iterator[Shown]:
+            for one in shown:
+                wanted(one.number)
+                yield one
+
+        (window,) = windows_of(frames, windows, fps)
+        return window._replace(start=start, end=now)
 
 
 class Source:

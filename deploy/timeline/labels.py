@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -71,8 +70,3 @@ def top(scores: np.ndarray, names: Sequence[str], count: int) -> list[Label]:
     """The best classes of scores [K], the best first; of equal ones the higher index, as in a test."""
     order = np.argsort(scores, kind="stable")[::-1][:count]
     return [Label(names[label], float(scores[label])) for label in order]
-
-
-def whole(seconds: float) -> str:
-    """A time for people, empty where nobody knows it."""
-    return "" if math.isnan(seconds) else f"{seconds:.2f}"

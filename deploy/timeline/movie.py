@@ -15,8 +15,9 @@ from PIL import Image, ImageDraw, ImageFont
 from datasets.movie import MovieWriter
 from deploy.timeline.labeler import Source
 from deploy.timeline.labels import Prediction, top
-from deploy.timeline.page import COLORS, OTHERS, SHOWN
+from deploy.timeline.page import OTHERS, SHOWN
 from deploy.timeline.segments import moments
+from runtime.html_page import COLORS
 from runtime.owned import creating
 from tasks.fonts import OWN, families_for
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from deploy.timeline import page
 from deploy.timeline.journal import journal_of
-from deploy.timeline.labels import Prediction, top, whole
+from deploy.timeline.labels import Prediction, top
 from runtime.errors import UserError
 
 Writer = Callable[[Sequence[Prediction], int], bytes]
@@ -32,7 +32,9 @@ def as_csv(found: Sequence[Prediction], count: int) -> bytes:
     for one in found:
         for window in one.windows:
             best = [cell for name, share in top(window.scores, one.names, count) for cell in (name, f"{share:.6f}")]
-            writer.writerow([one.source, whole(window.start), whole(window.end), *best])
+            writer.writerow(
+                [one.source, *("" if math.isnan(time) else f"{time:.2f}" for time in (window.start, window.end)), *best]
+            )
     return file.getvalue().encode(errors="backslashreplace")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,10 +9,9 @@ import numpy as np
 
 from deploy.timeline.labels import Prediction
 from deploy.timeline.segments import moments
-from runtime.html_page import INK, document, row, section, svg, table, text
+from runtime.html_page import COLORS, INK, document, row, section, svg, table, text
 
 SHOWN = 6  # classes that have a color
-COLORS = ("#1f5fbf", "#c05a00", "#1a7f37", "#8e44ad", "#b3261e", "#5b7083")
 OTHERS = "#c9ced6"
 WIDTH = 1000  # of a line of time
 
@@ -89,7 +87,5 @@ def _curves(one: Prediction, shown: Sequence[int]) -> str:
 
 
 def _clock(seconds: float) -> str:
-    if math.isnan(seconds):
-        return ""
     minutes, rest = divmod(round(seconds, 1), 60)
     return f"{int(minutes // 60)}:{int(minutes % 60):02d}:{rest:04.1f}"

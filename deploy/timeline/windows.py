@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from configs import Recipe
-from datasets.sampling import check_sampling, test_indices, val_indices
+from datasets.sampling import check_sampling, view_indices
 from datasets.sequential import Shown
 from datasets.source import places_of
 from datasets.transforms import EvalTransform
@@ -24,17 +24,17 @@ class Plan:
     Attributes:
         frames: Of each window.
         stride: Frames from the start of one to the start of the next.
-        total: Frames of the video; 0 where nobody knows, of a camera.
+        total: Frames of the video, as many as a window has at least.
         skip: Windows at the beginning that are left out, as they are known already.
     """
 
     frames: int
     stride: int
-    total: int = 0
+    total: int
     skip: int = 0
 
     @classmethod
-    def of(cls, window_s: float, stride_s: float, fps: float, total: int = 0, skip: int = 0) -> Plan:
+    def of(cls, window_s: float, stride_s: float, fps: float, total: int, skip: int = 0) -> Plan:
         """From seconds.
 
         Args:
@@ -54,23 +54,18 @@ class Plan:
             raise UserError("nobody says how many frames of this video are a second: re-encode it")
         frames = max(1, round(window_s * fps))
         stride = max(1, round((stride_s or window_s) * fps))
-        return cls(min(frames, total) if total else frames, stride, total, skip)
+        return cls(min(frames, total), stride, total, skip)
 
     @property
     def count(self) -> int:
-        """How many windows there are; 0 where nobody knows."""
-        if not self.total:
-            return 0
+        """How many windows there are."""
         whole, rest = divmod(self.total - self.frames, self.stride)
         return whole + 1 + bool(rest)
 
     def starts(self) -> Iterator[int]:
         """First frame of each window that is not skipped. The last one ends with the video, however far it is."""
-        number = self.skip
-        while not self.total or number < self.count:
-            start = number * self.stride
-            yield min(start, self.total - self.frames) if self.total else start
-            number += 1
+        for number in range(self.skip, self.count):
+            yield min(number * self.stride, self.total - self.frames)
 
 
 class Window(NamedTuple):
@@ -109,10 +104,7 @@ class Windows:
         check_sampling(recipe)
         self.plan = plan
         self._transform = EvalTransform(recipe, mode)
-        n = plan.frames
-        indices = (
-            test_indices(n, recipe, recipe.clip.test_clips, fps) if mode == "test" else val_indices(n, recipe, fps)
-        )
+        indices = view_indices(plan.frames, recipe, mode, fps)
         self._places, self._shape = places_of(indices), indices.shape  # [clips, T]
         self._starts = plan.starts()
         self._next: int | None = next(self._starts, None)
@@ -129,7 +121,7 @@ class Windows:
 
     def add(self, frame: Shown) -> Iterator[Window]:
         """Takes a frame, for which `wants` was asked; gives the windows that end with the frame before it."""
-        yield from self._ended(frame.number, frame.seconds)
+        yield from self.ended(frame.number, frame.seconds)
         for window in self._open:
             places = self._places.get(frame.number - window.start, ())
             if frame.number == window.start:
@@ -139,11 +131,8 @@ class Windows:
                 for place in places[1:]:
                     window.views[:, place] = window.views[:, places[0]]
 
-    def end(self, number: int, seconds: float) -> Iterator[Window]:
-        """The windows that end with the video, of so many frames and seconds; others that are open are not complete."""
-        yield from self._ended(number, seconds)
-
-    def _ended(self, number: int, seconds: float) -> Iterator[Window]:
+    def ended(self, number: int, seconds: float) -> Iterator[Window]:
+        """The windows that end with the frame before that of a number, which is or would be shown at these seconds."""
         while self._open and self._open[0].start + self.plan.frames <= number:
             done = self._open.popleft()
             clips, frames = self._shape
@@ -165,4 +154,4 @@ def windows_of(
     for last in frames(windows.wants):
         yield from windows.add(last)
     if last is not None:
-        yield from windows.end(last.number + 1, last.seconds + 1 / fps)
+        yield from windows.ended(last.number + 1, last.seconds + 1 / fps)

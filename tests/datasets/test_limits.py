@@ -169,13 +169,13 @@ def test_a_picture_that_would_be_huge_is_not_decoded(tmp_path, suffix, make, lim
 
 
 @pytest.mark.parametrize("error", [cv2.error("assert"), MemoryError(), IndexError("x"), ValueError("x"), SystemError()])
-@pytest.mark.parametrize("place", ["av.open", "cv2.imdecode", "simplejpeg.decode_jpeg", "video.upright"])
+@pytest.mark.parametrize("place", ["av.open", "cv2.imdecode", "simplejpeg.decode_jpeg", "video._upright"])
 def test_whatever_a_library_throws_names_the_file(tmp_path, monkeypatch, error, place):
     def fail(*_, **__):
         raise error
 
     path = tmp_path / "a.mp4"
-    if place in ("av.open", "video.upright"):
+    if place in ("av.open", "video._upright"):
         write_video(path, codec="libx264")
     else:
         path = tmp_path / "frames"

@@ -55,7 +55,7 @@ def test_what_is_no_video_is_named(tmp_path):
 
 def test_only_what_is_wanted_is_converted(tmp_path, monkeypatch):
     converted = []
-    monkeypatch.setattr("datasets.sequential.upright", lambda frame, *rest: converted.append(frame.pts) or np.zeros(1))
+    monkeypatch.setattr("datasets.video._upright", lambda frame, *rest: converted.append(frame.pts) or np.zeros(1))
     path = str(write_video(tmp_path / "a.mp4", codec="libx264", count=30))
     frames = SequentialFile(path).frames(lambda number: number in (3, 7))
     assert [frame.number for frame in itertools.islice(frames, 30) if frame.image is not None] == [3, 7]

@@ -66,11 +66,11 @@ def test_every_frame_is_in_a_window_and_each_is_as_long(total, frames, stride):
 
 def test_numbers_out_of_their_ranges_are_refused():
     with pytest.raises(UserError, match="--window must be above 0"):
-        Plan.of(-1, 0, 25)
+        Plan.of(-1, 0, 25, 100)
     with pytest.raises(UserError, match="--stride must be from 0 to the window's 2 seconds, got 3"):
-        Plan.of(2, 3, 25)
+        Plan.of(2, 3, 25, 100)
     with pytest.raises(UserError, match="how many frames"):
-        Plan.of(2, 1, 0)
+        Plan.of(2, 1, 0, 100)
 
 
 def truth(parts):
