@@ -355,15 +355,15 @@ class Upright:
     """Makes pictures of the frames of one file, see `_upright`."""
 
     def __init__(self) -> None:
-        self._matrices: dict[int, tuple[float, float, float, float]] = {}
+        self.matrices: dict[int, tuple[float, float, float, float]] = {}
         self._converter = VideoReformatter()  # of all frames, as making one takes as long as converting one
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         """uint8 [H, W, 3] RGB."""
         turn = frame.rotation
-        if turn not in self._matrices:  # one for a file: reading it takes longer than the angle in it
-            self._matrices[turn] = _display_matrix(frame)
-        return _upright(frame, self._matrices[turn], self._converter)
+        if turn not in self.matrices:  # one for a file: reading it takes longer than the angle in it
+            self.matrices[turn] = _display_matrix(frame)
+        return _upright(frame, self.matrices[turn], self._converter)
 
 
 def _vop_type(data: bytes) -> str:

@@ -52,7 +52,7 @@ def read_video(path: Path) -> None:
         wanted = np.linspace(0, source.num_frames - 1, 4).astype(int).tolist()
         found = [source.read([index])[0] for index in wanted]
         stands_alone = source._decoder.codec.intra_only
-        if any(b or c or a != d or a < 0 for a, b, c, d in source._matrices.values()):
+        if any(b or c or a != d or a < 0 for a, b, c, d in source._upright.matrices.values()):
             return  # the damage has turned it
     with contextlib.suppress(av.FFmpegError, ValueError):
         expected = decode_in_order(path)
