@@ -7,6 +7,7 @@ from the start gives.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import NamedTuple
@@ -42,7 +43,8 @@ class SequentialFile:
 
     Attributes:
         num_frames: How many there are by the packets of the file.
-        fps: Frames a second, on average; 0 where the file says nothing.
+        fps: Frames a second, on average: as the file says, or, where it says nothing, as a browser's recording, by the
+            times of its packets; 0 of a single frame.
 
     Raises:
         DecodeError: It is no readable video.
@@ -53,11 +55,18 @@ class SequentialFile:
         self._limits = limits or Limits()
         with errors_named(f"{path} is truncated or damaged"), opened_stream(path) as stream:
             self.fps, self._time_base = float(stream.average_rate or 0), stream.time_base or Fraction(1, 1000)
-            self.num_frames = sum(
-                1 for packet in stream.container.demux(stream) if packet.size and not packet.is_discard
-            )
-        if not self.num_frames:
+            shown = 0
+            begin, end = math.inf, -math.inf
+            for packet in stream.container.demux(stream):
+                if packet.size and not packet.is_discard:
+                    shown += 1
+                    if packet.pts is not None:
+                        begin, end = min(begin, packet.pts), max(end, packet.pts)
+        if not shown:
             raise DecodeError(f"{path} holds no frame")
+        self.num_frames = shown
+        if not self.fps and end > begin:
+            self.fps = (shown - 1) / float((end - begin) * self._time_base)
 
     def frames(self, wanted: Callable[[int], bool] = lambda index: True) -> Iterator[Shown]:
         """All frames in their order; those that are not wanted are decoded, and not converted.

@@ -34,14 +34,14 @@ class Computing(NamedTuple):
         run: Maps views float32 [N, ...] to the network's output.
         recipe: Of the network.
         names: Of the classes.
-        model: The network itself, in eval mode.
+        model: The network itself, in eval mode; None of a graph.
         engine: The name of what computes.
     """
 
     run: Callable[[np.ndarray], np.ndarray]
     recipe: Recipe
     names: list[str]
-    model: nn.Layer
+    model: nn.Layer | None
     engine: str
 
 

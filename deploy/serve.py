@@ -4,37 +4,27 @@
     curl --data-binary @clip.mp4 http://127.0.0.1:P/predict
     curl -X PUT --data '{"latency_ms": 40, "size_mb": 12}' http://127.0.0.1:P/budget    with --scaling
 
-The body is a video file and nothing else; no path, no name and no code is taken from a request. It lies in a file
-without a name, so that nothing is left of it however the process ends. SIGTERM and Ctrl-C end the server when the
-requests that it has begun are answered.
+The body is a video file and nothing else; no path, no name and no code is taken from a request. How it is taken, and
+what is left of it (nothing), says `deploy/reception.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import contextlib
-import errno
 import importlib
 import json
 import math
-import os
-import signal
-import socket
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import IO, Any, NamedTuple, Protocol
 
 import numpy as np
-import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from configs import Recipe, cli
 from configs.limits import STRANGERS, Limits
@@ -42,21 +32,15 @@ from datasets import VideoDataset, load_views, unlabeled
 from datasets.annotation import DataError
 from deploy.artifact import open_artifact
 from deploy.infer import add_graph_flags, open_engine_of
+from deploy.reception import HANDLERS, Reception, ServeError, json_answer, listen, serve
 from runtime import command
 from runtime.errors import UserError
 from tasks import task_of
 
-BUSY = 8  # requests that are decoded at a time; others wait, those that have not sent their video take no place
-CONNECTIONS = 256
-HELD = 4 * BUSY  # videos of the largest size that may lie on the disk at a time
 BUDGET_BYTES = 1024  # that a budget may have as JSON
 LARGEST_BUDGET = 1e12  # milliseconds, or megabytes
 MEGABYTE = 2**20
 SCALING = "scaling.serving"  # what opens the folder of --scaling: this room knows nothing above it
-
-
-class ServeError(UserError):
-    """The server cannot start."""
 
 
 class Follows(Protocol):
@@ -129,7 +113,6 @@ class Classifier:
         Raises:
             DataError: It does not decode.
         """
-        video.seek(0)
         recipe, name = self.served.recipe, f"/dev/fd/{video.fileno()}"
         try:
             views = load_views(name, recipe, self.served.mode, self.limits)
@@ -150,29 +133,24 @@ class Service:
 
     Args:
         classifier: Names the action in a video.
-        max_megabytes: Largest video that is taken.
-        timeout_s: Seconds that a video may take to come, and to wait for its turn.
+        reception: Takes the videos.
     """
 
-    def __init__(self, classifier: Classifier, max_megabytes: int, timeout_s: float) -> None:
-        self.classifier, self.max_bytes, self.timeout_s = classifier, max_megabytes * 2**20, timeout_s
-        self.decoding = 0
-        self._places = asyncio.Semaphore(BUSY)
-        self._held = 0  # bytes of videos that lie on the disk
+    def __init__(self, classifier: Classifier, reception: Reception) -> None:
+        self.classifier, self.reception = classifier, reception
 
     def application(self) -> Starlette:
         """`GET /health`, `POST /predict`, and `/budget` where there is one; all answers are JSON."""
-        handlers: Any = {HTTPException: _refusal, Exception: _failure}
         routes = [Route("/health", self.health), Route("/predict", self.predict, methods=["POST"])]
         if self.classifier.served.budget:
             routes.append(Route("/budget", self.budget, methods=["GET", "PUT"]))
-        return Starlette(routes=routes, exception_handlers=handlers)
+        return Starlette(routes=routes, exception_handlers=HANDLERS)
 
     async def health(self, request: Request) -> JSONResponse:
         """Says what is served."""
         served = self.classifier.served
         state = {"scaling": await run_in_threadpool(served.budget.state)} if served.budget else {}
-        return _answer(200, status="ok", model=served.model, precision=served.facts["precision"], **state)
+        return json_answer(200, status="ok", model=served.model, precision=served.facts["precision"], **state)
 
     async def budget(self, request: Request) -> JSONResponse:
         """Says what the budget is and has led to; takes another one by PUT."""
@@ -182,70 +160,16 @@ class Service:
             try:
                 await run_in_threadpool(follows.set_budget, **budget_of(await _small_body(request)))
             except ClientDisconnect:
-                return _answer(400, error="the sender has gone")
+                return json_answer(400, error="the sender has gone")
             except UserError as error:
                 raise HTTPException(400, str(error)) from error
-        return _answer(200, **await run_in_threadpool(follows.state))
+        return json_answer(200, **await run_in_threadpool(follows.state))
 
     async def predict(self, request: Request) -> JSONResponse:
         """Names the action in the video that is the body."""
-        with tempfile.TemporaryFile() as video, self._counted() as count:
-            try:
-                await self._receive(request, video, count)
-            except ClientDisconnect:
-                return _answer(400, error="the sender has gone")  # which nobody will read
-            try:
-                await asyncio.wait_for(self._places.acquire(), self.timeout_s)
-            except asyncio.TimeoutError as error:
-                raise HTTPException(503, f"{BUSY} requests are being answered: try again") from error
-            loop = asyncio.get_running_loop()
-            self.decoding += 1
-            try:
-                top = await run_in_threadpool(self._classify, os.dup(video.fileno()), loop)
-            except UserError as error:
-                raise HTTPException(400, str(error)) from error
-        return _answer(200, top=top)
-
-    def _classify(self, descriptor: int, loop: asyncio.AbstractEventLoop) -> list[dict[str, Any]]:
-        """In a thread, which goes on when its request is given up: it has its own descriptor, and frees its place."""
-        try:
-            with open(descriptor, "rb") as video:
-                return self.classifier.best(video)
-        finally:
-            self.decoding -= 1
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(self._places.release)
-
-    @contextlib.contextmanager
-    def _counted(self) -> Iterator[Callable[[int], None]]:
-        """A function that counts bytes as held, for as long as the block runs."""
-        own = 0
-
-        def count(size: int) -> None:
-            nonlocal own
-            if self._held + size > HELD * self.max_bytes:
-                raise HTTPException(503, "too many videos wait for their turn: try again")
-            own += size
-            self._held += size
-
-        try:
-            yield count
-        finally:
-            self._held -= own
-
-    async def _receive(self, request: Request, video: IO[bytes], count: Callable[[int], None]) -> None:
-        """Writes the body into a file; a body that is too large runs out first, or its sender would not hear of it."""
-        size, limit = 0, self.max_bytes
-        async for part in request.stream():
-            size += len(part)
-            if size <= limit:
-                count(len(part))
-                video.write(part)
-            elif size > 4 * limit:
-                break
-        if size > limit:
-            raise HTTPException(413, f"videos of {limit // 2**20} MB at most are taken")
-        video.flush()
+        async with self.reception.video(request) as video:
+            top = await self.reception.work(self.classifier.best, video)
+        return json_answer(200, top=top)
 
 
 async def _small_body(request: Request) -> bytes:
@@ -276,79 +200,6 @@ def budget_of(body: bytes) -> dict[str, float]:
     return {units[name][0]: value * units[name][1] for name, value in given.items()}
 
 
-def _answer(code: int, /, **content: Any) -> JSONResponse:
-    return JSONResponse(content, code, {"Connection": "close"})
-
-
-async def _refusal(request: Request, error: HTTPException) -> JSONResponse:
-    if error.status_code not in (404, 405):
-        return _answer(error.status_code, error=error.detail)
-    known = (f"{' or '.join(sorted(route.methods - {'HEAD'}))} {route.path}" for route in request.app.routes)
-    return _answer(error.status_code, error=f"there are {' and '.join(known)}")
-
-
-async def _failure(request: Request, error: Exception) -> JSONResponse:
-    """The server outlives whatever one request meets; uvicorn logs it."""
-    return _answer(500, error="the model failed on this video")
-
-
-class Connection(H11Protocol):
-    """Closes a connection whose request has not come whole within `timeout_s` of its beginning."""
-
-    timeout_s: float
-
-    def connection_made(self, transport: Any) -> None:
-        """Starts the clock."""
-        super().connection_made(transport)
-        self._clock = self.loop.call_later(self.timeout_s, self._expire)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stops the clock, which would keep all that belongs to the connection."""
-        self._clock.cancel()
-        super().connection_lost(exc)
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuses what is no request; behind one that has come whole, nothing is read."""
-        cycle = self.cycle
-        if cycle is None or cycle.response_complete or (cycle.more_body and not cycle.response_started):
-            super().send_400_response(msg)
-            if cycle is not None:
-                cycle.disconnected = True  # what the application answers besides goes nowhere
-
-    def _expire(self) -> None:
-        if self.cycle is None or (self.cycle.more_body and not self.cycle.response_complete):
-            self.transport.abort()
-
-
-class Server(uvicorn.Server):
-    """Ends at SIGTERM and Ctrl-C with exit code 0."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Lets a signal end the server, and does not raise it again afterwards as uvicorn's own would."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self.handle_exit)
-        yield
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens.
-
-    Raises:
-        ServeError: The port is taken, or not to be had.
-    """
-    if port > 65535:
-        raise ServeError(f"cannot listen on port {port}: the last one is 65535")
-    try:
-        return socket.create_server((host, port), backlog=CONNECTIONS)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise ServeError(
-                f"port {port} of {host} is taken: end what listens there or choose another --port"
-            ) from error
-        raise ServeError(f"cannot listen on {host}, port {port}: {error}") from error
-
-
 def served_of(args: argparse.Namespace) -> Served:
     """What the flags name.
 
@@ -370,18 +221,11 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     with listen(args.host, args.port) as listener:
         served = served_of(args)
-        service = Service(Classifier(served, args.top, cli.limits_of(args)), args.max_megabytes, args.timeout_s)
-        config = uvicorn.Config(
-            service.application(), log_level="warning", limit_concurrency=CONNECTIONS, server_header=False,
-            http=type("Timed", (Connection,), {"timeout_s": args.timeout_s}), ws="none", lifespan="off",
-            timeout_graceful_shutdown=args.timeout_s,
-        )  # fmt: skip
+        reception = Reception(args.max_megabytes, args.timeout_s)
+        service = Service(Classifier(served, args.top, cli.limits_of(args)), reception)
         how = f"{served.facts['engine']}, {served.facts['precision']}"
         command.say(f"serving {served.model} ({how}) on http://{args.host}:{listener.getsockname()[1]}")
-        Server(config).run(sockets=[listener])
-    command.say("stopped")
-    if service.decoding:  # in threads that end when they have decoded, which may be long
-        os._exit(0)
+        serve(service.application(), reception, listener)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
-"""Where and when a network looks: the gradient of a class at the last features that have places, and frames left out.
+"""Where and when a network looks: the gradient of a class at the last features that have places.
 
-Source: Selvaraju et al., "Grad-CAM: Visual explanations from deep networks via gradient-based localization", ICCV 2017;
-Zeiler and Fergus, "Visualizing and understanding convolutional networks", ECCV 2014, section 4.2 (occlusion).
+Source: Selvaraju et al., "Grad-CAM: Visual explanations from deep networks via gradient-based localization", ICCV 2017.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from paddle import nn
 
 from models.recognizer import Recognizer
 from runtime.errors import UserError
-from tasks.view_scores import softmax
 
 
 def grad_cam(model: Recognizer, clip: np.ndarray, label: int) -> tuple[np.ndarray, np.ndarray]:
@@ -131,21 +129,3 @@ def pooled(model: Recognizer, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray
     finally:
         hook.remove()
     return logits, seen[0]
-
-
-def occlusion(run: Callable[[np.ndarray], np.ndarray], clip: np.ndarray, label: int, parts: int = 8) -> np.ndarray:
-    """How much of a class's probability is lost without each part of the time, [parts], or fewer for few frames.
-
-    Args:
-        run: Maps clips float32 [N, T, 3, H, W] to logits [N, K].
-        clip: float32 [T, 3, H, W].
-        label: The class.
-        parts: Of equal length; the frames of one of them take the mean color.
-    """
-    groups = np.array_split(np.arange(len(clip)), min(parts, len(clip)))
-    clips = np.repeat(clip[None], len(groups) + 1, axis=0)
-    for number, frames in enumerate(groups, start=1):
-        clips[number, frames] = 0  # the mean, as clips are normalized
-    probabilities = softmax(np.concatenate([run(clips[k : k + 1]) for k in range(len(clips))]))[:, label]
-    lost: np.ndarray = (probabilities[0] - probabilities[1:]).astype(np.float32)
-    return lost

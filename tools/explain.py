@@ -21,6 +21,7 @@ from runtime.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
 
+    from configs import Recipe
     from deploy.predictor import Computing
 
 HEAT = 0.45  # of a pixel that is heat, where it is the hottest
@@ -36,21 +37,23 @@ class Explained(NamedTuple):
         label: The class.
         probability: Of the class.
         frames: What the network sees, uint8 [T, H, W, 3] RGB.
-        maps: See `grad_cam`.
+        maps: See `grad_cam`; None of a graph, which has no gradient.
         lost: See `occlusion`.
     """
 
     label: int
     probability: float
     frames: np.ndarray
-    maps: np.ndarray
+    maps: np.ndarray | None
     lost: np.ndarray
 
     @property
-    def shares(self) -> np.ndarray:
-        """What each part of the time has of all the heat, float [parts]."""
+    def shares(self) -> np.ndarray | None:
+        """What each part of the time has of all the heat, float [parts]; None without maps."""
         import numpy as np
 
+        if self.maps is None:
+            return None
         heat = np.array([part.sum() for part in np.array_split(self.maps, len(self.lost))])
         shares: np.ndarray = heat / max(float(heat.sum()), 1e-12)
         return shares
@@ -63,9 +66,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     from runtime.owned import create
 
     computing = predictor.compute(args, [args.video])
-    found = explain(args, computing)
-    name = computing.names[found.label]
-    pairs = " ".join(f"{share:.2f}/{lost:+.2f}" for share, lost in zip(found.shares, found.lost, strict=True))
+    found = explain(computing, seen(args, computing.recipe), args.label, args.parts)
+    name, shares = computing.names[found.label], found.shares
+    assert shares is not None  # a checkpoint has a gradient
+    pairs = " ".join(f"{share:.2f}/{lost:+.2f}" for share, lost in zip(shares, found.lost, strict=True))
     command.say(f"{name} {found.probability:.4f}", f"share of the heat / probability lost, over time: {pairs}")
     output = Path(args.output or f"{Path(args.video).stem}_explained.html")
     content = movie(found) if output.suffix == ".mp4" else page(found, args.video, computing)
@@ -89,29 +93,54 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def explain(args: argparse.Namespace, computing: Computing) -> Explained:
-    """What the center view of a video says for a class.
+def seen(args: argparse.Namespace, recipe: Recipe) -> np.ndarray:
+    """The center view of the video, float32 [T, 3, H, W].
 
     Raises:
-        UserError: The video cannot be read, the label is none, or the network gives masks.
+        UserError: The video cannot be read, or the network names no class of a video.
+    """
+    from tasks import task_of
+
+    if not task_of(recipe).names_videos:
+        raise UserError(f"{recipe.network.model} names no class of a video: there is nothing to explain")
+    view: np.ndarray = task_of(recipe).views(args.video, recipe, cli.VIEWS["quick"], cli.limits_of(args))[0]
+    return view
+
+
+def explain(computing: Computing, view: np.ndarray, name: str = "", parts: int = 8) -> Explained:
+    """What a clip says for a class.
+
+    Args:
+        computing: Of a network that names classes of videos.
+        view: The clip, float32 [T, 3, H, W].
+        name: Of the class; empty for the one that comes first.
+        parts: See `occlusion`.
+
+    Raises:
+        UserError: No class has this name, or the network has no features with places.
     """
     from datasets.transforms import denormalized
-    from engine.grad_cam import grad_cam, occlusion
-    from models.recognizer import Recognizer
-    from tasks import task_of
+    from engine.occlusion import occlusion
     from tasks.view_scores import softmax
 
-    model, recipe = computing.model, computing.recipe
-    if not task_of(recipe).names_videos or not isinstance(model, Recognizer):
-        raise UserError(f"{recipe.network.model} names no class of a video: there is nothing to explain")
-    view = task_of(recipe).views(args.video, recipe, cli.VIEWS["quick"], cli.limits_of(args))[0]  # [T, 3, H, W]
+    if name and name not in computing.names:
+        raise UserError(f"--label {name}: no class of this network has this name")
     probabilities = softmax(computing.run(view[None]))[0]
-    if args.label and args.label not in computing.names:
-        raise UserError(f"--label {args.label}: no class of this network has this name")
-    label = computing.names.index(args.label) if args.label else int(probabilities.argmax())
-    maps, _ = grad_cam(model, view, label)
-    lost = occlusion(computing.run, view, label, args.parts)
-    return Explained(label, float(probabilities[label]), denormalized(view, recipe.pixels), maps, lost)
+    label = computing.names.index(name) if name else int(probabilities.argmax())
+    maps = heat_of(computing, view, label)
+    lost = occlusion(computing.run, view, label, parts)
+    return Explained(label, float(probabilities[label]), denormalized(view, computing.recipe.pixels), maps, lost)
+
+
+def heat_of(computing: Computing, view: np.ndarray, label: int) -> np.ndarray | None:
+    """Grad-CAM of a clip; None of a graph, which has no gradient."""
+    if computing.model is None:
+        return None
+    from engine.grad_cam import grad_cam
+    from models.recognizer import Recognizer
+
+    assert isinstance(computing.model, Recognizer)  # as its task names videos
+    return grad_cam(computing.model, view, label)[0]
 
 
 def heated(frames: np.ndarray, maps: np.ndarray) -> np.ndarray:
@@ -127,6 +156,7 @@ def heated(frames: np.ndarray, maps: np.ndarray) -> np.ndarray:
 
 def movie(found: Explained) -> bytes:
     """The heated frames as a video, with a strip of the heat over time."""
+    assert found.maps is not None  # a checkpoint has a gradient
     import av
     import cv2
     import numpy as np
@@ -159,28 +189,43 @@ def movie(found: Explained) -> bytes:
 
 def page(found: Explained, video: str, computing: Computing) -> bytes:
     """The page: frames and heat over time, and what is lost without each part."""
-    import numpy as np
+    from runtime.html_page import document, row, table
 
-    from runtime.html_page import document, picture, row, section, table
-
-    chosen = np.unique(np.linspace(0, len(found.frames) - 1, SHOWN).round().astype(int))
     name = computing.names[found.label]
-    pictures = [strip(found.frames[chosen]), strip(heated(found.frames[chosen], found.maps[chosen]))]
-    rows = (
-        row((f"part {k + 1}", f"{share:.1%}", f"{lost:+.4f}"), numeric=(1, 2))
-        for k, (share, lost) in enumerate(zip(found.shares, found.lost, strict=True))
-    )
-    shown = "".join(str(picture(data, "webp", what)) for data, what in zip(pictures, ("frames", "heat"), strict=True))
     parts = [
         f"<p>{len(found.frames)} frames, as the network sees them</p>",
         table(("class", "probability"), [row((name, f"{found.probability:.4f}"), numeric=(1,))]),
-        section("Where it looks", shown, HEAT_SAYS),
-        section("When it looks", curve(found) + table(HEAD, rows), LOST_SAYS),
+        *sections(found),
     ]
     return document(f"Why {name}: {Path(video).name}", parts).encode()
 
 
-HEAD = ("of the time", "share of the heat", "lost without it")
+def sections(found: Explained) -> list[str]:
+    """Where and when it looks; of a graph the frames, and when."""
+    import numpy as np
+
+    from runtime.html_page import picture, row, section, table
+
+    chosen = np.unique(np.linspace(0, len(found.frames) - 1, SHOWN).round().astype(int))
+    frames = picture(strip(found.frames[chosen]), "webp", f"{len(chosen)} frames, as the network sees them")
+    rows = (
+        row((f"part {k + 1}", *cells), numeric=range(1, len(cells) + 1))
+        for k, cells in enumerate(zip(*(column for column, _ in columns(found)), strict=True))
+    )
+    head = ("of the time", *(title for _, title in columns(found)))
+    when = curve(found) + table(head, rows)
+    if found.maps is None:
+        return [section("What it sees", frames), section("When it looks", when, LOST_SAYS.partition(" Heat")[0])]
+    heat = picture(strip(heated(found.frames[chosen], found.maps[chosen])), "webp", "where the heat is in them")
+    return [section("Where it looks", frames + heat, HEAT_SAYS), section("When it looks", when, LOST_SAYS)]
+
+
+def columns(found: Explained) -> list[tuple[list[str], str]]:
+    """Of the table of parts: cells and title."""
+    lost = ([f"{one:+.4f}" for one in found.lost], "lost without it")
+    return [lost] if found.shares is None else [([f"{one:.1%}" for one in found.shares], "share of the heat"), lost]
+
+
 HEAT_SAYS = "Grad-CAM: how much each place of the last features speaks for the class; yellow is the most of the clip."
 LOST_SAYS = (
     "Lost: how much the probability of the class falls when the frames of a part take the mean color. Heat where "
@@ -200,7 +245,8 @@ def curve(found: Explained) -> str:
         figure = Figure(figsize=(8, 2.4), layout="constrained")
         axes = figure.subplots()
         places = np.arange(1, len(found.lost) + 1)
-        axes.bar(places - 0.2, found.shares, 0.4, color="#c05a00", label="share of the heat")
+        if found.shares is not None:
+            axes.bar(places - 0.2, found.shares, 0.4, color="#c05a00", label="share of the heat")
         axes.bar(places + 0.2, found.lost, 0.4, color="#1f5fbf", label="lost without it")
         axes.set(xlabel="part of the time", xticks=places)
         axes.legend()

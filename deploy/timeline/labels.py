@@ -49,11 +49,7 @@ class Prediction:
         return segments(self.windows, threshold)
 
     def _repr_html_(self) -> str:
-        rows = [
-            row((name, bar(share, share, share, f"{share:.1%}"), f"{share:.1%}"), numeric=(2,))
-            for name, share in self.top()
-        ]
-        shown = table(("", "", ""), rows)
+        shown = best_table(self, 5)
         if len(self.windows) > 1:
             parts = (
                 row(
@@ -64,6 +60,15 @@ class Prediction:
             )
             shown += table(("", "", ""), parts)
         return shown
+
+
+def best_table(one: Prediction, count: int) -> str:
+    """The best classes of the whole video with bars, as HTML."""
+    rows = (
+        row((name, bar(share, share, share, f"{share:.1%}"), f"{share:.1%}"), numeric=(2,))
+        for name, share in one.top(count)
+    )
+    return table(("", "", ""), rows)
 
 
 def top(scores: np.ndarray, names: Sequence[str], count: int) -> list[Label]:

@@ -32,15 +32,20 @@ def _video(one: Prediction, count: int) -> str:
     best = table(
         ("the whole video", "probability"), (row((name, f"{p:.4f}"), numeric=(1,)) for name, p in one.top(count))
     )
+    return over_time(one) + best
+
+
+def over_time(one: Prediction) -> str:
+    """The parts on a line of time, the best classes as curves, and a table of the parts; empty for one window."""
     if len(one.windows) == 1:
-        return best
+        return ""
     shown = [int(label) for label in np.argsort(one.scores, kind="stable")[::-1][:SHOWN]]
     parts = one.segments()
     rows = (
         row((_clock(part.start), _clock(part.end), one.names[part.label], f"{part.probability:.1%}"), numeric=(0, 1, 3))
         for part in parts
     )
-    return line_of_time(one, shown) + _curves(one, shown) + table(("from", "to", "label", "probability"), rows) + best
+    return line_of_time(one, shown) + _curves(one, shown) + table(("from", "to", "label", "probability"), rows)
 
 
 def line_of_time(one: Prediction, shown: Sequence[int]) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deploy import infer, serve
+from deploy import infer, reception, serve
 from tests.datasets.media import write_video
 from tests.fuzz.damage import damaged
 
@@ -277,7 +277,7 @@ def test_many_requests_beside_slow_ones_are_all_answered_and_leave_no_memory(sta
     assert answers == [200] * 8 * (13 + 40 * FACTOR)
     assert (process.returncode, out, error) == (0, "stopped\n", "")
     assert grown < 40, grown
-    assert threads <= serve.BUSY
+    assert threads <= reception.BUSY
 
 
 def test_damaged_requests_leave_the_server_as_it_was(start, videos):

@@ -5,7 +5,8 @@ import paddle
 import pytest
 
 from engine.evaluation import run_of
-from engine.grad_cam import grad_cam, occlusion, pooled
+from engine.grad_cam import grad_cam, pooled
+from engine.occlusion import occlusion
 from models import create_model
 
 KINDS = {"tsm_tiny": 8, "mvf_tiny": 8, "tsn_mobilenet_v2": 4, "i3d_tiny": 8, "slowfast_tiny": 32, "x3d_tiny": 8}
