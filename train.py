@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from configs import Recipe, RecipeError, cli
 from configs.recipe import network_options
 from engine import runs
+from engine.boards import BOARDS
 from runtime import command
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from paddle import nn
 
     from engine.processes import Processes
+    from engine.watch import Watch
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -46,6 +48,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--checkpoint_iters", type=command.count, default=0, help="batches between checkpoints; 0: each epoch"
     )
     run.add_argument("--max_iters", type=command.count, default=0, help="only time so many batches; saves no weights")
+    run.add_argument("--log", choices=tuple(BOARDS), help="also show the run on a board in the run directory")
+    run.add_argument("--profile", action="store_true", help="end each epoch with where its time went, what to change")
     run.add_argument(
         "--relative_paths", action="store_true", help="let state.json name data and weights relative to the run"
     )
@@ -78,58 +82,58 @@ def main(argv: list[str] | None = None) -> None:
 
 def train(args: argparse.Namespace, directory: Path, recipe: Recipe, notes: list[str], processes: Processes) -> str:
     """Wires a recipe, a data set and a model into a run; returns its last line."""
-    import paddle
-
-    from datasets import ClipLoader, load_annotation
     from engine import checkpoint
     from engine.plan import training_plan
-    from engine.pretrained import adopt_network, read_pretrained
+    from engine.start import start_of
     from engine.trainer import Trainer
-    from models import from_recipe, kernels
-    from tasks import task_of
-    from weights import PARTS, assign
+    from models import kernels
 
-    task, split = task_of(recipe), recipe.clip.split
     sources = checkpoint.Sources(args.dataset_root or "", args.train_list, args.val_list, args.pretrained or "")
     if args.resume:
         sources = sources.resumed(directory)
-    root, classes = sources.dataset_root, recipe.network.num_classes
-    seen = load_annotation(root, "train", split, classes, sources.train_list, targets=task.targets)
-    recipe = recipe.with_(num_classes=classes or seen.num_classes)
-    classes = recipe.network.num_classes
-    held_out = load_annotation(root, "val", split, classes, sources.val_list, targets=task.targets)
-    start = read_pretrained(args.pretrained, which=args.weights) if args.pretrained and not args.resume else None
-    if start:
-        recipe, adopted = adopt_network(recipe, start, cli.asked(args).options)
-        notes += [f"recipe    taken from the weights: {adopted}"] if adopted else []
-    provenance = checkpoint.provenance(sources, seen, held_out, directory if args.relative_paths else None)
+    begin = start_of(sources, recipe, cli.asked(args).options, args.weights, is_resumed=bool(args.resume))
+    recipe = begin.recipe
+    provenance = checkpoint.provenance(sources, begin.seen, begin.held_out, directory if args.relative_paths else None)
     if args.resume:
         checkpoint.check_provenance(directory, provenance)
-    train_set, val_set = (
-        task.dataset(annotation, recipe, mode, cli.limits_of(args))
-        for annotation, mode in ((seen, "train"), (held_out, "val"))
-    )
-    options = {"num_workers": args.num_workers, "seed": recipe.training.seed}
-    shuffled = {**options, "shuffle": True, "drop_last": True, "part": (processes.rank, processes.size)}
-    with (
-        ClipLoader(train_set, recipe.training.batch_size, on_error="drop", **shuffled) as train_loader,
-        ClipLoader(val_set, recipe.training.batch_size, **options) as val_loader,
-    ):
-        paddle.seed(recipe.training.seed)
-        model = from_recipe(recipe)
-        if start:
-            notes.append(f"weights   {args.pretrained}: {assign(model, start, partial=PARTS)}")
+    with begin.loaders(cli.limits_of(args), args.num_workers, processes) as (train_loader, val_loader):
+        model = begin.network()
+        notes += begin.notes
         if processes.is_rank_zero and not args.resume:
-            checkpoint.write_run_files(directory, recipe, seen.class_names)
+            checkpoint.write_run_files(directory, recipe, begin.seen.class_names)
         operators = "Paddle's alone: the step is a static graph" if args.to_static else kernels.plan_line()
-        notes += [f"operators {operators}", *seen.remarks, *held_out.remarks, f"output    {directory}"]
+        notes += [f"operators {operators}", *begin.seen.remarks, *begin.held_out.remarks, f"output    {directory}"]
         trainer = Trainer(
             recipe, model, train_loader, val_loader, directory, args.log_iters, args.checkpoint_iters,
             provenance, processes, args.to_static, args.max_iters,
-            evaluator(args, recipe),
+            evaluator(args, recipe), watch_of(args, directory, recipe, len(train_loader), processes, notes),
         )  # fmt: skip
         plan = training_plan(recipe, model, train_loader, val_loader, notes, processes)
-        return trainer.fit(plan, resume=bool(args.resume))
+        with contextlib.closing(trainer.watch):
+            return trainer.fit(plan, resume=bool(args.resume))
+
+
+def watch_of(
+    args: argparse.Namespace, directory: Path, recipe: Recipe, batches: int, processes: Processes, notes: list[str]
+) -> Watch:
+    """What watches the run, `batches` of which are an epoch; notes get a line where a board draws no graph."""
+    from engine import checkpoint
+    from engine.boards import open_board
+    from engine.watch import Watch
+
+    if not processes.is_rank_zero:
+        return Watch()
+    if not args.log:
+        return Watch(None, args.profile, args.num_workers)
+    if args.resume:
+        state = checkpoint.read_state(directory)
+        known = state.get("boards", {}).get(args.log)
+        board = open_board(args.log, directory, known, state["epoch"] * batches + state["batch"])
+    else:
+        board = open_board(args.log, directory)
+        if why_not := board.graph(recipe):
+            notes.append(f"board     no graph: {why_not}")
+    return Watch(board, args.profile, args.num_workers)
 
 
 def evaluator(args: argparse.Namespace, recipe: Recipe) -> Callable[..., tuple[nn.Layer, str]]:

@@ -55,6 +55,7 @@ class State(Saved, total=False):
     metrics_size: int
     provenance: dict[str, str]
     processes: int
+    boards: dict[str, int]  # name -> bytes, see `Watch.sizes`
 
 
 def prepare_directory(directory: Path) -> None:

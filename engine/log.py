@@ -40,11 +40,7 @@ class RunLog:
                     run.start_log(path.name)
             return
         run.check(self._metrics_path.name)
-        known = self._metrics_path.stat().st_size if self._metrics_path.is_file() else 0
-        if known < resume_at:
-            raise CheckpointError(f"{self._metrics_path} is shorter than the checkpoint knows it: it was changed")
-        with errors_named(self._metrics_path):
-            os.truncate(self._metrics_path, resume_at)
+        cut_back(self._metrics_path, resume_at)
 
     def line(self, text: str = "") -> None:
         """Writes one line."""
@@ -62,6 +58,23 @@ class RunLog:
     def metrics_size(self) -> int:
         """Bytes in `metrics.jsonl`."""
         return self._metrics_path.stat().st_size
+
+
+def cut_back(path: Path, known: int) -> None:
+    """Cuts off what a killed run has written into a file after its checkpoint.
+
+    Args:
+        path: The file.
+        known: Bytes that the checkpoint knows of.
+
+    Raises:
+        CheckpointError: It cannot be written, or has lost what the checkpoint knows of.
+    """
+    size = path.stat().st_size if path.is_file() else 0
+    if size < known:
+        raise CheckpointError(f"{path} is shorter than the checkpoint knows it: it was changed")
+    with errors_named(path):
+        os.truncate(path, known)
 
 
 class SilentLog(RunLog):
@@ -107,6 +120,11 @@ class EpochMeter:
     def loss(self) -> float:
         """Mean loss of the epoch so far."""
         return self.loss_sum / max(self.samples, 1)
+
+    @property
+    def clips_per_second(self) -> float:
+        """Of the batches since the last line."""
+        return self._window_samples / max(self._total, 1e-9)
 
     @property
     def accuracy(self) -> float:

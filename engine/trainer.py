@@ -24,6 +24,7 @@ from engine.objective import DivergenceError, TrainingStep, as_graph
 from engine.optim import build_optimizer, learning_rate, train_mode
 from engine.processes import Processes
 from engine.progress import progress
+from engine.watch import Watch
 from runtime.command import signals_deferred
 from runtime.errors import UserError
 from tasks import task_of
@@ -49,6 +50,8 @@ class Trainer:
         max_iters: Stop after so many batches and only say how fast they were; 0 trains to the end.
         compiled: Gives for the network, the shape (T, 3, H, W) of a clip and the number of views what evaluates them,
             and its name; None: the network itself.
+        watch: Of the run.
+        rate: Gives the learning rate for the number of a batch, counted over all epochs; None: the recipe's schedule.
     """
 
     recipe: Recipe
@@ -63,6 +66,8 @@ class Trainer:
     to_static: bool = False
     max_iters: int = 0
     compiled: Callable[[nn.Layer, Sequence[int], int], tuple[nn.Layer, str]] | None = None
+    watch: Watch = field(default_factory=Watch)
+    rate: Callable[[int], float] | None = None
 
     def __post_init__(self) -> None:
         if not len(self.train_loader):
@@ -134,20 +139,28 @@ class Trainer:
         if self.batch == 0:
             self.meter, self.bad_samples = EpochMeter(), 0
         batches = self.train_loader.epoch(self.epoch, start=self.batch)
+        self.watch.begin_epoch()
         with progress(total, f"epoch {self.epoch + 1}/{self.recipe.training.max_epochs}", self.batch) as bar:
             for batch in batches:
                 self.meter.data_arrived()
+                self.watch.mark("reading")
+                if self.batch == 0:
+                    self.watch.clips(batch, self.train_loader.dataset, self._global_batch)
                 self._count_failures(batch)
                 self._train_batch(batch)
                 self.batch += 1
                 bar.update()
                 bar.set_postfix(loss=f"{self.meter.loss:.4f}", acc=f"{self.meter.accuracy:.3f}")
                 if self._global_batch % self.log_iters == 0:
+                    self.watch.line(self._global_batch, self._figures())
                     self.log.line(self._train_line())
                 if self._is_benchmark_over:
-                    return
+                    break
                 if self.checkpoint_iters and self.batch % self.checkpoint_iters == 0 and self.batch < total:
                     self._save()
+                self.watch.mark("other")
+        for line in self.watch.end_epoch():
+            self.log.line(line)
 
     def _train_batch(self, batch: Batch) -> None:
         """Forward, backward, and a step at the end of each group of `accumulate` batches."""
@@ -157,22 +170,27 @@ class Trainer:
         samples = len(batch.targets)
         loss, value, hits = self._forward(batch) if samples else (None, 0.0, 0.0)
         value, hits, total = self.processes.all_reduce([value * samples, hits, samples])
+        self.watch.mark("forward")
         if not math.isfinite(value):
             raise DivergenceError(self._divergence(value, batch))
         if loss is not None:
             # The mean over the samples of all processes, as if one had seen them all.
             self.scaler.scale(loss / (self._group_size() * (total / samples))).backward()
+        self.watch.mark("backward")
         if total:
             self.meter.batch_done(value / total, hits, int(total))
+            self.watch.batch(value / total)
         self.speed.batch_done(total)
         last_of_epoch = self.batch + 1 == len(self.train_loader)
         if (self.batch + 1) % self.recipe.training.accumulate == 0 or last_of_epoch:
             self.processes.all_reduce_gradients(self.model)
+            self.watch.gradients(self.model, float(np.asarray(self.scaler.state_dict().get("scale", 1.0)).item()))
             self.scaler.step(self.optimizer)
             self.scaler.update()
             self.optimizer.clear_grad()
             if self.average:
                 self.average.update()
+        self.watch.mark("step")
 
     def _forward(self, batch: Batch) -> tuple[paddle.Tensor, float, float]:
         """The mean loss of the batch, also as a number, and its number of correct predictions."""
@@ -209,7 +227,11 @@ class Trainer:
             num_views, *clip_shape = self.val_loader.dataset.sample_shape
             self.model.eval()
             model, engine = self.compiled(model, clip_shape, num_views * len(self.val_loader.dataset))
-        metrics = evaluation.evaluate(model, self.val_loader, self.task, title="eval").summary()
+        meter = evaluation.evaluate(model, self.val_loader, self.task, title="eval")
+        metrics = meter.summary()
+        if self.watch.board:
+            pictures = meter.pictures(self.val_loader.dataset.annotation.class_names)
+            self.watch.evaluated(done * len(self.train_loader), metrics, pictures)
         self.log.line(f"[EVAL] epoch={done}" + f" engine={engine}" * (model is not self.model))
         for line in self.task.metric_lines(metrics):
             self.log.line(line)
@@ -243,6 +265,8 @@ class Trainer:
         return self.processes.all_reduce([float(waits)])[0] > 0
 
     def _rate(self) -> float:
+        if self.rate:
+            return self.rate(self._global_batch)
         rate = learning_rate(self.recipe, self._global_batch / len(self.train_loader))
         return rate * self.processes.rate_factor(self.recipe)
 
@@ -260,6 +284,10 @@ class Trainer:
             *([self.processes.rank] if self.processes.rank else []),
         ]
         return int(np.random.SeedSequence(entropy).generate_state(1)[0])
+
+    def _figures(self) -> dict[str, float]:
+        return {"loss": self.meter.loss, "accuracy": self.meter.accuracy, "lr": self.optimizer.get_lr(),
+                "clips_per_second": self.meter.clips_per_second}  # fmt: skip
 
     def _train_line(self) -> str:
         epochs, step = self.recipe.training.max_epochs, self._global_batch
@@ -302,6 +330,7 @@ class Trainer:
             "meter": [meter.loss_sum, meter.hits, meter.samples],
             "scaler": {key: float(np.asarray(value).item()) for key, value in self.scaler.state_dict().items()},
             "metrics_size": self.log.metrics_size,
+            "boards": self.watch.sizes(),
             "provenance": self.provenance,
             "processes": self.processes.size,
         }

@@ -10,8 +10,8 @@ import numpy as np
 
 from configs import Recipe
 from datasets import Dataset, Labels
-from tasks.accuracy import summarize
-from tasks.classification_report import REPORT, write_report
+from tasks.accuracy import confusion_matrix, summarize
+from tasks.classification_report import REPORT, drawn_confusion, write_report
 from tasks.outcome import Outcome
 from tasks.past_test import names_of
 from tasks.report_page import Beside
@@ -47,6 +47,10 @@ class ClassificationMeter(Meter):
     def summary(self) -> dict[str, float]:
         """See `accuracy.summarize`."""
         return summarize(self.scores, self.labels)
+
+    def pictures(self, class_names: Sequence[str]) -> dict[str, bytes]:
+        """The confusion matrix."""
+        return {"confusion_matrix": drawn_confusion(confusion_matrix(self.scores, self.labels), class_names)}
 
     def write(
         self, directory: Path, class_names: Sequence[str], facts: dict[str, Any], dataset: Dataset, beside: Beside

@@ -49,7 +49,7 @@ def write_report(
     contents = (
         record_text(record, outcome.results()),
         table.getvalue().encode(errors="backslashreplace"),
-        _drawn_confusion(confusion, names),
+        drawn_confusion(confusion, names),
         page(outcome, summary, beside, dataset),
     )
     return write_report_files(directory, dict(zip(REPORT, contents, strict=True)))
@@ -67,7 +67,7 @@ def _class_rows(outcome: Outcome) -> list[list[str | int]]:
     return rows
 
 
-def _drawn_confusion(confusion: np.ndarray, class_names: Sequence[str]) -> bytes:
+def drawn_confusion(confusion: np.ndarray, class_names: Sequence[str]) -> bytes:
     """A PNG image; numbers and names are written where there are few enough classes to read them."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -33,6 +33,10 @@ class Meter(ABC):
     def summary(self) -> dict[str, float]:
         """The metrics of all batches, by the names in `Task.metrics`."""
 
+    def pictures(self, class_names: Sequence[str]) -> dict[str, bytes]:
+        """What shows an evaluation besides figures: names and PNG files. There need be none."""
+        return {}
+
     @abstractmethod
     def write(
         self, directory: Path, class_names: Sequence[str], facts: dict[str, Any], dataset: Dataset, beside: Beside

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,30 +33,13 @@ def save_legacy(model: nn.Layer, signature: Signature, stem: str) -> None:
     """Writes Paddle 2's graph."""
     import paddle
 
-    with temporary_folder() as folder, paddle.pir_utils.OldIrGuard(), _old_operators():
+    from models.tracing import old_operators
+
+    with temporary_folder() as folder, paddle.pir_utils.OldIrGuard(), old_operators():
         graph = str(Path(folder) / "graph")
         save_paddle(model, signature, graph)
         Path(f"{stem}.pdmodel").write_bytes(_as_of_paddle_2(Path(f"{graph}.pdmodel").read_bytes()))
         shutil.copy(f"{graph}.pdiparams", f"{stem}.pdiparams")
-
-
-@contextlib.contextmanager
-def _old_operators() -> Iterator[None]:
-    """Traces by the operator itself what Paddle 3.3 traces into its new graphs alone: the sigmoid."""
-    import paddle.nn.functional as F
-    from paddle.base.layer_helper import LayerHelper
-
-    def sigmoid(x):
-        helper = LayerHelper("sigmoid")
-        out = helper.create_variable_for_type_inference(x.dtype)
-        helper.append_op(type="sigmoid", inputs={"X": x}, outputs={"Out": out})
-        return out
-
-    plain, F.sigmoid = F.sigmoid, sigmoid
-    try:
-        yield
-    finally:
-        F.sigmoid = plain
 
 
 def _as_of_paddle_2(program: bytes) -> bytes:
