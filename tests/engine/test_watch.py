@@ -130,9 +130,13 @@ def test_a_watched_run_is_the_same_run_and_shows_each_batch_once(kind, motion_vi
         for line in process.stdout:
             if "batch_id: 5" in line:  # of 8, two after the checkpoint
                 process.kill()
-    more = ["--output_dir", str(run), "--resume", *"--threads 1 --log_iters 1 --checkpoint_iters 3 --profile".split()]
+    more = ["--output_dir", run, "--resume", "--threads", 1, "--log_iters", 1, "--checkpoint_iters", 3, "--profile"]
     resumed = subprocess.run(
-        [sys.executable, "train.py", *more, "--log", kind], cwd=ROOT, check=True, capture_output=True, text=True
+        [sys.executable, "train.py", *map(str, more), "--log", kind],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     said = resumed.stdout + resumed.stderr
     assert (run / "metrics.jsonl").read_bytes() == (unwatched / "metrics.jsonl").read_bytes()
