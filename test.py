@@ -5,11 +5,18 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from configs import cli
 from deploy.engines import COMPUTED, ENGINES
 from runtime import command
 from runtime.owned import Owned
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from engine.pretrained import Loaded
+    from engine.processes import Processes
+    from tasks import Meter
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -39,15 +46,16 @@ def main(argv: list[str] | None = None) -> None:
 
     preparation.prepare(args.device, args.threads, tune=not args.no_tune)
 
-    from datasets import ClipLoader, load_annotation
-    from deploy.predictor import in_engine
-    from engine import checkpoint, evaluation, runs
+    from datasets import load_annotation
+    from engine import checkpoint, runs
     from engine.pretrained import load_pretrained
+    from engine.processes import Processes
     from tasks import task_of
     from tasks.class_names import class_names_beside, names_of_weights
     from tasks.past_test import names_of, read_test
     from tasks.report_page import Beside
 
+    processes = Processes.join()
     loaded = load_pretrained(args.pretrained, cli.asked(args), which=args.weights)
     recipe = loaded.recipe
     task = task_of(recipe)
@@ -60,7 +68,8 @@ def main(argv: list[str] | None = None) -> None:
     other = read_test(args.compare, [task]).of(names_of(annotation), names) if args.compare else None
     beside = Beside(runs.history(Path(args.pretrained).parent), args.compare, other, args.thumbnails)
     directory = Path(args.output_dir or Path(args.pretrained).parent / f"test_{args.views}")
-    checkpoint.prepare_directory(directory)
+    if processes.is_rank_zero:
+        checkpoint.prepare_directory(directory)
     owned = Owned(directory)
     for name in task.report_files:  # now, not when everything is computed
         owned.check(name)
@@ -70,20 +79,36 @@ def main(argv: list[str] | None = None) -> None:
         f"{model_name} on {len(dataset)} {dataset.what} from {annotation.source}, {view} ({dataset.axes} x H x W)",
         *annotation.remarks,
     )
-    started = time.perf_counter()
-    num_views, *clip_shape = dataset.sample_shape
-    model, engine = in_engine(args, loaded, clip_shape, num_views * len(dataset))
-    with ClipLoader(dataset, 1, num_workers=args.num_workers) as loader:
-        meter = evaluation.evaluate(model, loader, task, args.views_per_pass)
+    meter, facts = tested(args, loaded, dataset, processes)
+    if not processes.is_rank_zero:
+        return
     metrics = meter.summary()
-    summary = {"model": model_name, **metrics, "view": view, "seconds": round(time.perf_counter() - started, 1)}
-    summary |= {
-        "weights": Path(args.pretrained).name, "precision": args.precision,
-        "engine": "dygraph" if getattr(model, "failed", False) else engine,
-    }  # fmt: skip
+    summary = {"model": model_name, **metrics, "view": view, **facts}
     command.say(*task.metric_lines(metrics), *task.result_lines(metrics))
     files = meter.write(directory, names, summary, dataset, beside)
     command.say(f"report in {directory}: {', '.join(files)}")
+
+
+def tested(
+    args: argparse.Namespace, loaded: Loaded, dataset: Dataset, processes: Processes
+) -> tuple[Meter, dict[str, Any]]:
+    """The meter of a test, in each of the processes, and how it was computed."""
+    from datasets import ClipLoader
+    from deploy.predictor import in_engine
+    from engine import evaluation
+    from tasks import task_of
+
+    started = time.perf_counter()
+    num_views, *clip_shape = dataset.sample_shape
+    model, engine = in_engine(args, loaded, clip_shape, num_views * len(dataset))
+    part = (processes.rank, processes.size)
+    with ClipLoader(dataset, 1, num_workers=args.num_workers, part=part) as loader:
+        task = task_of(loaded.recipe)
+        meter = evaluation.evaluate(model, loader, task, args.views_per_pass, processes=processes)
+    return meter, {
+        "seconds": round(time.perf_counter() - started, 1), "weights": Path(args.pretrained).name,
+        "precision": args.precision, "engine": "dygraph" if getattr(model, "failed", False) else engine,
+    }  # fmt: skip
 
 
 if __name__ == "__main__":

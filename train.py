@@ -91,6 +91,7 @@ def train(args: argparse.Namespace, directory: Path, recipe: Recipe, notes: list
     sources = checkpoint.Sources(args.dataset_root or "", args.train_list, args.val_list, args.pretrained or "")
     if args.resume:
         sources = sources.resumed(directory)
+        processes.begun_with = checkpoint.read_state(directory).get("processes", 1)
     begin = start_of(sources, recipe, cli.asked(args).options, args.weights, is_resumed=bool(args.resume))
     recipe = begin.recipe
     provenance = checkpoint.provenance(sources, begin.seen, begin.held_out, directory if args.relative_paths else None)

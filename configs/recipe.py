@@ -155,6 +155,7 @@ class Training(Options):
     mixup_alpha: float = option(0.0, "Beta parameter of mixup; 0 switches it off", at_least=0)
     precise_bn_epochs: int = option(5, "recompute BatchNorm statistics every so many epochs; 0 never", at_least=0)
     precise_bn_batches: int = option(200, "batches for that, at most", at_least=1)
+    sync_bn: bool = option(False, "several processes: statistics of BatchNorm over the samples of all of them")
     amp: str = option("none", "automatic mixed precision", choices=("none", "float16", "bfloat16"))
     ema_decay: float = option(
         0.0, "moving average of the weights, which is evaluated and kept as the best: what stays of it at each step, "

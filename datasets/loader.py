@@ -105,7 +105,7 @@ class ClipLoader:
         self._drop_last = drop_last
         self._seed = seed
         self._on_error = on_error
-        self._rank, self._size = part
+        self.part = self._rank, self._size = part
         self._workers: _Workers | None = None
 
     def __len__(self) -> int:

@@ -61,15 +61,18 @@ def _fitting(pattern: str) -> list[str]:
 
 
 def _listed(path: Path) -> list[str]:
-    paths = []
-    for line in filter(None, map(str.strip, read_text(path, DataError))):
-        words = line.split()
-        while len(words) > 1 and words[-1].isdigit() and not (path.parent / line).exists():
-            line = line[: line.rindex(words.pop())].rstrip()
-        paths.append(str(path.parent / line))
+    paths = [listed(path.parent, line) for line in map(str.strip, read_text(path, DataError)) if line]
     if not paths:
         raise DataError(f"{path} names no video")
     return paths
+
+
+def listed(folder: Path, line: str) -> str:
+    """The video that a line of a list in a folder names, without the numbers behind it."""
+    words = line.split()
+    while len(words) > 1 and words[-1].isdigit() and not (folder / line).exists():
+        line = line[: line.rindex(words.pop())].rstrip()
+    return str(folder / line)
 
 
 def find_pictures(names: Sequence[str]) -> list[str]:

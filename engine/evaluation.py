@@ -9,6 +9,7 @@ import paddle
 from paddle import nn
 
 from datasets import ClipLoader
+from engine.processes import Processes
 from engine.progress import progress
 from tasks import Meter, Task
 
@@ -24,8 +25,13 @@ def run_of(model: nn.Layer) -> Callable[[np.ndarray], np.ndarray]:
     return run
 
 
-def evaluate(model: nn.Layer, loader: ClipLoader, task: Task, views_per_pass: int = 0, title: str = "test") -> Meter:
+def evaluate(
+    model: nn.Layer, loader: ClipLoader, task: Task, views_per_pass: int = 0, title: str = "test",
+    processes: Processes | None = None,
+) -> Meter:  # fmt: skip
     """A meter that has seen a data set, in its order; leaves the model in eval mode.
+
+    Several processes take the batches in turn, so that each is computed as one process alone would compute it.
 
     Args:
         model: Any network of the task.
@@ -33,13 +39,28 @@ def evaluate(model: nn.Layer, loader: ClipLoader, task: Task, views_per_pass: in
         task: What the output means.
         views_per_pass: Views in one forward pass; 0 takes as many as hold 64 frames.
         title: Of the progress bar.
+        processes: That share the loader's batches, see `ClipLoader`; all of them get the meter.
     """
     model.eval()
     run, recipe = run_of(model), loader.dataset.recipe
     meter = task.meter(recipe)
     batches = loader.epoch(0)
+    is_shared = processes is not None and processes.size > 1
+    if is_shared and processes is not None and loader.part != (processes.rank, processes.size):
+        raise ValueError(f"the loader reads part {loader.part} for process {processes.rank} of {processes.size}")
+    seen: list[Meter] = []
     with progress(len(loader), title) as bar:
         for batch in batches:
-            meter.update(task.scores(run, batch.clips, recipe, views_per_pass), batch.targets)
+            if is_shared:
+                meter = task.meter(recipe)
+                seen.append(meter)
+            if len(batch.targets):
+                meter.update(task.scores(run, batch.clips, recipe, views_per_pass), batch.targets)
             bar.update()
+    if not is_shared:
+        return meter
+    assert processes is not None
+    meter = task.meter(recipe)
+    for part in processes.interleave(seen):
+        meter.add(part)
     return meter

@@ -27,7 +27,7 @@ def training_plan(
     groups = parameter_groups(model, recipe)
     scaled = f"{training.scaled_lr * processes.rate_factor(recipe):g}"
     if training.scale_lr:
-        effective = training.batch_size * training.accumulate * processes.size
+        effective = training.batch_size * training.accumulate * processes.batches
         scaled += f" ({training.lr:g} at batch {training.base_batch_size}, scaled to {effective})"
     schedule = (
         training.schedule
@@ -35,7 +35,8 @@ def training_plan(
         else f"step at {list(training.milestones)} x{training.gamma:g}"
     )
     view = "x".join(map(str, train.dataset.sample_shape))
-    many = f" in each of {processes.size} processes, BatchNorm by process" if processes.size > 1 else ""
+    norms = "over all" if training.sync_bn else "by process"
+    many = f" in each of {processes.size} processes, BatchNorm {norms}" if processes.size > 1 else ""
     what = train.dataset.what
     short = f", {train.left_out} {what} left out of each" if train.left_out else ""
     clipping = f"clip at global norm {training.clip_norm:g}" if training.clip_norm else "no clipping"
@@ -45,7 +46,7 @@ def training_plan(
         f"{train.dataset.annotation.source}",
         f"sample    {view} ({train.dataset.axes} x height x width)"
         + f", {clip.sampling} sampling" * (what == "videos"),
-        f"schedule  {training.max_epochs} epochs of {len(train)} batches of {training.batch_size}{many}{short}, "
+        f"schedule  {training.max_epochs} epochs of {len(train)} batches of {train.batch_size}{many}{short}, "
         f"{schedule}, warm-up {training.warmup_epochs:g} epochs from {training.warmup_ratio:g}",
         f"rate      {scaled}, momentum {training.momentum:g}{' Nesterov' if training.nesterov else ''}, "
         f"decay {training.weight_decay:g}, {len(groups)} parameter group(s), {clipping}",

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import paddle
@@ -28,6 +29,8 @@ from runtime.errors import UserError
 _GRACE_S = 20  # in this time the launcher ends a process that has lost another, and shows the log of the lost one
 _POLL_S = 0.05
 
+Value = TypeVar("Value")
+
 
 class LostProcessError(UserError):
     """Another process of the run has ended, or does not answer."""
@@ -40,12 +43,15 @@ class Processes:
     Attributes:
         rank: From 0.
         size: Number of processes.
-        barrier_timeout_s: How long `barrier` waits for processes that neither come nor end. Rank zero evaluates alone
-            meanwhile, which takes hours on a large data set.
+        begun_with: Processes that the run began with: its batch is as many times the recipe's, whoever goes on with
+            it; 0 for as many as there are.
+        barrier_timeout_s: How long `barrier` waits for processes that neither come nor end; one that reads from a
+            slower disk may be hours behind at the end of a large data set.
     """
 
     rank: int = 0
     size: int = 1
+    begun_with: int = 0
     barrier_timeout_s: float = 12 * 3600
     _barriers: int = 0
     _peers: dict[int, int] = field(default_factory=dict)  # file descriptor of a process on this machine -> its rank
@@ -64,31 +70,61 @@ class Processes:
 
     @property
     def is_rank_zero(self) -> bool:
-        """Whether this process writes: only rank zero evaluates and writes checkpoints and logs."""
+        """Whether this process writes: checkpoints, logs and reports are rank zero's."""
         return self.rank == 0
+
+    @property
+    def batches(self) -> int:
+        """Batches of the recipe that make one of the run."""
+        return self.begun_with or self.size
+
+    def batch_size(self, recipe: Recipe) -> int:
+        """Samples of a batch that this process takes.
+
+        Raises:
+            UserError: The batch of the run does not divide among the processes.
+        """
+        whole = recipe.training.batch_size * self.batches
+        if whole % self.size:
+            raise UserError(
+                f"a batch of this run has {whole} samples, which {self.size} processes cannot share evenly: resume it "
+                f"with {self.batches}, or another number that divides {whole}"
+            )
+        return whole // self.size
 
     def rate_factor(self, recipe: Recipe) -> int:
         """What the recipe's learning rate is multiplied by, because its batch is the batch of one process."""
-        return self.size if recipe.training.scale_lr else 1
+        return self.batches if recipe.training.scale_lr else 1
 
     def all_reduce(self, values: Sequence[float]) -> list[float]:
         """The sum over the processes of each value."""
         if self.size == 1:
             return list(values)
         total = paddle.to_tensor(np.array(values, np.float64))
-        self._add(total)
+        self.add(total)
         return total.tolist()
 
     def all_gather(self, messages: Sequence[str]) -> list[str]:
         """The messages of all processes, in the order of their ranks."""
         if not self.all_reduce([len(messages)])[0]:
             return []
-        gathered: list[Sequence[str]] = [messages]
-        if self.size > 1:
-            gathered = []
-            with self._errors_named():
-                dist.all_gather_object(gathered, messages)
-        return [message for part in gathered for message in part]
+        return [message for part in self._gathered(messages) for message in part]
+
+    def interleave(self, values: Sequence[Value]) -> list[Value]:
+        """What the processes have of batches that they took in turn, in the order of the batches, in each of them."""
+        if self.size == 1:
+            return list(values)
+        self.barrier()  # one may have had more to do
+        parts = self._gathered(values)
+        return [part[number] for number in range(max(map(len, parts))) for part in parts if number < len(part)]
+
+    def _gathered(self, values: Sequence[Value]) -> list[Sequence[Value]]:
+        if self.size == 1:
+            return [values]
+        gathered: list[Sequence[Value]] = []
+        with self._errors_named():
+            dist.all_gather_object(gathered, values)
+        return gathered
 
     def barrier(self) -> None:
         """Returns when every process has called it as often as this one.
@@ -135,13 +171,14 @@ class Processes:
         if not tensors:
             return
         message = paddle.concat([tensor.flatten() for tensor in tensors])  # [sum of sizes]
-        self._add(message)
+        self.add(message)
         pieces = message.split([int(tensor.size) for tensor in tensors])
         for index, (tensor, piece) in enumerate(zip(tensors, pieces, strict=True)):
             total = piece if index < len(added) else piece / self.size
             tensor.copy_(total.reshape(tensor.shape), True)
 
-    def _add(self, message: paddle.Tensor) -> None:
+    def add(self, message: paddle.Tensor) -> None:
+        """Makes a tensor the sum over the processes."""
         with self._errors_named():
             dist.all_reduce(message)
 

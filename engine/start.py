@@ -41,19 +41,21 @@ class Start:
     def loaders(
         self, limits: Limits, num_workers: int, processes: Processes | None = None
     ) -> Iterator[tuple[ClipLoader, ClipLoader]]:
-        """The loaders of training, of which each process reads its part, and of validation."""
+        """The loaders of training and of validation, of which each process reads its part."""
         processes, recipe = processes or Processes(), self.recipe
         train_set, val_set = (
             task_of(recipe).dataset(annotation, recipe, mode, limits)
             for annotation, mode in ((self.seen, "train"), (self.held_out, "val"))
         )
-        size, seed, part = recipe.training.batch_size, recipe.training.seed, (processes.rank, processes.size)
+        seed, part = recipe.training.seed, (processes.rank, processes.size)
         with (
             ClipLoader(
-                train_set, size, shuffle=True, drop_last=True, on_error="drop", part=part, num_workers=num_workers,
-                seed=seed,
+                train_set, processes.batch_size(recipe), shuffle=True, drop_last=True, on_error="drop", part=part,
+                num_workers=num_workers, seed=seed,
             ) as train_loader,
-            ClipLoader(val_set, size, num_workers=num_workers, seed=seed) as val_loader,
+            ClipLoader(
+                val_set, recipe.training.batch_size, part=part, num_workers=num_workers, seed=seed
+            ) as val_loader,
         ):  # fmt: skip
             yield train_loader, val_loader
 

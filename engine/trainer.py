@@ -24,6 +24,7 @@ from engine.objective import DivergenceError, TrainingStep, as_graph
 from engine.optim import build_optimizer, learning_rate, train_mode
 from engine.processes import Processes
 from engine.progress import progress
+from engine.sync_batch_norm import synchronized
 from engine.watch import Watch
 from runtime.command import signals_deferred
 from runtime.errors import UserError
@@ -45,7 +46,7 @@ class Trainer:
         log_iters: Batches between two lines of the log.
         checkpoint_iters: Batches between two checkpoints inside an epoch; 0 only writes at the end of each.
         provenance: What else goes into `state.json`: where data and weights came from.
-        processes: Of the run; `recipe.training.batch_size` is what each of them takes.
+        processes: Of the run, which share each batch and each evaluation; see `Processes.batch_size`.
         to_static: Run the step as a static graph: the same numbers, but for rounding.
         max_iters: Stop after so many batches and only say how fast they were; 0 trains to the end.
         compiled: Gives for the network, the shape (T, 3, H, W) of a clip and the number of views what evaluates them,
@@ -81,13 +82,15 @@ class Trainer:
         self.checkpoint_iters = (
             math.ceil(self.checkpoint_iters / self.recipe.training.accumulate) * self.recipe.training.accumulate
         )
+        if self.to_static and self._is_synchronized:
+            raise UserError("--sync_bn computes in dygraph: leave out --to_static")
         self.task = task_of(self.recipe)
         train_mode(self.model, self.recipe)
         step = TrainingStep(self.model, self.task, self.recipe)
         self.step = as_graph(step, self.recipe) if self.to_static else step
         self.optimizer = build_optimizer(self.model, self.recipe)
         decay = self.recipe.training.ema_decay
-        self.average = Average(self.model, decay) if decay and self.processes.is_rank_zero else None
+        self.average = Average(self.model, decay) if decay else None
         self.scaler = paddle.amp.GradScaler(enable=self.recipe.training.amp == "float16")
         self.epoch = self.batch = 0
         self.best, self.best_epoch = -1.0, 0  # the figure, and the epoch that had it
@@ -119,7 +122,7 @@ class Trainer:
             self.log.line(line)
         self.speed = Speed(self.max_iters)
         while self.epoch < self.recipe.training.max_epochs:
-            self.processes.barrier()  # for the evaluation of rank zero
+            self.processes.barrier()  # for the checkpoint of rank zero
             if self._is_patience_over:
                 self.log.line(f"stopped: no epoch was better than epoch {self.best_epoch} (patience)")
                 break
@@ -140,7 +143,11 @@ class Trainer:
             self.meter, self.bad_samples = EpochMeter(), 0
         batches = self.train_loader.epoch(self.epoch, start=self.batch)
         self.watch.begin_epoch()
-        with progress(total, f"epoch {self.epoch + 1}/{self.recipe.training.max_epochs}", self.batch) as bar:
+        statistics = synchronized(self.model, self.processes) if self._is_synchronized else contextlib.nullcontext()
+        with (
+            statistics,
+            progress(total, f"epoch {self.epoch + 1}/{self.recipe.training.max_epochs}", self.batch) as bar,
+        ):
             for batch in batches:
                 self.meter.data_arrived()
                 self.watch.mark("reading")
@@ -168,6 +175,11 @@ class Trainer:
             self.optimizer.set_lr(self._rate())
         paddle.seed(self._seed())
         samples = len(batch.targets)
+        if not samples and self._is_synchronized:
+            raise UserError(
+                f"no sample of a batch of process {self.processes.rank} decodes, and --sync_bn needs one of each "
+                "process: mend the videos that are named above, or leave it out"
+            )
         loss, value, hits = self._forward(batch) if samples else (None, 0.0, 0.0)
         value, hits, total = self.processes.all_reduce([value * samples, hits, samples])
         self.watch.mark("forward")
@@ -212,11 +224,12 @@ class Trainer:
         if recipe.training.precise_bn_epochs and (self.epoch + 1) % recipe.training.precise_bn_epochs == 0:
             count = min(recipe.training.precise_bn_batches, len(self.train_loader))
             batches = (batch for _, batch in zip(range(count), self.train_loader.epoch(self.epoch), strict=False))
-            self.log.line(f"Precise BatchNorm over {recompute_statistics(self.model, batches)} batches")
+            with synchronized(self.model, self.processes) if self._is_synchronized else contextlib.nullcontext():
+                used = recompute_statistics(self.model, batches)
+            self.log.line(f"Precise BatchNorm over {used} batches")
             self.processes.all_reduce_statistics(self.model)
-        if self.processes.is_rank_zero:
-            with self.average.applied() if self.average else contextlib.nullcontext():
-                self._evaluate()
+        with self.average.applied() if self.average else contextlib.nullcontext():
+            self._evaluate()
         self.epoch, self.batch = self.epoch + 1, 0
         self._save()
 
@@ -227,7 +240,7 @@ class Trainer:
             num_views, *clip_shape = self.val_loader.dataset.sample_shape
             self.model.eval()
             model, engine = self.compiled(model, clip_shape, num_views * len(self.val_loader.dataset))
-        meter = evaluation.evaluate(model, self.val_loader, self.task, title="eval")
+        meter = evaluation.evaluate(model, self.val_loader, self.task, title="eval", processes=self.processes)
         metrics = meter.summary()
         if self.watch.board:
             pictures = meter.pictures(self.val_loader.dataset.annotation.class_names)
@@ -241,7 +254,8 @@ class Trainer:
         )  # fmt: skip
         if metrics[recipe.training.best_metric] > self.best:
             self.best, self.best_epoch = metrics[recipe.training.best_metric], done
-            checkpoint.save_weights(self.directory / "best.pdparams", self.model)
+            if self.processes.is_rank_zero:
+                checkpoint.save_weights(self.directory / "best.pdparams", self.model)
             self.log.line("Save best model.")
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -257,12 +271,13 @@ class Trainer:
 
     @property
     def _is_patience_over(self) -> bool:
-        """Whether rank zero, which alone evaluates, has waited long enough for a better epoch; all ask together."""
+        """Whether the run has waited long enough for a better epoch."""
         patience = self.recipe.training.patience
-        if not patience:
-            return False
-        waits = self.processes.is_rank_zero and self.batch == 0 and self.epoch - self.best_epoch >= patience
-        return self.processes.all_reduce([float(waits)])[0] > 0
+        return bool(patience) and self.batch == 0 and self.epoch - self.best_epoch >= patience
+
+    @property
+    def _is_synchronized(self) -> bool:
+        return self.recipe.training.sync_bn and self.processes.size > 1
 
     def _rate(self) -> float:
         if self.rate:
@@ -332,18 +347,12 @@ class Trainer:
             "metrics_size": self.log.metrics_size,
             "boards": self.watch.sizes(),
             "provenance": self.provenance,
-            "processes": self.processes.size,
+            "processes": self.processes.batches,
         }
         checkpoint.save_last(self.directory, self.model, self.optimizer, state, self.average)
 
     def _restore(self) -> int:
         """Puts the last checkpoint back; returns the size of `metrics.jsonl` at that moment."""
-        before = checkpoint.read_state(self.directory).get("processes", 1)
-        if before != self.processes.size:
-            raise checkpoint.CheckpointError(
-                f"the run in {self.directory} has {before} process(es), this is {self.processes.size}: resume it with "
-                f"as many (python -m paddle.distributed.launch --nproc_per_node {before}), or start a new run"
-            )
         if not self.processes.is_rank_zero:
             self.processes.barrier()  # rank zero may have to finish the renames of a checkpoint
         state = checkpoint.load_last(self.directory, self.model, self.optimizer, self.average)

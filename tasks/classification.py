@@ -34,6 +34,11 @@ class ClassificationMeter(Meter):
         self._scores.append(scores)
         self._labels.append(targets)
 
+    def add(self, other: ClassificationMeter) -> None:
+        """Appends the scores and labels of another one."""
+        self._scores += other._scores
+        self._labels += other._labels
+
     @property
     def scores(self) -> np.ndarray:
         """float32 [num, K]."""

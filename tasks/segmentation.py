@@ -39,10 +39,20 @@ class SegmentationMeter(Meter):
     def update(self, scores: np.ndarray, targets: np.ndarray) -> None:
         """Takes probabilities [N, K, H, W] and labels [N, H, W]."""
         for maps, labels in zip(scores, targets, strict=True):
-            self.worst[len(self.figures)] = maps.argmax(axis=0).astype(np.uint8)
-            self.figures.append(figures(maps, labels))
-            if len(self.worst) > WORST:
-                del self.worst[max(self.worst, key=lambda index: self.figures[index].iou)]
+            self._keep(figures(maps, labels), maps.argmax(axis=0).astype(np.uint8))
+
+    def add(self, other: SegmentationMeter) -> None:
+        """Appends the figures of another one, and keeps what is worst of both."""
+        for index, one in enumerate(other.figures):
+            self._keep(one, other.worst.get(index))
+
+    def _keep(self, one: Figures, classes: np.ndarray | None) -> None:
+        """Takes the figures of an image, and the classes of its pixels unless others were worse."""
+        if classes is not None:
+            self.worst[len(self.figures)] = classes
+        self.figures.append(one)
+        if len(self.worst) > WORST:
+            del self.worst[max(self.worst, key=lambda index: self.figures[index].iou)]
 
     def summary(self) -> dict[str, float]:
         """See `mask_metrics.summarize`."""

@@ -30,6 +30,10 @@ class Meter(ABC):
         """Takes the scores of a batch, as `Task.scores` gives them, and its targets [N, ...]."""
 
     @abstractmethod
+    def add(self, other: Any) -> None:
+        """Takes in what another meter has seen, after what this one has; it may come from another process."""
+
+    @abstractmethod
     def summary(self) -> dict[str, float]:
         """The metrics of all batches, by the names in `Task.metrics`."""
 

@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 OURS = {
-    "runtime", "configs", "datasets", "models", "tasks", "weights", "engine", "deploy", "scaling", "alignment",
-    "test_tipc", "tools", "train", "test", "predict",
+    "runtime", "configs", "datasets", "models", "tasks", "weights", "engine", "deploy", "scaling", "cluster",
+    "alignment", "test_tipc", "tools", "train", "test", "predict",
 }  # fmt: skip
 MAY_IMPORT = {
     "runtime": set(),
@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "engine": {"tasks", "runtime", "configs", "datasets", "models", "weights"},
     "deploy": {"tasks", "runtime", "configs", "datasets", "models", "weights", "engine"},
     "scaling": {"tasks", "runtime", "configs", "datasets", "models", "weights", "engine", "deploy"},
+    "cluster": {"tasks", "runtime", "configs", "datasets", "engine", "deploy"},
     "alignment": {"tasks", "runtime", "configs", "datasets", "models", "weights", "engine"},
     "test_tipc": {"tasks", "runtime", "configs", "datasets", "alignment", "deploy"},
     "tools": OURS,
@@ -32,8 +33,8 @@ MAY_IMPORT = {
 # The only files of deploy that know the network or Paddle; nothing that infers imports them.
 EXPORTING = ("export", "writers", "folding", "fusions", "planar", "compiled", "inspect", "predictor")
 NEVER_TORCH = (
-    "runtime", "configs", "datasets", "models", "tasks", "weights", "engine", "deploy", "scaling", "test_tipc", "train",
-    "test", "predict",
+    "runtime", "configs", "datasets", "models", "tasks", "weights", "engine", "deploy", "scaling", "cluster",
+    "test_tipc", "train", "test", "predict",
 )  # fmt: skip
 FILES = sorted(
     path for path in ROOT.rglob("*.py")

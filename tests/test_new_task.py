@@ -57,6 +57,9 @@ class PixelMeter(Meter):
     def update(self, scores, targets):
         self.hits.append((scores.argmax(axis=3) == targets).mean())
 
+    def add(self, other):
+        self.hits += other.hits
+
     def summary(self):
         return {"pixel_acc": float(np.mean(self.hits))}
 

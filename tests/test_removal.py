@@ -16,6 +16,7 @@ ALLOWED = {
     "runtime/owned.py": "the room",
     "runtime/cache.py": "entries of the user's cache that it has made itself, damaged or not used for longest",
     "deploy/timeline/journal.py": "cuts off the line that a kill has left unfinished, of a file that it has checked",
+    "cluster/storage.py": "a file of results takes its place, and what killed workers left of its own folder goes",
     "engine/log.py": "cuts off what a killed run has logged after its checkpoint, of a file that it has checked",
 }
 

@@ -1,6 +1,5 @@
 """Ways to run one training: as a static graph, in several processes, for a few batches to see how fast it is."""
 
-import hashlib
 import json
 import os
 import pickle
@@ -66,6 +65,7 @@ def test_a_static_graph_begins_with_the_losses_of_dygraph(motion_videos, command
     assert runs[("--to_static",)] == pytest.approx(runs[()], rel=1e-5)
 
 
+@pytest.mark.whole
 def test_a_run_goes_on_as_a_static_graph(motion_videos, command, tmp_path):
     more = ("--max_epochs", 2, "--warmup_epochs", 1, "--lr", 0.001, "--log_iters", 1, "--checkpoint_iters", 1)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -155,7 +155,7 @@ if frozen:
     model.train = lambda: (learn(), freeze_batch_norm(model, keep_first=False))
 part = (processes.rank, processes.size)
 with ClipLoader(train, batch_size, shuffle=True, drop_last=True, on_error="drop", seed=1, part=part) as loader:
-    Trainer(recipe, model, loader, ClipLoader(val, 8), run, log_iters=1, processes=processes).fit()
+    Trainer(recipe, model, loader, ClipLoader(val, 8, part=part), run, log_iters=1, processes=processes).fit()
 state = b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
 (run / f"digest{processes.rank}").write_text(hashlib.sha256(state).hexdigest())
 """
@@ -172,7 +172,8 @@ def damaged_videos(tmp_path_factory):
     return data
 
 
-@pytest.mark.parametrize("norms", ["training", pytest.param("frozen", marks=pytest.mark.whole)])
+@pytest.mark.whole
+@pytest.mark.parametrize("norms", ["training", "frozen"])
 def test_two_processes_are_one_with_twice_the_batch(damaged_videos, tmp_path, norms):
     """With frozen BatchNorm; statistics of a batch are those of one process, so else only the processes are equal."""
     script = tmp_path / "training.py"
@@ -332,14 +333,6 @@ def test_a_plan_of_two_processes_says_so(broken_run):
     assert "rate      0.025 (0.05 at batch 16, scaled to 8)" in out
 
 
-def test_a_run_resumes_with_as_many_processes_only(broken_run, command):
-    run, *_ = broken_run
-    before = hashlib.sha256((run / "last.pdparams").read_bytes()).digest()
-    code, _ = command("train.py", "--output_dir", run, "--resume", "--num_workers", 0, "--threads", 1)
-    assert code.startswith(f"error: the run in {run} has 2 process(es), this is 1: resume it with as many")
-    assert hashlib.sha256((run / "last.pdparams").read_bytes()).digest() == before
-
-
 def test_a_broken_run_of_two_processes_resumes_to_the_same_bits(broken_run, motion_videos, tmp_path):
     run, *_ = broken_run
     whole = tmp_path / "whole"
@@ -352,6 +345,91 @@ def test_a_broken_run_of_two_processes_resumes_to_the_same_bits(broken_run, moti
     assert (run / "metrics.jsonl").read_text() == (whole / "metrics.jsonl").read_text()
     for name in ("last.pdparams", "last.pdopt", "best.pdparams"):
         assert (run / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+CURVE = (  # a small rate, as rounding grows with each step
+    "--max_epochs", 2, "--log_iters", 1, "--dropout", 0, "--sync_bn", "--checkpoint_iters", 1, "--lr", 0.01,
+)  # fmt: skip
+WHOLE_BATCH = 8
+
+
+def curve_flags(data, run, processes):
+    return train_flags(data, run, *CURVE, "--batch_size", WHOLE_BATCH // processes)
+
+
+@pytest.fixture(scope="module")
+def curve_of_one(motion_videos, tmp_path_factory):
+    """The run of one process."""
+    run = tmp_path_factory.mktemp("one") / "run"
+    subprocess.run([sys.executable, "train.py", *curve_flags(motion_videos, run, 1)], cwd=ROOT, check=True)
+    return run
+
+
+def same_curves(run, expected):
+    """Whether two runs are one but for the order of sums."""
+    assert len(losses(expected)) == 8
+    assert losses(run) == pytest.approx(losses(expected), rel=2e-6)
+    events = [
+        [json.loads(line) for line in (one / "metrics.jsonl").read_text().splitlines()] for one in (run, expected)
+    ]
+    assert [event["train_acc"] for event in events[0]] == [event["train_acc"] for event in events[1]]
+    ours, theirs = arrays_of(run / "last.pdparams"), arrays_of(expected / "last.pdparams")
+    for name, array in theirs.items():
+        assert np.allclose(ours[name], array, rtol=1e-4, atol=1e-5), name
+
+
+@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.whole)])
+def test_a_batch_that_is_shared_with_its_statistics_gives_the_same_curve(count, motion_videos, curve_of_one, tmp_path):
+    code, out = launch(count, tmp_path / "logs", "train.py", *curve_flags(motion_videos, tmp_path / "run", count))
+    assert code == 0, out
+    assert f"batches of {WHOLE_BATCH // count} in each of {count} processes, BatchNorm over all" in out
+    same_curves(tmp_path / "run", curve_of_one)
+
+
+def test_another_number_of_processes_goes_on_with_the_same_batches(motion_videos, curve_of_one, tmp_path):
+    run = tmp_path / "run"
+    process = start(2, tmp_path / "logs", "train.py", *curve_flags(motion_videos, run, 2))
+    wait_for_line(run / "train.log", "[TRAIN] epoch: [2/2], batch_id: 1")
+    for pid in children_of(process.pid):
+        os.kill(pid, signal.SIGKILL)
+    process.communicate(timeout=240)
+    code, out = launch(3, tmp_path / "logs", "train.py", "--output_dir", run, "--resume", "--threads", 1)
+    assert code != 0
+    assert "error: a batch of this run has 8 samples, which 3 processes cannot share evenly" in out
+    done = len(losses(run))
+    assert 5 <= done < 8
+    more = ["--output_dir", str(run), "--resume", "--threads", "1", "--log_iters", "1"]
+    again = subprocess.run([sys.executable, "train.py", *more], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert "batches of 8, " in again.stdout
+    found = losses(run)
+    assert found[-1] == pytest.approx(losses(curve_of_one)[-1], rel=2e-6)
+
+
+def test_statistics_over_all_processes_are_computed_in_dygraph(motion_videos, tmp_path):
+    flags = curve_flags(motion_videos, tmp_path / "run", 2)
+    code, out = launch(2, tmp_path / "logs", "train.py", *flags, "--to_static")
+    assert code != 0
+    assert "error: --sync_bn computes in dygraph: leave out --to_static" in out
+
+
+def test_a_test_in_two_processes_is_that_of_one_to_the_last_digit(motion_videos, make_checkpoint, tmp_path):
+    """Of an odd number of videos, so that the shares differ; the engine computes each of them alone."""
+    videos = sorted((motion_videos / "val").rglob("*.mp4"))[:13]
+    names = sorted(path.name for path in (motion_videos / "val").iterdir())
+    lines = [f"{video.relative_to(motion_videos)} {names.index(video.parent.name)}\n" for video in videos]
+    (tmp_path / "some.txt").write_text("".join(lines))
+    weights = make_checkpoint("demo_tsm", names, test_clips=2)
+    flags = ["--dataset_root", motion_videos, "--val_list", tmp_path / "some.txt", "--pretrained", weights,
+             "--threads", 1, "--num_workers", 0, "--thumbnails", 0]  # fmt: skip
+    one, two = tmp_path / "one", tmp_path / "two"
+    subprocess.run([sys.executable, "test.py", *map(str, flags), "--output_dir", one], cwd=ROOT, check=True)
+    code, out = launch(2, tmp_path / "logs", "test.py", *flags, "--output_dir", two)
+    assert code == 0, out
+    found, expected = (json.loads((folder / "test.json").read_text()) for folder in (two, one))
+    del found["seconds"], expected["seconds"]
+    assert found == expected
+    assert found["samples"] == 13
+    assert (two / "per_class.csv").read_bytes() == (one / "per_class.csv").read_bytes()
 
 
 def test_a_batch_that_two_processes_cannot_fill(motion_videos, tmp_path):

@@ -169,6 +169,7 @@ def test_an_artifact_is_written_by_one_process_at_a_time(artifact):
         pass
 
 
+@pytest.mark.whole
 def test_no_graph_names_a_path_of_this_machine(checkpoint, tmp_path):
     pytest.importorskip("paddle2onnx")
     run(checkpoint, tmp_path / "all", "--formats", "paddle", "legacy", "onnx")
@@ -210,6 +211,7 @@ def test_a_bad_checkpoint_leaves_nothing(case, checkpoint, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+@pytest.mark.whole
 def test_sigterm_leaves_nothing_unfinished(checkpoint, tmp_path):
     command = [sys.executable, "-m", "deploy.export", "--pretrained", checkpoint, "--output", tmp_path / "artifact"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

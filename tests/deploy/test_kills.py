@@ -90,6 +90,7 @@ def test_a_quantization_that_is_killed_leaves_nothing_for_the_next(tmp_path, of_
     assert [path.name for path in tmp_path.iterdir()] == ["int8"]
 
 
+@pytest.mark.whole
 def test_a_data_set_that_is_killed_while_it_is_written_is_written_by_the_next(tmp_path):
     argv = ["-m", "datasets.demo", tmp_path / "set"]
     moments = random.Random(4)

@@ -2,9 +2,12 @@
 
 import re
 
+import pytest
+
 from tools import bench_scaling
 
 
+@pytest.mark.whole
 def test_the_benchmark_runs(trained, capsys, monkeypatch):
     monkeypatch.setattr(bench_scaling, "BLOCKS", 4)
     bench_scaling.main(["--scaling", str(trained), "--rounds", "3", "--threads", "1"])

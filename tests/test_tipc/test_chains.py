@@ -257,6 +257,7 @@ def test_a_fault_in_export_is_named(tree):
     }  # fmt: skip
 
 
+@pytest.mark.whole
 def test_a_fault_in_inference_is_named_and_hides_no_other_step(tree):
     pytest.importorskip("paddle2onnx")
     right = "task_of(dataset.recipe).scores(engine, batch.clips, dataset.recipe)"
@@ -281,6 +282,7 @@ def test_a_line_that_a_step_cannot_do_without_fails_the_chain(tree):
     assert results(tree, "lite_train_lite_infer")[1]["config"]["status"] == "failed"
 
 
+@pytest.mark.whole
 def test_a_taken_port_is_named(tree):
     config = config_of(tree, "serving_infer_python")
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -46,6 +46,7 @@ def test_what_chance_does_is_no_answer(loss):
         curve_of(loss, noise=0.1).steepest  # noqa: B018
 
 
+@pytest.mark.whole
 def test_a_training_says_its_rate_and_leaves_a_picture_alone(motion_videos, in_this_process, tmp_path):
     output = tmp_path / "lr.png"
     flags = [
