@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cluster.shards import Shards
-from cluster.storage import Storage
 from runtime import telemetry
 from runtime.errors import UserError
 
@@ -44,6 +43,7 @@ def cluster(address: str = "") -> Iterator[None]:
         import ray
     except ImportError as error:
         raise UserError(f"this needs Ray: pip install -r requirements-cluster.txt ({error})") from error
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what its core says of every actor pool
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     if address:
         settings |= {"address": address, "runtime_env": {"working_dir": str(ROOT), "excludes": LEFT_OUT}}
@@ -59,17 +59,13 @@ def cluster(address: str = "") -> Iterator[None]:
         ray.shutdown()
 
 
-def run(
-    worker: type, work: Any, storage: Storage, shards: Shards, workers: int, threads: int,
-    tell: Callable[[int, int], None],
-) -> Count:  # fmt: skip
+def run(worker: type, work: Any, shards: Shards, workers: int, threads: int, tell: Callable[[int, int], None]) -> Count:
     """Lets workers do the shards that have no result yet.
 
     Args:
         worker: A class as Ray Data takes it: made once for each actor, called with batches of shard numbers (`item`),
             it returns `shard`, `videos` and `failed`.
         work: Its argument.
-        storage: Of the job.
         shards: Of the job.
         workers: Actors.
         threads: Cores that each of them takes.
@@ -81,6 +77,7 @@ def run(
     import ray
     from ray.data import ActorPoolStrategy, DataContext
 
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # which it sets itself when it is imported
     left = shards.unfinished()
     before = len(shards) - len(left)
     if not left:
@@ -101,7 +98,6 @@ def run(
             tell(int(row["videos"]), int(row["failed"]))
     except ray.exceptions.RayError as error:
         raise UserError(f"a worker failed: {_cause(error)}") from error
-    storage.clear_unfinished()
     return Count(videos, failed, before)
 
 

@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with job.cluster(args.address):
         workers = args.workers or max(1, job.cores() // work.threads)
         telling = Progress(record["videos"], len(parts) - len(parts.unfinished()), args.shard_size)
-        count = job.run(Labels, work, storage, parts, workers, work.threads, telling.tell)
+        count = job.run(Labels, work, parts, workers, work.threads, telling.tell)
     telling.end()
     failed = tell_failures(storage, parts, args.csv)
     seconds = time.perf_counter() - begin
@@ -97,6 +97,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "seconds": round(seconds, 1), "videos_per_second": round(count.videos / seconds, 2),
     }  # fmt: skip
     storage.write("summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+    storage.clear_unfinished()
     command.say(
         f"{record['videos']} videos in {len(parts)} files in {args.output}/{shards.SHARDS}, {failed} unreadable; "
         f"{count.videos} computed now, {count.videos / seconds:.1f} videos/s"

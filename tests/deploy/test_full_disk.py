@@ -41,9 +41,9 @@ def commands(folder, data, checkpoint, exported):
     }  # fmt: skip
 
 
-LONG = ("export of every format", "demo", "test")
+LONG = ("export", "export of every format", "demo", "test")
 NAMES = [
-    *("export", "quantize", "infer", "convert"),
+    *("quantize", "infer", "convert"),
     *(pytest.param(name, marks=pytest.mark.whole) for name in LONG),
 ]
 

@@ -2,10 +2,13 @@
 
 from types import SimpleNamespace
 
+import pytest
+
 from configs import Recipe
 from engine.log import Speed
 from engine.processes import Processes
 from engine.trainer import Trainer
+from runtime.errors import UserError
 
 
 def test_a_single_process_adds_up_to_itself():
@@ -19,6 +22,15 @@ def test_a_single_process_adds_up_to_itself():
 def test_the_rate_counts_processes_where_it_counts_the_batch():
     assert Processes(1, 4).rate_factor(Recipe()) == 4
     assert Processes(1, 4).rate_factor(Recipe.of(scale_lr=False)) == 1
+
+
+def test_a_batch_is_that_of_the_processes_which_began_the_run():
+    recipe = Recipe.of(batch_size=4)
+    assert Processes(0, 2).batch_size(recipe) == 4
+    assert [Processes(0, size, begun_with=2).batch_size(recipe) for size in (1, 2, 4, 8)] == [8, 4, 2, 1]
+    assert Processes(0, 1, begun_with=2).rate_factor(recipe) == 2
+    with pytest.raises(UserError, match="a batch of this run has 8 samples, which 3 processes cannot share evenly"):
+        Processes(0, 3, begun_with=2).batch_size(recipe)
 
 
 def test_each_process_drops_other_features():

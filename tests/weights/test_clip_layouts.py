@@ -270,6 +270,8 @@ CASES = {
 }  # fmt: skip
 LONG = (
     "mmaction2 c3d", "efficient c3d", "mmaction2 r2plus1d", "pytorchvideo i3d", "mmaction2 slowfast 4x16, norm",
+    "pytorch-i3d", "resnets-3d", "mmaction2 heavy", "pyslowfast slow", "pyslowfast slowfast 4x16",
+    "pytorchvideo slow", "mmaction2 slowonly",
 )  # fmt: skip
 
 
