@@ -44,10 +44,10 @@ def job_flags(artifact, videos, output, *more):
     return [str(flag) for flag in flags]
 
 
-def start(flags):
+def start(flags, output=subprocess.PIPE):
     """The command in a process and a session of its own, so that all of it can be killed."""
     return subprocess.Popen(
-        [sys.executable, "-m", "cluster.predict", *flags], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        [sys.executable, "-m", "cluster.predict", *flags], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT,
         text=True, start_new_session=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
 

@@ -6,9 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -43,51 +40,30 @@ def many(motion_videos, tmp_path_factory):
 
 
 class Nodes:
-    """Two nodes of Ray, each with one core, in folders of their own."""
+    """Two nodes of Ray on this machine, each with one core."""
 
-    def __init__(self, folder):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.address, self._folder, self._second = f"127.0.0.1:{self.port}", folder, None
-        self._ray("start", "--head", "--port", str(self.port), "--num-cpus", "1", "--include-dashboard", "false",
-                  "--temp-dir", str(folder))  # fmt: skip
+    def __init__(self):
+        from ray.cluster_utils import Cluster
+
+        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        self.address = self._cluster.address
         self.add()
-
-    def _ray(self, *arguments):
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
-        code = "from ray.scripts.scripts import main; main()"
-        subprocess.run(
-            [sys.executable, "-c", code, *arguments], check=True, capture_output=True, env=environment, cwd=ROOT
-        )
 
     def add(self):
         """A second node."""
-        before = set(self._raylets())
-        self._ray("start", "--address", self.address, "--num-cpus", "1")
-        (self._second,) = set(self._raylets()) - before
+        self._second = self._cluster.add_node(num_cpus=1)
 
     def kill_second(self):
-        """SIGKILL to the second node, and to all that it has started."""
-        family = [self._second, *descendants(self._second)]
-        for pid in family:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        """SIGKILL to the second node, whose workers end with it."""
+        self._cluster.remove_node(self._second, allow_graceful=False)
 
     def workers(self):
         """Processes that are at work on shards."""
         return [pid for pid in processes() if "MapWorker" in command_of(pid) and "ray::" in command_of(pid)]
 
-    def _raylets(self):
-        return [pid for pid in processes() if f"--gcs-address={self.address}" in command_of(pid)
-                and "/raylet/raylet" in command_of(pid).split("\0")[0]]  # fmt: skip
-
     def stop(self):
         """Ends both."""
-        for pid in processes():
-            if self.address in command_of(pid) and pid != os.getpid():
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
+        self._cluster.shutdown()
 
 
 def processes():
@@ -100,28 +76,13 @@ def command_of(pid):
     return ""
 
 
-def descendants(pid):
-    parents = {}
-    for one in processes():
-        with contextlib.suppress(OSError), open(f"/proc/{one}/stat") as file:
-            parents.setdefault(int(file.read().rpartition(")")[2].split()[1]), []).append(one)
-    found, left = [], [pid]
-    while left:
-        children = parents.get(left.pop(), [])
-        found += children
-        left += children
-    return found
-
-
 @pytest.fixture
-def nodes():
-    import tempfile
-
-    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # whose sockets need a short path
-    started = Nodes(folder)
+def nodes(monkeypatch):
+    for name, value in {"PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}.items():
+        monkeypatch.setenv(name, value)
+    started = Nodes()
     yield started
     started.stop()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -159,19 +120,19 @@ def test_the_rows_are_those_of_the_undisturbed_job(kill, nodes, artifact, many, 
         jobs += 1
         output = tmp_path / f"job{jobs}"
         flags = job_flags(artifact, many, output, "--shard_size", 16, "--address", nodes.address)
-        driver = start(flags)
+        log = (tmp_path / f"log{jobs}").open("w")  # not a pipe, which nobody reads meanwhile
+        driver = start(flags, log)
         wait_for(functools.partial(has_begun, output, driver))
         while True:
             time.sleep(float(rng.uniform(0.2, 2.0)))
             if driver.poll() is None and kills < ROUNDS:
                 kills += kill(nodes, driver, rng)
             if driver.poll() == -signal.SIGKILL:
-                driver.communicate()
-                driver = start(flags)
+                driver = start(flags, log)
             elif driver.poll() is not None:
                 break
-        said, _ = driver.communicate(timeout=1800)
-        assert driver.returncode == 0, said
+        log.close()
+        assert driver.returncode == 0, (tmp_path / f"log{jobs}").read_text()[-3000:]
         assert rows_of(output) == undisturbed
         assert json.loads((output / "summary.json").read_text())["failed"] == BROKEN
     print(f"{kill.__name__}: {kills} kills in {jobs} jobs")
