@@ -43,7 +43,6 @@ def cluster(address: str = "") -> Iterator[None]:
         import ray
     except ImportError as error:
         raise UserError(f"this needs Ray: pip install -r requirements-cluster.txt ({error})") from error
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what its core says of every actor pool
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     if address:
         settings |= {"address": address, "runtime_env": {"working_dir": str(ROOT), "excludes": LEFT_OUT}}

@@ -78,7 +78,7 @@ def _frame_names(folder: str) -> list[str]:
             numbers[number] = name
     rgb = [key for key in series if not key[0].startswith(FLOW_PREFIX)]
     if not rgb:
-        raise DecodeError(f"{folder} holds no numbered image (such as img_00001.jpg)")
+        raise DecodeError(f"{folder} holds no video and no numbered image (such as img_00001.jpg)")
     if len(rgb) > 1:
         examples = ", ".join(sorted(min(series[key].values()) for key in rgb))
         raise DecodeError(f"{folder} holds frames named in several ways: {examples}")

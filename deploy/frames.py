@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -95,7 +96,7 @@ class LiveFrames:
         self.dropped = 0
         capture = _opened(name)
         if capture is None:
-            raise UserError(f"--video {name} cannot be opened: is the camera there, and does the address answer?")
+            raise UserError(f"--video {name} cannot be opened: {_why_not(name)}")
         self._began = time.perf_counter()
         self._thread = threading.Thread(target=self._read, args=(capture,), daemon=True)
         self._thread.start()
@@ -155,6 +156,16 @@ class LiveFrames:
                 return capture
             time.sleep(RETRY_SECONDS)
         return None
+
+
+def _why_not(name: str) -> str:
+    """What may be done about a camera or an address that does not open."""
+    if not name.isdigit():
+        return "does the address answer?"
+    there = ", ".join(sorted(path.name.removeprefix("video") for path in Path("/dev").glob("video[0-9]*")))
+    if not there:
+        return "this machine shows no camera (/dev/video*): plug one in, or, in a container, hand it over"
+    return f"cameras here: {there}; is another program using it, and may this user read /dev/video{name}?"
 
 
 def _opened(name: str) -> Any:

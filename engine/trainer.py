@@ -161,6 +161,8 @@ class Trainer:
                 if self._global_batch % self.log_iters == 0:
                     self.watch.line(self._global_batch, self._figures())
                     self.log.line(self._train_line())
+                elif self.batch == total:  # an epoch may be shorter than the lines are apart
+                    self.watch.line(self._global_batch, self._figures())
                 if self._is_benchmark_over:
                     break
                 if self.checkpoint_iters and self.batch % self.checkpoint_iters == 0 and self.batch < total:

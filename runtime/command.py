@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from importlib.abc import MetaPathFinder
+from pathlib import Path
 
 from runtime.errors import UserError
 
@@ -238,3 +239,14 @@ def _whole_number(minimum: int) -> Callable[[str], int]:
 
 
 count, positive = _whole_number(0), _whole_number(1)
+
+
+def file_ending(*suffixes: str) -> Callable[[str], Path]:
+    """What takes the name of a file that ends with one of these suffixes."""
+
+    def parse(text: str) -> Path:
+        if Path(text).suffix.lower() not in suffixes:
+            raise argparse.ArgumentTypeError(f"must end with {' or '.join(suffixes)}, got {text}")
+        return Path(text)
+
+    return parse

@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     run.add_argument("--val_list", default="", help="list file of the validation samples, instead of the one found")
     run.add_argument("--samples", type=command.positive, default=6, help="of each list")
     run.add_argument("--epochs", type=command.positive, default=3, help="of training, that a sample is drawn for")
-    run.add_argument("--output", type=Path, default=Path("browse.html"), help="page to write")
+    run.add_argument("--output", type=command.file_ending(".html"), default=Path("browse.html"), help="page to write")
     cli.add_limit_flags(parser)
     cli.add_recipe_flags(parser, ("model", "frames", "pixels"), beside_weights=True)
     args = parser.parse_args(argv)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from configs import cli
@@ -49,7 +48,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--split", type=command.positive, default=1, help="of a data set that has several")
     parser.add_argument("--min_frames", type=command.positive, default=8, help="a video of fewer is very short")
     parser.add_argument("--processes", type=command.count, default=0, help="that decode; 0: all cores")
-    parser.add_argument("--output", type=Path, help="page to write, with pictures of what is there twice (.html)")
+    parser.add_argument(
+        "--output",
+        type=command.file_ending(".html"),
+        help="page to write, with pictures of what is there twice (.html)",
+    )
     cli.add_limit_flags(parser)
     args = parser.parse_args(argv)
     from datasets import load_annotation
@@ -117,7 +120,7 @@ def findings_of(subsets: Sequence[str], found: Sequence[Examined], min_frames: i
     """
     from datasets.checks import odd_sizes, twins
 
-    broken = [Finding(BROKEN, (one.path,), one.error) for one in found if one.error]
+    broken = [Finding(BROKEN, (one.path,), one.error.removeprefix(one.path).strip(" :")) for one in found if one.error]
     pairs = []
     for first, second, off in twins(found):
         is_leak = subsets[first] != subsets[second]

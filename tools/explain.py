@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 HEAT = 0.45  # of a pixel that is heat, where it is the hottest
 SHOWN = 16  # frames of the strip, at most
 SIDE = 160  # pixels of a frame of the strip
+NAMED = 10  # classes in a message
 SECONDS_A_FRAME = 0.25  # of the video, as clips have few frames
 
 
@@ -71,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     assert shares is not None  # a checkpoint has a gradient
     pairs = " ".join(f"{share:.2f}/{lost:+.2f}" for share, lost in zip(shares, found.lost, strict=True))
     command.say(f"{name} {found.probability:.4f}", f"share of the heat / probability lost, over time: {pairs}")
-    output = Path(args.output or f"{Path(args.video).stem}_explained.html")
+    output = args.output or Path(f"{Path(args.video).stem}_explained.html")
     content = movie(found) if output.suffix == ".mp4" else page(found, args.video, computing)
     create(output, content, overwrite=True)
     command.say(str(output))
@@ -82,8 +83,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = command.parser(__doc__ or "", "python -m tools.explain --video FILE --pretrained FILE [flags]")
     run = parser.add_argument_group("run")
     run.add_argument("--video", required=True, help="video file or folder of frames")
-    run.add_argument("--label", default="", help="class to explain (default: the one that comes first)")
-    run.add_argument("--output", help="page .html or video .mp4 to write (default: NAME_explained.html)")
+    run.add_argument("--label", default="", help="name of the class to explain (default: the one that comes first)")
+    run.add_argument(
+        "--output",
+        type=command.file_ending(".html", ".mp4"),
+        help="page .html or video .mp4 to write (default: NAME_explained.html)",
+    )
     run.add_argument("--classes", help="file of class names, or the name of a known list")
     run.add_argument("--parts", type=command.positive, default=8, help="of the time, that are left out one by one")
     cli.add_checkpoint_flags(parser)
@@ -124,7 +129,10 @@ def explain(computing: Computing, view: np.ndarray, name: str = "", parts: int =
     from tasks.view_scores import softmax
 
     if name and name not in computing.names:
-        raise UserError(f"--label {name}: no class of this network has this name")
+        raise UserError(
+            f"--label {name}: no class of this network has this name; there are {', '.join(computing.names[:NAMED])}"
+            + ", ..." * (len(computing.names) > NAMED)
+        )
     probabilities = softmax(computing.run(view[None]))[0]
     label = computing.names.index(name) if name else int(probabilities.argmax())
     maps = heat_of(computing, view, label)

@@ -25,7 +25,7 @@ from runtime.errors import UserError
 SMOOTHING = 0.9  # how much of the mean before stays at each batch
 PART = 0.1  # of the rate with the smallest loss, which is at the edge of what works
 ENDS_AT = 4.0  # times the smallest loss
-SURE = 3.0  # standard deviations that the loss falls by
+SURE, LEAST_FALL = 3.0, 0.05  # that the loss falls by: standard deviations of its noise, and a part of itself
 LEAST = 10  # batches that a curve has
 
 
@@ -52,14 +52,17 @@ class Curve(NamedTuple):
         import numpy as np
 
         begin, lowest = len(self.losses) // 10, int(np.argmin(self.losses))
-        falls = float(np.mean(self.losses[:begin])) - self.losses[lowest]
+        first = float(np.mean(self.losses[:begin]))
+        falls = first - self.losses[lowest]
         # Of a mean with this smoothing, by how far batches are from it before the loss is smallest.
         away = np.subtract(self.raw, self.losses)[: max(lowest, begin)]
         noise = float(np.sqrt((away**2).mean())) * math.sqrt((1 - SMOOTHING) / (1 + SMOOTHING))
-        if falls < SURE * noise or lowest <= begin:
+        least = max(SURE * noise, LEAST_FALL * first)
+        if falls < least or lowest <= begin:
             raise UserError(
-                f"the loss falls by {max(falls, 0.0):.3g} at most, and chance moves it by {noise:.2g}: more --batches, "
-                "or does the data not fit the network?"
+                f"the loss falls by {max(falls, 0.0):.3g} at most, and less than {least:.2g} says nothing (chance "
+                f"moves it by {noise:.2g}): more --batches than {len(self.losses)}, 300 or so, or does the data not "
+                "fit the network?"
             )
         slopes = np.gradient(self.losses, np.log(self.rates))
         steady = np.convolve(slopes, np.full(begin, 1 / begin), "same")[begin : lowest + 1]  # not a dip of one batch
@@ -105,7 +108,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     run.add_argument("--lowest", type=float, default=1e-6, help="rate of the first batch")
     run.add_argument("--highest", type=float, default=10.0, help="rate of the last batch")
     run.add_argument("--num_workers", type=command.count, default=2, help="processes that read videos; 0: none")
-    run.add_argument("--output", type=Path, default=Path("find_lr.png"), help="picture to write")
+    run.add_argument("--output", type=command.file_ending(".png"), default=Path("find_lr.png"), help="picture to write")
     cli.add_limit_flags(parser)
     cli.add_recipe_flags(parser)
     cli.add_device_flags(parser)
@@ -131,17 +134,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     curve = trained(args, rates)
     if len(curve.losses) < LEAST:
         raise UserError(f"the loss explodes within {len(curve.losses)} batches: lower --lowest")
-    factor = recipe.training.lr / recipe.training.scaled_lr  # from a rate to the flag that leads to it
-    steepest, found = curve.steepest, PART * curve.best
     for number in range(0, len(curve.rates), max(1, len(curve.rates) // 20)):
         command.say(f"rate {curve.rates[number]:.1e}  loss {curve.losses[number]:.4f}")
+    found = PART * curve.best
+    create(args.output, drawn(curve, found), overwrite=True)
+    command.say(str(args.output))
+    steepest = curve.steepest
+    factor = recipe.training.lr / recipe.training.scaled_lr  # from a rate to the flag that leads to it
     command.say(
         f"the loss falls fastest at {steepest:.1e}, is smallest at {curve.best:.1e}, and the curve ends at "
         f"{curve.rates[-1]:.1e}",
         f"--lr {found * factor:.2g}" + f" (which is {found:.2g} for this batch)" * (factor != 1),
     )
-    create(args.output, drawn(curve, found), overwrite=True)
-    command.say(str(args.output))
 
 
 def trained(args: argparse.Namespace, rates: Sequence[float]) -> Curve:

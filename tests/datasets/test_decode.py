@@ -257,7 +257,7 @@ def test_flow_beside_the_frames_is_passed_over(tmp_path):
 
 
 def test_folders_that_are_no_video(tmp_path):
-    with pytest.raises(DecodeError, match="holds no numbered image"):
+    with pytest.raises(DecodeError, match="holds no video and no numbered image"):
         open_source(str(tmp_path))
     write_frames(tmp_path, count=2, template="a_{:02d}.jpg")
     write_frames(tmp_path, count=2, template="b_{:02d}.jpg")

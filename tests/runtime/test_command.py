@@ -1,5 +1,6 @@
 """How a command ends."""
 
+import argparse
 import os
 import re
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.command import parser, printable, say
+from runtime.command import file_ending, parser, printable, say
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -182,3 +183,10 @@ def test_a_file_whose_name_begins_with_a_hyphen_is_no_flag(tmp_path, monkeypatch
     assert flags.parse_args([f"--video={name}"]).video == [name]
     monkeypatch.setattr("sys.argv", ["x", "--video", name])
     assert flags.parse_args().video == [f"./{name}"]
+
+
+def test_a_file_has_the_ending_that_its_content_has():
+    ending = file_ending(".html", ".mp4")
+    assert ending("a/B.HTML") == Path("a/B.HTML")
+    with pytest.raises(argparse.ArgumentTypeError, match=r"must end with \.html or \.mp4, got b\.xyz"):
+        ending("b.xyz")
