@@ -26,7 +26,7 @@ test: lint ## lint, types and the tests
 test-fast: $(VENV)/.ready-dev ## the tests that take seconds
 	$(RUN) -m pytest -n $(WORKERS) -m "not slow and not whole"
 
-test-all: test ## test, and every certification and benchmark; hours
+test-all: test $(VENV)/.ready-cluster ## test, and every certification and benchmark; hours
 	$(RUN) -m pytest -n $(WORKERS) -m whole
 	$(MAKE) docs align certify fuzz compat notebook bench
 
@@ -88,6 +88,10 @@ $(VENV)/.ready: requirements.txt constraints.txt
 
 $(VENV)/.ready-dev: $(VENV)/.ready $(addprefix requirements-,$(addsuffix .txt,prepare dev deploy edge third-party))
 	$(TESTED) -m tools.environment $(VENV) requirements-dev.txt requirements-edge.txt --no_deps requirements-third-party.txt
+	touch $@
+
+$(VENV)/.ready-cluster: $(VENV)/.ready-dev requirements-cluster.txt
+	$(TESTED) -m tools.environment $(VENV) requirements-cluster.txt
 	touch $@
 
 build/.docs/.ready: requirements-docs.txt

@@ -13,8 +13,6 @@ from cluster import predict
 from deploy import infer
 from tests.cluster.conftest import job_flags, rows_of, start
 
-pytest.importorskip("ray")
-
 
 @pytest.fixture(scope="module")
 def done(artifact, videos, tmp_path_factory):
@@ -25,6 +23,7 @@ def done(artifact, videos, tmp_path_factory):
     return output, said, process.returncode
 
 
+@pytest.mark.whole
 def test_rows_are_those_of_infer_and_failures_are_rows(done, artifact, videos, tmp_path, own_signals):
     output, said, code = done
     assert code == 0, said
@@ -51,6 +50,7 @@ def test_rows_are_those_of_infer_and_failures_are_rows(done, artifact, videos, t
     assert not (output / ".unfinished").exists()
 
 
+@pytest.mark.whole
 def test_what_is_there_is_not_computed_again(done, artifact, videos):
     output, *_ = done
     before = rows_of(output)
@@ -102,6 +102,7 @@ def wait_for(holds, seconds=300):
         (["--input", "nothing_*.mp4"], "no video fits the pattern"),
     ],
 )
+@pytest.mark.whole
 def test_what_cannot_be_is_refused_before_ray_starts(flags, message, artifact, videos, in_this_process, tmp_path):
     code, _ = in_this_process(predict.main, *job_flags(artifact, videos, tmp_path / "job", *flags))
     assert message in str(code)

@@ -386,6 +386,7 @@ def test_a_batch_that_is_shared_with_its_statistics_gives_the_same_curve(count, 
     same_curves(tmp_path / "run", curve_of_one)
 
 
+@pytest.mark.whole
 def test_another_number_of_processes_goes_on_with_the_same_batches(motion_videos, curve_of_one, tmp_path):
     run = tmp_path / "run"
     process = start(2, tmp_path / "logs", "train.py", *curve_flags(motion_videos, run, 2))
@@ -409,6 +410,7 @@ def test_statistics_over_all_processes_are_computed_in_dygraph(motion_videos, tm
     assert "error: --sync_bn computes in dygraph: leave out --to_static" in out
 
 
+@pytest.mark.whole
 def test_a_test_in_two_processes_is_that_of_one_to_the_last_digit(motion_videos, make_checkpoint, tmp_path):
     """Of an odd number of videos, so that the shares differ; the engine computes each of them alone."""
     videos = sorted((motion_videos / "val").rglob("*.mp4"))[:13]
