@@ -248,6 +248,7 @@ def test_a_dense_task_trains_resumes_tests_and_predicts(tree, data, tmp_path):
     assert shown.startswith("background: 0.")
 
 
+@pytest.mark.whole
 def test_a_resumed_dense_run_equals_the_run_that_was_not_interrupted(tree, data, tmp_path):
     train(tree, data, tmp_path / "whole", "--max_epochs", 2)
     train(tree, data, tmp_path / "parts", "--max_epochs", 2, "--checkpoint_iters", 1)

@@ -45,6 +45,7 @@ def both_precisions(tmp_path_factory):
     return folder, code, printed.getvalue()
 
 
+@pytest.mark.whole
 def test_one_model_in_both_precisions(run, both_precisions):
     output, code, printed = both_precisions
     assert code == 0, printed

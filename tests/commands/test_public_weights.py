@@ -40,6 +40,7 @@ def small(*more):
     return ["--short_side", "36", "--crop_size", "32", "--test_size", "32", "--threads", "1", *more]
 
 
+@pytest.mark.whole
 def test_predict_and_test_take_a_file_of_mmaction2_as_they_take_the_converted_one(
     tmp_path, motion_videos, video, capsys
 ):

@@ -85,6 +85,7 @@ def test_a_run_goes_on_as_a_static_graph(motion_videos, command, tmp_path):
 # Evaluation by an engine
 
 
+@pytest.mark.whole
 def test_an_engine_evaluates_many_views_and_leaves_no_trace(motion_videos, command, monkeypatch, tmp_path):
     runs = {}
     for name, many_views in (("engine", 1), ("dygraph", 10**6)):
@@ -277,6 +278,7 @@ time.sleep(4)  # rank zero holds the store
         ),
     ],
 )
+@pytest.mark.whole
 def test_a_barrier_ends_with_a_message_where_a_process_does_not_come(tmp_path, what, rank, message):
     script = tmp_path / "loss.py"
     script.write_text(LOSS)

@@ -122,6 +122,7 @@ def test_an_older_artifact_comes_back_when_the_new_one_cannot_take_its_place(art
     assert open_artifact(artifact).recipe.network.model == "tsm_tiny"
 
 
+@pytest.mark.whole
 def test_paddle_2_alone_needs_no_folder_of_its_own_and_is_replaced(checkpoint, tmp_path):
     for _ in range(2):
         run(checkpoint, tmp_path / "old", "--formats", "legacy")

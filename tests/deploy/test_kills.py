@@ -64,6 +64,7 @@ def test_trainings_side_by_side_come_to_the_same_end_however_often_they_are_kill
 
 
 @pytest.mark.parametrize("before", [pytest.param(False, marks=pytest.mark.whole), True])
+@pytest.mark.whole
 def test_an_export_that_is_killed_leaves_the_old_artifact_or_none(tmp_path, checkpoint, before):
     argv = ["-m", "deploy.export", "--pretrained", checkpoint, "--output", tmp_path / "artifact", "--threads", 1]
     if before:

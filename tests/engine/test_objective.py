@@ -32,6 +32,7 @@ def float64():
     ],
     ids=lambda options: "-".join(str(value) for value in options.values()),
 )
+@pytest.mark.whole
 def test_a_graph_has_the_loss_gradients_and_statistics_of_dygraph(options):
     """Shift and fusion compute in another way in a graph; the second batch is smaller."""
     recipe = get_preset("demo_tsm").with_(short_side=32, crop_size=32, test_size=32, num_classes=5, **options)

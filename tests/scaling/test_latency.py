@@ -20,6 +20,7 @@ def stopwatch_of(original, tmp_path):
 @pytest.mark.parametrize(
     "engine", [pytest.param(name, marks=() if name == "onnxruntime" else pytest.mark.whole) for name in ENGINES]
 )
+@pytest.mark.whole
 def test_each_engine_times_blocks_and_networks(engine, stopwatch_of, original, descendants, monkeypatch):
     if not ENGINES[engine].is_installed:
         pytest.skip(f"{engine} is not installed")

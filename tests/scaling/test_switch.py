@@ -14,6 +14,7 @@ from scaling.switch import Switch
 
 
 @pytest.mark.parametrize("wanted", [200, pytest.param(1000, marks=pytest.mark.whole)])
+@pytest.mark.whole
 def test_a_network_is_switched_while_it_answers(original, trained, wanted):
     """Answers while blocks change: each is that of one whole network."""
     switch = Switch(Descendants(original.model, original.blocks, trained))

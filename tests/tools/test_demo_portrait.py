@@ -8,6 +8,7 @@ from runtime.errors import UserError
 from tools import demo_portrait
 
 
+@pytest.mark.whole
 def test_it_trains_tests_and_draws(tmp_path, monkeypatch, capfd):
     """With two epochs of few pictures, which reach less than what the demo shows, and say so."""
     plain = demo_portrait.write_figures

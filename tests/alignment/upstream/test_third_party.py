@@ -44,6 +44,7 @@ def aligned(theirs, ours, **options):
 
 @pytest.mark.parametrize("precision", ["float64", pytest.param("float32", marks=pytest.mark.whole)])
 @pytest.mark.parametrize("name", ["resnet18", pytest.param("mobilenet_v2", marks=pytest.mark.whole)])
+@pytest.mark.whole
 def test_torchvision_equals_paddle_vision(name, precision):
     theirs = getattr(imported("torchvision.models"), name)(num_classes=CLASSES)
     ours = getattr(paddle.vision.models, name)(num_classes=CLASSES)
