@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cluster.shards import Shards
 from runtime import telemetry
 from runtime.errors import UserError
 
@@ -21,14 +20,12 @@ class Count(NamedTuple):
     """What a job has done.
 
     Attributes:
-        videos: Of the shards that were computed now.
+        videos: Of its shards.
         failed: Of these, those that cannot be read.
-        before: Shards that were there already.
     """
 
     videos: int = 0
     failed: int = 0
-    before: int = 0
 
 
 @contextlib.contextmanager
@@ -58,14 +55,16 @@ def cluster(address: str = "") -> Iterator[None]:
         ray.shutdown()
 
 
-def run(worker: type, work: Any, shards: Shards, workers: int, threads: int, tell: Callable[[int, int], None]) -> Count:
-    """Lets workers do the shards that have no result yet.
+def run(
+    worker: type, work: Any, left: Sequence[int], workers: int, threads: int, tell: Callable[[int, int], None]
+) -> Count:
+    """Lets workers do shards.
 
     Args:
         worker: A class as Ray Data takes it: made once for each actor, called with batches of shard numbers (`item`),
             it returns `shard`, `videos` and `failed`.
         work: Its argument.
-        shards: Of the job.
+        left: Numbers of the shards.
         workers: Actors.
         threads: Cores that each of them takes.
         tell: Called with the videos and failures of each shard that is done.
@@ -77,14 +76,12 @@ def run(worker: type, work: Any, shards: Shards, workers: int, threads: int, tel
     from ray.data import ActorPoolStrategy, DataContext
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # which it sets itself when it is imported
-    left = shards.unfinished()
-    before = len(shards) - len(left)
     if not left:
-        return Count(before=before)
+        return Count()
     context = DataContext.get_current()
     context.enable_progress_bars = False
     blocks = min(len(left), max(64, 16 * workers))
-    numbers = ray.data.from_items(left, override_num_blocks=blocks)
+    numbers = ray.data.from_items(list(left), override_num_blocks=blocks)
     done = numbers.map_batches(
         worker, fn_constructor_args=(work,), batch_size=1, num_cpus=threads,
         compute=ActorPoolStrategy(size=min(workers, len(left))),
@@ -97,7 +94,7 @@ def run(worker: type, work: Any, shards: Shards, workers: int, threads: int, tel
             tell(int(row["videos"]), int(row["failed"]))
     except ray.exceptions.RayError as error:
         raise UserError(f"a worker failed: {_cause(error)}") from error
-    return Count(videos, failed, before)
+    return Count(videos, failed)
 
 
 def _cause(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from cluster.shards import Shards, file_of
 from cluster.storage import Storage, fetched
 from configs import cli
 from configs.limits import Limits
-from runtime.errors import UserError
+from runtime.errors import UserError, errors_called
 
 FAILED = b"failed"  # key of the number of failures in a file's metadata
 
@@ -25,7 +25,7 @@ class Work(NamedTuple):
     """What every worker is told.
 
     Attributes:
-        output: Of the job, see `Storage`.
+        storage: Of the job.
         model_dir: Folder of the artifact, which all workers see.
         engine: A key of `deploy.engines.ENGINES`; None for the default.
         precision: Of the engine; None for the artifact's.
@@ -35,7 +35,7 @@ class Work(NamedTuple):
         limits: What a video may cost.
     """
 
-    output: str
+    storage: Storage
     model_dir: str
     engine: str | None
     precision: str | None
@@ -57,7 +57,7 @@ class Labels:
         from deploy.engines import open_engine
         from deploy.timeline.labeler import Labeler
 
-        self._work, self._storage = work, Storage(work.output)
+        self._work, self._storage = work, work.storage
         self._shards = Shards(self._storage)
         artifact = open_artifact(work.model_dir)
         engine = open_engine(work.engine, work.model_dir, work.precision, threads=work.threads)
@@ -86,9 +86,7 @@ class Labels:
         counts = []
         for number in numbers:
             if self._storage.exists(file_of(number)):
-                with self._storage.reading(file_of(number)) as file:
-                    about = parquet.read_metadata(file)
-                counts.append((about.num_rows, int(about.metadata[FAILED])))
+                counts.append(counts_of(self._storage, number))
                 continue
             rows = list(self._ahead.map(self._row, self._shards.sources(number)))
             failed = sum(row["error"] is not None for row in rows)
@@ -101,17 +99,24 @@ class Labels:
 
     def _row(self, source: str) -> dict[str, Any]:
         try:
-            with fetched(source, self._work.limits.max_video_megabytes * 2**20) as path:
-                try:
-                    found = self._labeler.whole(path)
-                except UserError as error:
-                    raise UserError(str(error).replace(path, source)) from error
+            most = self._work.limits.max_video_megabytes * 2**20
+            with fetched(source, most) as path, errors_called(source, path):
+                found = self._labeler.whole(path)
         except UserError as error:
             return {"source": source, "label": None, "name": None, "probability": None, "scores": None,
                     "error": str(error)}  # fmt: skip
-        label = int(np.argsort(found.scores, kind="stable")[-1])  # of equal ones the higher, as in a test
-        return {"source": source, "label": label, "name": found.names[label], "probability": found.scores[label],
-                "scores": found.scores, "error": None}  # fmt: skip
+        label, scores = found.label, found.scores
+        return {"source": source, "label": label, "name": found.names[label], "probability": scores[label],
+                "scores": scores, "error": None}  # fmt: skip
+
+
+def counts_of(storage: Storage, number: int) -> tuple[int, int]:
+    """Videos of a shard that is done, and how many of them have failed."""
+    from pyarrow import parquet
+
+    with storage.reading(file_of(number)) as file:
+        about = parquet.read_metadata(file)
+    return about.num_rows, int(about.metadata[FAILED])
 
 
 def table_of(rows: Sequence[dict[str, Any]], failed: int) -> Any:

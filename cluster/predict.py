@@ -14,13 +14,15 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from configs import cli
 from deploy.infer import add_graph_flags
 from runtime import command
 from runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from cluster.storage import Storage
 
 CSV = "labels.csv"
 TOLD_S = 30  # between two lines of progress where there is no terminal
@@ -66,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Begins the job, or goes on with it."""
     args = parse_args(argv)
     from cluster import job, shards
-    from cluster.labels import Labels, Work
+    from cluster.labels import Labels, Work, counts_of
     from cluster.storage import Storage
     from deploy.artifact import RECORD, open_artifact
     from runtime.owned import digest_of
@@ -80,32 +82,35 @@ def main(argv: Sequence[str] | None = None) -> None:
     }  # fmt: skip
     parts = shards.begin(storage, shards.sources_of(args.input), args.shard_size, facts)
     work = Work(
-        args.output if "://" in args.output else str(Path(args.output).resolve()), str(artifact.directory.resolve()),
-        args.engine, args.precision, views, args.threads or 1, args.ahead, cli.limits_of(args),
+        storage, str(artifact.directory.resolve()), args.engine, args.precision, views, args.threads or 1, args.ahead,
+        cli.limits_of(args),
     )  # fmt: skip
-    record = json.loads(storage.read(shards.JOB))
+    left, videos = parts.unfinished(), parts.num_videos
+    before = [counts_of(storage, number) for number in set(range(len(parts))) - set(left)]
     begin = time.perf_counter()
     with job.cluster(args.address):
         workers = args.workers or max(1, job.cores() // work.threads)
-        telling = Progress(record["videos"], len(parts) - len(parts.unfinished()), args.shard_size)
-        count = job.run(Labels, work, parts, workers, work.threads, telling.tell)
+        telling = Progress(videos, sum(count for count, _ in before))
+        count = job.run(Labels, work, left, workers, work.threads, telling.tell)
     telling.end()
-    failed = tell_failures(storage, parts, args.csv)
+    if args.csv:
+        write_csv(storage, len(parts))
+    failed = count.failed + sum(failed for _, failed in before)
     seconds = time.perf_counter() - begin
     summary = {
-        "videos": record["videos"], "failed": failed, "shards": len(parts), "shards_before": count.before,
+        "videos": videos, "failed": failed, "shards": len(parts), "shards_before": len(before),
         "seconds": round(seconds, 1), "videos_per_second": round(count.videos / seconds, 2),
     }  # fmt: skip
     storage.write("summary.json", (json.dumps(summary, indent=2) + "\n").encode())
     storage.clear_unfinished()
     command.say(
-        f"{record['videos']} videos in {len(parts)} files in {args.output}/{shards.SHARDS}, {failed} unreadable; "
+        f"{videos} videos in {len(parts)} files in {args.output}/{shards.SHARDS}, {failed} unreadable; "
         f"{count.videos} computed now, {count.videos / seconds:.1f} videos/s"
     )
-    if failed > args.max_bad_samples * record["videos"]:
+    if failed > args.max_bad_samples * videos:
         raise UserError(
-            f"{failed} of {record['videos']} videos could not be read (the column error says why), --max_bad_samples "
-            f"{args.max_bad_samples:g} allows {args.max_bad_samples * record['videos']:g}"
+            f"{failed} of {videos} videos could not be read (the column error says why), --max_bad_samples "
+            f"{args.max_bad_samples:g} allows {args.max_bad_samples * videos:g}"
         )
 
 
@@ -114,15 +119,14 @@ class Progress:
 
     Args:
         videos: Of the job.
-        before: Shards that were there already.
-        size: Videos of a shard.
+        before: Of these, those whose rows were there already.
     """
 
-    def __init__(self, videos: int, before: int, size: int) -> None:
+    def __init__(self, videos: int, before: int) -> None:
         from engine.progress import progress
 
         self._videos, self._failed = videos, 0
-        self._done = self._begun = min(before * size, videos)
+        self._done = self._begun = before
         self._bar = progress(videos, "videos", self._done)
         self._start = self._told = time.monotonic()
 
@@ -145,32 +149,23 @@ class Progress:
         self._bar.close()
 
 
-def tell_failures(storage: Any, parts: Any, as_csv: bool) -> int:
-    """The number of videos that could not be read; writes all rows as CSV, shard by shard, if asked."""
+def write_csv(storage: Storage, count: int) -> None:
+    """Writes the rows of all shards as CSV, one shard after the other."""
     from pyarrow import parquet
 
-    from cluster.labels import FAILED
     from cluster.shards import file_of
 
-    failed = 0
-    if not as_csv:
-        for number in range(len(parts)):
-            with storage.reading(file_of(number)) as file:
-                failed += int(parquet.read_metadata(file).metadata[FAILED])
-        return failed
     columns = ["source", "label", "name", "probability", "error"]
     with storage.writing(CSV) as stream:
-        for number in range(len(parts)):
+        for number in range(count):
             text = io.StringIO()
             writer = csv.writer(text, lineterminator=os.linesep)
             if number == 0:
                 writer.writerow(columns)
             with storage.reading(file_of(number)) as file:
                 rows = parquet.read_table(file, columns=columns).to_pylist()
-            failed += sum(row["error"] is not None for row in rows)
             writer.writerows([row[column] for column in columns] for row in rows)
             stream.write(text.getvalue().encode(errors="backslashreplace"))
-    return failed
 
 
 if __name__ == "__main__":

@@ -94,6 +94,12 @@ class Shards:
         start, end = (int(place) for place in self._places[number : number + 2])
         return [json.loads(line) for line in self._storage.part(LIST, start, end).splitlines()]
 
+    @property
+    def num_videos(self) -> int:
+        """Videos of all shards."""
+        count: int = json.loads(self._storage.read(JOB))["videos"]
+        return count
+
     def unfinished(self) -> list[int]:
         """Numbers of the shards that have no result."""
         done = self._storage.names(SHARDS)

@@ -48,9 +48,9 @@ class Storage:
     """
 
     def __init__(self, name: str) -> None:
-        self.name = name
-        self._files, self._root = opened(name)
         self._is_local = not is_remote(name)
+        self.name = str(Path(name).resolve()) if self._is_local else name  # which other folders' processes understand
+        self._files, self._root = opened(name)
 
     def __reduce__(self) -> tuple[type[Storage], tuple[str]]:
         return Storage, (self.name,)

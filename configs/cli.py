@@ -181,6 +181,16 @@ def add_engine_flags(parser: argparse.ArgumentParser, engines: Iterable[str], pr
     )
 
 
+def add_server_flags(section: argparse._ActionsContainer) -> None:
+    """Adds where a server listens, but for its port, and what it takes."""
+    section.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
+    section.add_argument("--max_megabytes", type=command.positive, default=64, help="largest video that is taken")
+    section.add_argument(
+        "--patience", dest="timeout_s", type=command.positive, default=120,
+        help="seconds in which a request must have come whole, may wait for its turn, and may be answered at the end",
+    )  # fmt: skip
+
+
 def add_label_flags(parser: argparse.ArgumentParser) -> None:
     """Adds what labels long videos, cameras and many files."""
     section = parser.add_argument_group("labels over time")

@@ -147,6 +147,11 @@ def view_indices(num_frames: int, recipe: Recipe, mode: str, fps: float = 0.0) -
     return val_indices(num_frames, recipe, fps)
 
 
+def evenly(count: int, most: int) -> np.ndarray:
+    """Indices of some of `count` things, `most` at most, evenly from the first to the last."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int))
+
+
 def _check_frames(num_frames: int) -> None:
     if num_frames < 1:
         raise DataError(f"a video must have 1 frame at least, got {num_frames}")

@@ -23,6 +23,7 @@ import numpy as np
 from configs import cli
 from configs.limits import Limits
 from datasets import ClipLoader, Dataset, load_annotation
+from datasets.sampling import evenly
 from deploy.artifact import CLASSES, RECIPE, Artifact, ArtifactError, open_artifact, whole_artifact, write_record
 from deploy.bias_correction import correct_biases
 from deploy.engines import import_quietly, open_engine
@@ -88,8 +89,7 @@ def calibration_clips(dataset: Dataset, most: int) -> list[np.ndarray]:
     Raises:
         DataError: A video cannot be read.
     """
-    wanted = np.unique(np.linspace(0, len(dataset) - 1, min(most, len(dataset))).round().astype(int))
-    views = (dataset.load(int(index))[0] for index in wanted)
+    views = (dataset.load(int(index))[0] for index in evenly(len(dataset), most))
     return [view[number % len(view)][None].copy() for number, view in enumerate(views)]
 
 

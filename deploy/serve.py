@@ -29,12 +29,11 @@ from starlette.routing import Route
 from configs import Recipe, cli
 from configs.limits import STRANGERS, Limits
 from datasets import VideoDataset, load_views, unlabeled
-from datasets.annotation import DataError
 from deploy.artifact import open_artifact
 from deploy.infer import add_graph_flags, open_engine_of
 from deploy.reception import HANDLERS, Reception, ServeError, json_answer, listen, serve
 from runtime import command
-from runtime.errors import UserError
+from runtime.errors import UserError, errors_called
 from tasks import task_of
 
 BUDGET_BYTES = 1024  # that a budget may have as JSON
@@ -85,13 +84,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     run.add_argument(
         "--port", type=command.count, required=True, help="port to listen on; 0 takes a free one and says it"
     )
-    run.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
     run.add_argument("--top", type=command.positive, default=5, help="classes in an answer")
-    run.add_argument("--max_megabytes", type=command.positive, default=64, help="largest video that is taken")
-    run.add_argument(
-        "--patience", dest="timeout_s", type=command.positive, default=120,
-        help="seconds in which a request must have come whole, may wait for its turn, and may be answered at the end",
-    )  # fmt: skip
+    cli.add_server_flags(run)
     add_graph_flags(parser)
     cli.add_limit_flags(parser, STRANGERS)
     return parser.parse_args(argv)
@@ -111,13 +105,11 @@ class Classifier:
         """Class probabilities float32 [K] of a video file.
 
         Raises:
-            DataError: It does not decode.
+            UserError: It does not decode.
         """
         recipe, name = self.served.recipe, f"/dev/fd/{video.fileno()}"
-        try:
+        with errors_called("the body of the request", name):
             views = load_views(name, recipe, self.served.mode, self.limits)
-        except DataError as error:
-            raise DataError(str(error).replace(name, "the body of the request")) from error
         with self._turn:
             return task_of(recipe).scores(self.served.compute, views[None], recipe)[0]
 

@@ -45,21 +45,20 @@ def evaluate(
     run, recipe = run_of(model), loader.dataset.recipe
     meter = task.meter(recipe)
     batches = loader.epoch(0)
-    is_shared = processes is not None and processes.size > 1
-    if is_shared and processes is not None and loader.part != (processes.rank, processes.size):
+    processes = processes or Processes()
+    if loader.part != (processes.rank, processes.size):
         raise ValueError(f"the loader reads part {loader.part} for process {processes.rank} of {processes.size}")
     seen: list[Meter] = []
     with progress(len(loader), title) as bar:
         for batch in batches:
-            if is_shared:
+            if processes.size > 1:
                 meter = task.meter(recipe)
                 seen.append(meter)
             if len(batch.targets):
                 meter.update(task.scores(run, batch.clips, recipe, views_per_pass), batch.targets)
             bar.update()
-    if not is_shared:
+    if processes.size == 1:
         return meter
-    assert processes is not None
     meter = task.meter(recipe)
     for part in processes.interleave(seen):
         meter.add(part)

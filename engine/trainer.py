@@ -143,9 +143,8 @@ class Trainer:
             self.meter, self.bad_samples = EpochMeter(), 0
         batches = self.train_loader.epoch(self.epoch, start=self.batch)
         self.watch.begin_epoch()
-        statistics = synchronized(self.model, self.processes) if self._is_synchronized else contextlib.nullcontext()
         with (
-            statistics,
+            self._statistics(),
             progress(total, f"epoch {self.epoch + 1}/{self.recipe.training.max_epochs}", self.batch) as bar,
         ):
             for batch in batches:
@@ -158,11 +157,11 @@ class Trainer:
                 self.batch += 1
                 bar.update()
                 bar.set_postfix(loss=f"{self.meter.loss:.4f}", acc=f"{self.meter.accuracy:.3f}")
-                if self._global_batch % self.log_iters == 0:
+                has_line = self._global_batch % self.log_iters == 0
+                if has_line or self.batch == total:  # an epoch may be shorter than the lines are apart
                     self.watch.line(self._global_batch, self._figures())
+                if has_line:
                     self.log.line(self._train_line())
-                elif self.batch == total:  # an epoch may be shorter than the lines are apart
-                    self.watch.line(self._global_batch, self._figures())
                 if self._is_benchmark_over:
                     break
                 if self.checkpoint_iters and self.batch % self.checkpoint_iters == 0 and self.batch < total:
@@ -226,7 +225,7 @@ class Trainer:
         if recipe.training.precise_bn_epochs and (self.epoch + 1) % recipe.training.precise_bn_epochs == 0:
             count = min(recipe.training.precise_bn_batches, len(self.train_loader))
             batches = (batch for _, batch in zip(range(count), self.train_loader.epoch(self.epoch), strict=False))
-            with synchronized(self.model, self.processes) if self._is_synchronized else contextlib.nullcontext():
+            with self._statistics():
                 used = recompute_statistics(self.model, batches)
             self.log.line(f"Precise BatchNorm over {used} batches")
             self.processes.all_reduce_statistics(self.model)
@@ -280,6 +279,10 @@ class Trainer:
     @property
     def _is_synchronized(self) -> bool:
         return self.recipe.training.sync_bn and self.processes.size > 1
+
+    def _statistics(self) -> contextlib.AbstractContextManager[None]:
+        """While it is open, BatchNorm normalizes as the recipe says: by process, or over all of them."""
+        return synchronized(self.model, self.processes) if self._is_synchronized else contextlib.nullcontext()
 
     def _rate(self) -> float:
         if self.rate:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
@@ -12,6 +12,7 @@ from paddle import nn
 from configs import Recipe
 from datasets import Dataset
 from datasets.loader import Batch
+from datasets.sampling import evenly
 from datasets.transforms import denormalized
 from engine.boards import Board
 from engine.shares import PARTS, Shares, table
@@ -117,10 +118,9 @@ class Watch:
 
 def gradient_norm(model: nn.Layer) -> float:
     """The norm of all gradients of a model together; 0 without any."""
-    squares: Iterable[paddle.Tensor] = (
-        (parameter.grad.astype("float32") ** 2).sum() for parameter in model.parameters() if parameter.grad is not None
-    )
-    return float(np.sqrt(sum(float(square) for square in squares)))
+    gradients = (parameter.grad for parameter in model.parameters() if parameter.grad is not None)
+    squares = [(gradient.astype("float32") ** 2).sum() for gradient in gradients]
+    return float(paddle.stack(squares).sum().sqrt()) if squares else 0.0
 
 
 def strip(view: np.ndarray, recipe: Recipe) -> np.ndarray:
@@ -131,7 +131,6 @@ def strip(view: np.ndarray, recipe: Recipe) -> np.ndarray:
         recipe: Says how pixels were normalized.
     """
     frames = view if view.ndim == 4 else view[None]
-    places = np.unique(np.linspace(0, len(frames) - 1, FRAMES).round().astype(int))
     width = round(SIDE * frames.shape[3] / frames.shape[2])
-    shown = denormalized(frames[places], recipe.pixels)
+    shown = denormalized(frames[evenly(len(frames), FRAMES)], recipe.pixels)
     return np.hstack([cv2.resize(frame, (width, SIDE), interpolation=cv2.INTER_AREA) for frame in shown])

@@ -53,7 +53,7 @@ class Markup(str):
 class Figure(Protocol):
     """What draws itself, as matplotlib's figures do."""
 
-    def savefig(self, fname: io.StringIO, *, format: str, metadata: Mapping[str, Any]) -> None:
+    def savefig(self, fname: io.StringIO | io.BytesIO, *, format: str, metadata: Mapping[str, Any] = ...) -> None:
         """Writes the drawing into a file."""
 
 
@@ -133,6 +133,13 @@ def svg(figure: Figure) -> str:
     figure.savefig(file, format="svg", metadata={"Date": None})
     drawn = file.getvalue()
     return re.sub(r"<metadata>.*?</metadata>", "", drawn[drawn.index("<svg") :], flags=re.DOTALL)
+
+
+def png(figure: Figure) -> bytes:
+    """A drawing as the content of a PNG file."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
 
 
 def text(content: str) -> str:

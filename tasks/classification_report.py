@@ -12,6 +12,7 @@ import numpy as np
 
 from datasets import Dataset
 from runtime.command import printable, say
+from runtime.html_page import png
 from tasks.classification_page import page
 from tasks.fonts import WAY_OUT, families_for
 from tasks.outcome import Outcome
@@ -69,7 +70,6 @@ def _class_rows(outcome: Outcome) -> list[list[str | int]]:
 
 def drawn_confusion(confusion: np.ndarray, class_names: Sequence[str]) -> bytes:
     """A PNG image; numbers and names are written where there are few enough classes to read them."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     classes = len(confusion)
@@ -94,6 +94,4 @@ def drawn_confusion(confusion: np.ndarray, class_names: Sequence[str]) -> bytes:
         for row, column in np.argwhere(confusion):
             color = "white" if fractions[row, column] > 0.5 else "black"
             axes.text(column, row, str(confusion[row, column]), ha="center", va="center", color=color, fontsize=8)
-    image_file = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(image_file)
-    return image_file.getvalue()
+    return png(figure)

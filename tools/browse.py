@@ -109,9 +109,9 @@ def caption(dataset: Dataset, epoch: int) -> str:
 
 def thin(indices: np.ndarray) -> np.ndarray:
     """Some of many indices, evenly."""
-    import numpy as np
+    from datasets.sampling import evenly
 
-    return indices[np.unique(np.linspace(0, len(indices) - 1, SHOWN).round().astype(int))]
+    return indices[evenly(len(indices), SHOWN)]
 
 
 def pixels_of(views: np.ndarray, recipe: Recipe) -> np.ndarray:

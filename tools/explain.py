@@ -67,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from runtime.owned import create
 
     computing = predictor.compute(args, [args.video])
-    found = explain(computing, seen(args, computing.recipe), args.label, args.parts)
+    view, label = seen(args, computing.recipe), label_of(args.label, computing.names)
+    found = explain(computing, view, label, args.parts)
     name, shares = computing.names[found.label], found.shares
     assert shares is not None  # a checkpoint has a gradient
     pairs = " ".join(f"{share:.2f}/{lost:+.2f}" for share, lost in zip(shares, found.lost, strict=True))
@@ -112,29 +113,33 @@ def seen(args: argparse.Namespace, recipe: Recipe) -> np.ndarray:
     return view
 
 
-def explain(computing: Computing, view: np.ndarray, name: str = "", parts: int = 8) -> Explained:
+def label_of(name: str, names: Sequence[str]) -> int | None:
+    """The class of a name; None for no name. Raises UserError if there is none."""
+    if name and name not in names:
+        shown = ", ".join(names[:NAMED]) + ", ..." * (len(names) > NAMED)
+        raise UserError(f"--label {name}: no class of this network has this name; there are {shown}")
+    return names.index(name) if name else None
+
+
+def explain(computing: Computing, view: np.ndarray, label: int | None = None, parts: int = 8) -> Explained:
     """What a clip says for a class.
 
     Args:
         computing: Of a network that names classes of videos.
         view: The clip, float32 [T, 3, H, W].
-        name: Of the class; empty for the one that comes first.
+        label: Of the class; None for the one that comes first.
         parts: See `occlusion`.
 
     Raises:
-        UserError: No class has this name, or the network has no features with places.
+        UserError: The network has no features with places.
     """
     from datasets.transforms import denormalized
     from engine.occlusion import occlusion
     from tasks.view_scores import softmax
 
-    if name and name not in computing.names:
-        raise UserError(
-            f"--label {name}: no class of this network has this name; there are {', '.join(computing.names[:NAMED])}"
-            + ", ..." * (len(computing.names) > NAMED)
-        )
     probabilities = softmax(computing.run(view[None]))[0]
-    label = computing.names.index(name) if name else int(probabilities.argmax())
+    if label is None:
+        label = int(probabilities.argmax())
     maps = heat_of(computing, view, label)
     lost = occlusion(computing.run, view, label, parts)
     return Explained(label, float(probabilities[label]), denormalized(view, computing.recipe.pixels), maps, lost)
@@ -210,11 +215,10 @@ def page(found: Explained, video: str, computing: Computing) -> bytes:
 
 def sections(found: Explained) -> list[str]:
     """Where and when it looks; of a graph the frames, and when."""
-    import numpy as np
-
+    from datasets.sampling import evenly
     from runtime.html_page import picture, row, section, table
 
-    chosen = np.unique(np.linspace(0, len(found.frames) - 1, SHOWN).round().astype(int))
+    chosen = evenly(len(found.frames), SHOWN)
     frames = picture(strip(found.frames[chosen]), "webp", f"{len(chosen)} frames, as the network sees them")
     rows = (
         row((f"part {k + 1}", *cells), numeric=range(1, len(cells) + 1))

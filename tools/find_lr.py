@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import NamedTuple
 from configs import cli
 from runtime import command
 from runtime.errors import UserError
+from runtime.html_page import png
 
 SMOOTHING = 0.9  # how much of the mean before stays at each batch
 PART = 0.1  # of the rate with the smallest loss, which is at the edge of what works
@@ -180,7 +180,6 @@ def trained(args: argparse.Namespace, rates: Sequence[float]) -> Curve:
 
 def drawn(curve: Curve, found: float) -> bytes:
     """The loss over the rate, as PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
@@ -192,9 +191,7 @@ def drawn(curve: Curve, found: float) -> bytes:
     axes.set_ylim(min(curve.losses) * 0.95, top * 1.5)
     axes.grid(alpha=0.3)
     axes.legend()
-    image = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(image)
-    return image.getvalue()
+    return png(figure)
 
 
 if __name__ == "__main__":

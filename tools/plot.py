@@ -5,7 +5,6 @@ Of one run into its `curves.png`; several runs side by side into the file that -
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from engine.runs import read_epochs
 from runtime import command
 from runtime.errors import UserError
+from runtime.html_page import png
 from runtime.owned import Owned
 from tasks import titles
 
@@ -63,7 +63,6 @@ def _has(epochs: Epochs, name: str) -> bool:
 
 def draw(runs: Mapping[str, Epochs], metric: str) -> bytes:
     """A PNG image of runs with a metric of theirs; its words are in English alone where no font has Chinese."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -88,9 +87,7 @@ def draw(runs: Mapping[str, Epochs], metric: str) -> bytes:
         axes.set_xlabel(words[0], **look)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
-    image = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(image)
-    return image.getvalue()
+    return png(figure)
 
 
 if __name__ == "__main__":

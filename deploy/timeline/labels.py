@@ -40,6 +40,11 @@ class Prediction:
         mean: np.ndarray = np.mean([window.scores for window in self.windows], axis=0)
         return mean
 
+    @property
+    def label(self) -> int:
+        """The class that comes first; of equal ones the higher, as in a test."""
+        return int(np.argsort(self.scores, kind="stable")[-1])
+
     def top(self, count: int = 5) -> list[Label]:
         """The best classes of the whole video, the best first."""
         return top(self.scores, self.names, count)

@@ -34,7 +34,7 @@ if __name__ == "__main__":
     names = (f"/videos/of/a/folder/with/a/long/name/video_{number:09d}.mp4" for number in range(count))
     parts = shards.begin(Storage(output), names, 64, {})
     with job.cluster():
-        done = job.run(Cheap, output, parts, 2, 1, lambda videos, failed: None)
+        done = job.run(Cheap, output, parts.unfinished(), 2, 1, lambda videos, failed: None)
     assert done.videos == count
     assert not parts.unfinished()
     status = Path("/proc/self/status").read_text()

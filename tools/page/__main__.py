@@ -34,14 +34,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     source.add_argument("--model_dir", nargs="+", metavar="DIR", help="folders that deploy.export wrote")
     cli.add_weights_flag(run)
     run.add_argument("--classes", help="file of class names, or the name of a known list")
-    run.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
     run.add_argument("--port", type=command.count, default=7860, help="port to listen on; 0 takes a free one")
-    run.add_argument("--max_megabytes", type=command.positive, default=64, help="largest video that is taken")
     run.add_argument("--max_seconds", type=command.positive, default=120, help="longest video that is taken")
-    run.add_argument(
-        "--patience", dest="timeout_s", type=command.positive, default=120,
-        help="seconds in which a video must have come, may wait for its turn, and may be computed",
-    )  # fmt: skip
+    cli.add_server_flags(run)
     cli.add_engine_flags(parser, ENGINES, COMPUTED)
     cli.add_device_flags(parser)
     cli.add_limit_flags(parser, STRANGERS)

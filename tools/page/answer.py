@@ -18,7 +18,7 @@ from deploy.timeline.labeler import Labeler, Source
 from deploy.timeline.labels import Prediction, best_table
 from deploy.timeline.page import over_time
 from deploy.timeline.windows import Plan, Windows, windows_of
-from runtime.errors import UserError
+from runtime.errors import UserError, errors_called
 from runtime.html_page import section, text
 from tools.browse import line_of_time
 from tools.explain import explain, sections
@@ -87,10 +87,8 @@ class Answerer:
             UserError: The video cannot be read, or is too long.
         """
         name = f"/dev/fd/{video.fileno()}"
-        try:
+        with errors_called("the video", name):
             return self._answer(question, name)
-        except UserError as error:
-            raise UserError(str(error).replace(name, "the video")) from error
 
     def _answer(self, question: Question, path: str) -> dict[str, Any]:
         computing = self.networks[question.network].ready[question.views]
@@ -107,16 +105,16 @@ class Answerer:
             found = Prediction("the video", computing.names, list(labeler.windows(source, plan)))
         else:
             found = labeler.whole(path)
-        best = found.top(1)[0]
+        label = found.label
         parts = [section("The best classes", best_table(found, 5)), section("Over time", over_time(found))]
-        label = list(computing.names).index(best.name)
         number = int(np.argmax([window.scores[label] for window in found.windows]))
         parts.append(sampled(source, plan, number, computing.recipe, question.views))
         if question.why:
             clip = clip_of(source, plan, number, computing.recipe)
             with self._turn:
-                parts += sections(explain(computing, clip, best.name))
-        return {"best": {"name": best.name, "probability": best.probability}, "html": "\n".join(parts)}
+                parts += sections(explain(computing, clip, label))
+        best = {"name": found.names[label], "probability": float(found.scores[label])}
+        return {"best": best, "html": "\n".join(parts)}
 
     def _labeler(self, computing: Computing, views: str, run: Callable[[np.ndarray], np.ndarray]) -> Labeler:
         mode = cli.VIEWS[views]
